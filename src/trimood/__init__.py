@@ -1,0 +1,1 @@
+"""Emotion recognition in conversation from words, faces and voices."""

@@ -1,0 +1,1 @@
+"""ECF annotation files, the utterance table and its splits; no torch here."""

@@ -1,0 +1,11 @@
+"""The seven emotions and three modalities of the task, in the orders that every file, tensor and table uses."""
+
+from typing import Literal
+
+Modality = Literal["video", "audio", "text"]
+
+EMOTIONS: tuple[str, ...] = ("surprise", "fear", "sadness", "neutral", "joy", "anger", "disgust")
+"""Class number = position: SemEval-2024 Task 3 as the published experiments number it."""
+
+MODALITIES: tuple[Modality, ...] = ("video", "audio", "text")
+"""The order in which embeddings are concatenated before the classifier."""

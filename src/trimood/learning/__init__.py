@@ -1,0 +1,1 @@
+"""Batches, the trainer, and what is kept of a training."""

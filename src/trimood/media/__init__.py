@@ -1,0 +1,1 @@
+"""Clips on disk → frames and log-mel tensors, cached by content."""

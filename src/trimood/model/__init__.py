@@ -1,0 +1,1 @@
+"""LanguageBind towers, LoRA adapters and the classifier on top."""

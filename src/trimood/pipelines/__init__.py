@@ -1,0 +1,1 @@
+"""The stages: Kedro pipelines that meet only in the catalog."""

@@ -1,0 +1,1 @@
+"""Scores and figures from stored predictions; no torch here."""
