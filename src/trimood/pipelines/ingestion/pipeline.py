@@ -1,0 +1,36 @@
+"""The ingestion stage: from the corpus folder to training, validation and test utterances."""
+
+from kedro.pipeline import Node, Pipeline
+
+from trimood.pipelines.ingestion.nodes import (
+    choose_test,
+    describe_corpus,
+    read_development,
+    read_official_test,
+    split_conversations,
+)
+
+
+def create_pipeline() -> Pipeline:
+    """Read and split the corpus; the official test's utterances reach nothing but `choose_test`."""
+    return Pipeline(
+        [
+            Node(read_development, "corpus", "development_utterances", name="read_development"),
+            Node(read_official_test, "corpus", "official_test_utterances", name="read_official_test"),
+            Node(describe_corpus, "corpus", "corpus_description", name="describe_corpus"),
+            Node(
+                split_conversations,
+                ["development_utterances", "corpus_description", "params:data.split"],
+                ["training_utterances", "validation_utterances", "held_out_utterances"],
+                name="split_conversations",
+            ),
+            Node(
+                choose_test,
+                ["official_test_utterances", "held_out_utterances"],
+                "test_utterances",
+                name="choose_test",
+            ),
+        ],
+        namespace="ingestion",
+        prefix_datasets_with_namespace=False,
+    )
