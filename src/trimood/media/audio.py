@@ -54,7 +54,7 @@ def read_waveform(path: Path, sample_rate_hz: int) -> Tensor:
 
 def _decode(path: Path) -> tuple[Tensor, int]:
     """The first audio track at its own rate: [sample] float32, and that rate in Hz."""
-    with av.open(str(path)) as container:
+    with av.open(str(path), metadata_errors="ignore") as container:
         if not container.streams.audio:
             raise ClipError(path, "no audio track", "its sound is needed")
         track = container.streams.audio[0]

@@ -1,9 +1,11 @@
 """Frames of a clip as LanguageBind's video tower expects them, before the normalisation (done on the device)."""
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
 import numpy as np
 import torch
 from decord import VideoReader
@@ -12,6 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from trimood.media.errors import ClipError
+
+RE_ENCODE = "It was cut without encoding it anew: cut it again, or repair it with ffmpeg -i CLIP.mp4 REPAIRED.mp4"
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,15 @@ def read_frames(path: Path, recipe: VideoRecipe) -> Tensor:
     if not path.is_file():
         raise ClipError(path, "missing", f"no such file in {path.parent}")
     try:
+        hidden, announced = _hidden_frames(path)
+        if hidden:
+            raise ClipError(path, "unreadable", f"{hidden} of its {announced} frames cannot be shown. {RE_ENCODE}")
         # One thread: clips are prepared in parallel, and decord's own threads would only compete with that.
         reader = VideoReader(str(path), num_threads=1)
         indices = frame_indices(len(reader), recipe.frame_count)
         decoded = reader.get_batch(indices).asnumpy()  # [frame, height, width, 3] uint8
-    except (DECORDError, RuntimeError, ValueError, IndexError) as error:
-        raise ClipError(path, "unreadable", f"its frames cannot be decoded ({_first_line(error)})") from error
+    except (av.error.FFmpegError, DECORDError, RuntimeError, AssertionError, ValueError, IndexError) as error:
+        raise ClipError(path, "unreadable", f"its frames cannot be decoded ({_reason(error)})") from error
     return torch.stack([fit_frame(torch.from_numpy(frame), recipe.frame_size_pixels) for frame in decoded])
 
 
@@ -70,6 +77,27 @@ def fit_frame(frame: Tensor, size_pixels: int) -> Tensor:
     return square.round().clamp(0, 255).to(torch.uint8)
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
+def _hidden_frames(path: Path) -> tuple[int, int]:
+    """How many of the video track's frames no player shows, and how many it holds. Reads the track, decodes nothing.
+
+    Frames before the first key frame have lost their reference; those that the container's edit list leaves out
+    lead up to a cut. decord 0.6 counts both, so that in such a clip it gives other frames than were asked for,
+    even out of order (seen on clips cut with `ffmpeg -ss … -c copy`).
+    """
+    hidden = announced = 0
+    begun = False
+    with av.open(str(path), metadata_errors="ignore") as container:
+        if not container.streams.video:
+            raise ClipError(path, "unreadable", "it has no video track")
+        for packet in container.demux(video=0):
+            if packet.size:
+                begun = begun or packet.is_keyframe
+                announced += 1
+                hidden += packet.is_discard or packet.is_corrupt or not begun
+    return hidden, announced
+
+
+def _reason(error: Exception) -> str:
+    """The first line of decord's message without the times and source positions that it is wrapped in."""
+    lines = re.sub(r"\[[\d:]+\] \S+:\d+: ", "", str(error)).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -1,0 +1,107 @@
+"""Clips and sounds made on the spot: H.264 and AAC in mp4 whose frames carry their own number."""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import av
+import numpy as np
+
+Sound = Literal["sine", "noise", "silent", "none"]
+
+GRID = 4
+"""The central square is a GRID x GRID board whose cells spell the frame's number in binary, white for 1."""
+
+
+def make_clip(  # noqa: PLR0913 - one argument for each property that a test may vary
+    path: Path,
+    seconds: float = 1.0,
+    fps: int = 10,
+    size: tuple[int, int] = (64, 64),
+    audio: Sound = "sine",
+    sample_rate_hz: int = 48000,
+    channels: int = 1,
+    tone_hz: float = 440.0,
+    audio_seconds: float | None = None,
+    seed: int = 0,
+) -> Path:
+    """An mp4 of `size` (width, height) with H.264 frames that carry their number, and an AAC track unless "none".
+
+    Clips that differ in `seed` alone differ in their bytes. The folders above `path` are made. Returns the path.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = sound(audio, seconds if audio_seconds is None else audio_seconds, sample_rate_hz, channels, tone_hz, seed)
+    with av.open(str(path), "w", format="mp4") as container:
+        video = container.add_stream("libx264", rate=fps, options={"crf": "12", "preset": "ultrafast", "g": "12"})
+        video.width, video.height, video.pix_fmt = *size, "yuv420p"
+        video.thread_count = 1
+        track = None
+        if audio != "none":
+            track = container.add_stream("aac", rate=sample_rate_hz, layout=_layout(channels))
+        for number in range(max(1, round(seconds * fps))):
+            frame = av.VideoFrame.from_ndarray(numbered_frame(number, *size, seed=seed), format="rgb24")
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        if track is not None:
+            _encode_sound(container, track, samples, sample_rate_hz)
+    return path
+
+
+def make_wav(path: Path, samples: np.ndarray, sample_rate_hz: int, codec: str = "pcm_s16le") -> Path:
+    """A wav file of `samples` [channel, sample], floats within -1..1. Returns the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", format="wav") as container:
+        track = container.add_stream(codec, rate=sample_rate_hz, layout=_layout(len(samples)))
+        _encode_sound(container, track, samples.astype(np.float32), sample_rate_hz)
+    return path
+
+
+def sound(
+    kind: Sound, seconds: float, sample_rate_hz: int, channels: int = 1, tone_hz: float = 440.0, seed: int = 0
+) -> np.ndarray:
+    """Samples [channel, sample] float32: a tone at half of full scale, white noise, or zeros."""
+    count = round(seconds * sample_rate_hz)
+    if kind == "sine":
+        one = 0.5 * np.sin(2 * np.pi * tone_hz * np.arange(count) / sample_rate_hz)
+    elif kind == "noise":
+        one = np.random.default_rng(seed).uniform(-0.5, 0.5, count)
+    else:
+        one = np.zeros(count)
+    return np.tile(one.astype(np.float32), (channels, 1))
+
+
+def numbered_frame(number: int, width: int, height: int, seed: int = 0) -> np.ndarray:
+    """A picture [height, width, 3] uint8 that carries `number` in its central square, grey (by seed) around it."""
+    side = min(width, height)
+    cell = np.arange(side) * GRID // side
+    bits = (number >> np.arange(GRID * GRID)) & 1
+    board = np.where(bits.reshape(GRID, GRID)[cell][:, cell], 235, 20)
+    frame = np.full((height, width, 3), 60 + seed % 100, dtype=np.uint8)
+    top, left = (height - side) // 2, (width - side) // 2
+    frame[top : top + side, left : left + side] = board[..., None]
+    # One grey pixel block in the last cell's middle keeps clips of different seeds apart where nothing surrounds it.
+    frame[top + side - 2 : top + side, left + side - 2 : left + side] = 60 + seed % 100
+    return frame
+
+
+def read_number(frame: np.ndarray) -> int:
+    """The number that a square frame [3, side, side] carries."""
+    side = frame.shape[-1]
+    middles = (np.arange(GRID) * 2 + 1) * side // (2 * GRID)
+    bits = frame.mean(axis=0)[np.ix_(middles, middles)].ravel() > 128
+    return int((bits << np.arange(GRID * GRID)).sum())
+
+
+def _layout(channels: int) -> str:
+    return {1: "mono", 2: "stereo", 6: "5.1"}[channels]
+
+
+def _encode_sound(
+    container: av.container.OutputContainer, track: av.AudioStream, samples: np.ndarray, sample_rate_hz: int
+) -> None:
+    frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=_layout(len(samples)))
+    frame.sample_rate, frame.pts, frame.time_base = sample_rate_hz, 0, Fraction(1, sample_rate_hz)
+    resampler = av.AudioResampler(format=track.codec_context.format, frame_size=track.codec_context.frame_size or 0)
+    for piece in (*resampler.resample(frame), *resampler.resample(None)):
+        container.mux(track.encode(piece))
+    container.mux(track.encode(None))
