@@ -1,0 +1,129 @@
+"""Catalog datasets that Kedro's own collection lacks: folders, checkpoints, trained weights and the table of MLflow runs."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset, DatasetError
+from kedro.utils import find_kedro_project
+
+from trimood.tracking import tracking_uri
+
+Fill = Callable[[Path], None]
+
+
+class FolderDataset(AbstractDataset[Fill, Path]):
+    """A folder: loads as its path; is saved by a function that fills an empty one, and appears whole or not at all."""
+
+    def __init__(self, *, filepath: str, create: bool = False, metadata: dict[str, Any] | None = None) -> None:
+        """With `create`, loading a folder that is not there makes it: for caches that fill themselves."""
+        self._filepath = Path(filepath).expanduser()
+        self._create = create
+        self.metadata = metadata
+
+    def load(self) -> Path:
+        """The folder's path."""
+        if self._create:
+            self._filepath.mkdir(parents=True, exist_ok=True)
+        if not self._filepath.is_dir():
+            raise DatasetError(f"{self._filepath}: no such folder. Give the right path (see 'Real data' in README.md).")
+        return self._filepath
+
+    def save(self, data: Fill) -> None:
+        """Fills a folder beside the target and renames it into place; an earlier one is replaced."""
+        self._filepath.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{self._filepath.name}.", dir=self._filepath.parent) as scratch:
+            filled = Path(scratch) / "filled"
+            filled.mkdir()
+            data(filled)
+            if self._filepath.exists():
+                os.replace(self._filepath, Path(scratch) / "replaced")
+            os.replace(filled, self._filepath)
+
+    def _exists(self) -> bool:
+        return self._filepath.is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+
+class CheckpointDataset(FolderDataset):
+    """A LanguageBind checkpoint: a local folder, or a name on the Hugging Face hub. Loads as the one or the other, as text."""
+
+    def __init__(self, *, source: str, metadata: dict[str, Any] | None = None) -> None:
+        """`source`: a folder (relative ones are taken from the project's root) or `organisation/name`."""
+        super().__init__(filepath=str(_project() / Path(source).expanduser()), metadata=metadata)
+        self._source = source
+
+    def load(self) -> str:  # type: ignore[override]
+        """The folder's path where it is one, else the source as given: the model room tells a hub name from a typing error."""
+        return str(self._filepath) if self._filepath.is_dir() else self._source
+
+    def _describe(self) -> dict[str, Any]:
+        return {"source": self._source}
+
+
+class WeightsDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
+    """What a training learnt: {"tensors": name → tensor, "about": JSON-able facts}, as one safetensors file."""
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        """`filepath`: a .safetensors file; the facts stand in its header."""
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> dict[str, Any]:
+        """Tensors on the CPU, and the facts stored with them."""
+        import json
+
+        from safetensors import safe_open
+
+        with safe_open(self._filepath, framework="pt") as file:
+            facts = file.metadata() or {}
+            return {"tensors": {k: file.get_tensor(k) for k in file.keys()}, "about": json.loads(facts.get("about", "{}"))}
+
+    def save(self, data: dict[str, Any]) -> None:
+        """Writes beside the target and renames, so that a file that is there is whole."""
+        import json
+
+        from safetensors.torch import save_file
+
+        self._filepath.parent.mkdir(parents=True, exist_ok=True)
+        part = self._filepath.with_name(f".{self._filepath.name}.part")
+        save_file({k: v.contiguous() for k, v in data["tensors"].items()}, part, {"about": json.dumps(data["about"])})
+        shutil.move(part, self._filepath)
+
+    def _exists(self) -> bool:
+        return self._filepath.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+
+class MlflowRunsDataset(AbstractDataset[None, Any]):
+    """All runs of one MLflow experiment as `mlflow.search_runs` gives them, a pandas table; read-only."""
+
+    def __init__(self, *, tracking_uri: str, experiment: str, metadata: dict[str, Any] | None = None) -> None:
+        """`tracking_uri` as in mlflow.yml; the environment variable MLFLOW_TRACKING_URI goes before it."""
+        self._uri, self._experiment = tracking_uri, experiment
+        self.metadata = metadata
+
+    def load(self) -> Any:
+        """An empty table where nothing was tracked yet."""
+        import mlflow
+
+        mlflow.set_tracking_uri(tracking_uri(self._uri, _project()))
+        return mlflow.search_runs(experiment_names=[self._experiment])
+
+    def save(self, data: None) -> None:
+        """Not possible: runs are made by running experiments."""
+        raise DatasetError(f"{self._experiment}: MLflow runs are read here, not written. Run an experiment instead.")
+
+    def _describe(self) -> dict[str, Any]:
+        return {"tracking_uri": self._uri, "experiment": self._experiment}
+
+
+def _project() -> Path:
+    return Path(find_kedro_project(Path.cwd()) or Path.cwd())

@@ -1,0 +1,47 @@
+"""What happens before a run's first node: wrong parameters stop it, and raw inputs that a pipeline can make are made."""
+
+import logging
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
+from kedro.runner import SequentialRunner
+
+from trimood.experiments import experiment_names
+from trimood.parameters import check_parameters
+
+log = logging.getLogger(__name__)
+
+
+class CheckParameters:
+    """Refuses a misspelt or impossible parameter anywhere in conf/ or --params, by its full path."""
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, catalog: DataCatalog) -> None:
+        """Checks the whole tree, not only what this run reads: a typing error above a known block is found too."""
+        check_parameters(catalog.load("parameters"), experiment_names())
+
+
+class MakeMissingInputs:
+    """Runs the pipeline that a raw dataset names in its `metadata.made_by` where that dataset is not there yet.
+
+    This is how the demo's corpus and checkpoints come to be at the first command. A path that was given with --params is never filled:
+    a misspelt folder must be an error, not a place for generated data.
+    """
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Only datasets that the run reads and does not make."""
+        from kedro.framework.project import pipelines
+
+        given = run_params.get("runtime_params") or {}
+        wanted = set()
+        for name in pipeline.inputs():
+            maker = (getattr(catalog.get(name), "metadata", None) or {}).get("made_by")
+            if maker and maker["unless_given"] not in given and not catalog.exists(name):
+                wanted.add(maker["pipeline"])
+        for name in sorted(wanted):
+            pipelines.set_requested(None)
+            log.info("Running the pipeline %r first: it makes raw data that is not there yet", name)
+            SequentialRunner().run(pipelines[name], catalog)

@@ -1,0 +1,90 @@
+"""From resolved settings to a model with its weights, its tokenizer and its inputs: the same for training and evaluation."""
+
+import resource
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from transformers import CLIPTokenizer
+
+from trimood.emotions import Modality
+from trimood.learning.batches import AudioInput, Augmentation, Examples
+from trimood.model.checkpoints import check_strictly, locate, state_dict_shapes, tokenize, tokenizer
+from trimood.model.classifier import EmotionClassifier, Lora, Source, build_classifier, load_towers, parameter_counts
+from trimood.model.config import LanguageBindConfig, read_config
+from trimood.model.towers import LanguageBind
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A model with its weights, and what turns examples into its inputs."""
+
+    model: EmotionClassifier
+    modalities: Sequence[Modality]
+    tokenizer: CLIPTokenizer | None
+    audio: AudioInput | None
+
+    def examples(self, table: pd.DataFrame, prepared_clips: Path, augmentation: Augmentation | None = None) -> Examples:
+        """The table's rows as tensors, words tokenised once."""
+        input_ids = tokenize(self.tokenizer, table["text"].tolist()) if self.tokenizer and len(table) else None
+        return Examples(table, input_ids, prepared_clips, self.modalities, self.audio, augmentation)
+
+
+def used_checkpoints(modalities: Sequence[Modality], sources: Mapping[Source, str]) -> dict[Source, str]:
+    """Those of the checkpoints that these modalities need; words alone take the video checkpoint's text tower."""
+    used: list[Source] = [source for source in ("video", "audio") if source in modalities]
+    return {source: sources[source] for source in used or ["video"]}
+
+
+def count_parameters(settings: Mapping[str, Any], sources: Mapping[Source, str]) -> dict[str, tuple[int, int]]:
+    """Trainable and all parameters per tower, without allocating one.
+
+    Everything about the checkpoints that can be known without reading weights is checked on the way: reach, kind, keys, shapes, tokenizer.
+    """
+    folders = {source: locate(name) for source, name in sources.items()}
+    configs = {source: read_config(folder) for source, folder in folders.items()}
+    with torch.device("meta"):
+        model = _build(settings, configs)
+        for source, folder in folders.items():
+            check_strictly(folder, LanguageBind(configs[source]), state_dict_shapes(folder))
+    if model.text_source:
+        tokenizer(folders[model.text_source])
+    return parameter_counts(model)
+
+
+def set_up(settings: Mapping[str, Any], sources: Mapping[Source, str]) -> Ready:
+    """Builds the model that the settings describe and loads its towers; head and adapters have their seeded first values."""
+    folders = {source: locate(name) for source, name in sources.items()}
+    configs = {source: read_config(folder) for source, folder in folders.items()}
+    with torch.device("meta"):
+        model = _build(settings, configs)
+    load_towers(model, folders)
+    audio = configs["audio"].vision if "audio" in settings["modalities"] else None
+    return Ready(
+        model,
+        settings["modalities"],
+        tokenizer(folders[model.text_source]) if model.text_source else None,
+        AudioInput(audio.target_length, audio.audio_mean, audio.audio_std) if audio else None,
+    )
+
+
+def _build(settings: Mapping[str, Any], configs: Mapping[Source, LanguageBindConfig]) -> EmotionClassifier:
+    lora = settings["lora"]
+    return build_classifier(
+        settings["modalities"],
+        configs,
+        settings["train"],
+        settings["head"],
+        Lora(**{**lora, "targets": tuple(lora["targets"])}) if lora else None,
+        settings["training"]["seed"],
+    )
+
+
+def peak_memory_gib() -> float:
+    """The most memory that was held so far: of the GPU where there is one, else of this process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # Linux counts in KiB

@@ -1,0 +1,180 @@
+"""Training with Hugging Face's Trainer: published arguments, curves per epoch, only what was trained on disk."""
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.utils.data import Dataset
+from transformers import EvalPrediction, Trainer, TrainingArguments
+from transformers.utils import logging as transformers_logging
+
+from trimood.learning.batches import collate
+from trimood.model.classifier import EmotionClassifier, load_trained_state, trained_state
+
+Score = Callable[[Any, Any], Mapping[str, float]]
+Report = Callable[[dict[str, float], int], None]
+
+WEIGHTS_FILE = "trained.safetensors"
+
+
+class TrainingDiverged(Exception):
+    """The loss is no longer a number."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a training leaves: trained tensors of the best and the last epoch, one row of numbers per epoch, its cost."""
+
+    best: dict[str, Tensor]
+    last: dict[str, Tensor]
+    history: list[dict[str, float]]
+
+
+def fit(
+    model: EmotionClassifier,
+    train: Dataset[dict[str, Tensor]],
+    validation: Dataset[dict[str, Tensor]],
+    arguments: Mapping[str, Any],
+    folder: Path,
+    score: Score,
+    report: Report,
+) -> Fitted:
+    """Trains `model` in place and leaves it at its best epoch by validation macro F1.
+
+    `arguments` are TrainingArguments by name, `bf16: "auto"` meaning where the device has it. `folder` holds a checkpoint per epoch
+    while training lasts: an interrupted training with the same folder goes on from the last whole one. `score(labels, predictions)` gives
+    `macro_f1` and what else to follow; `report(numbers, step)` hears of every logged step and epoch. Raises TrainingDiverged.
+    """
+    transformers_logging.set_verbosity_error()  # its advice is about hub models; errors are raised anyway
+    trainer = _Trainer(model, _training_arguments(arguments, folder), train, validation, score, report)
+    trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder))
+    best, last = _on_cpu(trained_state(model)), trainer.last_state
+    shutil.rmtree(folder, ignore_errors=True)
+    return Fitted(best, last, trainer.history())
+
+
+def _training_arguments(arguments: Mapping[str, Any], folder: Path) -> TrainingArguments:
+    bf16 = arguments["bf16"]
+    if bf16 == "auto":
+        bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return TrainingArguments(
+        **{
+            **arguments,
+            "bf16": bf16,
+            "output_dir": str(folder),
+            "eval_strategy": "epoch",
+            "save_strategy": "epoch",
+            "save_total_limit": 1,
+            "load_best_model_at_end": True,
+            "metric_for_best_model": "macro_f1",
+            "greater_is_better": True,
+            "remove_unused_columns": False,
+            "label_names": ["labels"],
+            "logging_nan_inf_filter": False,  # its default hides exactly what must stop a training
+            "dataloader_pin_memory": torch.cuda.is_available(),
+            "report_to": "none",
+        }
+    )
+
+
+class _Trainer(Trainer):
+    """Trainer that follows training scores too, stops at a NaN, and stores trained tensors instead of whole models."""
+
+    def __init__(
+        self,
+        model: EmotionClassifier,
+        arguments: TrainingArguments,
+        train: Dataset[dict[str, Tensor]],
+        validation: Dataset[dict[str, Tensor]],
+        score: Score,
+        report: Report,
+    ) -> None:
+        def scores(prediction: EvalPrediction) -> dict[str, float]:
+            return dict(score(prediction.label_ids, prediction.predictions.argmax(-1)))
+
+        super().__init__(
+            model=model, args=arguments, data_collator=collate, train_dataset=train, eval_dataset=validation, compute_metrics=scores
+        )
+        self._score, self._report = score, report
+        self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._reported = 0
+        self.last_state: dict[str, Tensor] = {}
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
+        """The model's own loss; in training its predictions are kept for the epoch's training scores."""
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
+        if model.training:
+            # Kept on the device: asking for a number at each micro-batch would make a GPU wait for the CPU.
+            self._seen.append((loss.detach(), outputs["logits"].detach().argmax(-1), inputs["labels"]))
+        return (loss, outputs) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Renames what Trainer logs, checks the loss, and hands it on."""
+        for name in ("loss", "eval_loss"):
+            if name in logs and not math.isfinite(logs[name]):
+                raise TrainingDiverged(
+                    f"{name.replace('eval_', 'validation ')} is {logs[name]} in epoch {self.state.epoch:.2f}, step {self.state.global_step}, "
+                    f"at learning rate {self._get_learning_rate():.2e}. Lower training.learning_rate or training.max_grad_norm; "
+                    "if only bf16 runs do this, try training.bf16=false."
+                )
+        if "eval_loss" in logs:
+            logs.update(self._epoch_row(logs))
+        super().log(logs, *args, **kwargs)
+        if "loss" in logs:
+            self._report({f"step/{k}": float(logs[k]) for k in ("loss", "learning_rate", "grad_norm") if k in logs}, self.state.global_step)
+        for row in self.history()[self._reported :]:  # after a resumed start: the earlier epochs too
+            self._report({k: v for k, v in row.items() if k != "epoch"}, round(row["epoch"]))
+            self._reported += 1
+
+    def history(self) -> list[dict[str, float]]:
+        """One row per epoch: epoch, train/… and validation/… loss and scores."""
+        rows = [entry for entry in self.state.log_history if "validation/loss" in entry]
+        return [{k: v for k, v in row.items() if k == "epoch" or k.startswith(("train/", "validation/"))} for row in rows]
+
+    def _epoch_row(self, logs: dict[str, float]) -> dict[str, float]:
+        """Training numbers are those of the epoch's own forward passes, before each update and with dropout."""
+        row = {k.replace("eval_", "validation/"): v for k, v in logs.items() if k.startswith("eval_")}
+        row = {k: v for k, v in row.items() if not k.endswith(("_per_second", "/runtime"))}
+        if self._seen:
+            losses, predictions, labels = (torch.cat([x.reshape(-1).float() for x in column]) for column in zip(*self._seen, strict=True))
+            sizes = torch.tensor([len(labels) for _, _, labels in self._seen], device=losses.device)
+            row["train/loss"] = float((losses * sizes).sum() / sizes.sum())
+            row |= {f"train/{k}": v for k, v in self._score(labels.int().tolist(), predictions.int().tolist()).items()}
+            self._seen = []
+        return row
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        folder = Path(output_dir or str(self.args.output_dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({k: v.contiguous() for k, v in trained_state(self.model).items()}, folder / WEIGHTS_FILE)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        load_trained_state(self.model, load_file(Path(resume_from_checkpoint) / WEIGHTS_FILE))
+
+    def _load_best_model(self) -> None:
+        self.last_state = _on_cpu(trained_state(self.model))
+        self._load_from_checkpoint(str(self.state.best_model_checkpoint))
+
+
+def _on_cpu(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
+
+
+def _last_whole_checkpoint(folder: Path) -> str | None:
+    """The newest checkpoint whose trainer_state.json, which Trainer writes last, can be read."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.removeprefix("checkpoint-")))
+    for checkpoint in reversed(found):
+        try:
+            json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            shutil.rmtree(checkpoint)
+        else:
+            return str(checkpoint)
+    return None

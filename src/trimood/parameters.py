@@ -1,0 +1,188 @@
+"""Every knob once: its type, its bounds and its meaning. Shared values stand in conf/base, differences beside each experiment."""
+
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from trimood.emotions import MODALITIES, Modality
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+def did_you_mean(word: str, allowed: list[str]) -> str:
+    """Close spellings of `word` among `allowed`, as the end of an error message; empty when there are none."""
+    close = get_close_matches(word, allowed, n=2)
+    return f" Did you mean {' or '.join(close)}?" if close else ""
+
+
+class Parameters(BaseModel):
+    """A frozen block of parameters that refuses keys it does not know, and says which it does."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            allowed = list(cls.model_fields)
+            for key in values:
+                if key not in allowed:
+                    hint = did_you_mean(str(key), allowed)
+                    raise ValueError(f"unknown key {key!r}; allowed here: {', '.join(allowed)}.{hint}")
+        return values
+
+
+class SplitParams(Parameters):
+    """How utterances are divided; without a labelled official test file, `test_fraction` is held out too."""
+
+    unit: Literal["conversation", "utterance"]
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)]
+    test_fraction: Annotated[float, Field(gt=0, lt=1)]
+    seed: int
+
+
+class ClipParams(Parameters):
+    """How clips become tensors: what a bad clip means, and on how many processes (0: one for each core)."""
+
+    on_bad_clip: Literal["fail", "drop"]
+    workers: Annotated[int, Field(ge=0)]
+
+
+class DataParams(Parameters):
+    """Everything between the corpus and the examples; the same for all experiments."""
+
+    split: SplitParams
+    clips: ClipParams
+
+
+class DemoParams(Parameters):
+    """The generated corpus and the tiny checkpoints, both from one seed."""
+
+    seed: int
+
+
+class AugmentationParams(Parameters):
+    """What is changed at random in training only: mirrored frames, and where the three chunks of long sounds start."""
+
+    flip_probability: Annotated[float, Field(ge=0, le=1)]
+    random_mel_chunks: bool
+
+
+class TrainingParams(Parameters):
+    """Arguments of Hugging Face `TrainingArguments` by their own names, and the augmentation."""
+
+    num_train_epochs: Annotated[int, Field(ge=1)]
+    per_device_train_batch_size: Annotated[int, Field(ge=1)]
+    per_device_eval_batch_size: Annotated[int, Field(ge=1)]
+    gradient_accumulation_steps: Annotated[int, Field(ge=1)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"]
+    warmup_steps: Annotated[int, Field(ge=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    max_grad_norm: Annotated[float, Field(gt=0)]
+    logging_steps: Annotated[int, Field(ge=1)]
+    dataloader_num_workers: Annotated[int, Field(ge=0)]
+    bf16: bool | Literal["auto"]
+    seed: int
+    augmentation: AugmentationParams
+
+
+class LoraParams(Parameters):
+    """Low-rank adapters: on which layers (by the last part of the module's name), their rank, scale, dropout and biases."""
+
+    targets: Annotated[tuple[str, ...], Field(min_length=1)]
+    r: Annotated[int, Field(ge=1)]
+    alpha: Annotated[int, Field(ge=1)]
+    dropout: Fraction
+    bias: Literal["none", "all", "lora_only"]
+
+
+class ExperimentParams(Parameters):
+    """What one experiment's file may say; `lora` and `training` hold only what differs from the shared blocks."""
+
+    modalities: Annotated[tuple[Modality, ...], Field(min_length=1)]
+    train: Literal["everything", "head", "lora"]
+    head: Literal["trained", "frozen"] = "trained"
+    lora: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if len(set(self.modalities)) < len(self.modalities):
+            raise ValueError(f"modalities {list(self.modalities)} name one twice; allowed: any of {list(MODALITIES)}, each once")
+        if self.lora and self.train != "lora":
+            raise ValueError(f"lora: {self.lora} is given, but train: {self.train} uses no adapters; write train: lora")
+        if self.train == "head" and self.head == "frozen":
+            raise ValueError("train: head with head: frozen trains nothing; write head: trained")
+        return self
+
+
+class Settings(Parameters):
+    """One experiment with everything resolved: what is run, logged and stored with its weights."""
+
+    modalities: tuple[Modality, ...]
+    train: Literal["everything", "head", "lora"]
+    head: Literal["trained", "frozen"]
+    lora: LoraParams | None
+    training: TrainingParams
+
+
+def resolve(experiment: ExperimentParams, training: TrainingParams, lora: LoraParams) -> Settings:
+    """The shared blocks with an experiment's differences laid over them; a wrong key or value raises ValidationError."""
+    return Settings(
+        modalities=experiment.modalities,
+        train=experiment.train,
+        head=experiment.head,
+        lora=LoraParams.model_validate(_merged(lora.model_dump(), experiment.lora)) if experiment.train == "lora" else None,
+        training=TrainingParams.model_validate(_merged(training.model_dump(), experiment.training)),
+    )
+
+
+def _merged(shared: dict[str, Any], different: dict[str, Any]) -> dict[str, Any]:
+    """`different` laid over `shared`, block within block."""
+    both = {k: _merged(shared[k], v) for k, v in different.items() if isinstance(v, dict) and isinstance(shared.get(k), dict)}
+    return {**shared, **different, **both}
+
+
+_BLOCKS: dict[str, Any] = {
+    "corpus_dir": str,
+    "video_checkpoint": str,
+    "audio_checkpoint": str,
+    "data": DataParams,
+    "demo": DemoParams,
+    "training": TrainingParams,
+    "lora": LoraParams,
+}
+
+
+def check_parameters(parameters: dict[str, Any], experiments: list[str]) -> None:
+    """Holds a project's whole parameter tree against the classes above; ValueError names each wrong key by its full path."""
+    problems = []
+    allowed = [*_BLOCKS, *experiments]
+    checked: dict[str, Any] = {}
+    for name, value in parameters.items():
+        if name not in allowed:
+            problems.append(f"{name}: no such parameter; allowed: {', '.join(allowed)}.{did_you_mean(name, allowed)}")
+            continue
+        try:
+            checked[name] = TypeAdapter(_BLOCKS.get(name, ExperimentParams)).validate_python(value)
+        except ValidationError as error:
+            problems += _lines(name, error)
+    for name in experiments if not problems else []:
+        try:
+            resolve(checked[name], checked["training"], checked["lora"])
+        except ValidationError as error:
+            problems += _lines(f"{name} (over the shared blocks)", error)
+    if problems:
+        raise ValueError("the parameters of conf/ and --params do not fit:\n  - " + "\n  - ".join(problems))
+
+
+def _lines(name: str, error: ValidationError) -> list[str]:
+    """Each problem of a pydantic error as 'where: what (got …)'."""
+    found = []
+    for item in error.errors():
+        where = ".".join([name, *map(str, item["loc"])])
+        got = "" if isinstance(item["input"], dict) else f" (got {item['input']!r})"
+        found.append(f"{where}: {item['msg'].removeprefix('Value error, ')}{got}")
+    return found

@@ -1,0 +1,22 @@
+"""The pipelines by name: stages by hand, experiments from their files."""
+
+from kedro.pipeline import Pipeline
+
+from trimood.experiments import experiment_names
+from trimood.pipelines import demo, evaluation, ingestion, preprocessing, reporting, training
+
+
+def register_pipelines() -> dict[str, Pipeline]:
+    """`kedro run --pipelines=NAME` for each key; `__default__` is every experiment."""
+    data = ingestion.create_pipeline() + preprocessing.create_pipeline()
+    experiments = {
+        name: data + training.create_pipeline(name) + evaluation.create_pipeline(name) for name in experiment_names()
+    }
+    return {
+        "demo": demo.create_pipeline(),
+        "ingestion": ingestion.create_pipeline(),
+        "preprocessing": data,
+        **experiments,
+        "results": reporting.create_pipeline(),
+        "__default__": sum(experiments.values(), Pipeline([])),
+    }

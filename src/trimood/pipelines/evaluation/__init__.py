@@ -1,0 +1,5 @@
+"""Predictions of the best epoch on validation and test, their scores and pictures."""
+
+from trimood.pipelines.evaluation.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

@@ -1,0 +1,67 @@
+"""Nodes of the evaluation stage."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from trimood.emotions import EMOTIONS
+
+log = logging.getLogger(__name__)
+
+
+def predict(
+    plan: dict[str, Any],
+    best_weights: dict[str, Any],
+    validation_examples: pd.DataFrame,
+    test_examples: pd.DataFrame,
+    prepared_clips: Path,
+) -> pd.DataFrame:
+    """One row per utterance of validation and test: split, keys, words, true and predicted emotion, seven probabilities."""
+    from trimood.learning.prediction import probabilities
+    from trimood.learning.setup import set_up
+    from trimood.model.classifier import load_trained_state
+
+    ready = set_up(plan["settings"], plan["checkpoints"])
+    load_trained_state(ready.model, best_weights["tensors"])
+    batch_size = plan["settings"]["training"]["per_device_eval_batch_size"]
+    tables = []
+    for split, examples in (("validation", validation_examples), ("test", test_examples)):
+        rows = examples[["utterance", "conversation_id", "utterance_id", "speaker", "text", "emotion", "label"]].copy()
+        rows.insert(0, "split", split)
+        found = probabilities(ready.model, ready.examples(examples, prepared_clips), batch_size)
+        rows["predicted"] = [EMOTIONS[number] for number in found.argmax(axis=1)]
+        rows[[f"p_{emotion}" for emotion in EMOTIONS]] = found
+        tables.append(rows)
+    return pd.concat(tables, ignore_index=True)
+
+
+def score(predictions: pd.DataFrame) -> dict[str, Any]:
+    """The classification report of each split that has utterances."""
+    from trimood.scoring.metrics import classification_report
+
+    numbers = {emotion: number for number, emotion in enumerate(EMOTIONS)}
+    scores = {
+        str(split): classification_report(rows["label"].to_numpy(dtype=int), rows["predicted"].map(numbers).to_numpy(dtype=int))
+        for split, rows in predictions.groupby("split", sort=False)
+    }
+    for split, of_split in scores.items():
+        log.info("%s: macro F1 %.3f, weighted F1 %.3f", split, of_split["macro_f1"], of_split["weighted_f1"])
+        if of_split["never_predicted"]:
+            log.warning("%s: never predicted: %s", split, ", ".join(of_split["never_predicted"]))
+    return scores
+
+
+def draw_confusion_matrix(scores: dict[str, Any], plan: dict[str, Any]):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    """Validation and test side by side, as a matplotlib Figure."""
+    from trimood.scoring.figures import confusion_figure
+
+    return confusion_figure(scores, plan["title"])
+
+
+def draw_learning_curves(history: dict[str, Any], plan: dict[str, Any]):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    """Macro F1 and loss per epoch, as a matplotlib Figure."""
+    from trimood.scoring.figures import learning_curves_figure
+
+    return learning_curves_figure(history["epochs"], plan["title"])

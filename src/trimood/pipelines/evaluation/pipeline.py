@@ -1,0 +1,23 @@
+"""The evaluation stage, a copy for each experiment in a namespace of its name."""
+
+from kedro.pipeline import Node, Pipeline
+
+from trimood.pipelines.evaluation.nodes import draw_confusion_matrix, draw_learning_curves, predict, score
+
+
+def create_pipeline(experiment: str) -> Pipeline:
+    """Evaluates one experiment's best weights."""
+    template = [
+        Node(
+            predict,
+            ["plan", "best_weights", "validation_examples", "test_examples", "prepared_clips"],
+            "predictions",
+            name="predict",
+        ),
+        Node(score, "predictions", "scores", name="score"),
+        Node(draw_confusion_matrix, ["scores", "plan"], "confusion_matrix", name="draw_confusion_matrix"),
+        Node(draw_learning_curves, ["history", "plan"], "learning_curves", name="draw_learning_curves"),
+    ]
+    return Pipeline(
+        template, namespace=experiment, inputs={"validation_examples", "test_examples", "prepared_clips"}, tags=["evaluation"]
+    )

@@ -1,0 +1,30 @@
+"""The preprocessing stage: one node for each split, so that nothing of the test set can pass through another's node."""
+
+from kedro.pipeline import Node, Pipeline
+
+from trimood.pipelines.preprocessing.contact_sheet import draw_contact_sheet
+from trimood.pipelines.preprocessing.nodes import prepare_split, read_recipe
+
+SPLITS = ("training", "validation", "test")
+
+
+def create_pipeline() -> Pipeline:
+    """From utterances and clips to examples; parts are cached by content, so a second experiment decodes nothing."""
+    prepare = [
+        Node(
+            prepare_split,
+            [f"{split}_utterances", "corpus", "recipe", "prepared_clips", "params:data.clips"],
+            [f"{split}_examples", f"excluded_{split}_clips"],
+            name=f"prepare_{split}",
+        )
+        for split in SPLITS
+    ]
+    return Pipeline(
+        [
+            Node(read_recipe, ["video_checkpoint", "audio_checkpoint"], "recipe", name="read_recipe"),
+            *prepare,
+            Node(draw_contact_sheet, ["training_examples", "prepared_clips"], "contact_sheet", name="draw_contact_sheet"),
+        ],
+        namespace="preprocessing",
+        prefix_datasets_with_namespace=False,
+    )

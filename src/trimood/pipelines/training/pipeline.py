@@ -1,0 +1,36 @@
+"""The training stage, a copy for each experiment in a namespace of its name."""
+
+from kedro.pipeline import Node, Pipeline
+
+from trimood.pipelines.training.nodes import plan, train
+
+SHARED = {"video_checkpoint", "audio_checkpoint", "training_examples", "validation_examples", "prepared_clips"}
+
+
+def create_pipeline(experiment: str) -> Pipeline:
+    """Plans and trains one experiment.
+
+    `plan` needs no data, so it stands in the first rank of the graph: what is wrong with an experiment or a checkpoint
+    is known before a clip is decoded.
+    """
+    template = [
+        Node(
+            plan,
+            ["params:experiment", "params:training", "params:lora", "video_checkpoint", "audio_checkpoint"],
+            "plan",
+            name="plan",
+        ),
+        Node(
+            train,
+            ["plan", "training_examples", "validation_examples", "prepared_clips", "checkpoints"],
+            ["best_weights", "last_weights", "history"],
+            name="train",
+        ),
+    ]
+    return Pipeline(
+        template,
+        namespace=experiment,
+        inputs=SHARED,
+        parameters={"params:experiment": f"params:{experiment}", "params:training": "params:training", "params:lora": "params:lora"},
+        tags=["training"],
+    )

@@ -1,0 +1,13 @@
+"""Kedro's settings: the demo is what runs when no environment is named; see docs/decisions for the reasons."""
+
+from trimood.hooks import CheckParameters, MakeMissingInputs
+from trimood.tracking import TrackRuns
+
+HOOKS = (CheckParameters(), MakeMissingInputs(), TrackRuns())
+
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "demo",
+    "merge_strategy": {"parameters": "soft", "globals": "soft", "catalog": "soft", "mlflow": "soft"},
+    "config_patterns": {"mlflow": ["mlflow*"]},
+}
