@@ -1,0 +1,243 @@
+"""The emotion classifier: LanguageBind embeddings of one utterance's video, audio and words, and one linear head."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trimood.emotions import EMOTIONS, MODALITIES, Modality
+from trimood.model.adapters import Lora, add_lora, base_name, initialise_adapters, is_adapter
+from trimood.model.checkpoints import check_strictly, read_state_dict
+from trimood.model.config import CheckpointError, LanguageBindConfig, read_config
+from trimood.model.towers import LanguageBind, Part
+
+Source = Literal["video", "audio"]
+Train = Literal["everything", "head", "lora"]
+HeadTraining = Literal["trained", "frozen"]
+
+SOURCES: tuple[Source, ...] = get_args(Source)
+
+# What CLIP's images were normalised with: red, green, blue of pixels in 0..1 (github.com/openai/CLIP, clip.py).
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+class EmotionClassifier(nn.Module):
+    """Concatenates the embeddings in the order video, audio, text and classifies them with one linear layer.
+
+    `towers` holds a LanguageBind for each checkpoint used. The text tower is that of the last of (video, audio) used:
+    the other checkpoint's is not built. Use `build_classifier`, which also decides what is trained.
+    """
+
+    def __init__(
+        self, modalities: Collection[Modality], configs: Mapping[Source, LanguageBindConfig], seed: int = 42
+    ) -> None:
+        super().__init__()
+        self.seed = seed
+        self.modalities = tuple(modality for modality in MODALITIES if modality in modalities)
+        self.text_source = _text_source(self.modalities, configs)
+        self.sources = tuple(source for source in SOURCES if source in self.modalities or source == self.text_source)
+        self.towers = nn.ModuleDict({source: self._build_tower(source, configs[source]) for source in self.sources})
+        embedding_size = sum(self._tower_of(modality).config.projection_dim for modality in self.modalities)
+        self.head = nn.Linear(embedding_size, len(EMOTIONS), bias=False)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        frames: Tensor | None = None,
+        mel: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Logits, [utterance, 7] float32, and with `labels` ([utterance] int64) also their mean cross entropy `loss`.
+
+        Takes the inputs of the model's own modalities, and ignores others: `input_ids` [utterance, 77], `frames`
+        [utterance, frame, 3, height, width] uint8, `mel` [utterance, 3, mel, time] normalised. ValueError if one of its
+        own is missing.
+        """
+        inputs = {"video": ("frames", frames), "audio": ("mel", mel), "text": ("input_ids", input_ids)}
+        embeddings = []
+        for modality in self.modalities:
+            name, value = inputs[modality]
+            if value is None:
+                raise ValueError(f"a classifier of {', '.join(self.modalities)} needs `{name}` and got none.")
+            embeddings.append(self._embed(modality, value))
+        # In float32 also under autocast: the 8 significant bits of bf16 would round close scores together.
+        with torch.autocast(self.head.weight.device.type, enabled=False):
+            logits = self.head(torch.cat(embeddings, dim=-1).to(self.head.weight.dtype)).float()
+        if labels is None:
+            return {"logits": logits}
+        return {"loss": F.cross_entropy(logits, labels), "logits": logits}
+
+    def _embed(self, modality: Modality, value: Tensor) -> Tensor:
+        tower = self._tower_of(modality)
+        if modality == "text":
+            return F.normalize(tower.embed_text(value).float(), dim=-1)  # [utterance, projection_dim]
+        pixels = normalise_frames(value) if modality == "video" else value
+        return F.normalize(tower.embed_vision(pixels).float(), dim=-1) * tower.logit_scale.float().exp()
+
+    def tower(self, source: Source) -> LanguageBind:
+        """The towers of the video or the audio checkpoint; KeyError if none of them is used."""
+        tower = self.towers[source]
+        assert isinstance(tower, LanguageBind)  # noqa: S101 - tells mypy what the ModuleDict holds
+        return tower
+
+    def _tower_of(self, modality: Modality) -> LanguageBind:
+        if modality != "text":
+            return self.tower(modality)
+        assert self.text_source is not None  # noqa: S101 - text is a modality, so `_text_source` found one
+        return self.tower(self.text_source)
+
+    def _build_tower(self, source: Source, config: LanguageBindConfig) -> LanguageBind:
+        parts: dict[Part, bool] = {"text": source == self.text_source, "vision": source in self.modalities}
+        return LanguageBind(config, [part for part, is_used in parts.items() if is_used])
+
+
+def build_classifier(
+    modalities: Collection[Modality],
+    configs: Mapping[Source, LanguageBindConfig],
+    train: Train,
+    *,
+    head: HeadTraining = "trained",
+    lora: Lora | None = None,
+    seed: int = 42,
+) -> EmotionClassifier:
+    """Build the classifier of these modalities and mark what is trained: everything, only the head, or LoRA.
+
+    A frozen head stays at its random first values, which depend on the seed alone, as do the adapters'. Under
+    `torch.device("meta")` nothing is allocated, which is enough for `parameter_counts`; `load_towers` then fills the
+    towers from checkpoints. ValueError for settings that contradict each other or name a checkpoint that is not given.
+    """
+    if (lora is not None) != (train == "lora"):
+        raise ValueError(
+            f"train is {train!r} and lora is {lora}: give LoRA's settings with train 'lora', and only then."
+        )
+    if train == "head" and head == "frozen":
+        raise ValueError("train 'head' with a frozen head trains nothing: set head to 'trained'.")
+    classifier = EmotionClassifier(modalities, configs, seed)
+    classifier.towers.requires_grad_(train == "everything")
+    if lora is not None:
+        add_lora(classifier.towers, lora.targets, lora.r, lora.alpha, lora.dropout, bias=lora.bias)
+    classifier.head.requires_grad_(head == "trained")
+    if not classifier.head.weight.is_meta:
+        _initialise_new_weights(classifier)
+    return classifier
+
+
+def load_towers(classifier: EmotionClassifier, folders: Mapping[Source, Path]) -> None:
+    """Fill the towers from checkpoint folders, in place, on the CPU; head and adapters get their seeded first values.
+
+    The parts that the classifier has are loaded, but each whole checkpoint must fit its config.json strictly. Raises
+    CheckpointError otherwise, or if the folder's sizes are not those that the classifier was built with. What was on
+    `meta` is on the CPU afterwards; the weights are mapped from the files, so no second copy of them is made.
+    """
+    for source in classifier.sources:
+        tower = classifier.tower(source)
+        if source not in folders:
+            raise CheckpointError(
+                f"no checkpoint folder given for {source}; given are: {', '.join(folders) or 'none'}."
+            )
+        folder = folders[source]
+        config = read_config(folder)
+        if config != tower.config:
+            raise CheckpointError(f"{folder}: config.json does not describe the {source} towers that were built.")
+        with torch.device("meta"):
+            whole = LanguageBind(config)
+        weights = read_state_dict(folder)
+        check_strictly(folder, whole, {name: tuple(tensor.shape) for name, tensor in weights.items()})
+        own = {name: weights[base_name(name)] for name in tower.state_dict() if not is_adapter(name)}
+        tower.load_state_dict(own, strict=False, assign=True)  # strict but for the adapters, which no checkpoint has
+        tower.materialise_position_ids()
+    _initialise_new_weights(classifier)
+
+
+def parameter_counts(classifier: EmotionClassifier) -> dict[str, tuple[int, int]]:
+    """(trained, total) numbers of the video, audio and text towers with their projections, of the head, and of "all".
+
+    Adapters count to their tower; the fixed logit scales are buffers and count nowhere.
+    """
+    counts: dict[str, tuple[int, int]] = {
+        part: (0, 0) for part in (*MODALITIES, "head", "all") if part in (*classifier.modalities, "head", "all")
+    }
+    for name, parameter in classifier.named_parameters():
+        part = _part_of(name)
+        for key in (part, "all"):
+            trained, total = counts[key]
+            counts[key] = (trained + parameter.numel() * parameter.requires_grad, total + parameter.numel())
+    return counts
+
+
+def trained_state(classifier: EmotionClassifier) -> dict[str, Tensor]:
+    """What training changes, and the head even if it is frozen, by name on the CPU: all that a result needs on disk.
+
+    Tensors that are on the CPU already are views of the model's own: save or copy them before the next step.
+    """
+    return {name: parameter.detach().cpu().contiguous() for name, parameter in _trained(classifier).items()}
+
+
+def load_trained_state(classifier: EmotionClassifier, state: Mapping[str, Tensor]) -> None:
+    """Copy a `trained_state` back, in place; CheckpointError, and nothing changed, if a name or a shape differs."""
+    parameters = _trained(classifier)
+    missing = sorted(parameters.keys() - state.keys())
+    unexpected = sorted(state.keys() - parameters.keys())
+    mismatched = [
+        f"{name} {list(state[name].shape)} for {list(parameter.shape)}"
+        for name, parameter in parameters.items()
+        if name in state and state[name].shape != parameter.shape
+    ]
+    problems = {"missing": missing, "unexpected": unexpected, "of another shape": mismatched}
+    found = [f"{len(names)} {kind}, the first is {names[0]}" for kind, names in problems.items() if names]
+    if found:
+        raise CheckpointError(
+            f"the trained weights are not those of this classifier: {'; '.join(found)}. Build it with the modalities, "
+            "LoRA settings and checkpoints that the weights were trained with."
+        )
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(state[name])
+
+
+def normalise_frames(frames: Tensor) -> Tensor:
+    """[utterance, frame, 3, height, width] uint8 to what CLIP expects, [utterance, 3, frame, height, width] float32."""
+    mean = torch.tensor(CLIP_MEAN, device=frames.device).view(3, 1, 1)
+    std = torch.tensor(CLIP_STD, device=frames.device).view(3, 1, 1)
+    return ((frames.float() / 255 - mean) / std).transpose(1, 2)
+
+
+def _text_source(modalities: Collection[Modality], configs: Mapping[Source, LanguageBindConfig]) -> Source | None:
+    """Which checkpoint's text tower is used: that of the last non-text modality, or of what is given for text alone."""
+    if not modalities:
+        raise ValueError(f"a classifier needs at least one modality of {', '.join(MODALITIES)}.")
+    listed: list[Source] = [source for source in SOURCES if source in modalities]
+    for source in listed:
+        if source not in configs:
+            raise ValueError(f"the modality {source} needs the {source} checkpoint's configuration; none was given.")
+    if "text" not in modalities:
+        return None
+    candidates = listed[-1:] or [source for source in SOURCES if source in configs]
+    if not candidates:
+        raise ValueError("text needs the text tower of the video or the audio checkpoint; no configuration was given.")
+    return candidates[0]
+
+
+def _initialise_new_weights(classifier: EmotionClassifier) -> None:
+    # The head draws from a generator of its own, so that it starts alike with and without adapters.
+    if classifier.head.weight.is_meta:
+        classifier.head.to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(classifier.seed)
+    nn.init.kaiming_uniform_(classifier.head.weight, a=5**0.5, generator=generator)  # as nn.Linear's own
+    initialise_adapters(classifier.towers, classifier.seed)
+
+
+def _part_of(name: str) -> str:
+    if name.startswith("head."):
+        return "head"
+    _, source, module, *_ = name.split(".")
+    return "text" if module in ("text_model", "text_projection") else source
+
+
+def _trained(classifier: EmotionClassifier) -> dict[str, nn.Parameter]:
+    parameters = classifier.named_parameters()
+    return {name: parameter for name, parameter in parameters if parameter.requires_grad or _part_of(name) == "head"}

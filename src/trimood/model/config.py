@@ -1,0 +1,190 @@
+"""The sizes and settings of one LanguageBind checkpoint, as its config.json states them."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+HIDDEN_ACTS = ("gelu", "quick_gelu")
+
+_UPSTREAM_DEFAULT_LORA_R = 2  # upstream's CLIPVisionConfig: a config.json that is silent about lora_r has built-in LoRA
+_UPSTREAM_DEFAULT_PATCH_SIZE = 32
+
+_Config = TypeVar("_Config", "TextConfig", "VisionConfig")
+
+
+class CheckpointError(Exception):
+    """A checkpoint is out of reach, unreadable, of a kind that is not supported, or does not fit the towers."""
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """Sizes of the text tower; the defaults are upstream's (`CLIPTextConfig` of languagebind 0.1.0)."""
+
+    vocab_size: int = 49408
+    hidden_size: int = 512
+    intermediate_size: int = 2048
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 8
+    max_position_embeddings: int = 77
+    hidden_act: str = "quick_gelu"
+    layer_norm_eps: float = 1e-5
+    attention_dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class VisionConfig:
+    """Sizes of a vision tower, of video or audio; the defaults are upstream's (`CLIPVisionConfig`).
+
+    `num_mel_bins` and `target_length` (frames of the log-mel) are both 0 for video. The audio_* fields describe the
+    preprocessing that the weights expect: hertz, and the mean and deviation of the log-mel.
+    """
+
+    hidden_size: int = 768
+    intermediate_size: int = 3072
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    num_channels: int = 3
+    image_size: int = 224
+    patch_size: int = _UPSTREAM_DEFAULT_PATCH_SIZE
+    hidden_act: str = "quick_gelu"
+    layer_norm_eps: float = 1e-5
+    attention_dropout: float = 0.0
+    force_patch_dropout: float = 0.0
+    add_time_attn: bool = False
+    num_frames: int = 1
+    num_mel_bins: int = 0
+    target_length: int = 0
+    audio_sample_rate: int = 16000
+    audio_mean: float = 0.5
+    audio_std: float = 0.5
+
+    @property
+    def is_audio(self) -> bool:
+        """Whether the tower reads a log-mel as a rectangular image instead of frames."""
+        return bool(self.num_mel_bins and self.target_length)
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of the input: pixels for video, mel bins × log-mel frames for audio."""
+        return (self.num_mel_bins, self.target_length) if self.is_audio else (self.image_size, self.image_size)
+
+    @property
+    def position_count(self) -> int:
+        """Learnt positions: one per whole patch, and one for the class token."""
+        height, width = self.input_size
+        return (height // self.patch_size) * (width // self.patch_size) + 1
+
+
+@dataclass(frozen=True)
+class LanguageBindConfig:
+    """One checkpoint: a text tower and a vision tower that meet in `projection_dim` numbers."""
+
+    text: TextConfig
+    vision: VisionConfig
+    projection_dim: int = 512
+    logit_scale_init_value: float = 2.6592
+
+
+def read_config(folder: Path) -> LanguageBindConfig:
+    """Read the folder's config.json; keys left out take upstream's class defaults, unknown keys are ignored.
+
+    Raises CheckpointError if the file is missing or not valid, and for the kinds of checkpoint that these towers
+    cannot hold: built-in LoRA (lora_r), 3-D patches (clip_type vl_new), and audio with temporal attention.
+    """
+    path = folder / "config.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{folder}: no config.json here. A checkpoint folder holds config.json beside model.safetensors or "
+            "pytorch_model.bin: give the folder that `hf download` made."
+        ) from None
+    except ValueError as error:
+        raise CheckpointError(f"{path}: not valid JSON ({error}). Download the file again.") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: an object with text_config and vision_config is expected.")
+    text_content, vision_content = _part(path, content, "text_config"), _part(path, content, "vision_config")
+    _refuse_unsupported(path, content, vision_content)
+    config = LanguageBindConfig(
+        text=_fill(TextConfig, path, "text_config", text_content),
+        vision=_fill(VisionConfig, path, "vision_config", vision_content),
+        projection_dim=int(content.get("projection_dim", 512)),
+        logit_scale_init_value=float(content.get("logit_scale_init_value", 2.6592)),
+    )
+    _check_sizes(path, config)
+    return config
+
+
+def config_as_json(config: LanguageBindConfig) -> dict[str, Any]:
+    """The content of a config.json in the hub's format for these sizes: `read_config` of it gives `config` back."""
+    return {
+        "model_type": "LanguageBindAudio" if config.vision.is_audio else "LanguageBindVideo",
+        "projection_dim": config.projection_dim,
+        "logit_scale_init_value": config.logit_scale_init_value,
+        "text_config": dataclasses.asdict(config.text),
+        "vision_config": {**dataclasses.asdict(config.vision), "lora_r": 0},
+    }
+
+
+def _part(path: Path, content: dict[str, Any], name: str) -> dict[str, Any]:
+    # Old CLIP configs say the same twice; upstream lets `text_config_dict`, where it is given, win over `text_config`.
+    part = content.get(f"{name}_dict") or content.get(name) or {}
+    if not isinstance(part, dict):
+        raise CheckpointError(f"{path}: {name} is {type(part).__name__}, an object is expected.")
+    return part
+
+
+def _refuse_unsupported(path: Path, content: dict[str, Any], vision: dict[str, Any]) -> None:
+    lora_r = vision.get("lora_r", _UPSTREAM_DEFAULT_LORA_R)
+    if lora_r != 0:
+        kind = "Audio" if vision.get("num_mel_bins") else "Video"
+        raise CheckpointError(
+            f"{path}: lora_r is {lora_r}: this checkpoint carries built-in LoRA, only fully tuned ones (lora_r 0) are "
+            f"supported. Take LanguageBind/LanguageBind_{kind}_FT."
+        )
+    clip_type = vision.get("clip_type", content.get("clip_type", "vl"))
+    if clip_type == "vl_new":
+        raise CheckpointError(
+            f"{path}: clip_type is vl_new: this checkpoint (V1.5 or Huge) has 3-D patches, which are not supported. "
+            "Take LanguageBind/LanguageBind_Video_FT."
+        )
+    if vision.get("add_time_attn") and vision.get("num_mel_bins"):
+        raise CheckpointError(
+            f"{path}: audio with temporal attention (add_time_attn true, num_mel_bins {vision['num_mel_bins']}) is not "
+            "supported. Take LanguageBind/LanguageBind_Audio_FT."
+        )
+
+
+def _fill(kind: type[_Config], path: Path, part: str, content: dict[str, Any]) -> _Config:
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(kind):
+        if field.name not in content:
+            continue
+        value = content[field.name]
+        wanted: type[Any] = type(field.default)
+        # Upstream writes num_mel_bins as 0.0 in some files: a whole number is a whole number.
+        right = isinstance(value, wanted) if wanted in (bool, str) else isinstance(value, int | float)
+        if not right or (wanted is int and value != int(value)):
+            raise CheckpointError(f"{path}: {part}.{field.name} is {value!r}; a {wanted.__name__} is expected.")
+        values[field.name] = wanted(value)
+    return kind(**values)
+
+
+def _check_sizes(path: Path, config: LanguageBindConfig) -> None:
+    for part, tower in (("text_config", config.text), ("vision_config", config.vision)):
+        if tower.hidden_act not in HIDDEN_ACTS:
+            raise CheckpointError(
+                f"{path}: {part}.hidden_act is {tower.hidden_act!r}; known are {', '.join(HIDDEN_ACTS)}."
+            )
+        if tower.num_attention_heads < 1 or tower.hidden_size % tower.num_attention_heads:
+            raise CheckpointError(
+                f"{path}: {part}.hidden_size {tower.hidden_size} is not a multiple of num_attention_heads "
+                f"{tower.num_attention_heads}."
+            )
+    if config.vision.patch_size < 1 or min(config.vision.input_size) < config.vision.patch_size:
+        raise CheckpointError(
+            f"{path}: vision_config.patch_size {config.vision.patch_size} must lie between 1 and the input's shorter "
+            f"side ({min(config.vision.input_size)})."
+        )

@@ -1,0 +1,236 @@
+"""LanguageBind: a text tower and a vision tower (of video or audio) that embed into one space.
+
+The vision tower is written out here in plain torch; the text tower is transformers' CLIP. Every parameter has the name
+that it has in the published checkpoints, so these load strictly and LoRA targets match by suffix. The architecture is
+that of the PyPI package languagebind 0.1.0, which tests/model/make_reference.py compares with.
+
+Axes: utterance, frame, token (the class token first, then the patches row by row), channel.
+"""
+
+from collections.abc import Callable, Collection
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel
+from transformers.activations import ACT2FN
+
+from trimood.model.config import LanguageBindConfig, TextConfig, VisionConfig
+
+Part = Literal["text", "vision"]
+
+
+class LanguageBind(nn.Module):
+    """The towers of one checkpoint, or only the `parts` of it that are needed.
+
+    `logit_scale` is a buffer and not a parameter: it is in the state dict, and no training changes it.
+    """
+
+    logit_scale: Tensor
+
+    def __init__(self, config: LanguageBindConfig, parts: Collection[Part] = ("text", "vision")) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("logit_scale", torch.tensor(config.logit_scale_init_value))
+        if "text" in parts:
+            self.text_model = CLIPTextModel(_transformers_config(config.text))
+            self.text_projection = nn.Linear(config.text.hidden_size, config.projection_dim, bias=False)
+        if "vision" in parts:
+            self.vision_model = VisionTower(config.vision)
+            self.visual_projection = nn.Linear(config.vision.hidden_size, config.projection_dim, bias=False)
+
+    def embed_text(self, input_ids: Tensor) -> Tensor:
+        """Embed tokens, [utterance, 77] int64, into [utterance, projection_dim], not normalised.
+
+        Read at the first end token, which is the highest id of the vocabulary. Padding after it needs no mask: the
+        attention is causal.
+        """
+        tokens = self.text_model(input_ids=input_ids).last_hidden_state  # [utterance, token, channel]
+        utterances = torch.arange(len(input_ids), device=input_ids.device)
+        return self.text_projection(tokens[utterances, input_ids.argmax(dim=-1)])
+
+    def embed_vision(self, pixels: Tensor) -> Tensor:
+        """Embed normalised input into [utterance, projection_dim], not normalised.
+
+        Video is [utterance, 3, frame, height, width], audio [utterance, 3, mel, time]; ValueError for another shape.
+        """
+        return self.visual_projection(self.vision_model(pixels))
+
+    def materialise_position_ids(self) -> None:
+        """Give the text tower its position numbers, which are in no checkpoint, after it was built on `meta`."""
+        if hasattr(self, "text_model") and self.text_model.embeddings.position_ids.is_meta:
+            count = self.config.text.max_position_embeddings
+            self.text_model.embeddings.position_ids = torch.arange(count).expand(1, -1)
+
+
+class VisionTower(nn.Module):
+    """A ViT with a class token; for video, every layer attends over time before it attends over space."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embeddings = PatchEmbeddings(config)
+        self.pre_layrnorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)  # sic, as in the checkpoints
+        self.encoder = Encoder(config)
+        self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """[utterance, 3, (frame,) height, width] to [utterance, channel]: the class token, averaged over the frames."""
+        _check_shape(pixels, self.config)
+        if pixels.ndim == 4:
+            pixels = pixels[:, :, None]
+        utterances, _, frames, _, _ = pixels.shape
+        images = pixels.transpose(1, 2).flatten(0, 1)  # [utterance * frame, 3, height, width]
+        tokens = self.embeddings(images)  # [utterance * frame, token, channel]
+        tokens = tokens.unflatten(0, (utterances, frames))
+        if self.training and self.config.force_patch_dropout > 0:
+            tokens = drop_patches(tokens, self.config.force_patch_dropout)
+        tokens = self.encoder(self.pre_layrnorm(tokens))  # [utterance, frame, token, channel]
+        return self.post_layernorm(tokens[:, :, 0]).mean(dim=1)
+
+
+class PatchEmbeddings(nn.Module):
+    """Cuts images into patches, puts the class token before them and adds the learnt positions."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        size = config.patch_size
+        self.class_embedding = nn.Parameter(torch.randn(config.hidden_size) * config.hidden_size**-0.5)
+        self.patch_embedding = nn.Conv2d(config.num_channels, config.hidden_size, size, stride=size, bias=False)
+        self.position_embedding = nn.Embedding(config.position_count, config.hidden_size)
+        nn.init.normal_(self.position_embedding.weight, std=0.02)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[image, 3, height, width] to [image, token, channel]."""
+        patches = self.patch_embedding(images.to(self.patch_embedding.weight.dtype)).flatten(2).transpose(1, 2)
+        class_token = self.class_embedding.to(patches.dtype).expand(len(images), 1, -1)
+        return torch.cat([class_token, patches], dim=1) + self.position_embedding.weight
+
+
+class Encoder(nn.Module):
+    """The stack of layers."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.num_hidden_layers))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """[utterance, frame, token, channel] to the same."""
+        for layer in self.layers:
+            tokens = layer(tokens)
+        return tokens
+
+
+class EncoderLayer(nn.Module):
+    """Attention over time (video only), attention over space, MLP: each normalised before and added to its input."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.attends_over_time = config.add_time_attn
+        if config.add_time_attn:
+            embedding = torch.randn(1, config.num_frames, config.hidden_size) * config.hidden_size**-0.5
+            self.temporal_embedding = nn.Parameter(embedding)
+            self.temporal_attn = Attention(config)
+            self.temporal_layer_norm1 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.self_attn = Attention(config)
+        self.layer_norm1 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.mlp = MLP(config)
+        self.layer_norm2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """[utterance, frame, token, channel] to the same."""
+        if self.attends_over_time:
+            tokens = self._attend_over_time(tokens)
+        tokens = tokens + self.self_attn(self.layer_norm1(tokens))
+        return tokens + self.mlp(self.layer_norm2(tokens))
+
+    def _attend_over_time(self, tokens: Tensor) -> Tensor:
+        over_time = tokens.transpose(1, 2)  # [utterance, token, frame, channel]
+        if self.temporal_embedding.shape[1] > 1:  # upstream adds no time to a single frame
+            over_time = over_time + self.temporal_embedding
+        over_time = over_time + self.temporal_attn(self.temporal_layer_norm1(over_time))
+        return over_time.transpose(1, 2)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over the last axis but one; the axes before it are a batch."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.head_count = config.num_attention_heads
+        self.dropout = config.attention_dropout
+        # In upstream's order: parameters() of both then run alike.
+        self.k_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.v_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.q_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """[..., token, channel] to the same."""
+        batch = tokens.flatten(0, -3)  # the fused kernels want exactly [batch, head, token, channel]
+        query, key, value = (
+            projection(batch).unflatten(-1, (self.head_count, -1)).transpose(1, 2)  # [batch, head, token, channel]
+            for projection in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        dropout = self.dropout if self.training else 0.0
+        attended = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+        return self.out_proj(attended.transpose(1, 2).flatten(2)).view(tokens.shape)
+
+
+class MLP(nn.Module):
+    """Two linear layers and the checkpoint's own activation (gelu or quick_gelu)."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.activation: Callable[[Tensor], Tensor] = ACT2FN[config.hidden_act]
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """[..., channel] to the same."""
+        return self.fc2(self.activation(self.fc1(tokens)))
+
+
+def drop_patches(tokens: Tensor, probability: float) -> Tensor:
+    """Keep the class token and a random share 1 - `probability` of the patches, the same ones in all frames.
+
+    Masks nothing and shortens the sequence, as in https://arxiv.org/abs/2212.00794; tokens are [utterance, frame,
+    token, channel]. The published _FT configurations set it to 0.
+    """
+    utterances, frames, token_count, channels = tokens.shape
+    kept_count = max(1, int((token_count - 1) * (1 - probability)))
+    order = torch.rand(utterances, token_count - 1, device=tokens.device)
+    kept = order.topk(kept_count, dim=-1).indices + 1  # position 0 is the class token
+    index = kept[:, None, :, None].expand(utterances, frames, kept_count, channels)
+    return torch.cat([tokens[:, :, :1], tokens.gather(2, index)], dim=2)
+
+
+def _check_shape(pixels: Tensor, config: VisionConfig) -> None:
+    height, width = config.input_size
+    if config.add_time_attn:
+        expected: tuple[int, ...] = (config.num_channels, config.num_frames, height, width)
+        axes = "[utterance, 3, frame, height, width]"
+    else:
+        expected = (config.num_channels, height, width)
+        axes = "[utterance, 3, mel, time]" if config.is_audio else "[utterance, 3, height, width]"
+    if tuple(pixels.shape[1:]) != expected:
+        raise ValueError(
+            f"this vision tower takes {axes} with {list(expected)} after the first axis, and got "
+            f"{list(pixels.shape)}: prepare the clips with the sizes of the checkpoint's config.json."
+        )
+
+
+def _transformers_config(config: TextConfig) -> CLIPTextConfig:
+    # transformers' own pooling depends on eos_token_id; ours does not, so its default may stand.
+    return CLIPTextConfig(
+        vocab_size=config.vocab_size,
+        hidden_size=config.hidden_size,
+        intermediate_size=config.intermediate_size,
+        num_hidden_layers=config.num_hidden_layers,
+        num_attention_heads=config.num_attention_heads,
+        max_position_embeddings=config.max_position_embeddings,
+        hidden_act=config.hidden_act,
+        layer_norm_eps=config.layer_norm_eps,
+        attention_dropout=config.attention_dropout,
+    )
