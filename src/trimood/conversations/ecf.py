@@ -6,7 +6,6 @@ A file is a list of {conversation_ID, conversation: [{utterance_ID, text, speake
 the published training file breaks its own order 560 times.
 """
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -17,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, St
 
 from trimood.conversations.table import utterance_table
 from trimood.emotions import EMOTIONS
+from trimood.parameters import did_you_mean
 
 _PROBLEMS_SHOWN = 10
 _WHAT_IS_ALLOWED = (
@@ -26,16 +26,14 @@ _WHAT_IS_ALLOWED = (
 
 
 class AnnotationError(Exception):
-    """An annotation file that cannot be used; the message names the file, the places, what was got and what is allowed."""
+    """An annotation file that cannot be used; the message names file, places, what was got and what is allowed."""
 
 
 def _known_emotion(emotion: str) -> str:
     if emotion in EMOTIONS:
         return emotion
-    near = difflib.get_close_matches(emotion.strip().lower(), EMOTIONS, n=1)
-    raise ValueError(
-        f"unknown label, allowed are {', '.join(EMOTIONS)}" + (f"; did you mean {near[0]}?" if near else "")
-    )
+    hint = did_you_mean(emotion.strip().lower(), list(EMOTIONS))
+    raise ValueError(f"unknown label, allowed are {', '.join(EMOTIONS)}.{hint}")
 
 
 def _with_words(text: str) -> str:

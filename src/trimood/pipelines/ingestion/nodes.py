@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from trimood.conversations.ecf import AnnotationError, read_ecf
-from trimood.conversations.splits import SplitError, split_utterances
+from trimood.conversations.splits import split_utterances
 from trimood.conversations.table import class_counts, empty_table, labelled
 from trimood.parameters import SplitParams
 
@@ -29,7 +29,8 @@ def read_development(corpus: Path) -> pd.DataFrame:
     if len(unlabelled):
         raise AnnotationError(
             f"{path.name}: {len(unlabelled)} of {len(table)} utterances have no emotion, "
-            f"the first is {unlabelled.iloc[0]}. Only what is labelled can be trained on: add the labels or take these utterances out of the file."
+            f"the first is {unlabelled.iloc[0]}. Only what is labelled can be trained on: "
+            "add the labels or take these utterances out of the file."
         )
     return table
 
@@ -53,7 +54,8 @@ def describe_corpus(corpus: Path) -> dict[str, Any]:
     if shared:
         raise AnnotationError(
             f"{corpus}: {len(shared)} conversation_IDs stand in the train and in the test file, "
-            f"the first is {shared[0]}; a conversation may be in one of them only. Take them out of one file, or number them apart."
+            f"the first is {shared[0]}; a conversation may be in one only. "
+            "Take them out of one file, or number them apart."
         )
     train_file, test_file = _first_present(corpus, _TRAIN_FILES), _first_present(corpus, _TEST_FILES)
     return {
@@ -69,11 +71,6 @@ def split_conversations(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Training, validation and held-out utterances of the train file; nothing is held out beside a labelled test."""
     test_fraction = 0.0 if corpus_description["official_test_is_labelled"] else split.test_fraction
-    if test_fraction <= 0 and not corpus_description["official_test_is_labelled"]:
-        raise SplitError(
-            f"data.split.test_fraction: got {split.test_fraction}, and the corpus has no labelled official test file, "
-            "so nothing would be left to score. Set it above 0, or put a labelled Subtask_2_test.json into the corpus."
-        )
     return split_utterances(development_utterances, split.unit, split.validation_fraction, test_fraction, split.seed)
 
 
@@ -111,7 +108,8 @@ def _no_train_file(corpus: Path) -> str:
         found += f" (but {below[0].relative_to(corpus)} is there: is that folder the corpus?)" if below else ""
     return (
         f"{corpus}: no train file; {found}. Needed is {' or '.join(_TRAIN_FILES)}, "
-        "with the clips in train/ or beside it. Put it there, or point the catalog's `corpus` to the folder that has it."
+        "with the clips in train/ or beside it. Put it there, or point "
+        "the catalog's `corpus` to the folder that has it."
     )
 
 
