@@ -88,7 +88,7 @@ def _draw(
     10 % by conversation) the worst class is 1 % off its number, by a plain draw of conversations 26 %, by the best of
     50 plain draws 8 %, by scikit-learn's StratifiedGroupKFold 1.3 %, which however allows only fractions 1/n; two
     seeds have 12 % of their conversations in common, where chance gives 10 %. In random order throughout, long
-    conversations would be avoided (mean 6 utterances instead of 10).
+    conversations would be avoided (mean 6 utterances instead of 10); so only the few longest always stay behind.
     """
     if round(fraction * len(counts)) < 1:
         at_least = f" to at least {1 / len(counts):.2g}" if len(counts) > 1 else ""

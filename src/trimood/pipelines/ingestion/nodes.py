@@ -37,11 +37,9 @@ def read_development(corpus: Path) -> pd.DataFrame:
 
 def read_official_test(corpus: Path) -> pd.DataFrame:
     """Utterances of the official test file, labelled or not; an empty table where there is no such file."""
-    path = _first_present(corpus, _TEST_FILES)
-    if path is None:
+    if _first_present(corpus, _TEST_FILES) is None:
         _log.info("No official test file in %s (looked for %s): test_fraction applies.", corpus, ", ".join(_TEST_FILES))
-        return empty_table()
-    return read_ecf(path, _clip_folder(corpus, "test"))
+    return _official_test(corpus)
 
 
 def describe_corpus(corpus: Path) -> dict[str, Any]:
@@ -49,7 +47,7 @@ def describe_corpus(corpus: Path) -> dict[str, Any]:
 
     Raises AnnotationError where a conversation stands in both files: what is trained on would be tested on.
     """
-    development, official = read_development(corpus), read_official_test(corpus)
+    development, official = read_development(corpus), _official_test(corpus)
     shared = sorted(set(development["conversation_id"]) & set(official["conversation_id"]))
     if shared:
         raise AnnotationError(
@@ -92,6 +90,11 @@ def choose_test(official_test_utterances: pd.DataFrame, held_out_utterances: pd.
 
 def _first_present(corpus: Path, names: tuple[str, ...]) -> Path | None:
     return next((corpus / name for name in names if (corpus / name).is_file()), None)
+
+
+def _official_test(corpus: Path) -> pd.DataFrame:
+    path = _first_present(corpus, _TEST_FILES)
+    return read_ecf(path, _clip_folder(corpus, "test")) if path else empty_table()
 
 
 def _clip_folder(corpus: Path, split: str) -> str:
