@@ -13,12 +13,13 @@ GRID = 4
 """The central square is a GRID x GRID board whose cells spell the frame's number in binary, white for 1."""
 
 
-def make_clip(  # noqa: PLR0913 - one argument for each property that a test may vary
+def make_clip(
     path: Path,
     seconds: float = 1.0,
     fps: int = 10,
     size: tuple[int, int] = (64, 64),
     audio: Sound = "sine",
+    *,
     sample_rate_hz: int = 48000,
     channels: int = 1,
     tone_hz: float = 440.0,
@@ -30,7 +31,8 @@ def make_clip(  # noqa: PLR0913 - one argument for each property that a test may
     Clips that differ in `seed` alone differ in their bytes. The folders above `path` are made. Returns the path.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    samples = sound(audio, seconds if audio_seconds is None else audio_seconds, sample_rate_hz, channels, tone_hz, seed)
+    audio_seconds = seconds if audio_seconds is None else audio_seconds
+    samples = sound(audio, audio_seconds, sample_rate_hz, channels=channels, tone_hz=tone_hz, seed=seed)
     with av.open(str(path), "w", format="mp4") as container:
         video = container.add_stream("libx264", rate=fps, options={"crf": "12", "preset": "ultrafast", "g": "12"})
         video.width, video.height, video.pix_fmt = *size, "yuv420p"
@@ -47,6 +49,17 @@ def make_clip(  # noqa: PLR0913 - one argument for each property that a test may
     return path
 
 
+def with_index_in_front(clip: Path, target: Path) -> Path:
+    """The same streams with the index before the pictures, as files for the web have it."""
+    with av.open(str(clip)) as source, av.open(str(target), "w", options={"movflags": "faststart"}) as container:
+        tracks = {stream.index: container.add_stream_from_template(stream) for stream in source.streams}
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = tracks[packet.stream.index]
+                container.mux(packet)
+    return target
+
+
 def make_wav(path: Path, samples: np.ndarray, sample_rate_hz: int, codec: str = "pcm_s16le") -> Path:
     """A wav file of `samples` [channel, sample], floats within -1..1. Returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +70,7 @@ def make_wav(path: Path, samples: np.ndarray, sample_rate_hz: int, codec: str = 
 
 
 def sound(
-    kind: Sound, seconds: float, sample_rate_hz: int, channels: int = 1, tone_hz: float = 440.0, seed: int = 0
+    kind: Sound, seconds: float, sample_rate_hz: int, *, channels: int = 1, tone_hz: float = 440.0, seed: int = 0
 ) -> np.ndarray:
     """Samples [channel, sample] float32: a tone at half of full scale, white noise, or zeros."""
     count = round(seconds * sample_rate_hz)

@@ -61,12 +61,19 @@ def _decode(path: Path) -> tuple[Tensor, int]:
         track.thread_type = "NONE"
         # The rate is taken from the decoded frames: for HE-AAC the container may announce half of it.
         rates_hz: set[int] = set()
-        pieces = list(_mono_pieces(container.decode(track), rates_hz))
+        pieces = list(_mono_pieces(_frames(container, track), rates_hz))
         if len(rates_hz) > 1:
             raise ValueError(f"the sample rate changes within the track: {sorted(rates_hz)} Hz")
         rate_hz = rates_hz.pop() if rates_hz else track.rate
     samples = np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.float32)
     return torch.from_numpy(samples), rate_hz
+
+
+def _frames(container: av.container.InputContainer, track: av.AudioStream) -> Iterator[av.AudioFrame]:
+    for packet in container.demux(track):
+        if packet.is_corrupt:
+            raise ValueError("the file ends before its sound does")
+        yield from packet.decode()
 
 
 def _mono_pieces(frames: Iterator[av.AudioFrame], rates_hz: set[int]) -> Iterator[np.ndarray]:
