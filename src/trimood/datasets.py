@@ -82,7 +82,10 @@ class WeightsDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
 
         with safe_open(self._filepath, framework="pt") as file:
             facts = file.metadata() or {}
-            return {"tensors": {k: file.get_tensor(k) for k in file.keys()}, "about": json.loads(facts.get("about", "{}"))}
+            return {
+                "tensors": {k: file.get_tensor(k) for k in file.keys()},
+                "about": json.loads(facts.get("about", "{}")),
+            }
 
     def save(self, data: dict[str, Any]) -> None:
         """Writes beside the target and renames, so that a file that is there is whole."""

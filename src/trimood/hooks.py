@@ -3,6 +3,7 @@
 import logging
 from typing import Any
 
+import click
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
@@ -20,7 +21,10 @@ class CheckParameters:
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, catalog: DataCatalog) -> None:
         """Checks the whole tree, not only what this run reads: a typing error above a known block is found too."""
-        check_parameters(catalog.load("parameters"), experiment_names())
+        try:
+            check_parameters(catalog.load("parameters"), experiment_names())
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None  # a message on the command line, not a stack of frames
 
 
 class MakeMissingInputs:
@@ -45,3 +49,13 @@ class MakeMissingInputs:
             pipelines.set_requested(None)
             log.info("Running the pipeline %r first: it makes raw data that is not there yet", name)
             SequentialRunner().run(pipelines[name], catalog)
+
+
+class SpeakPlainly:
+    """Ends a command with the message alone where the error is one that trimood words for people."""
+
+    @hook_impl(trylast=True)
+    def on_pipeline_error(self, error: Exception) -> None:
+        """On the command line only: a notebook or a test gets the error itself, with its frames."""
+        if type(error).__module__.startswith("trimood.") and click.get_current_context(silent=True):
+            raise click.ClickException(str(error)) from error

@@ -110,7 +110,9 @@ class ExperimentParams(Parameters):
     @model_validator(mode="after")
     def _agree(self) -> Self:
         if len(set(self.modalities)) < len(self.modalities):
-            raise ValueError(f"modalities {list(self.modalities)} name one twice; allowed: any of {list(MODALITIES)}, each once")
+            raise ValueError(
+                f"modalities {list(self.modalities)} name one twice; allowed: any of {list(MODALITIES)}, each once"
+            )
         if self.lora and self.train != "lora":
             raise ValueError(f"lora: {self.lora} is given, but train: {self.train} uses no adapters; write train: lora")
         if self.train == "head" and self.head == "frozen":
@@ -134,18 +136,25 @@ def resolve(experiment: ExperimentParams, training: TrainingParams, lora: LoraPa
         modalities=experiment.modalities,
         train=experiment.train,
         head=experiment.head,
-        lora=LoraParams.model_validate(_merged(lora.model_dump(), experiment.lora)) if experiment.train == "lora" else None,
+        lora=LoraParams.model_validate(_merged(lora.model_dump(), experiment.lora))
+        if experiment.train == "lora"
+        else None,
         training=TrainingParams.model_validate(_merged(training.model_dump(), experiment.training)),
     )
 
 
 def _merged(shared: dict[str, Any], different: dict[str, Any]) -> dict[str, Any]:
     """`different` laid over `shared`, block within block."""
-    both = {k: _merged(shared[k], v) for k, v in different.items() if isinstance(v, dict) and isinstance(shared.get(k), dict)}
+    both = {
+        k: _merged(shared[k], v)
+        for k, v in different.items()
+        if isinstance(v, dict) and isinstance(shared.get(k), dict)
+    }
     return {**shared, **different, **both}
 
 
 _BLOCKS: dict[str, Any] = {
+    "data_root": str,
     "corpus_dir": str,
     "video_checkpoint": str,
     "audio_checkpoint": str,

@@ -1,9 +1,9 @@
 """Kedro's settings: the demo is what runs when no environment is named; see docs/decisions for the reasons."""
 
-from trimood.hooks import CheckParameters, MakeMissingInputs
+from trimood.hooks import CheckParameters, MakeMissingInputs, SpeakPlainly
 from trimood.tracking import TrackRuns
 
-HOOKS = (CheckParameters(), MakeMissingInputs(), TrackRuns())
+HOOKS = (CheckParameters(), MakeMissingInputs(), TrackRuns(), SpeakPlainly())
 
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

@@ -137,7 +137,9 @@ class TrackRuns:
     def _log_plan(self, plan: dict[str, Any]) -> None:
         import mlflow
 
-        mlflow.log_params(flatten({**plan["settings"], "parameters": plan["parameters"], "checkpoint": plan["checkpoints"]}))
+        mlflow.log_params(
+            flatten({**plan["settings"], "parameters": plan["parameters"], "checkpoint": plan["checkpoints"]})
+        )
 
     @hook_impl
     def after_node_run(self, node: Node) -> None:
@@ -167,7 +169,11 @@ class TrackRuns:
             for key, value in flatten({"corpus": corpus}).items():
                 client.set_tag(run, key, value)
             client.set_terminated(run, "FAILED" if self._left[name] else "FINISHED")
-        log.info("MLflow: %s in %s (mlflow ui --backend-store-uri …; see README.md)", ", ".join(self._runs), mlflow.get_tracking_uri())
+        log.info(
+            "MLflow keeps %s in %s: make ui shows and compares the runs",
+            ", ".join(self._runs),
+            mlflow.get_tracking_uri(),
+        )
         self._runs = {}
 
     def _suspend(self) -> None:

@@ -77,9 +77,9 @@ def _build(settings: Mapping[str, Any], configs: Mapping[Source, LanguageBindCon
         settings["modalities"],
         configs,
         settings["train"],
-        settings["head"],
-        Lora(**{**lora, "targets": tuple(lora["targets"])}) if lora else None,
-        settings["training"]["seed"],
+        head=settings["head"],
+        lora=Lora(**{**lora, "targets": tuple(lora["targets"])}) if lora else None,
+        seed=settings["training"]["seed"],
     )
 
 

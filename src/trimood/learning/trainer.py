@@ -1,6 +1,7 @@
 """Training with Hugging Face's Trainer: published arguments, curves per epoch, only what was trained on disk."""
 
 import json
+import logging
 import math
 import shutil
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import Dataset
-from transformers import EvalPrediction, Trainer, TrainingArguments
+from transformers import EvalPrediction, PrinterCallback, ProgressCallback, Trainer, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
 from trimood.learning.batches import collate
@@ -22,6 +23,8 @@ Score = Callable[[Any, Any], Mapping[str, float]]
 Report = Callable[[dict[str, float], int], None]
 
 WEIGHTS_FILE = "trained.safetensors"
+
+_log = logging.getLogger(__name__)
 
 
 class TrainingDiverged(Exception):
@@ -84,6 +87,13 @@ def _training_arguments(arguments: Mapping[str, Any], folder: Path) -> TrainingA
     )
 
 
+class _Bar(ProgressCallback):
+    """The progress bar without the raw numbers that Trainer prints into it; epochs are logged as one line each."""
+
+    def on_log(self, *args: Any, **kwargs: Any) -> None:
+        """Prints nothing."""
+
+
 class _Trainer(Trainer):
     """Trainer that follows training scores too, stops at a NaN, and stores trained tensors instead of whole models."""
 
@@ -100,8 +110,16 @@ class _Trainer(Trainer):
             return dict(score(prediction.label_ids, prediction.predictions.argmax(-1)))
 
         super().__init__(
-            model=model, args=arguments, data_collator=collate, train_dataset=train, eval_dataset=validation, compute_metrics=scores
+            model=model,
+            args=arguments,
+            data_collator=collate,
+            train_dataset=train,
+            eval_dataset=validation,
+            compute_metrics=scores,
         )
+        for callback in (ProgressCallback, PrinterCallback):
+            self.remove_callback(callback)
+        self.add_callback(_Bar)
         self._score, self._report = score, report
         self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
         self._reported = 0
@@ -128,22 +146,39 @@ class _Trainer(Trainer):
             logs.update(self._epoch_row(logs))
         super().log(logs, *args, **kwargs)
         if "loss" in logs:
-            self._report({f"step/{k}": float(logs[k]) for k in ("loss", "learning_rate", "grad_norm") if k in logs}, self.state.global_step)
+            self._report(
+                {f"step/{k}": float(logs[k]) for k in ("loss", "learning_rate", "grad_norm") if k in logs},
+                self.state.global_step,
+            )
         for row in self.history()[self._reported :]:  # after a resumed start: the earlier epochs too
             self._report({k: v for k, v in row.items() if k != "epoch"}, round(row["epoch"]))
             self._reported += 1
+            _log.info(
+                "epoch %d of %d: training loss %.3f, macro F1 %.3f; validation loss %.3f, macro F1 %.3f",
+                round(row["epoch"]),
+                self.args.num_train_epochs,
+                *(
+                    row.get(f"{split}/{measure}", math.nan)
+                    for split in ("train", "validation")
+                    for measure in ("loss", "macro_f1")
+                ),
+            )
 
     def history(self) -> list[dict[str, float]]:
         """One row per epoch: epoch, train/… and validation/… loss and scores."""
         rows = [entry for entry in self.state.log_history if "validation/loss" in entry]
-        return [{k: v for k, v in row.items() if k == "epoch" or k.startswith(("train/", "validation/"))} for row in rows]
+        return [
+            {k: v for k, v in row.items() if k == "epoch" or k.startswith(("train/", "validation/"))} for row in rows
+        ]
 
     def _epoch_row(self, logs: dict[str, float]) -> dict[str, float]:
         """Training numbers are those of the epoch's own forward passes, before each update and with dropout."""
         row = {k.replace("eval_", "validation/"): v for k, v in logs.items() if k.startswith("eval_")}
         row = {k: v for k, v in row.items() if not k.endswith(("_per_second", "/runtime"))}
         if self._seen:
-            losses, predictions, labels = (torch.cat([x.reshape(-1).float() for x in column]) for column in zip(*self._seen, strict=True))
+            losses, predictions, labels = (
+                torch.cat([x.reshape(-1).float() for x in column]) for column in zip(*self._seen, strict=True)
+            )
             sizes = torch.tensor([len(labels) for _, _, labels in self._seen], device=losses.device)
             row["train/loss"] = float((losses * sizes).sum() / sizes.sum())
             row |= {f"train/{k}": v for k, v in self._score(labels.int().tolist(), predictions.int().tolist()).items()}

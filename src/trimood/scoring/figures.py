@@ -45,7 +45,9 @@ def learning_curves_figure(history: list[dict[str, float]], title: str) -> Figur
     figure.suptitle(title)
     epochs = [row["epoch"] for row in history]
     best = max(history, key=lambda row: row["validation/macro_f1"])["epoch"]
-    for ax, measure, name in zip(figure.subplots(1, 2), ("macro_f1", "loss"), ("macro F1", "cross-entropy loss"), strict=True):
+    for ax, measure, name in zip(
+        figure.subplots(1, 2), ("macro_f1", "loss"), ("macro F1", "cross-entropy loss"), strict=True
+    ):
         ax.plot(epochs, [row[f"train/{measure}"] for row in history], "o-", color=_TRAINING, label="training")
         ax.plot(epochs, [row[f"validation/{measure}"] for row in history], "o-", color=_VALIDATION, label="validation")
         ax.axvline(best, color="grey", linestyle=":", label="best epoch")

@@ -43,7 +43,9 @@ def score(predictions: pd.DataFrame) -> dict[str, Any]:
 
     numbers = {emotion: number for number, emotion in enumerate(EMOTIONS)}
     scores = {
-        str(split): classification_report(rows["label"].to_numpy(dtype=int), rows["predicted"].map(numbers).to_numpy(dtype=int))
+        str(split): classification_report(
+            rows["label"].to_numpy(dtype=int), rows["predicted"].map(numbers).to_numpy(dtype=int)
+        )
         for split, rows in predictions.groupby("split", sort=False)
     }
     for split, of_split in scores.items():

@@ -19,5 +19,8 @@ def create_pipeline(experiment: str) -> Pipeline:
         Node(draw_learning_curves, ["history", "plan"], "learning_curves", name="draw_learning_curves"),
     ]
     return Pipeline(
-        template, namespace=experiment, inputs={"validation_examples", "test_examples", "prepared_clips"}, tags=["evaluation"]
+        template,
+        namespace=experiment,
+        inputs={"validation_examples", "test_examples", "prepared_clips"},
+        tags=["evaluation"],
     )

@@ -21,7 +21,13 @@ def draw_contact_sheet(training_examples: pd.DataFrame, prepared_clips: Path):  
     figure = Figure(figsize=(10, 1.35 * len(rows) + 0.3), layout="constrained")
     grid = figure.add_gridspec(len(rows), SHOWN_FRAMES + 3)
     for row, (emotion, example) in enumerate(rows.iterrows()):
-        _draw_row(figure, grid, row, f"{emotion} · {example['utterance']}\n“{example['text']}”", prepared_clips / example["part"])
+        _draw_row(
+            figure,
+            grid,
+            row,
+            f"{emotion} · {example['utterance']}\n“{example['text']}”",
+            prepared_clips / example["part"],
+        )
     return figure
 
 

@@ -53,7 +53,13 @@ def prepare_split(
     paths = {row.utterance: corpus / row.clip for row in utterances.itertuples()}
     whole = Recipe(video=VideoRecipe(**recipe["video"]), audio=AudioRecipe(**recipe["audio"]))
     done = prepare_clips(paths, whole, prepared_clips, clips.workers or os.cpu_count() or 1)
-    log.info("%d clips: %d prepared before, %d now, %d with a problem", len(paths), done.hits, done.misses, len(done.problems))
+    log.info(
+        "%d clips: %d prepared before, %d now, %d with a problem",
+        len(paths),
+        done.hits,
+        done.misses,
+        len(done.problems),
+    )
 
     bad = utterances["utterance"].isin(list(done.problems))
     excluded = utterances.loc[bad, ["utterance", "clip"]].reset_index(drop=True)

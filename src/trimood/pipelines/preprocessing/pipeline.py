@@ -23,7 +23,9 @@ def create_pipeline() -> Pipeline:
         [
             Node(read_recipe, ["video_checkpoint", "audio_checkpoint"], "recipe", name="read_recipe"),
             *prepare,
-            Node(draw_contact_sheet, ["training_examples", "prepared_clips"], "contact_sheet", name="draw_contact_sheet"),
+            Node(
+                draw_contact_sheet, ["training_examples", "prepared_clips"], "contact_sheet", name="draw_contact_sheet"
+            ),
         ],
         namespace="preprocessing",
         prefix_datasets_with_namespace=False,

@@ -13,7 +13,7 @@ def tabulate_results(mlflow_runs: pd.DataFrame, corpus_description: dict[str, An
     Takes the latest finished whole run of each experiment and seed; `mlflow_runs` is what `mlflow.search_runs` gives.
     Raises ValueError where there is none.
     """
-    corpus = corpus_description["fingerprint"]
+    corpus = corpus_description["train"]["sha256"]
     runs = _of_corpus(mlflow_runs, corpus)
     if runs.empty:
         raise ValueError(
@@ -37,11 +37,13 @@ def tabulate_results(mlflow_runs: pd.DataFrame, corpus_description: dict[str, An
 
 
 def _of_corpus(runs: pd.DataFrame, corpus: str) -> pd.DataFrame:
-    needed = ["tags.experiment", "tags.corpus.fingerprint", *(f"metrics.{name}" for name in SCORES)]
+    needed = ["tags.experiment", "tags.corpus.train.sha256", *(f"metrics.{name}" for name in SCORES)]
     if runs.empty or not set(needed) <= set(runs.columns):
         return runs.iloc[:0]
     whole = runs["tags.partial"].isna() if "tags.partial" in runs else True
-    return runs[(runs["status"] == "FINISHED") & (runs["tags.corpus.fingerprint"] == corpus) & whole].dropna(subset=needed)
+    return runs[(runs["status"] == "FINISHED") & (runs["tags.corpus.train.sha256"] == corpus) & whole].dropna(
+        subset=needed
+    )
 
 
 def _mean_sd(scores: pd.Series) -> str:

@@ -16,7 +16,11 @@ log = logging.getLogger(__name__)
 
 
 def plan(
-    experiment: ExperimentParams, training: TrainingParams, lora: LoraParams, video_checkpoint: str, audio_checkpoint: str
+    experiment: ExperimentParams,
+    training: TrainingParams,
+    lora: LoraParams,
+    video_checkpoint: str,
+    audio_checkpoint: str,
 ) -> dict[str, Any]:
     """What the experiment will do, before it does it: resolved settings, checkpoints, trainable and total parameters per tower.
 
@@ -32,7 +36,13 @@ def plan(
         for tower, (trainable, total) in counts.items()
     }
     for tower, row in table.items():
-        log.info("%-6s %12s of %12s parameters trained (%.2f %%)", tower, f"{row['trainable']:,}", f"{row['all']:,}", 100 * row["trainable_share"])
+        log.info(
+            "%-6s %12s of %12s parameters trained (%.2f %%)",
+            tower,
+            f"{row['trainable']:,}",
+            f"{row['all']:,}",
+            100 * row["trainable_share"],
+        )
     return {"title": _title(settings), "settings": settings, "checkpoints": sources, "parameters": table}
 
 
@@ -89,7 +99,9 @@ def train(
 
 def _fingerprint(plan: dict[str, Any], *tables: pd.DataFrame) -> str:
     """Names a training by all that decides it: a changed plan or corpus never goes on from another's checkpoint."""
-    content = json.dumps([plan, *(table[["utterance", "text", "label", "part"]].values.tolist() for table in tables)], default=int)
+    content = json.dumps(
+        [plan, *(table[["utterance", "text", "label", "part"]].values.tolist() for table in tables)], default=int
+    )
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

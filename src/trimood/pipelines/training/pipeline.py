@@ -31,6 +31,10 @@ def create_pipeline(experiment: str) -> Pipeline:
         template,
         namespace=experiment,
         inputs=SHARED,
-        parameters={"params:experiment": f"params:{experiment}", "params:training": "params:training", "params:lora": "params:lora"},
+        parameters={
+            "params:experiment": f"params:{experiment}",
+            "params:training": "params:training",
+            "params:lora": "params:lora",
+        },
         tags=["training"],
     )

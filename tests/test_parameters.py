@@ -1,0 +1,148 @@
+"""Parameters: resolution of an experiment over the shared blocks, and what a misspelt one is told."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from trimood.experiments import experiment_names
+from trimood.parameters import ExperimentParams, LoraParams, TrainingParams, check_parameters, resolve
+
+BASE = Path(__file__).parents[1] / "conf" / "base" / "parameters"
+
+
+@pytest.fixture
+def tree() -> dict:
+    """The parameters of conf/base as Kedro gives them, with paths in place of the interpolations."""
+    found: dict = {}
+    for path in BASE.rglob("*.yml"):
+        found |= yaml.safe_load(path.read_text())
+    return found | {
+        "data_root": "data",
+        "corpus_dir": "corpus",
+        "video_checkpoint": "video",
+        "audio_checkpoint": "audio",
+    }
+
+
+def test_what_stands_in_conf_is_accepted(tree: dict) -> None:
+    check_parameters(tree, experiment_names())
+
+
+def test_base_holds_the_published_training_arguments(tree: dict) -> None:
+    published = {
+        "num_train_epochs": 10,
+        "per_device_train_batch_size": 4,
+        "per_device_eval_batch_size": 4,
+        "gradient_accumulation_steps": 16,
+        "learning_rate": 5e-5,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": 0,
+        "weight_decay": 0,
+        "max_grad_norm": 1.0,
+        "logging_steps": 5,
+        "seed": 42,
+    }
+    assert {name: tree["training"][name] for name in published} == published
+    assert tree["training"]["augmentation"] == {"flip_probability": 0, "random_mel_chunks": False}
+
+
+@pytest.mark.parametrize("name", experiment_names())
+def test_no_experiment_changes_a_published_training_argument(tree: dict, name: str) -> None:
+    assert "training" not in tree[name]
+
+
+ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj")
+TABLE = {
+    "exp1": (("text", "video"), "everything", "trained", None),
+    "exp2": (("text", "video", "audio"), "everything", "trained", None),
+    "exp3": (("text", "video"), "head", "trained", None),
+    "exp4": (("text", "video"), "lora", "frozen", (ATTENTION, 0.1)),
+    "exp5": (("text", "video"), "lora", "frozen", ((*ATTENTION, "fc1", "fc2"), 0.1)),
+    "exp6": (("text", "video", "audio"), "lora", "frozen", ((*ATTENTION, "fc1", "fc2"), 0.0)),
+}
+TABLE |= {
+    f"{name}_head": (modalities, train, "trained", lora) for name, (modalities, train, _, lora) in TABLE.items() if lora
+}
+
+
+@pytest.mark.parametrize("name", experiment_names())
+def test_each_experiment_is_what_the_published_table_says(tree: dict, name: str) -> None:
+    settings = resolve(ExperimentParams(**tree[name]), TrainingParams(**tree["training"]), LoraParams(**tree["lora"]))
+    modalities, train, head, lora = TABLE[name]
+    assert (settings.modalities, settings.train, settings.head) == (modalities, train, head)
+    if lora is None:
+        assert settings.lora is None
+    else:
+        assert settings.lora is not None
+        assert (settings.lora.targets, settings.lora.dropout) == lora
+        assert (settings.lora.r, settings.lora.alpha, settings.lora.bias) == (16, 16, "all")
+
+
+def test_an_experiment_is_laid_over_the_shared_blocks_at_any_depth(tree: dict) -> None:
+    experiment = ExperimentParams(
+        modalities=["text"], train="lora", lora={"r": 4}, training={"augmentation": {"flip_probability": 0.5}}
+    )
+    settings = resolve(experiment, TrainingParams(**tree["training"]), LoraParams(**tree["lora"]))
+    assert settings.lora is not None
+    assert (settings.lora.r, settings.lora.alpha) == (4, 16)
+    assert settings.training.augmentation.flip_probability == 0.5
+    assert settings.training.augmentation.random_mel_chunks is False
+    assert settings.training.learning_rate == 5e-5
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("exp44.training.seed", 1, r"exp44: no such parameter; allowed: .*Did you mean exp4"),
+        ("trainin.seed", 1, r"trainin: no such parameter.*Did you mean training"),
+        ("training.epochs", 3, r"training: unknown key 'epochs'; allowed here: num_train_epochs"),
+        ("training.learning_rate", -1, r"training\.learning_rate: Input should be greater than 0 \(got -1\)"),
+        (
+            "training.augmentation.flip",
+            1,
+            r"training\.augmentation: unknown key 'flip'; allowed here: flip_probability",
+        ),
+        ("data.splt.seed", 1, r"data: unknown key 'splt'.*Did you mean split"),
+        ("data.split.unit", "dialogue", r"data\.split\.unit: Input should be 'conversation' or 'utterance'"),
+        (
+            "data.clips.on_bad_clip",
+            "ignore",
+            r"data\.clips\.on_bad_clip: Input should be 'fail' or 'drop' \(got 'ignore'\)",
+        ),
+        ("exp4.trainin.seed", 1, r"exp4: unknown key 'trainin'.*Did you mean train"),
+        ("exp4.training.sede", 1, r"exp4 \(over the shared blocks\): unknown key 'sede'.*Did you mean seed"),
+        ("exp4.lora.rank", 1, r"exp4 \(over the shared blocks\): unknown key 'rank'"),
+        (
+            "exp4.modalities",
+            ["text", "vidio"],
+            r"exp4\.modalities\.1: Input should be 'video', 'audio' or 'text' \(got 'vidio'\)",
+        ),
+        ("exp4.modalities", [], r"exp4\.modalities: .*at least 1 item"),
+        ("exp4.modalities", ["text", "text"], r"exp4: modalities .*name one twice"),
+        ("exp3.lora", {"r": 4}, r"exp3: lora: .*train: head uses no adapters"),
+        ("exp3.head", "frozen", r"exp3: .*trains nothing"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_by_its_full_path(tree: dict, path: str, value: object, words: str) -> None:
+    wrong = copy.deepcopy(tree)
+    *blocks, last = path.split(".")
+    place = wrong
+    for block in blocks:
+        place = place.setdefault(block, {})
+    place[last] = value
+    with pytest.raises(ValueError, match=words):
+        check_parameters(wrong, experiment_names())
+
+
+def test_all_wrong_parameters_are_named_at_once(tree: dict) -> None:
+    wrong = tree | {"lr": 1, "exp9": {}}
+    with pytest.raises(ValueError, match=r"(?s)lr: no such parameter.*exp9: no such parameter"):
+        check_parameters(wrong, experiment_names())
+
+
+def test_a_file_whose_top_key_is_not_its_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "exp7.yml").write_text("exp8: {modalities: [text], train: head}\n")
+    with pytest.raises(ValueError, match=r"exp7\.yml: the top keys are \['exp8'\]; allowed is exactly one, 'exp7'"):
+        experiment_names(tmp_path)
