@@ -119,6 +119,8 @@ def test_another_structure_is_refused_with_the_right_one(tmp_path: Path, content
         ("emotion", "", "got '' .str.: unknown label"),
         ("emotion", 4, "got 4 .int.: Input should be a valid string"),
         ("utterance_ID", "2", "got '2' .str.: Input should be a valid integer"),
+        ("utterance_ID", -1, "got -1 .int.: Input should be greater than or equal to 0"),
+        ("utterance_ID", 2**63, "got 9223372036854775808 .int.: Input should be less than"),
         ("utterance_ID", True, "got True .bool.: Input should be a valid integer"),
         ("text", "  ", "got '  ' .str.: the text is empty; every utterance needs words"),
         ("text", None, "got None .NoneType.: Input should be a valid string"),
@@ -129,10 +131,17 @@ def test_a_wrong_value_is_named_with_its_place(tmp_path: Path, field: str, value
     conversation = made_conversation(12, ["joy", "joy", "joy"])
     utterances_of(conversation)[1][field] = value
     path = write_ecf(tmp_path, [made_conversation(3, ["joy"]), conversation])
-    known = "" if field == "utterance_ID" and isinstance(value, str) else r" \(utterance_ID \w+\)"
+    known = "" if field == "utterance_ID" and isinstance(value, str) else r" \(utterance_ID -?\w+\)"
     with pytest.raises(
         AnnotationError, match=rf"no\. 2 \(conversation_ID 12\), utterance no\. 2{known}: {field}: {words}"
     ):
+        read_ecf(path)
+
+
+def test_half_a_character_is_refused_before_it_reaches_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "Subtask_2_train.json"
+    path.write_text(json.dumps([made_conversation(1, ["joy"])]).replace("I feel joy", r"Oh \ud83d"))
+    with pytest.raises(AnnotationError, match=r"text: got 'Oh .*: character 4 is half of a surrogate pair; write the"):
         read_ecf(path)
 
 

@@ -65,6 +65,13 @@ def test_what_is_held_out_does_not_depend_on_the_validation_fraction(tmp_path: P
     assert held_out[0] == held_out[1] == held_out[2]
 
 
+def test_validation_is_a_fraction_of_all_utterances_however_many_are_held_out(tmp_path: Path) -> None:
+    table = drawn_table(tmp_path, 300, 0)
+    for test_fraction in (0, 0.1, 0.5):
+        validation = split_utterances(table, "conversation", 0.2, test_fraction, 1)[1]
+        assert len(validation) == pytest.approx(0.2 * len(table), rel=0.05)
+
+
 def test_the_callers_table_is_left_as_it_was(tmp_path: Path) -> None:
     table = drawn_table(tmp_path, 20, 0)
     before = table.copy(deep=True)

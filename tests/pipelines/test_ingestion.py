@@ -108,6 +108,7 @@ def test_beside_an_unlabelled_official_test_what_is_held_out_is_scored(
     add_official_test(corpus, None, name)
     tables = ingest(corpus, tmp_path)
     assert len(tables["official_test_utterances"]) == 20
+    assert len(tables["held_out_utterances"])
     assert same_rows(tables["test_utterances"], tables["held_out_utterances"])
     assert "20 of 20 official test utterances have no emotion and are not scored" in caplog.text
 

@@ -36,24 +36,38 @@ def _known_emotion(emotion: str) -> str:
     raise ValueError(f"unknown label, allowed are {', '.join(EMOTIONS)}.{hint}")
 
 
+def _storable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        # Half a character escaped in JSON ("\ud83d"): it parses, but neither Parquet nor a tokenizer takes it.
+        raise ValueError(
+            f"character {error.start + 1} is half of a surrogate pair; write the whole character"
+        ) from None
+    return text
+
+
 def _with_words(text: str) -> str:
     if not text.strip():
         raise ValueError("the text is empty; every utterance needs words, or has to be taken out of the file")
     return text
 
 
+_Id = Annotated[StrictInt, Field(ge=0, lt=2**63)]  # int64 in the table
+
+
 class _Utterance(BaseModel):
     model_config = ConfigDict(frozen=True)
-    utterance_ID: Annotated[StrictInt, Field(ge=0)]
-    text: Annotated[StrictStr, AfterValidator(_with_words)]
-    speaker: StrictStr
+    utterance_ID: _Id
+    text: Annotated[StrictStr, AfterValidator(_storable), AfterValidator(_with_words)]
+    speaker: Annotated[StrictStr, AfterValidator(_storable)]
     emotion: Annotated[StrictStr, AfterValidator(_known_emotion)] | None = None
     video_name: StrictStr | None = None
 
 
 class _Conversation(BaseModel):
     model_config = ConfigDict(frozen=True)
-    conversation_ID: Annotated[StrictInt, Field(ge=0)]
+    conversation_ID: _Id
     conversation: Annotated[list[_Utterance], Field(min_length=1)]
 
 
