@@ -1,18 +1,17 @@
-"""Finds LanguageBind checkpoints (a folder or a name on the Hugging Face hub) and loads them strictly."""
+"""Loads LanguageBind checkpoints, strictly: every weight has its place, or nothing is loaded."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from huggingface_hub import HfApi, snapshot_download
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import CLIPTokenizer
 
 from trimood.model.config import CheckpointError, read_config
+from trimood.model.sources import BIN_FILE, locate, weight_files
 from trimood.model.towers import LanguageBind
 
 __all__ = [
@@ -27,32 +26,6 @@ __all__ = [
 ]
 
 TOKEN_COUNT = 77  # positions of CLIP's text tower
-
-_BIN_FILE = "pytorch_model.bin"
-_TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
-_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-
-
-def locate(source: str, weights: bool = True) -> Path:
-    """The folder that holds checkpoint `source`: the folder itself, or a hub name's snapshot in the HF cache.
-
-    What the cache holds is used without asking the hub; what it lacks is downloaded (about 2 GB for a published
-    checkpoint), safetensors rather than pytorch_model.bin where there are both. Without `weights`, only the
-    configuration and the tokenizer. Raises CheckpointError if there is no such folder, if its files are not complete,
-    or if the hub is out of reach.
-    """
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        if weights:
-            read_config(folder)
-            _weight_files(folder)
-        return folder
-    if not _HUB_NAME.fullmatch(source):
-        raise CheckpointError(
-            f"{source}: no such folder. Give a folder with config.json and model.safetensors or {_BIN_FILE}, or a hub "
-            "name such as LanguageBind/LanguageBind_Video_FT."
-        )
-    return _cached(source, weights) or _download(source, weights)
 
 
 def read_state_dict(folder: Path) -> dict[str, Tensor]:
@@ -139,57 +112,10 @@ def tokenize(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> Tensor:
     return ids["input_ids"]
 
 
-def _cached(name: str, weights: bool) -> Path | None:
-    try:
-        folder = Path(snapshot_download(name, local_files_only=True))
-    except OSError:  # LocalEntryNotFoundError: nothing of it is in the cache
-        return None
-    files = {path.name for path in folder.iterdir()}
-    needed = _weight_names(files) if weights else files.intersection(("vocab.json", "tokenizer.json"))
-    return folder if needed and "config.json" in files else None
-
-
-def _download(name: str, weights: bool) -> Path:
-    try:
-        files = [file.rfilename for file in HfApi().model_info(name, timeout=30).siblings or []]
-        patterns = ["config.json", *_TOKENIZER_FILES]
-        if weights:
-            patterns += _weight_names(files) or [_BIN_FILE]
-        folder = Path(snapshot_download(name, allow_patterns=patterns))
-    except Exception as error:  # what it raises without a network depends on the HTTP client of its version
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(
-            f"{name}: there is no folder of this name, and the Hugging Face hub did not give it ({reason}). Check the "
-            f"name and the network, or run `hf download {name} --local-dir FOLDER` where the hub can be reached, bring "
-            "the folder here, and give its path instead of the name."
-        ) from error
-    if weights:
-        _weight_files(folder)
-    return folder
-
-
-def _weight_names(files: Sequence[str] | set[str]) -> list[str]:
-    """The weight files among `files`: one safetensors file, or its shards, or else the .bin file, or none."""
-    if "model.safetensors" in files:
-        return ["model.safetensors"]
-    shards = sorted(name for name in files if re.fullmatch(r"model-\d+-of-\d+\.safetensors", name))
-    return shards or [name for name in (_BIN_FILE,) if name in files]
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    names = _weight_names({path.name for path in folder.iterdir()}) if folder.is_dir() else []
-    if not names:
-        raise CheckpointError(
-            f"{folder}: no weights here. model.safetensors or {_BIN_FILE} must lie beside config.json: download the "
-            "checkpoint again, or give another folder."
-        )
-    return [folder / name for name in names]
-
-
 def _open_weights(folder: Path) -> dict[str, Tensor]:
     weights: dict[str, Tensor] = {}
-    for path in _weight_files(folder):
-        opener: Callable[[Path], Any] = _open_bin if path.name == _BIN_FILE else _open_safetensors
+    for path in weight_files(folder):
+        opener: Callable[[Path], Any] = _open_bin if path.name == BIN_FILE else _open_safetensors
         try:
             content = opener(path)
         # What torch and safetensors raise for truncated, foreign or unsafe files.

@@ -11,6 +11,8 @@ HIDDEN_ACTS = ("gelu", "quick_gelu")
 _UPSTREAM_DEFAULT_LORA_R = 2  # upstream's CLIPVisionConfig: a config.json that is silent about lora_r has built-in LoRA
 _UPSTREAM_DEFAULT_PATCH_SIZE = 32
 
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+
 _Config = TypeVar("_Config", "TextConfig", "VisionConfig")
 
 
@@ -109,7 +111,7 @@ def read_config(folder: Path) -> LanguageBindConfig:
     _refuse_unsupported(path, content, vision_content)
     config = LanguageBindConfig(
         text=_fill(TextConfig, path, "text_config", text_content),
-        vision=_fill(VisionConfig, path, "vision_config", vision_content),
+        vision=_fill(VisionConfig, path, "vision_config", _with_one_image_size(vision_content)),
         projection_dim=int(content.get("projection_dim", 512)),
         logit_scale_init_value=float(content.get("logit_scale_init_value", 2.6592)),
     )
@@ -157,6 +159,16 @@ def _refuse_unsupported(path: Path, content: dict[str, Any], vision: dict[str, A
         )
 
 
+def _with_one_image_size(vision: dict[str, Any]) -> dict[str, Any]:
+    # Upstream's audio code overwrites image_size with [num_mel_bins, target_length], and saves it so.
+    sides = vision.get("image_size")
+    if not isinstance(sides, list):
+        return vision
+    if vision.get("num_mel_bins"):
+        return {key: value for key, value in vision.items() if key != "image_size"}
+    return {**vision, "image_size": sides[0] if len(set(sides)) == 1 else sides}
+
+
 def _fill(kind: type[_Config], path: Path, part: str, content: dict[str, Any]) -> _Config:
     values: dict[str, Any] = {}
     for field in dataclasses.fields(kind):
@@ -167,7 +179,7 @@ def _fill(kind: type[_Config], path: Path, part: str, content: dict[str, Any]) -
         # Upstream writes num_mel_bins as 0.0 in some files: a whole number is a whole number.
         right = isinstance(value, wanted) if wanted in (bool, str) else isinstance(value, int | float)
         if not right or (wanted is int and value != int(value)):
-            raise CheckpointError(f"{path}: {part}.{field.name} is {value!r}; a {wanted.__name__} is expected.")
+            raise CheckpointError(f"{path}: {part}.{field.name} is {value!r}; {_KINDS[wanted]} is expected.")
         values[field.name] = wanted(value)
     return kind(**values)
 

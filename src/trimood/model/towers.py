@@ -222,7 +222,6 @@ def _check_shape(pixels: Tensor, config: VisionConfig) -> None:
 
 
 def _transformers_config(config: TextConfig) -> CLIPTextConfig:
-    # transformers' own pooling depends on eos_token_id; ours does not, so its default may stand.
     return CLIPTextConfig(
         vocab_size=config.vocab_size,
         hidden_size=config.hidden_size,
@@ -233,4 +232,7 @@ def _transformers_config(config: TextConfig) -> CLIPTextConfig:
         hidden_act=config.hidden_act,
         layer_norm_eps=config.layer_norm_eps,
         attention_dropout=config.attention_dropout,
+        # Only transformers' own pooling reads these; its defaults would warn of being outside a small vocabulary.
+        bos_token_id=config.vocab_size - 2,
+        eos_token_id=config.vocab_size - 1,
     )

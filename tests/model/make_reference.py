@@ -1,0 +1,131 @@
+"""Writes reference/*.safetensors: what LanguageBind's own modelling code makes of tiny random towers and inputs.
+
+Run in the reference environment (`make reference`): languagebind 0.1.0, transformers 4.44.2, torch 2.11. The package's
+`__init__` does not import there (pytorchvideo against torchvision), so its modelling modules are imported past it.
+Each file holds a config.json as upstream writes it and the versions (metadata), every weight (`weights.*`), the inputs,
+both embeddings, and the gradients of (embedding * cotangent).sum() in the pixels and in the token embeddings.
+"""
+
+import importlib
+import importlib.metadata
+import importlib.util
+import json
+import platform
+import sys
+import types
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+FOLDER = Path(__file__).parent / "reference"
+PACKAGES = ("languagebind", "transformers", "torch")
+
+TEXT = {
+    "vocab_size": 40,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 9,
+}
+VISION = {
+    "hidden_size": 24,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "patch_size": 4,
+    "image_size": 12,
+    "lora_r": 0,
+}
+CASES = {
+    "video_gelu": ("video", {"hidden_act": "gelu", "add_time_attn": True, "num_frames": 3}),
+    "video_quick_gelu": ("video", {"hidden_act": "quick_gelu", "add_time_attn": True, "num_frames": 3}),
+    # 8 mel bins and 20 frames: 2 x 5 patches, so that rows and columns cannot be mistaken for each other.
+    "audio_gelu": ("audio", {"hidden_act": "gelu", "num_mel_bins": 8, "target_length": 20}),
+}
+
+
+def main() -> None:
+    import_past_init("languagebind")
+    FOLDER.mkdir(exist_ok=True)
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()}
+    for seed, (name, (kind, settings)) in enumerate(CASES.items()):
+        torch.manual_seed(seed)
+        model = build(kind, settings)
+        randomise(model)
+        arrays = reference_arrays(model)
+        config = json.loads(model.config.to_json_string(use_diff=False))
+        # One entry: safetensors writes several in a random order, and the same run shall give the same bytes.
+        metadata = {"reference": json.dumps({"config": config, "versions": versions}, sort_keys=True)}
+        save_file(arrays, FOLDER / f"{name}.safetensors", metadata)
+        print(name, (FOLDER / f"{name}.safetensors").stat().st_size, "bytes", versions)  # noqa: T201
+
+
+def import_past_init(package: str) -> None:
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    module = types.ModuleType(package)
+    module.__path__ = list(spec.submodule_search_locations or [])
+    sys.modules[package] = module
+
+
+def build(kind: str, settings: dict) -> torch.nn.Module:
+    configuration = importlib.import_module(f"languagebind.{kind}.configuration_{kind}")
+    modeling = importlib.import_module(f"languagebind.{kind}.modeling_{kind}")
+    config_class = getattr(configuration, f"LanguageBind{kind.capitalize()}Config")
+    act = {"hidden_act": settings["hidden_act"]}
+    config = config_class(text_config={**TEXT, **act}, vision_config={**VISION, **settings}, projection_dim=20)
+    config._attn_implementation = "eager"
+    return getattr(modeling, f"LanguageBind{kind.capitalize()}")(config).eval()
+
+
+def randomise(model: torch.nn.Module) -> None:
+    """Give every weight a value that matters: LayerNorms and biases would be 1 and 0 otherwise."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            is_scale = "norm" in name and name.endswith("weight")
+            parameter.normal_(mean=1.0 if is_scale else 0.0, std=0.3)
+        model.logit_scale.fill_(1.25)
+
+
+def reference_arrays(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    vision, cotangent = model.config.vision_config, torch.randn(3, model.config.projection_dim)
+    if vision.num_mel_bins:
+        pixels = torch.randn(3, 3, vision.num_mel_bins, vision.target_length)
+    else:
+        pixels = torch.randn(3, 3, vision.num_frames, vision.image_size, vision.image_size)
+    pixels.requires_grad_()
+    vision_embedding = model.get_image_features(pixel_values=pixels)
+    (pixels_gradient,) = torch.autograd.grad((vision_embedding * cotangent).sum(), pixels)
+    input_ids = example_ids()
+    text_embedding = model.get_text_features(input_ids=input_ids)
+    tokens = model.text_model.embeddings.token_embedding.weight
+    (tokens_gradient,) = torch.autograd.grad((text_embedding * cotangent).sum(), tokens)
+    arrays = {
+        "pixels": pixels,
+        "input_ids": input_ids,
+        "cotangent": cotangent,
+        "vision_embedding": vision_embedding,
+        "text_embedding": text_embedding,
+        "pixels_gradient": pixels_gradient,
+        "tokens_gradient": tokens_gradient,
+        **{f"weights.{name}": tensor for name, tensor in model.state_dict().items()},
+    }
+    return {name: tensor.detach().clone().contiguous() for name, tensor in arrays.items()}
+
+
+def example_ids() -> torch.Tensor:
+    """Three utterances: padded with end tokens, padded with zeros, and one that fills all positions."""
+    start, end, length = TEXT["vocab_size"] - 2, TEXT["vocab_size"] - 1, TEXT["max_position_embeddings"]
+    return torch.tensor(
+        [
+            [start, 5, 17, end] + [end] * (length - 4),
+            [start, 9, 30, 2, 11, end] + [0] * (length - 6),
+            [start, *range(20, 20 + length - 2), end],
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()
