@@ -34,6 +34,7 @@ def make_clip(
     audio_seconds = seconds if audio_seconds is None else audio_seconds
     samples = sound(audio, audio_seconds, sample_rate_hz, channels=channels, tone_hz=tone_hz, seed=seed)
     with av.open(str(path), "w", format="mp4") as container:
+        container.metadata["comment"] = f"seed {seed}"
         video = container.add_stream("libx264", rate=fps, options={"crf": "12", "preset": "ultrafast", "g": "12"})
         video.width, video.height, video.pix_fmt = *size, "yuv420p"
         video.thread_count = 1
@@ -41,7 +42,7 @@ def make_clip(
         if audio != "none":
             track = container.add_stream("aac", rate=sample_rate_hz, layout=_layout(channels))
         for number in range(max(1, round(seconds * fps))):
-            frame = av.VideoFrame.from_ndarray(numbered_frame(number, *size, seed=seed), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(numbered_frame(number, *size), format="rgb24")
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
         if track is not None:
@@ -83,17 +84,15 @@ def sound(
     return np.tile(one.astype(np.float32), (channels, 1))
 
 
-def numbered_frame(number: int, width: int, height: int, seed: int = 0) -> np.ndarray:
-    """A picture [height, width, 3] uint8 that carries `number` in its central square, grey (by seed) around it."""
+def numbered_frame(number: int, width: int, height: int) -> np.ndarray:
+    """A picture [height, width, 3] uint8 that carries `number` in its central square, grey around it."""
     side = min(width, height)
     cell = np.arange(side) * GRID // side
     bits = (number >> np.arange(GRID * GRID)) & 1
     board = np.where(bits.reshape(GRID, GRID)[cell][:, cell], 235, 20)
-    frame = np.full((height, width, 3), 60 + seed % 100, dtype=np.uint8)
+    frame = np.full((height, width, 3), 110, dtype=np.uint8)
     top, left = (height - side) // 2, (width - side) // 2
     frame[top : top + side, left : left + side] = board[..., None]
-    # One grey pixel block in the last cell's middle keeps clips of different seeds apart where nothing surrounds it.
-    frame[top + side - 2 : top + side, left + side - 2 : left + side] = 60 + seed % 100
     return frame
 
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,7 +127,8 @@ def _run_in_processes(tasks: Iterable[Task], recipe: Recipe, workers: int) -> It
     running: dict[Future[tuple[Path, ClipError | None]], Path] = {}
     try:
         for task in tasks:
-            running[pool.submit(_prepare, task, recipe)] = task[0]
+            with _interrupts_kept_from_workers():
+                running[pool.submit(_prepare, task, recipe)] = task[0]
             if len(running) >= workers * WAITING_PER_WORKER:
                 yield from _finished(running)
         while running:
@@ -150,10 +152,21 @@ def _finished(
         yield result
 
 
+@contextmanager
+def _interrupts_kept_from_workers() -> Iterator[None]:
+    """Ctrl-C reaches the whole process group; the parent alone answers it, and the clips in work are finished.
+
+    Workers start within `submit` and inherit the blocked signal, so that they are deaf to it even while they import.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start_worker() -> None:
     torch.set_num_threads(1)
-    # Ctrl-C reaches the whole process group; the parent alone answers it, and the clips in work are finished.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
