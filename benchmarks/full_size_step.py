@@ -1,0 +1,144 @@
+"""One optimiser step of a full-size experiment on the CPU: does it fit, and how long does each phase take?
+
+    python benchmarks/full_size_step.py --experiment exp1|exp4|exp6 [--folder build/full_size]
+
+Writes checkpoint folders of the published size with random weights (2.1 and 1.7 GB, in the hub's format) where there
+are none, loads them strictly, and steps once with AdamW on one made-up utterance. Weights are mapped from the files, so
+the disk is read in the first forward pass rather than in `load`.
+"""
+
+import argparse
+import json
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from trimood.emotions import EMOTIONS
+from trimood.model.adapters import Lora
+from trimood.model.checkpoints import locate, tokenize, tokenizer
+from trimood.model.classifier import Source, build_classifier, load_towers, parameter_counts
+from trimood.model.config import LanguageBindConfig, TextConfig, VisionConfig, config_as_json, read_config
+from trimood.model.towers import LanguageBind
+from trimood.pipelines.demo.tokens import learn_vocabulary, write_tokenizer
+
+PARAMETERS = Path(__file__).parents[1] / "conf/base/parameters"
+
+# LanguageBind_Video_FT and LanguageBind_Audio_FT: CLIP ViT-L/14 (github.com/openai/CLIP, model-card.md), with the
+# settings of their config.json on the Hugging Face hub.
+TEXT = TextConfig(hidden_size=768, intermediate_size=3072, num_attention_heads=12, hidden_act="gelu")
+VIT_L: dict[str, Any] = {
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "patch_size": 14,
+    "hidden_act": "gelu",
+}
+AUDIO: dict[str, Any] = {
+    "num_mel_bins": 112,
+    "target_length": 1036,
+    "audio_mean": -4.2677393,
+    "audio_std": 4.5689974,
+}
+FULL_SIZE: dict[Source, LanguageBindConfig] = {
+    "video": LanguageBindConfig(TEXT, VisionConfig(**VIT_L, add_time_attn=True, num_frames=8), projection_dim=768),
+    "audio": LanguageBindConfig(TEXT, VisionConfig(**VIT_L, **AUDIO), projection_dim=768),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--experiment", required=True, choices=sorted(p.stem for p in PARAMETERS.glob("experiments/*")))
+    parser.add_argument("--folder", type=Path, default=Path("build/full_size"))
+    arguments = parser.parse_args()
+    settings, shared = read_settings(arguments.experiment)
+    sources: list[Source] = [source for source in FULL_SIZE if source in settings["modalities"]]
+    folders: dict[Source, Path] = {source: arguments.folder / source for source in sources}
+    for source, folder in folders.items():
+        with timed(f"write {source}"):
+            write_checkpoint(folder, FULL_SIZE[source])
+
+    with timed("load"):
+        with torch.device("meta"):
+            configs = {source: read_config(locate(str(folder))) for source, folder in folders.items()}
+            lora = Lora(**{**shared["lora"], **settings["lora"]}) if settings["train"] == "lora" else None
+            model = build_classifier(
+                settings["modalities"], configs, settings["train"], head=settings.get("head", "trained"), lora=lora
+            )
+        load_towers(model, folders)
+    for part, (trained, total) in parameter_counts(model).items():
+        print(f"{part:<12} {trained:>12,} of {total:>12,} parameters trained")
+
+    model.train()
+    inputs = made_inputs(folders[sources[-1]])
+    optimiser = torch.optim.AdamW(
+        [parameter for parameter in model.parameters() if parameter.requires_grad],
+        lr=shared["training"]["learning_rate"],
+        weight_decay=shared["training"]["weight_decay"],
+    )
+    with timed("forward"):
+        loss = model(**inputs)["loss"]
+    with timed("backward"):
+        loss.backward()
+    with timed("step"):
+        optimiser.step()
+    print(f"loss         {loss.item():.4f}")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # Linux counts in KiB
+    print(f"peak memory  {peak:.2f} GiB, mapped checkpoint files included; {torch.get_num_threads()} threads")
+
+
+def read_settings(experiment: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The experiment's own block, and what all experiments share."""
+    own = yaml.safe_load((PARAMETERS / f"experiments/{experiment}.yml").read_text())[experiment]
+    return own, yaml.safe_load((PARAMETERS / "shared.yml").read_text())
+
+
+@contextmanager
+def timed(phase: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    print(f"{phase:<12} {time.perf_counter() - start:6.1f} s", flush=True)
+
+
+def write_checkpoint(folder: Path, config: LanguageBindConfig) -> None:
+    """A folder in the hub's format with random weights; weights that are there already are left alone."""
+    if (folder / "pytorch_model.bin").is_file():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config_as_json(config), indent=2))
+    write_tokenizer(folder, *learn_vocabulary([], merge_count=0))
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in LanguageBind(config).state_dict().items()}
+    generator = torch.Generator().manual_seed(0)
+    unfinished = folder / "pytorch_model.bin.unfinished"
+    torch.save({name: random_weight(name, shape, generator) for name, shape in shapes.items()}, unfinished)
+    unfinished.rename(folder / "pytorch_model.bin")
+
+
+def random_weight(name: str, shape: torch.Size, generator: torch.Generator) -> Tensor:
+    if name == "logit_scale":
+        return torch.tensor(2.6592)
+    centre = 1.0 if "norm" in name and name.endswith("weight") else 0.0
+    return torch.empty(shape).normal_(centre, 0.02, generator=generator)
+
+
+def made_inputs(text_folder: Path) -> dict[str, Tensor]:
+    """One utterance of noise that is spoken, seen and heard; a classifier without the voice ignores `mel`."""
+    generator = torch.Generator().manual_seed(0)
+    return {
+        "input_ids": tokenize(tokenizer(text_folder), ["What ? !"]),
+        "frames": torch.randint(0, 256, (1, 8, 3, 224, 224), generator=generator, dtype=torch.uint8),
+        "mel": torch.randn(1, 3, 112, 1036, generator=generator),
+        "labels": torch.tensor([EMOTIONS.index("surprise")]),
+    }
+
+
+if __name__ == "__main__":
+    main()
