@@ -139,6 +139,14 @@ def test_every_problem_is_named_and_the_other_clips_are_prepared(
     assert (again.hits, again.misses, len(again.problems)) == (8, 5, 5)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's /proc to have a file that cannot be read")
+def test_a_file_that_the_disk_does_not_give_is_unreadable(clips: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "bad.mp4").symlink_to("/proc/self/mem")
+    prepared = prepare_clips({"bad": tmp_path / "bad.mp4", **clips}, RECIPE, tmp_path / "cache", workers=0)
+    assert prepared.problems["bad"].message.startswith("bad.mp4: unreadable: the file cannot be read (")
+    assert len(prepared.parts) == 8
+
+
 def test_a_twin_of_a_faulty_clip_is_named_by_its_own_name(tmp_path: Path) -> None:
     one = make_clip(tmp_path / "one.mp4", audio="none")
     two = Path(shutil.copyfile(one, tmp_path / "two.mp4"))

@@ -53,7 +53,7 @@ def prepare_clips(clips: Mapping[str, Path], recipe: Recipe, cache: Path, worker
     when a worker dies; in each case the finished parts stay and the next run goes on from there.
     """
     contents = _contents(set(clips.values()), workers)
-    parts = {path: part_path(cache, recipe, content) for path, content in contents.items()}
+    parts = {path: part_path(cache, recipe, name) for path, name in contents.items() if isinstance(name, str)}
     whole = {part for part in set(parts.values()) if is_whole(part)}
     # Keyed by part: clips of the same bytes are one task.
     tasks = {part: path for path, part in parts.items() if part not in whole}
@@ -67,7 +67,7 @@ def prepare_clips(clips: Mapping[str, Path], recipe: Recipe, cache: Path, worker
             if error is not None:
                 failed[part] = error
             progress.update()
-    problems = {key: error for key, path in clips.items() if (error := _problem(path, parts, failed))}
+    problems = {key: error for key, path in clips.items() if (error := _problem(path, contents, parts, failed))}
     return PreparedClips(
         parts={key: parts[path] for key, path in clips.items() if key not in problems},
         problems=problems,
@@ -76,17 +76,29 @@ def prepare_clips(clips: Mapping[str, Path], recipe: Recipe, cache: Path, worker
     )
 
 
-def _contents(paths: set[Path], workers: int) -> dict[Path, str]:
-    """The content name of every file that is there. Threads do: hashing and reading both release the GIL."""
-    present = sorted(path for path in paths if path.is_file())
+def _contents(paths: set[Path], workers: int) -> dict[Path, str | ClipError]:
+    """The content name of every file, or why it has none. Threads do: hashing and reading both release the GIL."""
+    ordered = sorted(paths)
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        names = tqdm(pool.map(content_name, present), total=len(present), desc="hashing clips", unit="clip", delay=2)
-        return dict(zip(present, names, strict=True))
+        names = tqdm(pool.map(_content, ordered), total=len(ordered), desc="hashing clips", unit="clip", delay=2)
+        return dict(zip(ordered, names, strict=True))
 
 
-def _problem(path: Path, parts: Mapping[Path, Path], failed: Mapping[Path, ClipError]) -> ClipError | None:
-    if path not in parts:
+def _content(path: Path) -> str | ClipError:
+    if not path.is_file():
         return ClipError(path, "missing", f"no such file in {path.parent}")
+    try:
+        return content_name(path)
+    except OSError as error:
+        return ClipError(path, "unreadable", f"the file cannot be read ({error.strerror})")
+
+
+def _problem(
+    path: Path, contents: Mapping[Path, str | ClipError], parts: Mapping[Path, Path], failed: Mapping[Path, ClipError]
+) -> ClipError | None:
+    content = contents[path]
+    if isinstance(content, ClipError):
+        return content
     error = failed.get(parts[path])
     # The task may have run on another clip of the same bytes; the message names this one.
     return error and ClipError(path, error.problem, error.detail)
