@@ -1,4 +1,4 @@
-"""Catalog datasets that Kedro's own collection lacks: folders, checkpoints, trained weights and the table of MLflow runs."""
+"""Catalog datasets that Kedro's collection lacks: folders, checkpoints, trained weights, the table of MLflow runs."""
 
 import os
 import shutil
@@ -51,7 +51,7 @@ class FolderDataset(AbstractDataset[Fill, Path]):
 
 
 class CheckpointDataset(FolderDataset):
-    """A LanguageBind checkpoint: a local folder, or a name on the Hugging Face hub. Loads as the one or the other, as text."""
+    """A LanguageBind checkpoint: a local folder, or a name on the Hugging Face hub; loads as text, a path or a name."""
 
     def __init__(self, *, source: str, metadata: dict[str, Any] | None = None) -> None:
         """`source`: a folder (relative ones are taken from the project's root) or `organisation/name`."""
@@ -59,7 +59,7 @@ class CheckpointDataset(FolderDataset):
         self._source = source
 
     def load(self) -> str:  # type: ignore[override]
-        """The folder's path where it is one, else the source as given: the model room tells a hub name from a typing error."""
+        """The folder's path where there is one, else the source as given: a hub name, or a typing error."""
         return str(self._filepath) if self._filepath.is_dir() else self._source
 
     def _describe(self) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class WeightsDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
         with safe_open(self._filepath, framework="pt") as file:
             facts = file.metadata() or {}
             return {
-                "tensors": {k: file.get_tensor(k) for k in file.keys()},
+                "tensors": {k: file.get_tensor(k) for k in file.keys()},  # noqa: SIM118 - a handle, not a mapping
                 "about": json.loads(facts.get("about", "{}")),
             }
 

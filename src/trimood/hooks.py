@@ -1,4 +1,4 @@
-"""What happens before a run's first node: wrong parameters stop it, and raw inputs that a pipeline can make are made."""
+"""Around a run: wrong parameters stop it, raw data that a pipeline can make is made, errors are put plainly."""
 
 import logging
 from typing import Any
@@ -30,8 +30,8 @@ class CheckParameters:
 class MakeMissingInputs:
     """Runs the pipeline that a raw dataset names in its `metadata.made_by` where that dataset is not there yet.
 
-    This is how the demo's corpus and checkpoints come to be at the first command. A path that was given with --params is never filled:
-    a misspelt folder must be an error, not a place for generated data.
+    This is how the demo's corpus and checkpoints come to be at the first command. A path that was given with --params
+    is never filled: a misspelt folder must be an error, not a place for generated data.
     """
 
     @hook_impl

@@ -1,4 +1,4 @@
-"""Every knob once: its type, its bounds and its meaning. Shared values stand in conf/base, differences beside each experiment."""
+"""Every knob once: its type, its bounds, its meaning. Shared values stand in conf/base, differences by experiment."""
 
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
@@ -89,7 +89,7 @@ class TrainingParams(Parameters):
 
 
 class LoraParams(Parameters):
-    """Low-rank adapters: on which layers (by the last part of the module's name), their rank, scale, dropout and biases."""
+    """Low-rank adapters: on which layers (by the end of a module's name), rank, scale, dropout, and which biases."""
 
     targets: Annotated[tuple[str, ...], Field(min_length=1)]
     r: Annotated[int, Field(ge=1)]
@@ -131,7 +131,7 @@ class Settings(Parameters):
 
 
 def resolve(experiment: ExperimentParams, training: TrainingParams, lora: LoraParams) -> Settings:
-    """The shared blocks with an experiment's differences laid over them; a wrong key or value raises ValidationError."""
+    """The shared blocks with an experiment's differences laid over them; a wrong key or value is a ValidationError."""
     return Settings(
         modalities=experiment.modalities,
         train=experiment.train,
@@ -166,7 +166,7 @@ _BLOCKS: dict[str, Any] = {
 
 
 def check_parameters(parameters: dict[str, Any], experiments: list[str]) -> None:
-    """Holds a project's whole parameter tree against the classes above; ValueError names each wrong key by its full path."""
+    """Holds the whole parameter tree against the classes above; ValueError names each wrong key by its full path."""
     problems = []
     allowed = [*_BLOCKS, *experiments]
     checked: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""One MLflow run for each experiment that a `kedro run` holds; the catalog's `metadata.mlflow` says what goes into it."""
+"""One MLflow run for each experiment of a `kedro run`; the catalog's `metadata.mlflow` says what goes into it."""
 
 import logging
 import os
@@ -30,7 +30,7 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def tracking_uri(configured: str, project: Path) -> str:
-    """MLFLOW_TRACKING_URI where it is set, else the configured one, a relative SQLite file taken from the project's root."""
+    """MLFLOW_TRACKING_URI where it is set, else the configured one, a relative SQLite file under the project's root."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or configured
     return f"sqlite:///{project / uri.removeprefix('sqlite:///')}" if uri.startswith("sqlite:///") else uri
 
@@ -199,7 +199,7 @@ def _whole(name: str) -> Pipeline:
 
 def _flat_scores(scores: dict[str, Any]) -> dict[str, float]:
     """{"test": {"macro_f1": …, "per_class": {"joy": {"f1": …}}}} as {"test/macro_f1": …, "test/f1/joy": …}."""
-    flat = {}
+    flat: dict[str, float] = {}
     for split, of_split in scores.items():
         flat |= {f"{split}/{k}": v for k, v in of_split.items() if isinstance(v, int | float)}
         for emotion, row in of_split["per_class"].items():

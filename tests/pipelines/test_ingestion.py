@@ -23,7 +23,6 @@ TABLES = [
     "training_utterances",
     "validation_utterances",
     "held_out_utterances",
-    "test_utterances",
 ]
 
 
@@ -76,10 +75,9 @@ def test_no_utterance_of_the_official_test_reaches_a_split_of_the_train_file(spl
     pipeline = ingestion.create_pipeline()
     assert "development_utterances" in ancestors(pipeline, split)
     assert "official_test_utterances" not in ancestors(pipeline, split)
-    assert "official_test_utterances" in ancestors(pipeline, "test_utterances")
 
 
-def test_without_an_official_test_conversations_are_held_out_and_scored(
+def test_without_an_official_test_conversations_are_held_out(
     corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="trimood"):
@@ -87,18 +85,16 @@ def test_without_an_official_test_conversations_are_held_out_and_scored(
     assert "No official test file in" in caplog.text
     assert tables["official_test_utterances"].empty
     assert len(tables["held_out_utterances"]) == pytest.approx(0.2 * len(tables["development_utterances"]), rel=0.1)
-    assert same_rows(tables["test_utterances"], tables["held_out_utterances"])
 
 
 def test_a_labelled_official_test_is_scored_and_nothing_is_held_out(corpus: Path, tmp_path: Path) -> None:
     add_official_test(corpus, "fear")
     tables = ingest(corpus, tmp_path)
     assert tables["held_out_utterances"].empty
-    assert len(tables["test_utterances"]) == 20
-    assert same_rows(tables["test_utterances"], tables["official_test_utterances"])
+    assert len(tables["official_test_utterances"]) == 20
     trained = pd.concat([tables["training_utterances"], tables["validation_utterances"]])
     assert same_rows(trained, tables["development_utterances"])
-    assert not set(trained["utterance"]) & set(tables["test_utterances"]["utterance"])
+    assert not set(trained["utterance"]) & set(tables["official_test_utterances"]["utterance"])
 
 
 @pytest.mark.parametrize("name", ["Subtask_2_test_eval_release_unlabelled.json", "Subtask_2_test.json"])
@@ -107,9 +103,8 @@ def test_beside_an_unlabelled_official_test_what_is_held_out_is_scored(
 ) -> None:
     add_official_test(corpus, None, name)
     tables = ingest(corpus, tmp_path)
-    assert len(tables["official_test_utterances"]) == 20
+    assert tables["official_test_utterances"].empty
     assert len(tables["held_out_utterances"])
-    assert same_rows(tables["test_utterances"], tables["held_out_utterances"])
     assert "20 of 20 official test utterances have no emotion and are not scored" in caplog.text
 
 
@@ -117,7 +112,7 @@ def test_of_a_partly_labelled_official_test_the_labelled_rows_are_scored(
     corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_ecf(corpus, {1001: ["joy", None, "fear"]}, "Subtask_2_test.json")
-    assert ingest(corpus, tmp_path)["test_utterances"]["utterance"].tolist() == ["dia1001utt1", "dia1001utt3"]
+    assert ingest(corpus, tmp_path)["official_test_utterances"]["utterance"].tolist() == ["dia1001utt1", "dia1001utt3"]
     assert "1 of 3 official test utterances have no emotion" in caplog.text
 
 
@@ -214,7 +209,7 @@ def test_the_published_corpus_trains_on_the_train_file_and_is_scored_on_the_offi
     assert sizes["training_utterances"] + sizes["validation_utterances"] == 13619
     assert sizes["validation_utterances"] == pytest.approx(1362, abs=3)
     assert sizes["held_out_utterances"] == 0
-    assert sizes["test_utterances"] == 3101
+    assert sizes["official_test_utterances"] == 3101
     assert tables["corpus_description"]["official_test_is_labelled"]
 
 
@@ -225,4 +220,4 @@ def test_the_real_clips_of_the_shared_corpus_are_where_the_table_says(tmp_path: 
     assert len(table) == 52
     assert all((corpus / clip).is_file() for clip in table["clip"])
     tables = ingest(corpus, tmp_path)
-    assert set(tables["held_out_utterances"]["utterance"]) == set(tables["test_utterances"]["utterance"])
+    assert tables["official_test_utterances"].empty

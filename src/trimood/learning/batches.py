@@ -32,7 +32,7 @@ class Augmentation:
 
 
 class Examples(Dataset[dict[str, Tensor]]):
-    """Utterances as tensors, one at a time: labels, and input_ids, frames and mel for those modalities that are asked for."""
+    """Utterances as tensors, one at a time: labels, and input_ids, frames and mel as the modalities ask for them."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Examples(Dataset[dict[str, Tensor]]):
         audio: AudioInput | None = None,
         augmentation: Augmentation | None = None,
     ) -> None:
-        """`table` has columns `label` and `part` (a file under `prepared_clips`); `input_ids` [utterance, 77] goes with its rows."""
+        """`table` has `label` and `part` (a file in `prepared_clips`); `input_ids` [utterance, 77] goes with its rows."""
         self._labels = torch.tensor(table["label"].to_numpy(dtype="int64"))
         self._parts = [prepared_clips / part for part in table["part"]]
         self._input_ids = input_ids

@@ -13,7 +13,7 @@ from trimood.model.classifier import EmotionClassifier
 
 @torch.inference_mode()
 def probabilities(model: EmotionClassifier, examples: Dataset[dict[str, Tensor]], batch_size: int) -> np.ndarray:
-    """Softmax over the seven emotions, [utterance, 7] float64, in the order of the examples; float32 arithmetic on every device."""
+    """Softmax over the seven emotions, [utterance, 7] float64, in the order of the examples; computed in float32."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device).eval()
     found = [torch.empty(0, len(EMOTIONS), dtype=torch.float64)]

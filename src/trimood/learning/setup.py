@@ -1,4 +1,4 @@
-"""From resolved settings to a model with its weights, its tokenizer and its inputs: the same for training and evaluation."""
+"""From resolved settings to a model with weights, tokenizer and inputs: the same for training and evaluation."""
 
 import resource
 from collections.abc import Mapping, Sequence
@@ -12,9 +12,10 @@ from transformers import CLIPTokenizer
 
 from trimood.emotions import Modality
 from trimood.learning.batches import AudioInput, Augmentation, Examples
-from trimood.model.checkpoints import check_strictly, locate, state_dict_shapes, tokenize, tokenizer
+from trimood.model.checkpoints import check_strictly, state_dict_shapes, tokenize, tokenizer
 from trimood.model.classifier import EmotionClassifier, Lora, Source, build_classifier, load_towers, parameter_counts
 from trimood.model.config import LanguageBindConfig, read_config
+from trimood.model.sources import locate
 from trimood.model.towers import LanguageBind
 
 
@@ -42,7 +43,7 @@ def used_checkpoints(modalities: Sequence[Modality], sources: Mapping[Source, st
 def count_parameters(settings: Mapping[str, Any], sources: Mapping[Source, str]) -> dict[str, tuple[int, int]]:
     """Trainable and all parameters per tower, without allocating one.
 
-    Everything about the checkpoints that can be known without reading weights is checked on the way: reach, kind, keys, shapes, tokenizer.
+    What can be known of the checkpoints without reading weights is checked too: reach, kind, keys, shapes, tokenizer.
     """
     folders = {source: locate(name) for source, name in sources.items()}
     configs = {source: read_config(folder) for source, folder in folders.items()}
@@ -56,7 +57,7 @@ def count_parameters(settings: Mapping[str, Any], sources: Mapping[Source, str])
 
 
 def set_up(settings: Mapping[str, Any], sources: Mapping[Source, str]) -> Ready:
-    """Builds the model that the settings describe and loads its towers; head and adapters have their seeded first values."""
+    """Builds the model and loads its towers; head and adapters have their seeded first values."""
     folders = {source: locate(name) for source, name in sources.items()}
     configs = {source: read_config(folder) for source, folder in folders.items()}
     with torch.device("meta"):

@@ -33,7 +33,7 @@ class TrainingDiverged(Exception):
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a training leaves: trained tensors of the best and the last epoch, one row of numbers per epoch, its cost."""
+    """What a training leaves: the trained tensors of its best and last epoch, and a row of numbers per epoch."""
 
     best: dict[str, Tensor]
     last: dict[str, Tensor]
@@ -51,9 +51,10 @@ def fit(
 ) -> Fitted:
     """Trains `model` in place and leaves it at its best epoch by validation macro F1.
 
-    `arguments` are TrainingArguments by name, `bf16: "auto"` meaning where the device has it. `folder` holds a checkpoint per epoch
-    while training lasts: an interrupted training with the same folder goes on from the last whole one. `score(labels, predictions)` gives
-    `macro_f1` and what else to follow; `report(numbers, step)` hears of every logged step and epoch. Raises TrainingDiverged.
+    `arguments` are TrainingArguments by name, `bf16: "auto"` meaning where the device has it. `folder` holds a
+    checkpoint per epoch while training lasts: an interrupted training with the same folder goes on from the last whole
+    one. `score(labels, predictions)` gives `macro_f1` and what else to follow; `report(numbers, step)` hears of every
+    logged step and epoch. Raises TrainingDiverged.
     """
     transformers_logging.set_verbosity_error()  # its advice is about hub models; errors are raised anyway
     trainer = _Trainer(model, _training_arguments(arguments, folder), train, validation, score, report)
@@ -138,9 +139,10 @@ class _Trainer(Trainer):
         for name in ("loss", "eval_loss"):
             if name in logs and not math.isfinite(logs[name]):
                 raise TrainingDiverged(
-                    f"{name.replace('eval_', 'validation ')} is {logs[name]} in epoch {self.state.epoch:.2f}, step {self.state.global_step}, "
-                    f"at learning rate {self._get_learning_rate():.2e}. Lower training.learning_rate or training.max_grad_norm; "
-                    "if only bf16 runs do this, try training.bf16=false."
+                    f"{name.replace('eval_', 'validation ')} is {logs[name]} in epoch {self.state.epoch:.2f}, "
+                    f"step {self.state.global_step}, at learning rate {self._get_learning_rate():.2e}. "
+                    "Lower training.learning_rate or training.max_grad_norm; if only bf16 runs do this, "
+                    "try training.bf16=false."
                 )
         if "eval_loss" in logs:
             logs.update(self._epoch_row(logs))

@@ -12,7 +12,7 @@ _TRAINING, _VALIDATION = "#4c78a8", "#e45756"
 
 
 def confusion_figure(scores: dict[str, dict[str, Any]], title: str) -> Figure:
-    """A matrix for each split, rows true and columns predicted; colour is the share of the row, the number counts utterances."""
+    """A matrix for each split, rows true, columns predicted; colour is the share of the row, numbers are counts."""
     figure = Figure(figsize=(6.2 * len(scores), 5.8), layout="constrained")
     figure.suptitle(title)
     axes = figure.subplots(1, len(scores), squeeze=False)[0]
@@ -40,7 +40,7 @@ def _draw_matrix(ax: Axes, counts: np.ndarray) -> None:
 
 
 def learning_curves_figure(history: list[dict[str, float]], title: str) -> Figure:
-    """Macro F1 and loss per epoch, training beside validation; the dotted line marks the epoch that was kept as best."""
+    """Macro F1 and loss per epoch, training beside validation; the dotted line marks the epoch kept as best."""
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     figure.suptitle(title)
     epochs = [row["epoch"] for row in history]

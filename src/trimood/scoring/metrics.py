@@ -12,7 +12,7 @@ _CLASSES = list(range(len(EMOTIONS)))
 
 
 def summary_scores(labels: ArrayLike, predictions: ArrayLike) -> dict[str, float]:
-    """Macro F1 over all seven classes (one that neither occurs nor is predicted counts 0), weighted F1, accuracy; each 0 to 1."""
+    """Macro F1 over all seven classes (one that neither occurs nor is predicted counts 0), weighted F1, accuracy."""
     return {
         "macro_f1": float(f1_score(labels, predictions, labels=_CLASSES, average="macro", zero_division=0)),
         "weighted_f1": float(f1_score(labels, predictions, labels=_CLASSES, average="weighted", zero_division=0)),
@@ -21,7 +21,7 @@ def summary_scores(labels: ArrayLike, predictions: ArrayLike) -> dict[str, float
 
 
 def classification_report(labels: ArrayLike, predictions: ArrayLike) -> dict[str, Any]:
-    """The summary, per class precision, recall, F1 and support, the confusion matrix (rows: true), and classes never predicted."""
+    """The summary; precision, recall, F1, support per class; the confusion matrix (rows true); the never predicted."""
     rows = precision_recall_fscore_support(labels, predictions, labels=_CLASSES, zero_division=0)
     predicted = set(np.asarray(predictions).tolist())
     return {

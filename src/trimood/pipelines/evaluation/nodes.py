@@ -18,7 +18,7 @@ def predict(
     test_examples: pd.DataFrame,
     prepared_clips: Path,
 ) -> pd.DataFrame:
-    """One row per utterance of validation and test: split, keys, words, true and predicted emotion, seven probabilities."""
+    """One row per utterance of validation and test: split, keys, words, true and predicted emotion, probabilities."""
     from trimood.learning.prediction import probabilities
     from trimood.learning.setup import set_up
     from trimood.model.classifier import load_trained_state
@@ -55,14 +55,14 @@ def score(predictions: pd.DataFrame) -> dict[str, Any]:
     return scores
 
 
-def draw_confusion_matrix(scores: dict[str, Any], plan: dict[str, Any]):  # type: ignore[no-untyped-def]  # noqa: ANN201
+def draw_confusion_matrix(scores: dict[str, Any], plan: dict[str, Any]):  # type: ignore[no-untyped-def]
     """Validation and test side by side, as a matplotlib Figure."""
     from trimood.scoring.figures import confusion_figure
 
     return confusion_figure(scores, plan["title"])
 
 
-def draw_learning_curves(history: dict[str, Any], plan: dict[str, Any]):  # type: ignore[no-untyped-def]  # noqa: ANN201
+def draw_learning_curves(history: dict[str, Any], plan: dict[str, Any]):  # type: ignore[no-untyped-def]
     """Macro F1 and loss per epoch, as a matplotlib Figure."""
     from trimood.scoring.figures import learning_curves_figure
 

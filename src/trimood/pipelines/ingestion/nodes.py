@@ -36,10 +36,21 @@ def read_development(corpus: Path) -> pd.DataFrame:
 
 
 def read_official_test(corpus: Path) -> pd.DataFrame:
-    """Utterances of the official test file, labelled or not; an empty table where there is no such file."""
+    """The labelled utterances of the official test file; an empty table where there is none, or no label.
+
+    Without a label nothing can be scored, so unlabelled rows are left out, and counted in the log.
+    """
     if _first_present(corpus, _TEST_FILES) is None:
         _log.info("No official test file in %s (looked for %s): test_fraction applies.", corpus, ", ".join(_TEST_FILES))
-    return _official_test(corpus)
+    table = _official_test(corpus)
+    scored = labelled(table)
+    if len(scored) < len(table):
+        _log.warning(
+            "%d of %d official test utterances have no emotion and are not scored.",
+            len(table) - len(scored),
+            len(table),
+        )
+    return scored
 
 
 def describe_corpus(corpus: Path) -> dict[str, Any]:
@@ -70,22 +81,6 @@ def split_conversations(
     """Training, validation and held-out utterances of the train file; nothing is held out beside a labelled test."""
     test_fraction = 0.0 if corpus_description["official_test_is_labelled"] else split.test_fraction
     return split_utterances(development_utterances, split.unit, split.validation_fraction, test_fraction, split.seed)
-
-
-def choose_test(official_test_utterances: pd.DataFrame, held_out_utterances: pd.DataFrame) -> pd.DataFrame:
-    """The utterances that are scored: the labelled ones of the official test, else those held out of the train file.
-
-    Without labels nothing can be scored, so unlabelled rows of an official test are left out, and counted in the log.
-    """
-    official = labelled(official_test_utterances)
-    left_out = len(official_test_utterances) - len(official)
-    if left_out:
-        _log.warning(
-            "%d of %d official test utterances have no emotion and are not scored.",
-            left_out,
-            len(official_test_utterances),
-        )
-    return official if len(official) else held_out_utterances
 
 
 def _first_present(corpus: Path, names: tuple[str, ...]) -> Path | None:

@@ -3,7 +3,6 @@
 from kedro.pipeline import Node, Pipeline
 
 from trimood.pipelines.ingestion.nodes import (
-    choose_test,
     describe_corpus,
     read_development,
     read_official_test,
@@ -12,7 +11,7 @@ from trimood.pipelines.ingestion.nodes import (
 
 
 def create_pipeline() -> Pipeline:
-    """Read and split the corpus; the official test's utterances reach nothing but `choose_test`."""
+    """Read and split the corpus; the official test's utterances reach neither training nor validation."""
     return Pipeline(
         [
             Node(read_development, "corpus", "development_utterances", name="read_development"),
@@ -23,12 +22,6 @@ def create_pipeline() -> Pipeline:
                 ["development_utterances", "corpus_description", "params:data.split"],
                 ["training_utterances", "validation_utterances", "held_out_utterances"],
                 name="split_conversations",
-            ),
-            Node(
-                choose_test,
-                ["official_test_utterances", "held_out_utterances"],
-                "test_utterances",
-                name="choose_test",
             ),
         ],
         namespace="ingestion",

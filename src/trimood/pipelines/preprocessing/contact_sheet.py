@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 SHOWN_FRAMES = 4
 
 
-def draw_contact_sheet(training_examples: pd.DataFrame, prepared_clips: Path):  # type: ignore[no-untyped-def]  # noqa: ANN201
+def draw_contact_sheet(training_examples: pd.DataFrame, prepared_clips: Path):  # type: ignore[no-untyped-def]
     """One row for each emotion that the training split has: four of the frames, the log-mel, and the words."""
     from matplotlib.figure import Figure
 

@@ -25,8 +25,8 @@ def read_recipe(video_checkpoint: str, audio_checkpoint: str) -> dict[str, Any]:
     from trimood.media.audio import AudioRecipe
     from trimood.media.parts import Recipe
     from trimood.media.video import VideoRecipe
-    from trimood.model.checkpoints import locate
     from trimood.model.config import read_config
+    from trimood.model.sources import locate
 
     video = read_config(locate(video_checkpoint, weights=False)).vision
     audio = read_config(locate(audio_checkpoint, weights=False)).vision
@@ -41,7 +41,7 @@ def read_recipe(video_checkpoint: str, audio_checkpoint: str) -> dict[str, Any]:
 def prepare_split(
     utterances: pd.DataFrame, corpus: Path, recipe: dict[str, Any], prepared_clips: Path, clips: ClipParams
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A split's utterances with the prepared part of each clip, and the table of those left out (utterance, clip, problem, message).
+    """A split's utterances with the prepared part of each clip, and those left out (utterance, clip, problem, message).
 
     Raises BadClips under `on_bad_clip: fail`; what was prepared stays in the cache.
     """
@@ -50,7 +50,7 @@ def prepare_split(
     from trimood.media.parts import Recipe
     from trimood.media.video import VideoRecipe
 
-    paths = {row.utterance: corpus / row.clip for row in utterances.itertuples()}
+    paths = {key: corpus / clip for key, clip in zip(utterances["utterance"], utterances["clip"], strict=True)}
     whole = Recipe(video=VideoRecipe(**recipe["video"]), audio=AudioRecipe(**recipe["audio"]))
     done = prepare_clips(paths, whole, prepared_clips, clips.workers or os.cpu_count() or 1)
     log.info(
@@ -75,6 +75,11 @@ def prepare_split(
     return examples, excluded.astype("str")
 
 
+def choose_test(official_test_examples: pd.DataFrame, held_out_examples: pd.DataFrame) -> pd.DataFrame:
+    """The examples that are scored: those of a labelled official test file, else those held out of the train file."""
+    return official_test_examples if len(official_test_examples) else held_out_examples
+
+
 def _complaint(excluded: pd.DataFrame, total: int, corpus: Path) -> str:
     counts = ", ".join(f"{n} {problem}" for problem, n in excluded["problem"].value_counts().items())
     lines = [f"  {message}" for message in excluded["message"].head(NAMED)]
@@ -82,5 +87,6 @@ def _complaint(excluded: pd.DataFrame, total: int, corpus: Path) -> str:
         lines.append(f"  … and {len(excluded) - NAMED} more")
     return (
         f"{corpus}: {len(excluded)} of {total} clips cannot be used ({counts}):\n" + "\n".join(lines) + "\n"
-        "Mend or fetch them again (what is prepared is kept), or leave them out of every experiment: --params data.clips.on_bad_clip=drop"
+        "Mend or fetch them again (what is prepared is kept), or leave them out of every experiment: "
+        "--params data.clips.on_bad_clip=drop"
     )

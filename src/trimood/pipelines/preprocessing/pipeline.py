@@ -3,13 +3,17 @@
 from kedro.pipeline import Node, Pipeline
 
 from trimood.pipelines.preprocessing.contact_sheet import draw_contact_sheet
-from trimood.pipelines.preprocessing.nodes import prepare_split, read_recipe
+from trimood.pipelines.preprocessing.nodes import choose_test, prepare_split, read_recipe
 
-SPLITS = ("training", "validation", "test")
+SPLITS = ("training", "validation", "held_out", "official_test")
 
 
 def create_pipeline() -> Pipeline:
-    """From utterances and clips to examples; parts are cached by content, so a second experiment decodes nothing."""
+    """From utterances and clips to examples; parts are cached by content, so a second experiment decodes nothing.
+
+    The test set is chosen only after its clips are prepared: every `prepare_…` then stands in an earlier rank of the
+    graph than a training, and a bad clip of the test set is known before hours are spent.
+    """
     prepare = [
         Node(
             prepare_split,
@@ -23,6 +27,7 @@ def create_pipeline() -> Pipeline:
         [
             Node(read_recipe, ["video_checkpoint", "audio_checkpoint"], "recipe", name="read_recipe"),
             *prepare,
+            Node(choose_test, ["official_test_examples", "held_out_examples"], "test_examples", name="choose_test"),
             Node(
                 draw_contact_sheet, ["training_examples", "prepared_clips"], "contact_sheet", name="draw_contact_sheet"
             ),

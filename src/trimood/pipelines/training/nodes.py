@@ -22,9 +22,10 @@ def plan(
     video_checkpoint: str,
     audio_checkpoint: str,
 ) -> dict[str, Any]:
-    """What the experiment will do, before it does it: resolved settings, checkpoints, trainable and total parameters per tower.
+    """What the experiment will do: resolved settings, checkpoints, trainable and all parameters per tower.
 
-    Builds the model without weights and holds the checkpoints' names and shapes against it; raises CheckpointError or AdapterError.
+    Builds the model without weights and holds the checkpoints' names and shapes against it.
+    Raises CheckpointError or AdapterError.
     """
     from trimood.learning.setup import count_parameters, used_checkpoints
 

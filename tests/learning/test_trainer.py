@@ -1,0 +1,136 @@
+"""Training learns, keeps what it should, goes on where it stopped, and stops where it must."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from learning_examples import ARGUMENTS, example_table, ready
+from trimood.learning.prediction import probabilities
+from trimood.learning.trainer import Fitted, TrainingDiverged, fit
+from trimood.model.classifier import load_trained_state
+from trimood.scoring.metrics import summary_scores
+
+
+def run(
+    sources, prepared_clips, folder: Path, report=lambda numbers, step: None, arguments=ARGUMENTS, **kwargs
+) -> tuple:
+    prepared = ready(sources, **kwargs)
+    examples = prepared.examples(example_table(28), prepared_clips)
+    validation = prepared.examples(example_table(14), prepared_clips)
+    return prepared, validation, fit(prepared.model, examples, validation, arguments, folder, summary_scores, report)
+
+
+@pytest.fixture(scope="module")
+def trained(sources, prepared_clips, tmp_path_factory) -> tuple:
+    heard: list[tuple[dict, int]] = []
+    prepared, validation, fitted = run(
+        sources,
+        prepared_clips,
+        tmp_path_factory.mktemp("run"),
+        lambda numbers, step: heard.append((numbers, step)),
+        {**ARGUMENTS, "num_train_epochs": 8},
+    )
+    return prepared, validation, fitted, heard
+
+
+def test_training_learns_what_is_in_the_examples(trained) -> None:
+    _, _, fitted, _ = trained
+    first, best = fitted.history[0], max(row["validation/macro_f1"] for row in fitted.history)
+    assert first["validation/macro_f1"] < 0.5
+    assert best > 0.7
+
+
+def test_every_epoch_has_training_and_validation_numbers(trained) -> None:
+    _, _, fitted, heard = trained
+    assert [row["epoch"] for row in fitted.history] == list(range(1, 9))
+    measures = {
+        f"{split}/{name}"
+        for split in ("train", "validation")
+        for name in ("loss", "macro_f1", "weighted_f1", "accuracy")
+    }
+    assert all(set(row) == {"epoch", *measures} for row in fitted.history)
+    assert [step for numbers, step in heard if "validation/loss" in numbers] == list(range(1, 9))
+    assert any("step/loss" in numbers for numbers, _ in heard)
+
+
+def test_the_model_is_left_at_its_best_epoch_and_reloading_gives_the_same_probabilities_to_the_bit(
+    trained, sources
+) -> None:
+    prepared, validation, fitted, _ = trained
+    found = probabilities(prepared.model, validation, 8)
+    scores = summary_scores(example_table(14)["label"].tolist(), found.argmax(1))
+    assert scores["macro_f1"] == max(row["validation/macro_f1"] for row in fitted.history)
+    fresh = ready(sources)
+    assert (probabilities(fresh.model, validation, 8) != found).any()
+    load_trained_state(fresh.model, fitted.best)
+    assert (probabilities(fresh.model, validation, 8) == found).all()
+
+
+@pytest.mark.parametrize("head", ["trained", "frozen"])
+def test_adapters_alone_are_kept_and_give_the_same_probabilities_to_the_bit(
+    sources, prepared_clips, tmp_path, head: str
+) -> None:
+    prepared, validation, fitted = run(
+        sources, prepared_clips, tmp_path, train="lora", head=head, modalities=("text", "video", "audio")
+    )
+    stored = sum(tensor.numel() for tensor in fitted.best.values())
+    assert stored < 0.5 * sum(parameter.numel() for parameter in prepared.model.parameters())
+    fresh = ready(sources, train="lora", head=head, modalities=("text", "video", "audio"))
+    load_trained_state(fresh.model, fitted.best)
+    assert (probabilities(fresh.model, validation, 8) == probabilities(prepared.model, validation, 8)).all()
+    assert ("head.weight" in fitted.best) is True
+    assert torch.equal(
+        fitted.best["head.weight"],
+        ready(sources, train="lora", head=head, modalities=("text", "video", "audio")).model.head.weight,
+    ) is (head == "frozen")
+
+
+class Stopped(Exception):
+    """Stands for a crash."""
+
+
+def test_an_interrupted_training_goes_on_and_ends_as_if_it_had_not_been_interrupted(
+    sources, prepared_clips, tmp_path
+) -> None:
+    _, _, whole = run(sources, prepared_clips, tmp_path / "whole")
+
+    def crash(numbers: dict[str, float], step: int) -> None:
+        if "validation/loss" in numbers and step == 3:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        run(sources, prepared_clips, tmp_path / "cut", crash)
+    # A checkpoint that was being written when the power went: no trainer_state.json yet.
+    (tmp_path / "cut" / "checkpoint-999").mkdir()
+    epochs: list[int] = []
+    _, _, resumed = run(
+        sources,
+        prepared_clips,
+        tmp_path / "cut",
+        lambda numbers, step: epochs.append(step) if "validation/loss" in numbers else None,
+    )
+    assert epochs == [1, 2, 3]  # the curves of the first run are told again
+    assert_same(resumed, whole)
+    assert not (tmp_path / "cut").exists()
+
+
+def assert_same(one: Fitted, other: Fitted) -> None:
+    assert one.history == other.history
+    assert set(one.best) == set(other.best)
+    assert all(torch.equal(one.best[name], other.best[name]) for name in one.best)
+    assert all(torch.equal(one.last[name], other.last[name]) for name in one.last)
+
+
+def test_the_same_seed_trains_the_same_and_another_does_not(sources, prepared_clips, tmp_path) -> None:
+    _, _, one = run(sources, prepared_clips, tmp_path / "one", train="head")
+    _, _, same = run(sources, prepared_clips, tmp_path / "same", train="head")
+    _, _, other = run(sources, prepared_clips, tmp_path / "other", train="head", arguments={**ARGUMENTS, "seed": 2})
+    assert_same(one, same)
+    assert not torch.equal(one.last["head.weight"], other.last["head.weight"])
+
+
+def test_a_loss_that_is_no_number_stops_the_training_and_says_what_to_do(sources, prepared_clips, tmp_path) -> None:
+    with pytest.raises(TrainingDiverged, match=r"loss is nan in epoch .*learning rate.*Lower training\.learning_rate"):
+        run(sources, prepared_clips, tmp_path, arguments={**ARGUMENTS, "learning_rate": math.inf, "logging_steps": 1})

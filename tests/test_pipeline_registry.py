@@ -1,0 +1,73 @@
+"""The registry: which pipelines there are, what may reach a training, and how quick the commands stay."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from kedro.pipeline import Pipeline
+
+from trimood.experiments import experiment_names
+from trimood.pipeline_registry import register_pipelines
+
+PROJECT = Path(__file__).parents[1]
+PUBLISHED = ["exp1", "exp2", "exp3", "exp4", "exp5", "exp6"]
+
+
+def ancestors(pipeline: Pipeline, node_name: str) -> set[str]:
+    """Every dataset that a node's result can depend on, found by walking the graph up from its inputs."""
+    makers = {output: node for node in pipeline.nodes for output in node.outputs}
+    found: set[str] = set()
+    waiting = [name for node in pipeline.nodes if node.name == node_name for name in node.inputs]
+    assert waiting, f"no node {node_name}"
+    while waiting:
+        dataset = waiting.pop()
+        if dataset not in found:
+            found.add(dataset)
+            waiting += makers[dataset].inputs if dataset in makers else []
+    return found
+
+
+def test_the_six_published_experiments_and_the_three_with_a_trained_head_are_pipelines() -> None:
+    assert {*PUBLISHED, "exp4_head", "exp5_head", "exp6_head"} <= set(experiment_names()) <= set(register_pipelines())
+
+
+@pytest.mark.parametrize("experiment", experiment_names())
+def test_no_test_utterance_can_reach_training_or_selection(experiment: str) -> None:
+    pipeline = register_pipelines()[experiment]
+    before_training = ancestors(pipeline, f"{experiment}.train")
+    assert {"training_examples", "validation_examples", "corpus"} <= before_training
+    assert not {name for name in before_training if "test" in name or "held_out" in name}
+    # The walk can find it: predictions are made of the test examples, and these of the official test file.
+    assert {"official_test_utterances", "test_examples"} <= ancestors(pipeline, f"{experiment}.predict")
+
+
+@pytest.mark.parametrize("experiment", experiment_names())
+def test_a_plan_is_made_and_every_clip_prepared_before_a_training_begins(experiment: str) -> None:
+    order = [node.name for node in register_pipelines()[experiment].nodes]
+    train = order.index(f"{experiment}.train")
+    prepared = [position for position, name in enumerate(order) if ".prepare_" in name]
+    assert len(prepared) == 4
+    assert max(prepared) < train
+    assert order.index(f"{experiment}.plan") < min(prepared)
+
+
+def test_experiments_share_their_data_and_nothing_else() -> None:
+    registry = register_pipelines()
+    first, second = registry["exp1"], registry["exp4"]
+    shared = first.datasets() & second.datasets()
+    assert {"training_examples", "validation_examples", "test_examples"} <= shared
+    assert not {name for name in shared if "." in name and not name.startswith("params:")}
+
+
+@pytest.mark.parametrize("arguments", [["registry", "list"], ["--help"]])
+def test_quick_commands_import_no_torch(arguments: list[str]) -> None:
+    code = (
+        "import sys\n"
+        "from kedro.framework.cli.cli import main\n"
+        f"sys.argv = ['kedro', *{arguments!r}]\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print('imported', sorted({'torch', 'mlflow', 'transformers', 'kedro'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert "imported ['kedro']" in done.stdout, done.stdout + done.stderr
