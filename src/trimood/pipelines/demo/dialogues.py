@@ -7,7 +7,7 @@ import numpy as np
 from trimood.emotions import EMOTIONS
 from trimood.pipelines.demo.acting import express, intone
 from trimood.pipelines.demo.faces import Expression, Look, random_look
-from trimood.pipelines.demo.voices import Prosody
+from trimood.pipelines.demo.voices import Prosody, random_pitch_hz
 from trimood.pipelines.demo.words import say
 
 NAMES = ("Ada", "Ben", "Cleo", "Dov", "Edda", "Finn", "Gita", "Hugo")
@@ -56,7 +56,7 @@ Conversation = list[Utterance]
 def write_dialogues(seed: int, conversation_count: int) -> tuple[list[Conversation], list[Conversation]]:
     """The training and the test conversations; as in ECF, training ids are shuffled and test ids go on with gaps."""
     rng = np.random.default_rng([seed, 0])
-    speakers = [Speaker(name, random_look(rng), float(rng.uniform(95, 230))) for name in NAMES]
+    speakers = [Speaker(name, random_look(rng), random_pitch_hz(rng)) for name in NAMES]
     test_count = conversation_count // ONE_IN_TEST
     train_count = conversation_count - test_count
     train_ids = rng.permutation(np.arange(1, train_count + 1))

@@ -52,15 +52,15 @@ def draw_clip(
     expression: Expression, look: Look, frame_count: int, size_pixels: int, rng: np.random.Generator
 ) -> np.ndarray:
     """A talking face, [frame, size, size, 3] uint8: the expression comes up within the first third and stays."""
-    camera = rng.normal(0, 0.03, size=2)
+    camera = rng.normal(0, 0.015, size=2)
     rhythm, phase = rng.uniform(2.0, 4.0), rng.uniform(0, 2 * np.pi)
     frames = np.empty((frame_count, size_pixels, size_pixels, 3), dtype=np.uint8)
     for number in range(frame_count):
         progress = number / max(frame_count - 1, 1)
-        sway = 0.03 + 0.03 * expression.restlessness
+        sway = 0.015 + 0.015 * expression.restlessness
         shift = camera + sway * np.array([np.sin(9 * progress + phase), 0.6 * np.cos(13 * progress + phase)])
         talking = 0.15 * np.sin(2 * np.pi * rhythm * progress + phase)
-        shown = expression.scaled(min(1.0, 0.3 + 2.1 * progress))
+        shown = expression.scaled(min(1.0, 0.5 + 2.5 * progress))
         frames[number] = np.asarray(_draw_face(shown, look, shift, talking, size_pixels))
     grain = 4 * rng.standard_normal((frame_count, size_pixels, size_pixels, 1), dtype=np.float32)
     light = np.float32(rng.uniform(-25, 25))
@@ -78,21 +78,21 @@ def _draw_face(expression: Expression, look: Look, shift: np.ndarray, talking: f
     draw.line((x, y - 0.05 * height, x - 0.03 * size, y + 0.18 * height), fill=look.hair, width=max(1, size // 48))
     for side in (-1, 1):
         _draw_eye(draw, expression, look, x=x + side * 0.45 * width, y=y - 0.2 * height, side=side, size=size)
-    _draw_mouth(draw, expression, talking, x=x, y=y + 0.55 * height, half_width=0.45 * width, size=size)
+    _draw_mouth(draw, expression, talking, x=x, y=y + 0.55 * height, half_width=0.55 * width, size=size)
     return picture
 
 
 def _draw_eye(
     draw: ImageDraw.ImageDraw, expression: Expression, look: Look, *, x: float, y: float, side: int, size: int
 ) -> None:
-    half_width, half_height = 0.07 * size, size * (0.042 + 0.03 * expression.eye_openness)
+    half_width, half_height = 0.08 * size, size * (0.05 + 0.035 * expression.eye_openness)
     draw.ellipse((x - half_width, y - half_height, x + half_width, y + half_height), fill=(250, 250, 250))
     pupil = min(0.025 * size, half_height)
     draw.ellipse((x - pupil, y - pupil, x + pupil, y + pupil), fill=(25, 25, 40))
-    brow = y - size * (0.115 + 0.045 * expression.brow_height)
-    inner, outer = brow + 0.045 * size * expression.frown, brow - 0.03 * size * expression.frown
+    brow = y - size * (0.13 + 0.05 * expression.brow_height)
+    inner, outer = brow + 0.05 * size * expression.frown, brow - 0.04 * size * expression.frown
     ends = (x - side * 0.08 * size, inner, x + side * 0.09 * size, outer)
-    draw.line(ends, fill=tuple(channel // 2 for channel in look.hair), width=max(2, size // 24))
+    draw.line(ends, fill=tuple(channel // 2 for channel in look.hair), width=max(2, size // 20))
 
 
 def _draw_mouth(
@@ -107,7 +107,7 @@ def _draw_mouth(
 ) -> None:
     opening = size * max(0.008, 0.055 + 0.055 * expression.mouth_openness + 0.06 * talking)
     across = np.linspace(-1, 1, 9)
-    arc = -0.075 * size * expression.smile * (across**2 - 0.5)
+    arc = -0.09 * size * expression.smile * (across**2 - 0.5)
     upper = [(x + half_width * a, y + bend - opening * (1 - a * a) * 0.5) for a, bend in zip(across, arc, strict=True)]
     lower = [(x + half_width * a, y + bend + opening * (1 - a * a)) for a, bend in zip(across, arc, strict=True)]
     draw.polygon([*upper, *reversed(lower)], fill=(95, 20, 30))

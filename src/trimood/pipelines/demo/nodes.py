@@ -14,3 +14,17 @@ def make_corpus(demo: DemoParams) -> Fill:
     from trimood.pipelines.demo.corpus import write_corpus
 
     return partial(write_corpus, seed=demo.seed)
+
+
+def make_checkpoints(demo: DemoParams) -> tuple[Fill, Fill]:
+    """Tiny video and audio checkpoints of LanguageBind's kind, pre-trained on captioned faces and voices.
+
+    Their weights are in the two formats that users meet: pytorch_model.bin, as on the hub, and safetensors.
+    """
+    from trimood.pipelines.demo.checkpoints import make_pretrained, write_checkpoint
+
+    video, audio = make_pretrained(demo.seed)
+    return (
+        partial(write_checkpoint, checkpoint=video, weight_format="bin"),
+        partial(write_checkpoint, checkpoint=audio, weight_format="safetensors"),
+    )

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from trimood.pipelines.demo.nodes import make_corpus
+from trimood.pipelines.demo.nodes import make_checkpoints, make_corpus
 
 
 def create_pipeline() -> Pipeline:
@@ -10,6 +10,7 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(make_corpus, "params:demo", "corpus", name="make_corpus"),
+            Node(make_checkpoints, "params:demo", ["video_checkpoint", "audio_checkpoint"], name="make_checkpoints"),
         ],
         namespace="demo",
         prefix_datasets_with_namespace=False,

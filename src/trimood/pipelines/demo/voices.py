@@ -27,6 +27,11 @@ def random_prosody(rng: np.random.Generator) -> Prosody:
     return Prosody(*(float(value) for value in rng.uniform(-1, 1, size=len(fields(Prosody)))))
 
 
+def random_pitch_hz(rng: np.random.Generator) -> float:
+    """Somebody's usual pitch."""
+    return float(rng.uniform(95, 230))
+
+
 def speak(
     prosody: Prosody, usual_pitch_hz: float, duration_seconds: float, sample_rate_hz: int, rng: np.random.Generator
 ) -> np.ndarray:
