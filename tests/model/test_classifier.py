@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from made_checkpoints import TINY_AUDIO, TINY_VIDEO, made_checkpoint
+from made_checkpoints import FULL_AUDIO, FULL_VIDEO, TINY_AUDIO, TINY_VIDEO, made_checkpoint
 from trimood.emotions import Modality
 from trimood.model.adapters import AdapterError, Lora, is_adapter
 from trimood.model.checkpoints import load_languagebind
@@ -25,26 +25,14 @@ from trimood.model.classifier import (
     parameter_counts,
     trained_state,
 )
-from trimood.model.config import CheckpointError, LanguageBindConfig, TextConfig, VisionConfig
+from trimood.model.config import CheckpointError, LanguageBindConfig
 
 ATTENTION = ("k_proj", "v_proj", "q_proj", "out_proj")
 ATTENTION_AND_MLP = (*ATTENTION, "fc1", "fc2")
 TWO: tuple[Modality, ...] = ("text", "video")
 THREE: tuple[Modality, ...] = ("text", "video", "audio")
 TINY: dict[Source, LanguageBindConfig] = {"video": TINY_VIDEO, "audio": TINY_AUDIO}
-
-_TEXT = TextConfig(hidden_size=768, intermediate_size=3072, num_attention_heads=12, hidden_act="gelu")
-_VIT_L = {
-    "hidden_size": 1024,
-    "intermediate_size": 4096,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "patch_size": 14,
-}
-FULL: dict[Source, LanguageBindConfig] = {
-    "video": LanguageBindConfig(_TEXT, VisionConfig(**_VIT_L, add_time_attn=True, num_frames=8), 768),
-    "audio": LanguageBindConfig(_TEXT, VisionConfig(**_VIT_L, num_mel_bins=112, target_length=1036), 768),
-}
+FULL: dict[Source, LanguageBindConfig] = {"video": FULL_VIDEO, "audio": FULL_AUDIO}
 
 
 @pytest.mark.parametrize(

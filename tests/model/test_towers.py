@@ -9,10 +9,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from made_checkpoints import TINY_AUDIO, TINY_VIDEO
+from made_checkpoints import FULL_AUDIO, FULL_VIDEO, TINY_AUDIO, TINY_VIDEO
 from shared_data import SHARED, needs_shared
 from trimood.model.checkpoints import load_languagebind
-from trimood.model.config import LanguageBindConfig, TextConfig, VisionConfig
+from trimood.model.config import LanguageBindConfig
 from trimood.model.towers import LanguageBind, drop_patches
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -123,19 +123,7 @@ def test_patch_dropout_keeps_the_class_token_and_the_same_patches_of_all_frames(
     assert len({tuple(utterance[0, :, 0].sort().values.tolist()) for utterance in kept}) > 1
 
 
-FULL_TEXT = TextConfig(hidden_size=768, intermediate_size=3072, num_attention_heads=12, hidden_act="gelu")
-VIT_L = {
-    "hidden_size": 1024,
-    "intermediate_size": 4096,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "patch_size": 14,
-    "hidden_act": "gelu",
-}
-FULL_SIZE = {
-    "Video_FT": LanguageBindConfig(FULL_TEXT, VisionConfig(**VIT_L, add_time_attn=True, num_frames=8), 768),
-    "Audio_FT": LanguageBindConfig(FULL_TEXT, VisionConfig(**VIT_L, num_mel_bins=112, target_length=1036), 768),
-}
+FULL_SIZE = {"Video_FT": FULL_VIDEO, "Audio_FT": FULL_AUDIO}
 
 
 @needs_shared

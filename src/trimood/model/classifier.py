@@ -142,7 +142,10 @@ def load_towers(classifier: EmotionClassifier, folders: Mapping[Source, Path]) -
         folder = folders[source]
         config = read_config(folder)
         if config != tower.config:
-            raise CheckpointError(f"{folder}: config.json does not describe the {source} towers that were built.")
+            raise CheckpointError(
+                f"{folder}: config.json does not describe the {source} towers that were built. "
+                "Build the classifier with read_config of this folder."
+            )
         with torch.device("meta"):
             whole = LanguageBind(config)
         weights = read_state_dict(folder)
