@@ -259,12 +259,18 @@ def test_two_runs_at_once_share_their_work(many_clips: dict[str, Path], tmp_path
     assert contents(tmp_path / "cache") == contents(tmp_path / "fresh")
 
 
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def test_a_killed_worker_is_said_and_what_is_finished_stays(many_clips: dict[str, Path], tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     run = run_apart(many_clips, cache, 2)
     wait_for_parts(cache, 2, run)
-    workers = [pid for pid in processes_of_group(run.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    os.kill(workers[0], signal.SIGKILL)
+    # The run has two children, the fork server and a tracker of resources; workers are the grandchildren.
+    grandchildren = [pid for pid in processes_of_group(run.pid) if parent_of(pid) not in (os.getpid(), run.pid)]
+    assert len(grandchildren) == 2
+    os.kill(grandchildren[0], signal.SIGKILL)
     _, err = run.communicate(timeout=60)
     assert run.returncode == 1
     assert f"{PreparationError.__name__}: a worker process died" in err

@@ -43,7 +43,7 @@ class Examples(Dataset[dict[str, Tensor]]):
         audio: AudioInput | None = None,
         augmentation: Augmentation | None = None,
     ) -> None:
-        """`table` has `label` and `part` (a file in `prepared_clips`); `input_ids` [utterance, 77] goes with its rows."""
+        """`table` has `label` and `part` (a file in `prepared_clips`); `input_ids` [utterance, 77] are of its rows."""
         self._labels = torch.tensor(table["label"].to_numpy(dtype="int64"))
         self._parts = [prepared_clips / part for part in table["part"]]
         self._input_ids = input_ids
