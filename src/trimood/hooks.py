@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 from kedro.framework.hooks import hook_impl
+from kedro.framework.session import KedroSession
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
-from kedro.runner import SequentialRunner
 
 from trimood.experiments import experiment_names
 from trimood.parameters import check_parameters
@@ -37,8 +37,6 @@ class MakeMissingInputs:
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Only datasets that the run reads and does not make."""
-        from kedro.framework.project import pipelines
-
         given = run_params.get("runtime_params") or {}
         wanted = set()
         for name in pipeline.inputs():
@@ -46,9 +44,10 @@ class MakeMissingInputs:
             if maker and maker["unless_given"] not in given and not catalog.exists(name):
                 wanted.add(maker["pipeline"])
         for name in sorted(wanted):
-            pipelines.set_requested(None)
             log.info("Running the pipeline %r first: it makes raw data that is not there yet", name)
-            SequentialRunner().run(pipelines[name], catalog)
+            # A session of its own, as `kedro run` of that pipeline has: parameters are then checked and typed for it too.
+            with KedroSession.create(run_params["project_path"], env=run_params["env"], runtime_params=given) as session:
+                session.run(pipeline_names=[name])
 
 
 class SpeakPlainly:
