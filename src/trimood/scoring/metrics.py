@@ -12,25 +12,47 @@ _CLASSES = list(range(len(EMOTIONS)))
 
 
 def summary_scores(labels: ArrayLike, predictions: ArrayLike) -> dict[str, float]:
-    """Macro F1 over all seven classes (one that neither occurs nor is predicted counts 0), weighted F1, accuracy."""
+    """Macro F1 over all seven classes (one that neither occurs nor is predicted counts 0), weighted F1, accuracy.
+
+    Raises ValueError where there is no utterance, or a number that is no class.
+    """
+    true, predicted = _checked(labels, predictions)
     return {
-        "macro_f1": float(f1_score(labels, predictions, labels=_CLASSES, average="macro", zero_division=0)),
-        "weighted_f1": float(f1_score(labels, predictions, labels=_CLASSES, average="weighted", zero_division=0)),
-        "accuracy": float(accuracy_score(labels, predictions)),
+        "macro_f1": float(f1_score(true, predicted, labels=_CLASSES, average="macro", zero_division=0)),
+        "weighted_f1": float(f1_score(true, predicted, labels=_CLASSES, average="weighted", zero_division=0)),
+        "accuracy": float(accuracy_score(true, predicted)),
     }
 
 
 def classification_report(labels: ArrayLike, predictions: ArrayLike) -> dict[str, Any]:
-    """The summary; precision, recall, F1, support per class; the confusion matrix (rows true); the never predicted."""
-    rows = precision_recall_fscore_support(labels, predictions, labels=_CLASSES, zero_division=0)
-    predicted = set(np.asarray(predictions).tolist())
+    """The summary; precision, recall, F1, support per class; the confusion matrix (rows true); the never predicted.
+
+    Raises ValueError as `summary_scores` does.
+    """
+    true, predicted = _checked(labels, predictions)
+    rows = precision_recall_fscore_support(true, predicted, labels=_CLASSES, zero_division=0)
     return {
-        **summary_scores(labels, predictions),
-        "utterances": len(np.asarray(labels)),
+        **summary_scores(true, predicted),
+        "utterances": len(true),
         "per_class": {
             emotion: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
             for emotion, p, r, f, n in zip(EMOTIONS, *rows, strict=True)
         },
         "never_predicted": [emotion for number, emotion in enumerate(EMOTIONS) if number not in predicted],
-        "confusion_matrix": confusion_matrix(labels, predictions, labels=_CLASSES).tolist(),
+        "confusion_matrix": confusion_matrix(true, predicted, labels=_CLASSES).tolist(),
     }
+
+
+def _checked(labels: ArrayLike, predictions: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Both as arrays [utterance] of class numbers; scikit-learn would leave a number that is no class out silently."""
+    true, predicted = np.asarray(labels), np.asarray(predictions)
+    if true.size == 0:
+        raise ValueError("there is no utterance to score. Give a split that has some.")
+    for name, numbers in (("labels", true), ("predictions", predicted)):
+        foreign = sorted(set(numbers.tolist()) - set(_CLASSES), key=str)
+        if foreign:
+            raise ValueError(
+                f"the {name} hold {foreign[0]!r}; allowed are 0 to {_CLASSES[-1]}, "
+                f"the places of {', '.join(EMOTIONS)}. An utterance without an emotion cannot be scored: leave it out."
+            )
+    return true, predicted
