@@ -1,7 +1,6 @@
 """Catalog datasets that Kedro's collection lacks: folders, checkpoints, trained weights, the table of MLflow runs."""
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 from kedro.io import AbstractDataset, DatasetError
 from kedro.utils import find_kedro_project
 
-from trimood.tracking import tracking_uri
+from trimood.tracking import SQLITE, tracking_uri
 
 Fill = Callable[[Path], None]
 
@@ -96,7 +95,7 @@ class WeightsDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
         self._filepath.parent.mkdir(parents=True, exist_ok=True)
         part = self._filepath.with_name(f".{self._filepath.name}.part")
         save_file({k: v.contiguous() for k, v in data["tensors"].items()}, part, {"about": json.dumps(data["about"])})
-        shutil.move(part, self._filepath)
+        os.replace(part, self._filepath)
 
     def _exists(self) -> bool:
         return self._filepath.is_file()
@@ -114,10 +113,14 @@ class MlflowRunsDataset(AbstractDataset[None, Any]):
         self.metadata = metadata
 
     def load(self) -> Any:
-        """An empty table where nothing was tracked yet."""
+        """An empty table where nothing was tracked yet: reading makes no store."""
         import mlflow
+        import pandas as pd
 
-        mlflow.set_tracking_uri(tracking_uri(self._uri, _project()))
+        uri = tracking_uri(self._uri, _project())
+        if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
+            return pd.DataFrame()
+        mlflow.set_tracking_uri(uri)
         return mlflow.search_runs(experiment_names=[self._experiment])
 
     def save(self, data: None) -> None:

@@ -21,6 +21,8 @@ from trimood.experiments import experiment_names
 
 log = logging.getLogger(__name__)
 
+SQLITE = "sqlite:///"
+
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     """Nested mappings as {"training.learning_rate": 5e-05}; a list becomes its items joined by '+'."""
@@ -32,7 +34,7 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 def tracking_uri(configured: str, project: Path) -> str:
     """MLFLOW_TRACKING_URI where it is set, else the configured one, a relative SQLite file under the project's root."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or configured
-    return f"sqlite:///{project / uri.removeprefix('sqlite:///')}" if uri.startswith("sqlite:///") else uri
+    return f"{SQLITE}{project / uri.removeprefix(SQLITE)}" if uri.startswith(SQLITE) else uri
 
 
 class TrackRuns:

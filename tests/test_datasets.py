@@ -1,0 +1,226 @@
+import json
+from pathlib import Path
+
+import mlflow
+import pytest
+import torch
+from kedro.io import DatasetError
+
+from trimood.datasets import CheckpointDataset, FolderDataset, MlflowRunsDataset, WeightsDataset
+
+PROJECT_FILE = '[tool.kedro]\npackage_name = "p"\nproject_name = "p"\nkedro_init_version = "1.7.0"\n'
+
+
+@pytest.fixture(autouse=True)
+def tracking_as_before(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    yield
+    mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Kedro project's folder, from whose sub-folder `notebooks` the test runs."""
+    (tmp_path / "pyproject.toml").write_text(PROJECT_FILE)
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    return tmp_path
+
+
+def write_two(folder: Path) -> None:
+    (folder / "clips").mkdir()
+    (folder / "clips" / "one.txt").write_text("one")
+    (folder / "two.txt").write_text("two")
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+class FillFailed(Exception):
+    pass
+
+
+def fail_half_way(folder: Path) -> None:
+    write_two(folder)
+    raise FillFailed("no space")
+
+
+def test_a_folder_is_saved_by_what_fills_it_and_loads_as_its_path(tmp_path: Path) -> None:
+    dataset = FolderDataset(filepath=str(tmp_path / "raw" / "corpus"))
+    assert not dataset.exists()
+    dataset.save(write_two)
+    assert dataset.exists()
+    assert dataset.load() == tmp_path / "raw" / "corpus"
+    assert names(dataset.load()) == ["clips", "clips/one.txt", "two.txt"]
+    assert names(tmp_path / "raw") == ["corpus", "corpus/clips", "corpus/clips/one.txt", "corpus/two.txt"]
+
+
+def test_while_a_folder_is_filled_it_is_not_there(tmp_path: Path) -> None:
+    dataset = FolderDataset(filepath=str(tmp_path / "corpus"))
+    seen = []
+    dataset.save(
+        lambda folder: seen.append((dataset.exists(), folder.parent.parent == tmp_path, list(folder.iterdir())))
+    )
+    # On the same disk as the target, so that moving it there is one step.
+    assert seen == [(False, True, [])]
+
+
+def test_a_fill_that_raises_leaves_nothing(tmp_path: Path) -> None:
+    dataset = FolderDataset(filepath=str(tmp_path / "corpus"))
+    with pytest.raises(DatasetError, match="no space") as caught:
+        dataset.save(fail_half_way)
+    assert isinstance(caught.value.__cause__, FillFailed)
+    assert names(tmp_path) == []
+
+
+def test_a_fill_that_raises_leaves_an_earlier_folder_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "earlier.txt").write_text("earlier")
+    with pytest.raises(DatasetError):
+        FolderDataset(filepath=str(tmp_path / "corpus")).save(fail_half_way)
+    assert names(tmp_path) == ["corpus", "corpus/earlier.txt"]
+    assert (tmp_path / "corpus" / "earlier.txt").read_text() == "earlier"
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    dataset = FolderDataset(filepath=str(tmp_path / "corpus"))
+    dataset.save(lambda folder: (folder / "earlier.txt").touch())
+    dataset.save(write_two)
+    assert names(tmp_path) == ["corpus", "corpus/clips", "corpus/clips/one.txt", "corpus/two.txt"]
+
+
+def test_a_missing_folder_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"corpsu: no such folder\. Give the right path"):
+        FolderDataset(filepath=str(tmp_path / "corpsu")).load()
+    (tmp_path / "file").touch()
+    with pytest.raises(DatasetError, match="file: no such folder"):
+        FolderDataset(filepath=str(tmp_path / "file")).load()
+
+
+def test_a_folder_that_fills_itself_is_made_when_it_is_loaded(tmp_path: Path) -> None:
+    dataset = FolderDataset(filepath=str(tmp_path / "feature" / "prepared"), create=True)
+    assert not dataset.exists()
+    assert dataset.load().is_dir()
+    (dataset.load() / "part").touch()
+    assert names(dataset.load()) == ["part"]  # loading again empties nothing
+
+
+def test_a_folder_below_home_may_be_written_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "ecf").mkdir()
+    assert FolderDataset(filepath="~/ecf").load() == tmp_path / "ecf"
+
+
+def test_a_local_checkpoint_is_found_from_the_projects_root_whatever_the_working_folder(project: Path) -> None:
+    dataset = CheckpointDataset(source="data/checkpoints/video")
+    assert not dataset.exists()
+    dataset.save(write_two)
+    assert dataset.exists()
+    assert dataset.load() == str(project / "data" / "checkpoints" / "video")
+    assert names(project / "data" / "checkpoints") == ["video", "video/clips", "video/clips/one.txt", "video/two.txt"]
+
+
+def test_an_absolute_checkpoint_stays_where_it_is(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("elsewhere")
+    assert CheckpointDataset(source=str(folder)).load() == str(folder)
+
+
+def test_a_name_on_the_hub_is_handed_on_as_it_is(project: Path) -> None:
+    dataset = CheckpointDataset(source="LanguageBind/LanguageBind_Video_FT")
+    assert dataset.load() == "LanguageBind/LanguageBind_Video_FT"
+    assert not dataset.exists()
+
+
+def test_weights_come_back_to_the_bit_with_what_is_known_about_them(tmp_path: Path) -> None:
+    dataset = WeightsDataset(filepath=str(tmp_path / "exp4" / "best.safetensors"))
+    draws = torch.Generator().manual_seed(0)
+    tensors = {
+        "head.weight": torch.randn(7, 24, generator=draws).T,  # not contiguous
+        "lora": torch.randn(3, generator=draws).to(torch.bfloat16),
+        "step": torch.tensor(5),
+    }
+    about = {"emotions": ["joy"], "settings": {"lora": None, "learning_rate": 5e-5}, "epoch": "best", "words": "fünf"}
+    dataset.save({"tensors": tensors, "about": about})
+    loaded = dataset.load()
+    assert loaded["about"] == about
+    assert set(loaded["tensors"]) == set(tensors)
+    for name, tensor in tensors.items():
+        assert loaded["tensors"][name].dtype == tensor.dtype
+        assert torch.equal(loaded["tensors"][name], tensor)
+    assert names(tmp_path) == ["exp4", "exp4/best.safetensors"]
+
+
+def test_weights_that_cannot_be_written_leave_the_earlier_ones(tmp_path: Path) -> None:
+    dataset = WeightsDataset(filepath=str(tmp_path / "best.safetensors"))
+    dataset.save({"tensors": {"a": torch.ones(2)}, "about": {}})
+    with pytest.raises(DatasetError):
+        dataset.save({"tensors": {"a": torch.zeros(2)}, "about": {"path": tmp_path}})
+    shared = torch.zeros(4)
+    with pytest.raises(DatasetError):
+        dataset.save({"tensors": {"a": shared, "b": shared}, "about": {}})
+    assert torch.equal(dataset.load()["tensors"]["a"], torch.ones(2))
+    assert names(tmp_path) == ["best.safetensors"]
+
+
+def test_any_safetensors_file_can_be_read_as_weights(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.ones(1)}, tmp_path / "plain.safetensors")
+    assert WeightsDataset(filepath=str(tmp_path / "plain.safetensors")).load()["about"] == {}
+
+
+def test_runs_are_read_from_the_store_in_the_projects_root(project: Path) -> None:
+    mlflow.set_tracking_uri(f"sqlite:///{project / 'mlflow.db'}")
+    for experiment, score in (("trimood", 0.3), ("another", 0.9)):
+        mlflow.create_experiment(experiment, (project / "mlruns").as_uri())
+        mlflow.set_experiment(experiment)
+        with mlflow.start_run(run_name="exp4"):
+            mlflow.log_param("train", "lora")
+            mlflow.log_metric("test/macro_f1", score)
+    runs = MlflowRunsDataset(tracking_uri="sqlite:///mlflow.db", experiment="trimood").load()
+    assert runs[["status", "params.train", "metrics.test/macro_f1"]].values.tolist() == [["FINISHED", "lora", 0.3]]
+
+
+def test_where_nothing_was_tracked_the_table_is_empty_and_no_store_is_made(project: Path) -> None:
+    dataset = MlflowRunsDataset(tracking_uri="sqlite:///mlflow.db", experiment="trimood")
+    assert dataset.load().empty
+    assert not (project / "mlflow.db").exists()
+
+
+def test_a_store_without_the_experiment_is_an_empty_table(project: Path) -> None:
+    mlflow.set_tracking_uri(f"sqlite:///{project / 'mlflow.db'}")
+    mlflow.create_experiment("another", (project / "mlruns").as_uri())
+    assert MlflowRunsDataset(tracking_uri="sqlite:///mlflow.db", experiment="trimood").load().empty
+
+
+def test_the_environment_says_which_store_where_it_speaks(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow.set_tracking_uri(f"sqlite:///{project / 'other.db'}")
+    mlflow.create_experiment("trimood", (project / "mlruns").as_uri())
+    mlflow.set_experiment("trimood")
+    with mlflow.start_run():
+        mlflow.log_param("where", "other")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project / 'other.db'}")
+    runs = MlflowRunsDataset(tracking_uri="sqlite:///mlflow.db", experiment="trimood").load()
+    assert runs["params.where"].tolist() == ["other"]
+
+
+def test_runs_cannot_be_written(project: Path) -> None:
+    with pytest.raises(DatasetError, match=r"MLflow runs are read here, not written\. Run an experiment instead"):
+        MlflowRunsDataset(tracking_uri="sqlite:///mlflow.db", experiment="trimood").save("anything")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        FolderDataset(filepath="a", metadata={"kedro-viz": {"layer": "raw"}}),
+        CheckpointDataset(source="a/b", metadata={"kedro-viz": {"layer": "raw"}}),
+        WeightsDataset(filepath="a.safetensors", metadata={"kedro-viz": {"layer": "raw"}}),
+        MlflowRunsDataset(tracking_uri="sqlite:///a.db", experiment="a", metadata={"kedro-viz": {"layer": "raw"}}),
+    ],
+    ids=lambda dataset: type(dataset).__name__,
+)
+def test_every_dataset_keeps_its_metadata_and_describes_itself(dataset: FolderDataset) -> None:
+    assert dataset.metadata == {"kedro-viz": {"layer": "raw"}}
+    assert json.dumps(dataset._describe())
+    assert type(dataset).__name__ in repr(dataset)
