@@ -9,7 +9,7 @@ from typing import Any
 from kedro.io import AbstractDataset, DatasetError
 from kedro.utils import find_kedro_project
 
-from trimood.tracking import SQLITE, tracking_uri
+from trimood.tracking import SQLITE, tracking_uri, use_store
 
 Fill = Callable[[Path], None]
 
@@ -120,7 +120,7 @@ class MlflowRunsDataset(AbstractDataset[None, Any]):
         uri = tracking_uri(self._uri, _project())
         if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
             return pd.DataFrame()
-        mlflow.set_tracking_uri(uri)
+        use_store(uri)
         return mlflow.search_runs(experiment_names=[self._experiment])
 
     def save(self, data: None) -> None:
