@@ -7,7 +7,9 @@ UV := $(BIN)/uv
 UV_VERSION := 0.13.9
 STAMP := .venv/.installed
 SEEDS := 1 2 3
-EXPERIMENTS := exp1,exp2,exp3,exp4,exp4_head,exp5,exp5_head,exp6,exp6_head
+comma := ,
+empty :=
+EXPERIMENTS := $(subst $(empty) $(empty),$(comma),$(sort $(basename $(notdir $(wildcard conf/base/parameters/experiments/*.yml)))))
 
 $(STAMP): requirements.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "make: no $(PYTHON) on the PATH. trimood needs Python 3.11; say where it is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
@@ -36,7 +38,7 @@ viz: $(STAMP) ## the pipelines as a picture to click through: http://127.0.0.1:4
 results: $(STAMP) ## all nine experiments on the demo corpus with three seeds, then the table in README.md
 	for seed in $(SEEDS); do $(BIN)/kedro run --pipelines=$(EXPERIMENTS) --params training.seed=$$seed || exit 1; done
 	$(BIN)/kedro run --pipelines=results
-	$(BIN)/python benchmarks/results_into_readme.py
+	$(BIN)/python benchmarks/table_into_readme.py data/demo/08_reporting/results.md
 
 .PHONY: test
 test: $(STAMP) ## all tests that need neither a GPU nor the Hugging Face hub

@@ -31,23 +31,40 @@ class MakeMissingInputs:
     """Runs the pipeline that a raw dataset names in its `metadata.made_by` where that dataset is not there yet.
 
     This is how the demo's corpus and checkpoints come to be at the first command. A path that was given with --params
-    is never filled: a misspelt folder must be an error, not a place for generated data.
+    is never filled: a misspelt folder must be an error, not a place for generated data. Only nodes whose outputs are
+    missing run.
     """
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Only datasets that the run reads and does not make."""
         given = run_params.get("runtime_params") or {}
-        wanted = set()
+        missing: dict[str, list[str]] = {}
         for name in pipeline.inputs():
             maker = (getattr(catalog.get(name), "metadata", None) or {}).get("made_by")
             if maker and maker["unless_given"] not in given and not catalog.exists(name):
-                wanted.add(maker["pipeline"])
-        for name in sorted(wanted):
-            log.info("Running the pipeline %r first: it makes raw data that is not there yet", name)
-            # A session of its own, as `kedro run` of that pipeline has: parameters are then checked and typed for it too.
-            with KedroSession.create(run_params["project_path"], env=run_params["env"], runtime_params=given) as session:
-                session.run(pipeline_names=[name])
+                missing.setdefault(maker["pipeline"], []).append(name)
+        for maker_pipeline, names in missing.items():
+            _refuse_to_fill_given(maker_pipeline, names, set(given))
+            log.info("Making %s first, by the pipeline %r: not there yet", ", ".join(sorted(names)), maker_pipeline)
+            # A session of its own, as `kedro run` of that pipeline has: parameters are checked and typed for it too.
+            with KedroSession.create(
+                run_params["project_path"], env=run_params["env"], runtime_params=given
+            ) as session:
+                session.run(pipeline_names=[maker_pipeline], to_outputs=names)
+
+
+def _refuse_to_fill_given(maker_pipeline: str, names: list[str], given: set[str]) -> None:
+    """One node may make several datasets: it must not run for one where another of them is the user's own."""
+    from kedro.framework.project import pipelines
+
+    pipelines.set_requested(None)
+    clash = pipelines[maker_pipeline].to_outputs(*names).all_outputs() & given
+    if clash:
+        raise click.UsageError(
+            f"{', '.join(names)} is not there, and making it would also make {', '.join(sorted(clash))}, "
+            f"which --params give. Give all of them, or run `kedro run --pipelines={maker_pipeline}` first."
+        )
 
 
 class SpeakPlainly:

@@ -70,7 +70,7 @@ class AugmentationParams(Parameters):
 
 
 class TrainingParams(Parameters):
-    """Arguments of Hugging Face `TrainingArguments` by their own names, and the augmentation."""
+    """Hugging Face `TrainingArguments` by their own names; threads on a CPU (0: torch's own choice); augmentation."""
 
     num_train_epochs: Annotated[int, Field(ge=1)]
     per_device_train_batch_size: Annotated[int, Field(ge=1)]
@@ -83,6 +83,7 @@ class TrainingParams(Parameters):
     max_grad_norm: Annotated[float, Field(gt=0)]
     logging_steps: Annotated[int, Field(ge=1)]
     dataloader_num_workers: Annotated[int, Field(ge=0)]
+    cpu_threads: Annotated[int, Field(ge=0)]
     bf16: bool | Literal["auto"]
     seed: int
     augmentation: AugmentationParams

@@ -57,7 +57,12 @@ def count_parameters(settings: Mapping[str, Any], sources: Mapping[Source, str])
 
 
 def set_up(settings: Mapping[str, Any], sources: Mapping[Source, str]) -> Ready:
-    """Builds the model and loads its towers; head and adapters have their seeded first values."""
+    """Builds the model and loads its towers; head and adapters have their seeded first values.
+
+    Sets torch's number of CPU threads where the settings name one.
+    """
+    if threads := settings["training"]["cpu_threads"]:
+        torch.set_num_threads(threads)
     folders = {source: locate(name) for source, name in sources.items()}
     configs = {source: read_config(folder) for source, folder in folders.items()}
     with torch.device("meta"):

@@ -151,7 +151,7 @@ def _run_in_processes(tasks: Iterable[Task], recipe: Recipe, workers: int) -> It
         names = ", ".join(sorted(path.name for path in running.values()))
         raise PreparationError(
             f"a worker process died while clips were prepared (one of: {names}). Out of memory is the usual reason: "
-            f"try fewer workers (now {workers}), or workers: 0 to see which clip it is. Finished parts are kept."
+            f"try fewer workers (now {workers}), or 1 to see which clip it is. Finished parts are kept."
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -83,7 +83,7 @@ def train(
         ready.model,
         ready.examples(training_examples, prepared_clips, augmentation),
         ready.examples(validation_examples, prepared_clips),
-        settings.training.model_dump(exclude={"augmentation"}),
+        settings.training.model_dump(exclude={"augmentation", "cpu_threads"}),
         checkpoints / _fingerprint(plan, training_examples, validation_examples),
         summary_scores,
         _to_mlflow,
@@ -99,9 +99,14 @@ def train(
 
 
 def _fingerprint(plan: dict[str, Any], *tables: pd.DataFrame) -> str:
-    """Names a training by all that decides it: a changed plan or corpus never goes on from another's checkpoint."""
+    """Names a training by all that decides it: with another plan, checkpoint or corpus it starts anew."""
+    from trimood.model.sources import locate, weight_files
+
+    files = [file.stat() for source in plan["checkpoints"].values() for file in weight_files(locate(source))]
+    weights = [(file.st_size, file.st_mtime_ns) for file in files]
     content = json.dumps(
-        [plan, *(table[["utterance", "text", "label", "part"]].values.tolist() for table in tables)], default=int
+        [plan, weights, *(table[["utterance", "text", "label", "part"]].values.tolist() for table in tables)],
+        default=int,
     )
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
@@ -111,4 +116,8 @@ def _to_mlflow(numbers: dict[str, float], step: int) -> None:
     import mlflow
 
     if mlflow.active_run():
-        mlflow.log_metrics(numbers, step=step)
+        # Not the final scores' names: of one name MLflow shows the highest step, the last epoch instead of the best.
+        curves = {
+            name: f"curves/{name.replace('/', '_')}" for name in numbers if name.startswith(("train/", "validation/"))
+        }
+        mlflow.log_metrics({curves.get(name, name): value for name, value in numbers.items()}, step=step)
