@@ -20,7 +20,7 @@ def tabulate_results(mlflow_runs: pd.DataFrame, corpus_description: dict[str, An
             f"MLflow holds no finished run on the corpus {corpus}; {len(mlflow_runs)} runs were looked at. "
             "Run experiments first: kedro run --pipelines=exp3,exp4"
         )
-    runs = runs.sort_values("start_time").groupby(["tags.experiment", "params.training.seed"], as_index=False).last()
+    runs = runs.sort_values("start_time").drop_duplicates(["tags.experiment", "params.training.seed"], keep="last")
     lines = [
         "| experiment | modalities | trained | head | trainable | validation macro F1 | test macro F1 | seeds |",
         "|---|---|---|---|--:|--:|--:|--:|",
@@ -29,7 +29,8 @@ def tabulate_results(mlflow_runs: pd.DataFrame, corpus_description: dict[str, An
         first = rows.iloc[0]
         trained = f"LoRA: {first['params.lora.targets']}" if first["params.train"] == "lora" else first["params.train"]
         lines.append(
-            f"| {experiment} | {first['params.modalities']} | {trained.replace('+', ', ')} | {first['params.head']} "
+            f"| {experiment} | {first['params.modalities'].replace('+', ', ')} | {trained.replace('+', ', ')} "
+            f"| {first['params.head']} "
             f"| {int(first['params.parameters.all.trainable']):,} | {_mean_sd(rows[f'metrics.{SCORES[0]}'])} "
             f"| {_mean_sd(rows[f'metrics.{SCORES[1]}'])} | {len(rows)} |"
         )
