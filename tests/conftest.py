@@ -1,6 +1,11 @@
 """What holds for all tests."""
 
+import os
+
 import torch
+
+# Small projects that the tests write ask nobody whether Kedro may report their use.
+os.environ["DO_NOT_TRACK"] = "1"
 
 # The models here are so small that a second thread costs more than it brings.
 torch.set_num_threads(1)

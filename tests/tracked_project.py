@@ -1,0 +1,87 @@
+"""A small Kedro project with trimood's configuration and its MLflow hook, whose experiments take milliseconds.
+
+In the environment, FAIL names a node and what it raises ("exp4.train: ValueError"), BAD_SCORES makes scores that no
+JSON file can hold.
+"""
+
+import shutil
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[1]
+PACKAGE = "tracked"
+
+REGISTRY = """
+import builtins, os, threading
+
+import mlflow
+from kedro.pipeline import Node, Pipeline
+
+from trimood.scoring.metrics import classification_report
+
+
+def fail_if_asked(name):
+    node, _, error = os.environ.get("FAIL", "").partition(": ")
+    if node == name:
+        raise getattr(builtins, error)(f"{name} was asked to fail")
+
+
+def describe(parameters):
+    return {"train": {"sha256": "0a1b2c3d4e5f", "utterances": parameters["seed"]}}
+
+
+def plan(experiment, training):
+    settings = {**experiment, "training": {**training, **experiment.get("training", {})}}
+    rows = {"head": {"trainable": 8, "all": 8}, "all": {"trainable": 8, "all": 100}}
+    return {"title": "", "settings": settings, "checkpoints": {"video": "LanguageBind/Video"}, "parameters": rows}
+
+
+def experiment(name):
+    def train(plan, description):
+        fail_if_asked(f"{name}.train")
+        run = mlflow.active_run()
+        for epoch in (1, 2):
+            mlflow.log_metrics({"validation/macro_f1": epoch / 10}, step=epoch)
+        return {"epochs": [], "run": run.info.run_id, "thread": threading.current_thread().name}
+
+    def score(history):
+        fail_if_asked(f"{name}.score")
+        right = 7 if name == "exp3" else 6
+        predicted = [*range(right), *[0] * (7 - right)]
+        scores = {"test": classification_report(range(7), predicted)}
+        return {"test": object()} if "BAD_SCORES" in os.environ else scores
+
+    nodes = [
+        Node(plan, ["params:experiment", "params:training"], "plan", name="plan"),
+        Node(train, ["plan", "corpus_description"], "history", name="train"),
+        Node(score, "history", "scores", name="score"),
+    ]
+    parameters = {"params:experiment": f"params:{name}", "params:training": "params:training"}
+    return Pipeline(nodes, namespace=name, inputs={"corpus_description"}, parameters=parameters)
+
+
+def register_pipelines():
+    data = Pipeline([Node(describe, "params:demo", "corpus_description", name="describe")], namespace="ingestion",
+                    prefix_datasets_with_namespace=False)
+    return {"data": data, **{name: data + experiment(name) for name in ("exp3", "exp4")}, "__default__": data}
+"""
+
+SETTINGS = """
+from trimood.settings import CONFIG_LOADER_ARGS
+from trimood.tracking import TrackRuns
+
+HOOKS = (TrackRuns(),)
+"""
+
+
+def write_tracked_project(folder: Path) -> Path:
+    """Write the project, with the whole of trimood's own conf/. Returns its folder."""
+    package = folder / "src" / PACKAGE
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "settings.py").write_text(SETTINGS)
+    (package / "pipeline_registry.py").write_text(REGISTRY)
+    (folder / "pyproject.toml").write_text(
+        f'[tool.kedro]\npackage_name = "{PACKAGE}"\nproject_name = "{PACKAGE}"\nkedro_init_version = "1.7.0"\n'
+    )
+    shutil.copytree(PROJECT / "conf", folder / "conf", ignore=shutil.ignore_patterns("local"))
+    return folder
