@@ -1,0 +1,215 @@
+import logging
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Pipeline
+from kedro.runner import SequentialRunner
+from kedro_datasets.matplotlib import MatplotlibDataset
+from kedro_datasets.pandas import ParquetDataset
+
+from made_checkpoints import TINY_AUDIO, TINY_VIDEO, made_checkpoint
+from made_media import make_clip
+from trimood.conversations.table import empty_table
+from trimood.datasets import FolderDataset
+from trimood.emotions import EMOTIONS
+from trimood.media.parts import load_part
+from trimood.parameters import ClipParams
+from trimood.pipelines import preprocessing
+from trimood.pipelines.preprocessing.contact_sheet import SHOWN_FRAMES, draw_contact_sheet
+from trimood.pipelines.preprocessing.nodes import BadClips, choose_test, prepare_split, read_recipe
+
+RECIPE = {
+    "video": {"frame_count": 4, "frame_size_pixels": 32},
+    "audio": {"mel_bins": 16, "sample_rate_hz": 16000},
+}
+PROBLEMS = {
+    "dia1utt2": "missing",
+    "dia1utt3": "unreadable",
+    "dia1utt4": "no audio track",
+    "dia1utt5": "silent",
+}
+
+
+def policy(on_bad_clip: str) -> ClipParams:
+    return ClipParams.model_validate({"on_bad_clip": on_bad_clip, "workers": 1})
+
+
+def utterances(count: int, first: int = 1) -> pd.DataFrame:
+    """`count` utterances of conversation 1 with the emotions in turn; the words are in no clip's name."""
+    numbers = range(first, first + count)
+    emotions = [EMOTIONS[number % len(EMOTIONS)] for number in numbers]
+    return pd.DataFrame(
+        {
+            "utterance": [f"dia1utt{number}" for number in numbers],
+            "conversation_id": 1,
+            "utterance_id": list(numbers),
+            "speaker": "Ross",
+            "text": [f"How {emotion} that is !" for emotion in emotions],
+            "emotion": emotions,
+            "label": pd.Series([EMOTIONS.index(emotion) for emotion in emotions], dtype="Int8"),
+            "clip": [f"train/dia1utt{number}.mp4" for number in numbers],
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six clips of which the second is missing, the third a text file, the fourth without sound, the fifth silent."""
+    folder = tmp_path_factory.mktemp("corpus") / "train"
+    for number in (1, 6):
+        make_clip(folder / f"dia1utt{number}.mp4", seconds=0.5, audio="noise", seed=number)
+    (folder / "dia1utt3.mp4").write_text("<html>404 Not Found</html>")
+    make_clip(folder / "dia1utt4.mp4", seconds=0.5, audio="none")
+    make_clip(folder / "dia1utt5.mp4", seconds=0.5, audio="silent")
+    return folder.parent
+
+
+def test_under_fail_the_error_names_each_clip_and_its_problem_and_says_what_to_do(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadClips) as caught:
+        prepare_split(utterances(6), corpus, RECIPE, tmp_path, policy("fail"))
+    message = str(caught.value)
+    assert message.startswith(f"{corpus}: 4 of 6 clips cannot be used (")
+    for utterance, problem in PROBLEMS.items():
+        assert f"{utterance}.mp4: {problem}" in message
+        assert f"1 {problem}" in message.splitlines()[0]
+    assert "dia1utt1.mp4" not in message
+    assert "--params data.clips.on_bad_clip=drop" in message
+
+
+def test_a_long_list_of_bad_clips_is_cut_and_the_rest_is_counted(tmp_path: Path) -> None:
+    with pytest.raises(BadClips, match=r"25 of 25 clips cannot be used \(25 missing\)") as caught:
+        prepare_split(utterances(25), tmp_path, RECIPE, tmp_path / "prepared", policy("fail"))
+    assert str(caught.value).count("dia1utt") == 20
+    assert "… and 5 more" in str(caught.value)
+
+
+def test_what_was_prepared_before_an_error_is_not_prepared_again(
+    corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "trimood")
+    with pytest.raises(BadClips):
+        prepare_split(utterances(6), corpus, RECIPE, tmp_path, policy("fail"))
+    parts = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+    assert len(parts) == 2
+    caplog.clear()
+    prepare_split(utterances(6), corpus, RECIPE, tmp_path, policy("drop"))
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == parts
+    assert "6 clips: 2 prepared before" in caplog.text
+    assert "4 with a problem" in caplog.text
+
+
+def test_under_drop_every_utterance_is_an_example_or_excluded_with_its_problem(
+    corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = utterances(6)
+    examples, excluded = prepare_split(table, corpus, RECIPE, tmp_path, policy("drop"))
+    assert examples["utterance"].tolist() == ["dia1utt1", "dia1utt6"]
+    assert dict(zip(excluded["utterance"], excluded["problem"], strict=True)) == PROBLEMS
+    assert excluded["clip"].tolist() == [f"train/{utterance}.mp4" for utterance in PROBLEMS]
+    for message in excluded["message"]:
+        assert f"left out of every experiment: {message}" in caplog.text
+    kept = table[table["utterance"].isin(examples["utterance"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(examples.drop(columns="part"), kept)
+    assert table.equals(utterances(6))  # the caller's table is as it was
+
+
+def test_the_part_of_an_example_holds_the_frames_and_the_sound_of_its_clip(corpus: Path, tmp_path: Path) -> None:
+    examples, _ = prepare_split(utterances(6), corpus, RECIPE, tmp_path, policy("drop"))
+    assert examples["part"].nunique() == 2
+    for part in examples["part"]:
+        assert not Path(part).is_absolute()  # the folder of prepared clips may be moved
+        tensors = load_part(tmp_path / part)
+        assert tensors["frames"].shape == (4, 3, 32, 32)
+        assert tensors["log_mel"].shape[1] == 16
+
+
+def test_a_split_without_utterances_gives_empty_tables_with_the_same_columns(corpus: Path, tmp_path: Path) -> None:
+    examples, excluded = prepare_split(empty_table(), corpus, RECIPE, tmp_path, policy("fail"))
+    assert examples.empty
+    assert list(examples) == [*empty_table(), "part"]
+    full, _ = prepare_split(utterances(1), corpus, RECIPE, tmp_path, policy("fail"))
+    assert set(full) == set(examples)
+    assert excluded.empty
+    assert list(excluded) == ["utterance", "clip", "problem", "message"]
+
+
+def test_the_official_test_is_scored_where_it_is_labelled_and_else_what_was_held_out() -> None:
+    official, held_out = utterances(2), utterances(3, first=10)
+    assert choose_test(official, held_out) is official
+    assert choose_test(official.iloc[:0], held_out) is held_out
+
+
+def test_the_recipe_is_what_the_checkpoints_were_trained_with(tmp_path: Path) -> None:
+    video = made_checkpoint(tmp_path / "video", TINY_VIDEO)
+    audio = made_checkpoint(tmp_path / "audio", TINY_AUDIO)
+    assert read_recipe(str(video), str(audio)) == {
+        "video": {"frame_count": TINY_VIDEO.vision.num_frames, "frame_size_pixels": TINY_VIDEO.vision.image_size},
+        "audio": {
+            "mel_bins": TINY_AUDIO.vision.num_mel_bins,
+            "sample_rate_hz": TINY_AUDIO.vision.audio_sample_rate,
+        },
+    }
+
+
+def test_the_contact_sheet_shows_frames_sound_and_words_of_each_emotion_there_is(tmp_path: Path) -> None:
+    table = utterances(3)
+    for number in (1, 2, 3):
+        make_clip(tmp_path / f"train/dia1utt{number}.mp4", seconds=0.5, audio="noise", seed=number)
+    examples, _ = prepare_split(table, tmp_path, RECIPE, tmp_path / "prepared", policy("fail"))
+    figure = draw_contact_sheet(examples, tmp_path / "prepared")
+    words = [text.get_text() for ax in figure.axes for text in ax.texts]
+    assert words == [f"{e} · dia1utt{n}\n“How {e} that is !”" for n, e in ((1, "fear"), (2, "sadness"), (3, "neutral"))]
+    pictures = [ax.images[0].get_array() for ax in figure.axes if ax.images]
+    shapes = [picture.shape for picture in pictures if picture is not None]
+    assert shapes.count((32, 32, 3)) == 3 * SHOWN_FRAMES
+    assert sum(shape[0] == 16 and len(shape) == 2 for shape in shapes) == 3  # log-mel, low pitches at the bottom
+
+
+def stage(corpus: Path, results: Path, on_bad_clip: str) -> dict[str, Any]:
+    """What the stage hands over for made utterances, by dataset name, read back from the files it wrote."""
+    splits = {"training": utterances(3), "validation": utterances(3, first=4), "held_out": utterances(1, first=6)}
+    tables = [f"{split}_examples" for split in (*splits, "official_test", "test")]
+    excluded = [f"excluded_{split}_clips" for split in (*splits, "official_test")]
+    catalog = DataCatalog(
+        {
+            **{f"{split}_utterances": MemoryDataset(table) for split, table in splits.items()},
+            "official_test_utterances": MemoryDataset(empty_table()),
+            "corpus": MemoryDataset(corpus),
+            "recipe": MemoryDataset(RECIPE),
+            "prepared_clips": FolderDataset(filepath=str(results / "prepared"), create=True),
+            "params:data.clips": MemoryDataset(policy(on_bad_clip)),
+            "contact_sheet": MatplotlibDataset(filepath=str(results / "sheet.png")),
+            **{name: ParquetDataset(filepath=str(results / f"{name}.parquet")) for name in (*tables, *excluded)},
+        }
+    )
+    pipeline = preprocessing.create_pipeline()
+    SequentialRunner().run(Pipeline([node for node in pipeline.nodes if "read_recipe" not in node.name]), catalog)
+    return {name: catalog.load(name) for name in (*tables, *excluded)}
+
+
+def test_the_stage_leaves_the_same_utterances_out_for_every_experiment(corpus: Path, tmp_path: Path) -> None:
+    handed_over = stage(corpus, tmp_path, "drop")
+    assert handed_over["training_examples"]["utterance"].tolist() == ["dia1utt1"]
+    assert handed_over["validation_examples"]["utterance"].tolist() == ["dia1utt6"]
+    assert handed_over["test_examples"].equals(handed_over["held_out_examples"])
+    assert handed_over["excluded_training_clips"]["problem"].tolist() == ["missing", "unreadable"]
+    assert handed_over["excluded_validation_clips"]["problem"].tolist() == ["no audio track", "silent"]
+    assert handed_over["excluded_official_test_clips"].empty
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    again = stage(corpus, tmp_path, "drop")
+    assert all(again[name].equals(table) for name, table in handed_over.items())
+
+
+def test_the_stage_stops_at_the_first_split_with_a_bad_clip(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadClips, match="2 of 3 clips cannot be used"):
+        stage(corpus, tmp_path, "fail")
+
+
+def test_each_split_has_a_node_of_its_own() -> None:
+    pipeline = preprocessing.create_pipeline()
+    for split in ("training", "validation", "held_out", "official_test"):
+        (node,) = pipeline.only_nodes_with_outputs(f"{split}_examples").nodes
+        assert {name for name in node.inputs if "utterances" in name} == {f"{split}_utterances"}
