@@ -9,12 +9,12 @@ from trimood.pipelines.demo.voices import Prosody
 
 # Per field what is said of it when it is low, and when it is high.
 FACE_WORDS = {
-    "brow_height": ("low brows", "raised brows"),
-    "frown": ("slanted brows", "knitted brows"),
-    "eye_openness": ("narrow eyes", "wide open eyes"),
-    "smile": ("mouth corners down", "a smile"),
-    "mouth_openness": ("a closed mouth", "an open mouth"),
-    "restlessness": ("a still head", "a moving head"),
+    "brow_height": ("lowered", "raised"),
+    "frown": ("slanting", "frowning"),
+    "eye_openness": ("squinting", "staring"),
+    "smile": ("drooping", "smiling"),
+    "mouth_openness": ("closed", "gaping"),
+    "restlessness": ("still", "moving"),
 }
 VOICE_WORDS = {
     "pitch": ("low", "high"),
@@ -28,9 +28,9 @@ NOTICEABLE = 0.3  # in Expression's and Prosody's units; what is weaker is not m
 
 
 def describe_face(expression: Expression, rng: np.random.Generator) -> str:
-    """Such as "a face with raised brows , a smile"."""
+    """Such as "a smiling staring raised face"."""
     words = _noticed(expression, FACE_WORDS, rng)
-    return f"a face with {' , '.join(words)}" if words else "a face at rest"
+    return f"a {' '.join(words)} face" if words else "a usual face"
 
 
 def describe_voice(prosody: Prosody, rng: np.random.Generator) -> str:

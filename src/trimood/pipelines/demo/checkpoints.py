@@ -20,7 +20,6 @@ from trimood.pipelines.demo.tokens import Pair, learn_vocabulary, write_tokenize
 SCENES = 512
 TIMES = 8  # that each template sentence occurs among the texts
 MERGES = 450
-THREADS = 2
 
 Format = Literal["bin", "safetensors"]
 
@@ -38,7 +37,8 @@ class Checkpoint:
 def make_pretrained(seed: int, scene_count: int = SCENES) -> tuple[Checkpoint, Checkpoint]:
     """The video and the audio checkpoint; the same seed gives the same weights on the same machine."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(THREADS)  # sums depend on it
+    # Sums depend on the number of threads, and these towers are too small to gain from a second one.
+    torch.set_num_threads(1)
     try:
         return _make_pretrained(seed, scene_count)
     finally:
@@ -46,7 +46,11 @@ def make_pretrained(seed: int, scene_count: int = SCENES) -> tuple[Checkpoint, C
 
 
 def _make_pretrained(seed: int, scene_count: int) -> tuple[Checkpoint, Checkpoint]:
-    faces, voices, sentences = show_faces(scene_count, seed), play_voices(scene_count, seed), collect_sentences(TIMES, seed)
+    faces, voices, sentences = (
+        show_faces(scene_count, seed),
+        play_voices(scene_count, seed),
+        collect_sentences(TIMES, seed),
+    )
     vocabulary, merges = learn_vocabulary([*faces.captions, *voices.captions, *sentences], MERGES)
     with tempfile.TemporaryDirectory() as folder:
         write_tokenizer(Path(folder), vocabulary, merges)

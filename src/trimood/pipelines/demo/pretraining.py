@@ -1,4 +1,4 @@
-"""Contrastive pre-training of the tiny towers, as LanguageBind was trained: what is seen or heard against its caption."""
+"""Contrastive pre-training of the tiny towers, as LanguageBind's: what is seen or heard against its caption."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ def pretrain(
     audio.text_model, audio.text_projection = video.text_model, video.text_projection
     both = nn.ModuleList([video, audio])
     steps = EPOCHS * (len(faces.captions) // BATCH)
-    optimiser = torch.optim.AdamW(both.parameters(), LEARNING_RATE, weight_decay=0.05)
+    optimiser = torch.optim.AdamW(both.parameters(), LEARNING_RATE, weight_decay=0.05, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps, pct_start=0.1)
     rng = np.random.default_rng([seed, 6])
     batches = zip(*(_draw(len(texts), rng) for texts in (faces.captions, voices.captions, sentences)), strict=False)
