@@ -75,6 +75,11 @@ def prepare_split(
     return examples, excluded.astype("str")
 
 
+def list_excluded(*excluded: pd.DataFrame) -> pd.DataFrame:
+    """All clips that were left out, of every split, in one table."""
+    return pd.concat(excluded, ignore_index=True)
+
+
 def choose_test(official_test_examples: pd.DataFrame, held_out_examples: pd.DataFrame) -> pd.DataFrame:
     """The examples that are scored: those of a labelled official test file, else those held out of the train file."""
     return official_test_examples if len(official_test_examples) else held_out_examples

@@ -3,7 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from trimood.pipelines.preprocessing.contact_sheet import draw_contact_sheet
-from trimood.pipelines.preprocessing.nodes import choose_test, prepare_split, read_recipe
+from trimood.pipelines.preprocessing.nodes import choose_test, list_excluded, prepare_split, read_recipe
 
 SPLITS = ("training", "validation", "held_out", "official_test")
 
@@ -27,6 +27,9 @@ def create_pipeline() -> Pipeline:
         [
             Node(read_recipe, ["video_checkpoint", "audio_checkpoint"], "recipe", name="read_recipe"),
             *prepare,
+            Node(
+                list_excluded, [f"excluded_{split}_clips" for split in SPLITS], "excluded_clips", name="list_excluded"
+            ),
             Node(choose_test, ["official_test_examples", "held_out_examples"], "test_examples", name="choose_test"),
             Node(
                 draw_contact_sheet, ["training_examples", "prepared_clips"], "contact_sheet", name="draw_contact_sheet"

@@ -61,7 +61,7 @@ def train(
     training_examples: pd.DataFrame,
     validation_examples: pd.DataFrame,
     prepared_clips: Path,
-    checkpoints: Path,
+    training_checkpoints: Path,
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Trained tensors of the best epoch (by validation macro F1) and of the last one, and the curves.
 
@@ -84,7 +84,7 @@ def train(
         ready.examples(training_examples, prepared_clips, augmentation),
         ready.examples(validation_examples, prepared_clips),
         settings.training.model_dump(exclude={"augmentation", "cpu_threads"}),
-        checkpoints / _fingerprint(plan, training_examples, validation_examples),
+        training_checkpoints / _fingerprint(plan, training_examples, validation_examples),
         summary_scores,
         _to_mlflow,
     )

@@ -4,7 +4,14 @@ from kedro.pipeline import Node, Pipeline
 
 from trimood.pipelines.training.nodes import plan, train
 
-SHARED = {"video_checkpoint", "audio_checkpoint", "training_examples", "validation_examples", "prepared_clips"}
+SHARED = {
+    "video_checkpoint",
+    "audio_checkpoint",
+    "training_examples",
+    "validation_examples",
+    "prepared_clips",
+    "training_checkpoints",
+}
 
 
 def create_pipeline(experiment: str) -> Pipeline:
@@ -22,7 +29,7 @@ def create_pipeline(experiment: str) -> Pipeline:
         ),
         Node(
             train,
-            ["plan", "training_examples", "validation_examples", "prepared_clips", "checkpoints"],
+            ["plan", "training_examples", "validation_examples", "prepared_clips", "training_checkpoints"],
             ["best_weights", "last_weights", "history"],
             name="train",
         ),
