@@ -6,7 +6,7 @@ import pytest
 import torch
 from kedro.io import DatasetError
 
-from trimood.datasets import CheckpointDataset, FolderDataset, MlflowRunsDataset, WeightsDataset
+from trimood.datasets import GENERATED, CheckpointDataset, FolderDataset, MlflowRunsDataset, WeightsDataset
 
 PROJECT_FILE = '[tool.kedro]\npackage_name = "p"\nproject_name = "p"\nkedro_init_version = "1.7.0"\n'
 
@@ -34,7 +34,7 @@ def write_two(folder: Path) -> None:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.name != GENERATED)
 
 
 class FillFailed(Exception):
@@ -54,6 +54,15 @@ def test_a_folder_is_saved_by_what_fills_it_and_loads_as_its_path(tmp_path: Path
     assert dataset.load() == tmp_path / "raw" / "corpus"
     assert names(dataset.load()) == ["clips", "clips/one.txt", "two.txt"]
     assert names(tmp_path / "raw") == ["corpus", "corpus/clips", "corpus/clips/one.txt", "corpus/two.txt"]
+
+
+def test_a_folder_that_somebody_else_made_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "mine.txt").write_text("years of work")
+    with pytest.raises(DatasetError, match=r"corpus: this folder was not made by trimood, so it is not replaced"):
+        FolderDataset(filepath=str(tmp_path / "corpus")).save(write_two)
+    assert names(tmp_path) == ["corpus", "corpus/mine.txt"]
+    assert (tmp_path / "corpus" / "mine.txt").read_text() == "years of work"
 
 
 def test_while_a_folder_is_filled_it_is_not_there(tmp_path: Path) -> None:

@@ -13,6 +13,9 @@ from trimood.tracking import SQLITE, tracking_uri, use_store
 
 Fill = Callable[[Path], None]
 
+GENERATED = ".generated-by-trimood"
+"""A file that marks a folder as written here: no other folder is ever replaced."""
+
 
 class FolderDataset(AbstractDataset[Fill, Path]):
     """A folder: loads as its path; is saved by a function that fills an empty one, and appears whole or not at all."""
@@ -32,12 +35,21 @@ class FolderDataset(AbstractDataset[Fill, Path]):
         return self._filepath
 
     def save(self, data: Fill) -> None:
-        """Fills a folder beside the target and renames it into place; an earlier one is replaced."""
+        """Fills a folder beside the target and renames it into place; an earlier one is replaced if it was made here.
+
+        Raises DatasetError for a folder that is somebody's own.
+        """
+        if self._filepath.exists() and not (self._filepath / GENERATED).exists():
+            raise DatasetError(
+                f"{self._filepath}: this folder was not made by trimood, so it is not replaced. Move it away, or let "
+                "generated data go elsewhere: corpus_dir, video_checkpoint and audio_checkpoint say where."
+            )
         self._filepath.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{self._filepath.name}.", dir=self._filepath.parent) as scratch:
             filled = Path(scratch) / "filled"
             filled.mkdir()
             data(filled)
+            (filled / GENERATED).touch()
             if self._filepath.exists():
                 os.replace(self._filepath, Path(scratch) / "replaced")
             os.replace(filled, self._filepath)
