@@ -4,6 +4,10 @@ import os
 
 import torch
 
+from demo_project import demo_project
+
+__all__ = ["demo_project"]  # a fixture for all tests
+
 # Small projects that the tests write ask nobody whether Kedro may report their use.
 os.environ["DO_NOT_TRACK"] = "1"
 

@@ -20,6 +20,7 @@ from kedro.runner import ParallelRunner, SequentialRunner, ThreadRunner
 from mlflow.entities import Run
 
 from tracked_project import PACKAGE, write_tracked_project
+from trimood.parameters import ClipParams
 from trimood.tracking import flatten, tracking_uri
 
 Command = Callable[..., None]
@@ -289,3 +290,5 @@ def test_nested_values_become_flat_names() -> None:
     assert flatten(nested) == flat
     assert flatten({"a": 1}, "data") == {"data.a": 1}
     assert flatten({}) == {}
+    clips = ClipParams.model_validate({"on_bad_clip": "drop", "workers": 0})
+    assert flatten({"data": {"clips": clips}}) == {"data.clips.on_bad_clip": "drop", "data.clips.workers": 0}

@@ -16,6 +16,7 @@ import builtins, os, threading
 import mlflow
 from kedro.pipeline import Node, Pipeline
 
+from trimood.parameters import SplitParams
 from trimood.scoring.metrics import classification_report
 
 
@@ -25,7 +26,7 @@ def fail_if_asked(name):
         raise getattr(builtins, error)(f"{name} was asked to fail")
 
 
-def describe(parameters):
+def describe(parameters: dict, split: SplitParams):
     return {"train": {"sha256": "0a1b2c3d4e5f", "utterances": parameters["seed"]}}
 
 
@@ -60,8 +61,8 @@ def experiment(name):
 
 
 def register_pipelines():
-    data = Pipeline([Node(describe, "params:demo", "corpus_description", name="describe")], namespace="ingestion",
-                    prefix_datasets_with_namespace=False)
+    describe_corpus = Node(describe, ["params:demo", "params:data.split"], "corpus_description", name="describe")
+    data = Pipeline([describe_corpus], namespace="ingestion", prefix_datasets_with_namespace=False)
     return {"data": data, **{name: data + experiment(name) for name in ("exp3", "exp4")}, "__default__": data}
 """
 

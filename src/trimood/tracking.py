@@ -18,6 +18,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
+from pydantic import BaseModel
 
 from trimood.experiments import experiment_names
 
@@ -27,7 +28,12 @@ SQLITE = "sqlite:///"
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as {"training.learning_rate": 5e-05}; a list becomes its items joined by '+'."""
+    """Nested mappings as {"training.learning_rate": 5e-05}; a list becomes its items joined by '+'.
+
+    A parameter class counts as the mapping it was made from: Kedro puts both into the catalog.
+    """
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
     if isinstance(value, Mapping):
         return {k: v for key, item in value.items() for k, v in flatten(item, f"{prefix}.{key}".strip(".")).items()}
     return {prefix: "+".join(map(str, value)) if isinstance(value, list | tuple) else value}

@@ -7,11 +7,10 @@ import pandas as pd
 SCORES = ("validation/macro_f1", "test/macro_f1")
 
 
-def tabulate_results(mlflow_runs: pd.DataFrame, corpus_description: dict[str, Any]) -> str:
-    """A Markdown table: macro F1 of every experiment on the current corpus, mean ± standard deviation over seeds.
+def latest_runs(mlflow_runs: pd.DataFrame, corpus_description: dict[str, Any]) -> pd.DataFrame:
+    """The latest finished whole run of each experiment and seed on the current corpus, in order of both.
 
-    Takes the latest finished whole run of each experiment and seed; `mlflow_runs` is what `mlflow.search_runs` gives.
-    Raises ValueError where there is none.
+    `mlflow_runs` is what `mlflow.search_runs` gives. Raises ValueError where there is none.
     """
     corpus = corpus_description["train"]["sha256"]
     runs = _of_corpus(mlflow_runs, corpus)
@@ -20,7 +19,16 @@ def tabulate_results(mlflow_runs: pd.DataFrame, corpus_description: dict[str, An
             f"MLflow holds no finished run on the corpus {corpus}; {len(mlflow_runs)} runs were looked at. "
             "Run experiments first: kedro run --pipelines=exp3,exp4"
         )
-    runs = runs.sort_values("start_time").drop_duplicates(["tags.experiment", "params.training.seed"], keep="last")
+    key = ["tags.experiment", "params.training.seed"]
+    return runs.sort_values("start_time").drop_duplicates(key, keep="last").sort_values(key, ignore_index=True)
+
+
+def tabulate_results(mlflow_runs: pd.DataFrame, corpus_description: dict[str, Any]) -> str:
+    """A Markdown table: macro F1 of every experiment on the current corpus, mean ± standard deviation over seeds.
+
+    Of the runs that `latest_runs` finds; raises ValueError where there is none.
+    """
+    runs = latest_runs(mlflow_runs, corpus_description)
     lines = [
         "| experiment | modalities | trained | head | trainable | validation macro F1 | test macro F1 | seeds |",
         "|---|---|---|---|--:|--:|--:|--:|",
