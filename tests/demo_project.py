@@ -19,10 +19,14 @@ class DemoProject:
 
     path: Path
 
-    def kedro(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def kedro(
+        self, *arguments: str, check: bool = True, environment: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Runs `kedro ARGUMENTS` in the project; with `check`, a command that fails fails the test with its words."""
         command = [sys.executable, "-m", "kedro", *arguments]
-        done = subprocess.run(command, cwd=self.path, env=self.environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=self.path, env=environment or self.environment, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0 or not check, f"kedro {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
         return done
 

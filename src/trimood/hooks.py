@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 import click
+from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.session import KedroSession
 from kedro.io import DataCatalog
@@ -18,11 +19,14 @@ log = logging.getLogger(__name__)
 class CheckParameters:
     """Refuses a misspelt or impossible parameter anywhere in conf/ or --params, by its full path."""
 
-    @hook_impl(tryfirst=True)
-    def before_pipeline_run(self, catalog: DataCatalog) -> None:
-        """Checks the whole tree, not only what this run reads: a typing error above a known block is found too."""
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Checks the whole tree, not only what this run reads: a typing error above a known block is found too.
+
+        So early, as Kedro's own check, which knows the typed blocks only, would else speak first and less plainly.
+        """
         try:
-            check_parameters(catalog.load("parameters"), experiment_names())
+            check_parameters(context.config_loader["parameters"], experiment_names())
         except ValueError as error:
             raise click.UsageError(str(error)) from None  # a message on the command line, not a stack of frames
 
