@@ -69,7 +69,13 @@ def settings(train: str = "everything", modalities: tuple[str, ...] = ("text", "
         if train == "lora"
         else None
     )
-    return {"modalities": list(modalities), "train": train, "head": head, "lora": lora, "training": {"seed": 1, "cpu_threads": 1}}
+    return {
+        "modalities": list(modalities),
+        "train": train,
+        "head": head,
+        "lora": lora,
+        "training": {"seed": 1, "cpu_threads": 1},
+    }
 
 
 def ready(sources: dict[str, str], **kwargs: object) -> Ready:
