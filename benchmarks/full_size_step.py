@@ -9,6 +9,7 @@ the disk is read in the first forward pass rather than in `load`.
 
 import argparse
 import json
+import multiprocessing
 import resource
 import time
 from collections.abc import Iterator
@@ -21,36 +22,17 @@ import yaml
 from torch import Tensor
 
 from trimood.emotions import EMOTIONS
+from trimood.learning.setup import used_checkpoints
 from trimood.model.adapters import Lora
 from trimood.model.checkpoints import locate, tokenize, tokenizer
 from trimood.model.classifier import Source, build_classifier, load_towers, parameter_counts
-from trimood.model.config import LanguageBindConfig, TextConfig, VisionConfig, config_as_json, read_config
+from trimood.model.config import LanguageBindConfig, config_as_json, read_config
+from trimood.model.full_size import AUDIO, VIDEO
 from trimood.model.towers import LanguageBind
 from trimood.pipelines.demo.tokens import learn_vocabulary, write_tokenizer
 
 PARAMETERS = Path(__file__).parents[1] / "conf/base/parameters"
-
-# LanguageBind_Video_FT and LanguageBind_Audio_FT: CLIP ViT-L/14 (github.com/openai/CLIP, model-card.md), with the
-# settings of their config.json on the Hugging Face hub.
-TEXT = TextConfig(hidden_size=768, intermediate_size=3072, num_attention_heads=12, hidden_act="gelu")
-VIT_L: dict[str, Any] = {
-    "hidden_size": 1024,
-    "intermediate_size": 4096,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "patch_size": 14,
-    "hidden_act": "gelu",
-}
-AUDIO: dict[str, Any] = {
-    "num_mel_bins": 112,
-    "target_length": 1036,
-    "audio_mean": -4.2677393,
-    "audio_std": 4.5689974,
-}
-FULL_SIZE: dict[Source, LanguageBindConfig] = {
-    "video": LanguageBindConfig(TEXT, VisionConfig(**VIT_L, add_time_attn=True, num_frames=8), projection_dim=768),
-    "audio": LanguageBindConfig(TEXT, VisionConfig(**VIT_L, **AUDIO), projection_dim=768),
-}
+FULL_SIZE: dict[Source, LanguageBindConfig] = {"video": VIDEO, "audio": AUDIO}
 
 
 def main() -> None:
@@ -59,11 +41,13 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("build/full_size"))
     arguments = parser.parse_args()
     settings, shared = read_settings(arguments.experiment)
-    sources: list[Source] = [source for source in FULL_SIZE if source in settings["modalities"]]
-    folders: dict[Source, Path] = {source: arguments.folder / source for source in sources}
+    wanted = {source: str(arguments.folder / source) for source in FULL_SIZE}
+    folders = {source: Path(name) for source, name in used_checkpoints(settings["modalities"], wanted).items()}
     for source, folder in folders.items():
-        with timed(f"write {source}"):
-            write_checkpoint(folder, FULL_SIZE[source])
+        with timed(f"write {source}"):  # in a process of its own, whose memory does not count below
+            writer = multiprocessing.get_context("spawn").Process(target=write_checkpoint, args=(folder, source))
+            writer.start()
+            writer.join()
 
     with timed("load"):
         with torch.device("meta"):
@@ -77,7 +61,7 @@ def main() -> None:
         print(f"{part:<12} {trained:>12,} of {total:>12,} parameters trained")
 
     model.train()
-    inputs = made_inputs(folders[sources[-1]])
+    inputs = made_inputs(list(folders.values())[-1])
     optimiser = torch.optim.AdamW(
         [parameter for parameter in model.parameters() if parameter.requires_grad],
         lr=shared["training"]["learning_rate"],
@@ -107,10 +91,11 @@ def timed(phase: str) -> Iterator[None]:
     print(f"{phase:<12} {time.perf_counter() - start:6.1f} s", flush=True)
 
 
-def write_checkpoint(folder: Path, config: LanguageBindConfig) -> None:
+def write_checkpoint(folder: Path, source: Source) -> None:
     """A folder in the hub's format with random weights; weights that are there already are left alone."""
     if (folder / "pytorch_model.bin").is_file():
         return
+    config = FULL_SIZE[source]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config_as_json(config), indent=2))
     write_tokenizer(folder, *learn_vocabulary([], merge_count=0))

@@ -36,19 +36,6 @@ TINY_AUDIO = LanguageBindConfig(
     TINY_TEXT, dataclasses.replace(TINY_VISION, num_mel_bins=16, target_length=24), projection_dim=12
 )
 
-_FULL_TEXT = TextConfig(hidden_size=768, intermediate_size=3072, num_attention_heads=12, hidden_act="gelu")
-_VIT_L: dict[str, Any] = {
-    "hidden_size": 1024,
-    "intermediate_size": 4096,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "patch_size": 14,
-    "hidden_act": "gelu",
-}
-# The sizes of LanguageBind_Video_FT and LanguageBind_Audio_FT: for towers on `meta`, which cost no memory.
-FULL_VIDEO = LanguageBindConfig(_FULL_TEXT, VisionConfig(**_VIT_L, add_time_attn=True, num_frames=8), 768)
-FULL_AUDIO = LanguageBindConfig(_FULL_TEXT, VisionConfig(**_VIT_L, num_mel_bins=112, target_length=1036), 768)
-
 WeightFormat = Literal["safetensors", "bin"]
 
 

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from made_checkpoints import FULL_AUDIO, FULL_VIDEO, TINY_AUDIO, TINY_VIDEO, made_checkpoint
+from made_checkpoints import TINY_AUDIO, TINY_VIDEO, made_checkpoint
 from trimood.emotions import Modality
+from trimood.model import full_size
 from trimood.model.adapters import AdapterError, Lora, is_adapter
 from trimood.model.checkpoints import load_languagebind
 from trimood.model.classifier import (
@@ -32,7 +33,7 @@ ATTENTION_AND_MLP = (*ATTENTION, "fc1", "fc2")
 TWO: tuple[Modality, ...] = ("text", "video")
 THREE: tuple[Modality, ...] = ("text", "video", "audio")
 TINY: dict[Source, LanguageBindConfig] = {"video": TINY_VIDEO, "audio": TINY_AUDIO}
-FULL: dict[Source, LanguageBindConfig] = {"video": FULL_VIDEO, "audio": FULL_AUDIO}
+FULL: dict[Source, LanguageBindConfig] = {"video": full_size.VIDEO, "audio": full_size.AUDIO}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import pytest
 import torch
 from huggingface_hub import constants
 
-from made_checkpoints import FULL_AUDIO, FULL_VIDEO, TINY_VIDEO, made_checkpoint
+from made_checkpoints import TINY_VIDEO, made_checkpoint
+from trimood.model import full_size
 from trimood.model.checkpoints import load_languagebind
 from trimood.model.config import CheckpointError, read_config
 from trimood.model.sources import locate
@@ -153,7 +154,7 @@ def test_a_folder_without_its_files_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "positions"), [("Video_FT", 257), ("Audio_FT", 593)])
 def test_the_published_configurations_are_the_sizes_that_the_experiments_count(name: str, positions: int) -> None:
     config = read_config(locate(f"LanguageBind/LanguageBind_{name}", weights=False))
-    expected = FULL_VIDEO if name == "Video_FT" else FULL_AUDIO
+    expected = full_size.VIDEO if name == "Video_FT" else full_size.AUDIO
     with torch.device("meta"):
         shapes, counted = ({n: t.shape for n, t in LanguageBind(c).state_dict().items()} for c in (config, expected))
     assert config.vision.position_count == positions

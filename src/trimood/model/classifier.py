@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from trimood.emotions import EMOTIONS, MODALITIES, Modality
 from trimood.model.adapters import Lora, add_lora, base_name, initialise_adapters, is_adapter
-from trimood.model.checkpoints import check_strictly, read_state_dict
+from trimood.model.checkpoints import load_languagebind
 from trimood.model.config import CheckpointError, LanguageBindConfig, read_config
 from trimood.model.towers import LanguageBind, Part
 
@@ -146,10 +146,7 @@ def load_towers(classifier: EmotionClassifier, folders: Mapping[Source, Path]) -
                 f"{folder}: config.json does not describe the {source} towers that were built. "
                 "Build the classifier with read_config of this folder."
             )
-        with torch.device("meta"):
-            whole = LanguageBind(config)
-        weights = read_state_dict(folder)
-        check_strictly(folder, whole, {name: tuple(tensor.shape) for name, tensor in weights.items()})
+        weights = load_languagebind(folder).state_dict()
         own = {name: weights[base_name(name)] for name in tower.state_dict() if not is_adapter(name)}
         tower.load_state_dict(own, strict=False, assign=True)  # strict but for the adapters, which no checkpoint has
         tower.materialise_position_ids()
