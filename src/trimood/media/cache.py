@@ -133,7 +133,7 @@ def _prepare(task: Task, recipe: Recipe) -> tuple[Path, ClipError | None]:
 
 
 def _run_in_processes(tasks: Iterable[Task], recipe: Recipe, workers: int) -> Iterator[tuple[Path, ClipError | None]]:
-    # Not fork: a forked child of a process with running torch or decord threads can wait for a lock for ever. The fork
+    # Not fork: a forked child of a process with running torch threads can wait for a lock for ever. The fork
     # server has no such threads, imports torch once (3 s of CPU time) and lends it to every worker of every later call.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])

@@ -1,15 +1,13 @@
 """Frames of a clip as LanguageBind's video tower expects them, before the normalisation (done on the device)."""
 
 import math
-import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import av
 import numpy as np
 import torch
-from decord import VideoReader
-from decord._ffi.base import DECORDError
 from torch import Tensor
 from torch.nn import functional
 
@@ -26,24 +24,37 @@ class VideoRecipe:
     frame_size_pixels: int = 224
 
 
+@dataclass(frozen=True)
+class _Packet:
+    """One coded frame: its time in the track's own time base, and whether it can be decoded by itself, and is shown."""
+
+    time: int | None
+    is_key: bool
+    is_shown: bool
+
+
 def read_frames(path: Path, recipe: VideoRecipe) -> Tensor:
     """Frames evenly spread over the clip, scaled and cropped, [frame, 3, height, width] uint8 (RGB).
 
-    Raises ClipError: missing, unreadable.
+    Decodes only what these frames need; holds one frame of the clip's own size at a time. Raises ClipError: missing,
+    unreadable.
     """
     if not path.is_file():
         raise ClipError(path, "missing", f"no such file in {path.parent}")
     try:
-        hidden, announced = _hidden_frames(path)
-        if hidden:
-            raise ClipError(path, "unreadable", f"{hidden} of its {announced} frames cannot be shown. {RE_ENCODE}")
-        # One thread: clips are prepared in parallel, and decord's own threads would only compete with that.
-        reader = VideoReader(str(path), num_threads=1)
-        indices = frame_indices(len(reader), recipe.frame_count)
-        decoded = reader.get_batch(indices).asnumpy()  # [frame, height, width, 3] uint8
-    except (av.error.FFmpegError, DECORDError, RuntimeError, AssertionError, ValueError, IndexError) as error:
-        raise ClipError(path, "unreadable", f"its frames cannot be decoded ({_reason(error)})") from error
-    return torch.stack([fit_frame(torch.from_numpy(frame), recipe.frame_size_pixels) for frame in decoded])
+        packets = _packets(path)
+        order = _times_in_order(packets)
+        times = [order[index] for index in frame_indices(len(order), recipe.frame_count)]
+        fitted = {
+            time: fit_frame(torch.from_numpy(frame), recipe.frame_size_pixels)
+            for time, frame in _decode(path, packets, set(times))
+        }
+    except (av.error.FFmpegError, ValueError) as error:
+        raise ClipError(path, "unreadable", f"its frames cannot be decoded ({error})") from error
+    if lost := sorted(set(times) - fitted.keys()):
+        number = order.index(lost[0]) + 1
+        raise ClipError(path, "unreadable", f"frame {number} of its {len(order)} frames cannot be decoded")
+    return torch.stack([fitted[time] for time in times])
 
 
 def frame_indices(available: int, wanted: int) -> list[int]:
@@ -77,27 +88,78 @@ def fit_frame(frame: Tensor, size_pixels: int) -> Tensor:
     return square.round().clamp(0, 255).to(torch.uint8)
 
 
-def _hidden_frames(path: Path) -> tuple[int, int]:
-    """How many of the video track's frames no player shows, and how many it holds. Reads the track, decodes nothing.
+def _packets(path: Path) -> list[_Packet]:
+    """The video track's coded frames in the order of the file. Reads the track, decodes nothing.
 
-    Frames before the first key frame have lost their reference; those that the container's edit list leaves out
-    lead up to a cut. decord 0.6 counts both, so that in such a clip it gives other frames than were asked for,
-    even out of order (seen on clips cut with `ffmpeg -ss … -c copy`).
+    Frames that the container's edit list leaves out, which lead up to a cut, are there for others to refer to but are
+    never shown. Raises ClipError if a frame has lost what it refers to, or the file ends before its frames do.
     """
-    hidden = announced = 0
-    begun = False
+    packets: list[_Packet] = []
+    lost, begun = 0, False
     with av.open(str(path), metadata_errors="ignore") as container:
         if not container.streams.video:
             raise ClipError(path, "unreadable", "it has no video track")
+        announced = container.streams.video[0].frames  # 0 where the container does not say
         for packet in container.demux(video=0):
             if packet.size:
                 begun = begun or packet.is_keyframe
-                announced += 1
-                hidden += packet.is_discard or packet.is_corrupt or not begun
-    return hidden, announced
+                lost += packet.is_corrupt or not begun
+                packets.append(_Packet(packet.pts, packet.is_keyframe, not packet.is_discard))
+    if len(packets) < announced:
+        raise ClipError(path, "unreadable", f"it announces {announced} frames and holds {len(packets)}")
+    if lost:
+        raise ClipError(path, "unreadable", f"{lost} of its {len(packets)} frames cannot be shown. {RE_ENCODE}")
+    return packets
 
 
-def _reason(error: Exception) -> str:
-    """The first line of decord's message without the times and source positions that it is wrapped in."""
-    lines = re.sub(r"\[[\d:]+\] \S+:\d+: ", "", str(error)).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _times_in_order(packets: Sequence[_Packet]) -> list[int]:
+    """When each frame is shown, in the order of showing. Raises ValueError where the container does not say."""
+    shown = [packet.time for packet in packets if packet.is_shown]
+    times = {time for time in shown if time is not None}
+    if len(times) < len(shown):
+        raise ValueError(f"{len(shown) - len(times)} of {len(shown)} frames have no time of their own")
+    return sorted(times)
+
+
+def _decode(path: Path, packets: Sequence[_Packet], wanted: set[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """The frames shown at the wanted times, [height, width, 3] uint8, each with its time.
+
+    Packets that no wanted frame depends on are not given to the decoder, and frames that no other one refers to are
+    skipped by it. What is decoded is exact to the bit.
+    """
+    needed = _needed(packets, wanted)
+    with av.open(str(path), metadata_errors="ignore") as container:
+        track = container.streams.video[0]
+        track.thread_type = "NONE"  # clips are prepared in parallel; the decoder's own threads would compete with that
+        decoder = track.codec_context
+        position = 0
+        for packet in container.demux(track):
+            frames = []
+            if not packet.size or needed[position]:
+                decoder.skip_frame = "DEFAULT" if not packet.size or packet.pts in wanted else "NONREF"
+                frames = packet.decode()
+            elif position and needed[position - 1]:
+                frames = decoder.decode(None)  # those that it still holds back, before it starts at another key frame
+                decoder.flush_buffers()
+            position += bool(packet.size)
+            for frame in frames:
+                if frame.pts in wanted and not frame.is_corrupt:
+                    yield frame.pts, frame.to_ndarray(format="rgb24")
+
+
+def _needed(packets: Sequence[_Packet], wanted: set[int]) -> list[bool]:
+    """For each packet, whether a wanted frame depends on it: all from the last key frame before it to the frame itself.
+
+    Where some frame is stored after a key frame and shown before it, it refers across, and all packets are needed.
+    """
+    needed = [False] * len(packets)
+    start = 0
+    for position, packet in enumerate(packets):
+        if packet.is_key:
+            start = position
+        key_time, time = packets[start].time, packet.time
+        if key_time is None or time is None or time < key_time:
+            return [True] * len(packets)
+        if time in wanted:
+            needed[start : position + 1] = [True] * (position + 1 - start)
+    return needed
