@@ -1,0 +1,170 @@
+"""How fast clips are prepared, on one core: beside decoding alone and beside upstream's own processors.
+
+    python benchmarks/clips.py [--clips FOLDER] [--count 12] [--repeats 5]
+
+Without a folder it makes clips of MELD's kind: 1280x720, 24 frames a second, 3 s, H.264 and AAC. Each way of reading
+them takes its turn in every round; a row gives the median of its rounds. What is compared:
+
+- floor: every frame and the whole sound decoded with PyAV, nothing done with them;
+- trimood: eight frames and the log-mel, written to the cache;
+- upstream: languagebind 0.1.0's frame and mel transforms, in the environment of `make reference`; its sound is
+  given as decoded samples, since it reads no mp4's sound;
+- two processes: the same work by two, against one;
+- read back: prepared clips from the page cache.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+
+from trimood.media.audio import read_waveform
+from trimood.media.cache import load_part, prepare_clips
+from trimood.media.parts import Recipe, write_part
+
+HERE = Path(__file__).parent
+UPSTREAM_PYTHON = HERE.parent / ".venv-reference/bin/python"
+WIDTH, HEIGHT, FPS, SECONDS, RATE_HZ = 1280, 720, 24, 3, 48000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=Path, help="a folder of mp4 files; without it, clips are made")
+    parser.add_argument("--count", type=int, default=12, help="how many clips to read in each round")
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    os.environ["TQDM_DISABLE"] = "1"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        clips = made_clips(folder, arguments.count)
+        if arguments.clips:
+            clips = sorted(arguments.clips.rglob("*.mp4"))[: arguments.count]
+        rows = measure(clips, folder, arguments.repeats)
+    print_table(rows)
+
+
+def measure(clips: list[Path], folder: Path, repeats: int) -> dict[str, list[float]]:
+    """Clips a second of every way, one number for each round."""
+    recipe = Recipe()
+    parts = [folder / "parts" / f"{number}.safetensors" for number in range(len(clips))]
+    upstream = Upstream(clips, folder) if UPSTREAM_PYTHON.exists() else None
+    ways: dict[str, Callable[[], float]] = {
+        "floor: decoding alone": on_one_core(lambda: [decode(clip) for clip in clips]),
+        "trimood": on_one_core(lambda: [write_part(c, p, recipe) for c, p in zip(clips, parts, strict=True)]),
+        **({"upstream": upstream.seconds} if upstream else {}),
+        "trimood, one process": lambda: prepare_anew(clips, recipe, 1),
+        "trimood, two processes": lambda: prepare_anew(clips, recipe, 2),
+        "read back": on_one_core(lambda: [load_part(part) for part in parts]),
+    }
+    rows: dict[str, list[float]] = {way: [] for way in ways}
+    for number in range(repeats + 1):
+        for way, seconds in ways.items():
+            taken = seconds()
+            if number:  # the first round warms caches, imports and workers
+                rows[way].append(len(clips) / taken)
+    return rows
+
+
+def print_table(rows: dict[str, list[float]]) -> None:
+    floor = statistics.median(rows["floor: decoding alone"])
+    print("\n| way | clips a second, median (lowest to highest) | against the floor |\n|---|--:|--:|")
+    for way, rates in rows.items():
+        median = statistics.median(rates)
+        print(f"| {way} | {median:,.1f} ({min(rates):,.1f} to {max(rates):,.1f}) | {median / floor:.2f} |")
+    for over, under in (("trimood", "upstream"), ("trimood, two processes", "trimood, one process")):
+        if under in rows:
+            ratios = [a / b for a, b in zip(rows[over], rows[under], strict=True)]
+            print(f"\n{over} / {under}: {statistics.median(ratios):.2f} (median of the rounds' ratios)")
+
+
+def made_clips(folder: Path, count: int) -> list[Path]:
+    clips = []
+    for number in range(count):
+        generator = np.random.default_rng(number)
+        clip = folder / f"dia1utt{number + 1}.mp4"
+        with av.open(str(clip), "w") as container:
+            video = container.add_stream("libx264", rate=FPS, options={"crf": "23", "preset": "medium"})
+            video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+            sound = container.add_stream("aac", rate=RATE_HZ, layout="stereo")
+            coarse = generator.integers(0, 255, (HEIGHT // 40, WIDTH // 40, 3), dtype=np.uint8)
+            scene = coarse.repeat(40, axis=0).repeat(40, axis=1).astype(np.int16)
+            for time_step in range(FPS * SECONDS):
+                moved = np.roll(scene, (time_step, 2 * time_step), axis=(0, 1))
+                noisy = moved + generator.integers(-4, 5, moved.shape, dtype=np.int16)
+                picture = av.VideoFrame.from_ndarray(noisy.clip(0, 255).astype(np.uint8), format="rgb24")
+                container.mux(video.encode(picture))
+            container.mux(video.encode(None))
+            samples = generator.normal(0, 0.1, (2, RATE_HZ * SECONDS)).astype(np.float32)
+            piece = av.AudioFrame.from_ndarray(samples, format="fltp", layout="stereo")
+            piece.sample_rate = RATE_HZ
+            container.mux([*sound.encode(piece), *sound.encode(None)])
+        clips.append(clip)
+    return clips
+
+
+def decode(clip: Path) -> None:
+    for kind in ("video", "audio"):
+        with av.open(str(clip)) as container:
+            track = getattr(container.streams, kind)[0]
+            track.thread_type = "NONE"
+            for _ in container.decode(track):
+                pass
+
+
+def on_one_core(work: Callable[[], object]) -> Callable[[], float]:
+    """The seconds that the work takes while this process may use one core only."""
+
+    def seconds() -> float:
+        cores = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {min(cores)})
+        try:
+            start = time.perf_counter()
+            work()
+            return time.perf_counter() - start
+        finally:
+            os.sched_setaffinity(0, cores)
+
+    return seconds
+
+
+def prepare_anew(clips: list[Path], recipe: Recipe, workers: int) -> float:
+    """The seconds of a whole preparation into an empty cache, workers' start included."""
+    with tempfile.TemporaryDirectory() as cache:
+        start = time.perf_counter()
+        prepare_clips({clip.name: clip for clip in clips}, recipe, Path(cache), workers)
+        return time.perf_counter() - start
+
+
+class Upstream:
+    """upstream_clips.py in the reference environment: it answers each line with the seconds of one round."""
+
+    def __init__(self, clips: list[Path], folder: Path) -> None:
+        sounds = [folder / f"{clip.stem}.npy" for clip in clips]
+        for clip, sound in zip(clips, sounds, strict=True):
+            np.save(sound, read_waveform(clip, 16000).numpy())
+        self._process = subprocess.Popen(
+            [UPSTREAM_PYTHON, HERE / "upstream_clips.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._request = json.dumps([[str(c), str(s)] for c, s in zip(clips, sounds, strict=True)])
+
+    def seconds(self) -> float:
+        answers, requests = self._process.stdout, self._process.stdin
+        if answers is None or requests is None:
+            raise RuntimeError("upstream_clips.py was started without pipes")
+        print(self._request, file=requests, flush=True)
+        return float(answers.readline())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
