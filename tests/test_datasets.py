@@ -5,10 +5,12 @@ import mlflow
 import pytest
 import torch
 from kedro.io import DatasetError
+from safetensors import SafetensorError
 
 from trimood.datasets import GENERATED, CheckpointDataset, FolderDataset, MlflowRunsDataset, WeightsDataset
+from trimood.disk import DiskFull
 
-PROJECT_FILE = '[tool.kedro]\npackage_name = "p"\nproject_name = "p"\nkedro_init_version = "1.7.0"\n'
+MADE = {"made_by": {"pipeline": "demo"}}
 
 
 @pytest.fixture(autouse=True)
@@ -20,11 +22,14 @@ def tracking_as_before(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A Kedro project's folder, from whose sub-folder `notebooks` the test runs."""
-    (tmp_path / "pyproject.toml").write_text(PROJECT_FILE)
+    """A project's folder, from whose sub-folder `notebooks` the test runs."""
     (tmp_path / "notebooks").mkdir()
     monkeypatch.chdir(tmp_path / "notebooks")
     return tmp_path
+
+
+def runs_of(project: Path) -> MlflowRunsDataset:
+    return MlflowRunsDataset(tracking_uri="sqlite:///mlflow.db", path=str(project), experiment="trimood")
 
 
 def write_two(folder: Path) -> None:
@@ -47,7 +52,7 @@ def fail_half_way(folder: Path) -> None:
 
 
 def test_a_folder_is_saved_by_what_fills_it_and_loads_as_its_path(tmp_path: Path) -> None:
-    dataset = FolderDataset(filepath=str(tmp_path / "raw" / "corpus"))
+    dataset = FolderDataset(filepath=str(tmp_path / "raw" / "corpus"), metadata=MADE)
     assert not dataset.exists()
     dataset.save(write_two)
     assert dataset.exists()
@@ -60,13 +65,13 @@ def test_a_folder_that_somebody_else_made_is_never_replaced(tmp_path: Path) -> N
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "mine.txt").write_text("years of work")
     with pytest.raises(DatasetError, match=r"corpus: this folder was not made by trimood, so it is not replaced"):
-        FolderDataset(filepath=str(tmp_path / "corpus")).save(write_two)
+        FolderDataset(filepath=str(tmp_path / "corpus"), metadata=MADE).save(write_two)
     assert names(tmp_path) == ["corpus", "corpus/mine.txt"]
     assert (tmp_path / "corpus" / "mine.txt").read_text() == "years of work"
 
 
 def test_while_a_folder_is_filled_it_is_not_there(tmp_path: Path) -> None:
-    dataset = FolderDataset(filepath=str(tmp_path / "corpus"))
+    dataset = FolderDataset(filepath=str(tmp_path / "corpus"), metadata=MADE)
     seen = []
     dataset.save(
         lambda folder: seen.append((dataset.exists(), folder.parent.parent == tmp_path, list(folder.iterdir())))
@@ -76,7 +81,7 @@ def test_while_a_folder_is_filled_it_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_fill_that_raises_leaves_nothing(tmp_path: Path) -> None:
-    dataset = FolderDataset(filepath=str(tmp_path / "corpus"))
+    dataset = FolderDataset(filepath=str(tmp_path / "corpus"), metadata=MADE)
     with pytest.raises(DatasetError, match="no space") as caught:
         dataset.save(fail_half_way)
     assert isinstance(caught.value.__cause__, FillFailed)
@@ -87,20 +92,20 @@ def test_a_fill_that_raises_leaves_an_earlier_folder_as_it_was(tmp_path: Path) -
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "earlier.txt").write_text("earlier")
     with pytest.raises(DatasetError):
-        FolderDataset(filepath=str(tmp_path / "corpus")).save(fail_half_way)
+        FolderDataset(filepath=str(tmp_path / "corpus"), metadata=MADE).save(fail_half_way)
     assert names(tmp_path) == ["corpus", "corpus/earlier.txt"]
     assert (tmp_path / "corpus" / "earlier.txt").read_text() == "earlier"
 
 
 def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
-    dataset = FolderDataset(filepath=str(tmp_path / "corpus"))
+    dataset = FolderDataset(filepath=str(tmp_path / "corpus"), metadata=MADE)
     dataset.save(lambda folder: (folder / "earlier.txt").touch())
     dataset.save(write_two)
     assert names(tmp_path) == ["corpus", "corpus/clips", "corpus/clips/one.txt", "corpus/two.txt"]
 
 
 def test_a_missing_folder_is_an_error_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"corpsu: no such folder\. Give the right path"):
+    with pytest.raises(DatasetError, match=r"corpsu: no such folder\. Give the right one with --params"):
         FolderDataset(filepath=str(tmp_path / "corpsu")).load()
     (tmp_path / "file").touch()
     with pytest.raises(DatasetError, match="file: no such folder"):
@@ -121,23 +126,28 @@ def test_a_folder_below_home_may_be_written_with_a_tilde(tmp_path: Path, monkeyp
     assert FolderDataset(filepath="~/ecf").load() == tmp_path / "ecf"
 
 
-def test_a_local_checkpoint_is_found_from_the_projects_root_whatever_the_working_folder(project: Path) -> None:
-    dataset = CheckpointDataset(source="data/checkpoints/video")
+def test_data_is_generated_only_where_the_catalog_says_so(tmp_path: Path) -> None:
+    for dataset in (
+        FolderDataset(filepath=str(tmp_path / "ecf")),
+        CheckpointDataset(filepath=str(tmp_path / "LanguageBind"), source="LanguageBind"),
+    ):
+        with pytest.raises(DatasetError, match=r"nothing is generated here.*run without --env"):
+            dataset.save(write_two)
+    assert names(tmp_path) == []
+
+
+def test_a_checkpoint_is_a_folder_where_there_is_one(tmp_path: Path) -> None:
+    dataset = CheckpointDataset(filepath=str(tmp_path / "video"), source="video", metadata=MADE)
     assert not dataset.exists()
     dataset.save(write_two)
     assert dataset.exists()
-    assert dataset.load() == str(project / "data" / "checkpoints" / "video")
-    assert names(project / "data" / "checkpoints") == ["video", "video/clips", "video/clips/one.txt", "video/two.txt"]
+    assert dataset.load() == str(tmp_path / "video")
 
 
-def test_an_absolute_checkpoint_stays_where_it_is(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("elsewhere")
-    assert CheckpointDataset(source=str(folder)).load() == str(folder)
-
-
-def test_a_name_on_the_hub_is_handed_on_as_it_is(project: Path) -> None:
-    dataset = CheckpointDataset(source="LanguageBind/LanguageBind_Video_FT")
-    assert dataset.load() == "LanguageBind/LanguageBind_Video_FT"
+def test_a_name_on_the_hub_is_handed_on_as_it_is(tmp_path: Path) -> None:
+    name = "LanguageBind/LanguageBind_Video_FT"
+    dataset = CheckpointDataset(filepath=str(tmp_path / name), source=name)
+    assert dataset.load() == name
     assert not dataset.exists()
 
 
@@ -160,7 +170,15 @@ def test_weights_come_back_to_the_bit_with_what_is_known_about_them(tmp_path: Pa
     assert names(tmp_path) == ["exp4", "exp4/best.safetensors"]
 
 
-def test_weights_that_cannot_be_written_leave_the_earlier_ones(tmp_path: Path) -> None:
+def fill_the_disk(tensors: object, path: Path, metadata: object) -> None:
+    """As safetensors does on a full disk: part of the file, and an error of its own kind."""
+    path.write_bytes(b"half")
+    raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+
+def test_weights_that_cannot_be_written_leave_the_earlier_ones_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dataset = WeightsDataset(filepath=str(tmp_path / "best.safetensors"))
     dataset.save({"tensors": {"a": torch.ones(2)}, "about": {}})
     with pytest.raises(DatasetError):
@@ -168,8 +186,12 @@ def test_weights_that_cannot_be_written_leave_the_earlier_ones(tmp_path: Path) -
     shared = torch.zeros(4)
     with pytest.raises(DatasetError):
         dataset.save({"tensors": {"a": shared, "b": shared}, "about": {}})
+    monkeypatch.setattr("safetensors.torch.save_file", fill_the_disk)
+    with pytest.raises(DatasetError) as caught:
+        dataset.save({"tensors": {"a": torch.zeros(2)}, "about": {}})
+    assert isinstance(caught.value.__cause__, DiskFull)
     assert torch.equal(dataset.load()["tensors"]["a"], torch.ones(2))
-    assert names(tmp_path) == ["best.safetensors"]
+    assert [path.name for path in tmp_path.iterdir()] == ["best.safetensors"]
 
 
 def test_any_safetensors_file_can_be_read_as_weights(tmp_path: Path) -> None:
@@ -187,12 +209,12 @@ def test_runs_are_read_from_the_store_in_the_projects_root(project: Path) -> Non
         with mlflow.start_run(run_name="exp4"):
             mlflow.log_param("train", "lora")
             mlflow.log_metric("test/macro_f1", score)
-    runs = MlflowRunsDataset(tracking_uri="sqlite:///mlflow.db", experiment="trimood").load()
+    runs = runs_of(project).load()
     assert runs[["status", "params.train", "metrics.test/macro_f1"]].values.tolist() == [["FINISHED", "lora", 0.3]]
 
 
 def test_where_nothing_was_tracked_the_table_is_empty_and_no_store_is_made(project: Path) -> None:
-    dataset = MlflowRunsDataset(tracking_uri="sqlite:///mlflow.db", experiment="trimood")
+    dataset = runs_of(project)
     assert dataset.load().empty
     assert not (project / "mlflow.db").exists()
 
@@ -200,7 +222,7 @@ def test_where_nothing_was_tracked_the_table_is_empty_and_no_store_is_made(proje
 def test_a_store_without_the_experiment_is_an_empty_table(project: Path) -> None:
     mlflow.set_tracking_uri(f"sqlite:///{project / 'mlflow.db'}")
     mlflow.create_experiment("another", (project / "mlruns").as_uri())
-    assert MlflowRunsDataset(tracking_uri="sqlite:///mlflow.db", experiment="trimood").load().empty
+    assert runs_of(project).load().empty
 
 
 def test_the_environment_says_which_store_where_it_speaks(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,22 +232,24 @@ def test_the_environment_says_which_store_where_it_speaks(project: Path, monkeyp
     with mlflow.start_run():
         mlflow.log_param("where", "other")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project / 'other.db'}")
-    runs = MlflowRunsDataset(tracking_uri="sqlite:///mlflow.db", experiment="trimood").load()
+    runs = runs_of(project).load()
     assert runs["params.where"].tolist() == ["other"]
 
 
 def test_runs_cannot_be_written(project: Path) -> None:
     with pytest.raises(DatasetError, match=r"MLflow runs are read here, not written\. Run an experiment instead"):
-        MlflowRunsDataset(tracking_uri="sqlite:///mlflow.db", experiment="trimood").save("anything")  # type: ignore[arg-type]
+        runs_of(project).save("anything")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     "dataset",
     [
         FolderDataset(filepath="a", metadata={"kedro-viz": {"layer": "raw"}}),
-        CheckpointDataset(source="a/b", metadata={"kedro-viz": {"layer": "raw"}}),
+        CheckpointDataset(filepath="a/b", source="a/b", metadata={"kedro-viz": {"layer": "raw"}}),
         WeightsDataset(filepath="a.safetensors", metadata={"kedro-viz": {"layer": "raw"}}),
-        MlflowRunsDataset(tracking_uri="sqlite:///a.db", experiment="a", metadata={"kedro-viz": {"layer": "raw"}}),
+        MlflowRunsDataset(
+            tracking_uri="sqlite:///a.db", path=".", experiment="a", metadata={"kedro-viz": {"layer": "raw"}}
+        ),
     ],
     ids=lambda dataset: type(dataset).__name__,
 )

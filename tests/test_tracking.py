@@ -20,8 +20,6 @@ from kedro.runner import ParallelRunner, SequentialRunner, ThreadRunner
 from mlflow.entities import Run
 
 from tracked_project import PACKAGE, write_tracked_project
-from trimood.parameters import ClipParams
-from trimood.tracking import flatten, tracking_uri
 
 Command = Callable[..., None]
 
@@ -200,7 +198,8 @@ def test_a_run_of_some_nodes_is_tagged_partial_and_still_says_its_settings(
     assert part.data.tags["partial"] == "true"
     assert part.info.status == "FINISHED"
     assert part.data.metrics["test/macro_f1"] == 1
-    assert part.data.tags["corpus.train.sha256"] == "0a1b2c3d4e5f"
+    # Only what this command has seen: the description on disk may be of another corpus.
+    assert part.data.tags.get("corpus.train.sha256") == ("0a1b2c3d4e5f" if "from_nodes" in chosen else None)
     assert part.data.params.get("train", "") == ("head" if "from_nodes" in chosen else "")
 
 
@@ -275,20 +274,3 @@ def test_tracking_leaves_no_store_in_the_environment(run: Command, project: Path
     """MLflow puts one there; a session of another project in this process would then use it."""
     run("exp3")
     assert "MLFLOW_TRACKING_URI" not in os.environ
-
-
-def test_a_relative_sqlite_file_is_taken_from_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert tracking_uri("sqlite:///mlflow.db", tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
-    assert tracking_uri("sqlite:////var/runs.db", tmp_path) == "sqlite:////var/runs.db"
-    assert tracking_uri("http://localhost:5000", tmp_path) == "http://localhost:5000"
-
-
-def test_nested_values_become_flat_names() -> None:
-    nested = {"lora": {"targets": ["q", "v"], "r": 16}, "training": {"augmentation": {"flip": 0.5}}, "seed": None}
-    flat = {"lora.targets": "q+v", "lora.r": 16, "training.augmentation.flip": 0.5, "seed": None}
-    assert flatten(nested) == flat
-    assert flatten({"a": 1}, "data") == {"data.a": 1}
-    assert flatten({}) == {}
-    clips = ClipParams.model_validate({"on_bad_clip": "drop", "workers": 0})
-    assert flatten({"data": {"clips": clips}}) == {"data.clips.on_bad_clip": "drop", "data.clips.workers": 0}

@@ -1,5 +1,6 @@
 """Catalog datasets that Kedro's collection lacks: folders, checkpoints, trained weights, the table of MLflow runs."""
 
+import json
 import os
 import tempfile
 from collections.abc import Callable
@@ -7,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
-from kedro.utils import find_kedro_project
 
-from trimood.tracking import SQLITE, tracking_uri, use_store
+from trimood.disk import written_whole
+from trimood.mlflow_store import SQLITE, tracking_uri, use_store
 
 Fill = Callable[[Path], None]
 
 GENERATED = ".generated-by-trimood"
 """A file that marks a folder as written here: no other folder is ever replaced."""
+
+
+class RawDataError(DatasetError):
+    """A folder of raw data is not there, or is somebody's own."""
 
 
 class FolderDataset(AbstractDataset[Fill, Path]):
@@ -31,16 +36,25 @@ class FolderDataset(AbstractDataset[Fill, Path]):
         if self._create:
             self._filepath.mkdir(parents=True, exist_ok=True)
         if not self._filepath.is_dir():
-            raise DatasetError(f"{self._filepath}: no such folder. Give the right path (see 'Real data' in README.md).")
+            raise RawDataError(
+                f"{self._filepath}: no such folder. Give the right one with --params or in conf/*/globals.yml, as "
+                "corpus_dir, video_checkpoint or audio_checkpoint (see 'Real data' in README.md)."
+            )
         return self._filepath
 
     def save(self, data: Fill) -> None:
         """Fills a folder beside the target and renames it into place; an earlier one is replaced if it was made here.
 
-        Raises DatasetError for a folder that is somebody's own.
+        Raises RawDataError for a folder that is somebody's own, and where the catalog does not say that it is
+        generated (`metadata.made_by`): made-up data must not stand where real data is expected.
         """
+        if "made_by" not in (self.metadata or {}):
+            raise RawDataError(
+                f"{self._filepath}: nothing is generated here, as this environment works on your own data. The demo's "
+                "data is made in the default environment: run without --env."
+            )
         if self._filepath.exists() and not (self._filepath / GENERATED).exists():
-            raise DatasetError(
+            raise RawDataError(
                 f"{self._filepath}: this folder was not made by trimood, so it is not replaced. Move it away, or let "
                 "generated data go elsewhere: corpus_dir, video_checkpoint and audio_checkpoint say where."
             )
@@ -64,9 +78,9 @@ class FolderDataset(AbstractDataset[Fill, Path]):
 class CheckpointDataset(FolderDataset):
     """A LanguageBind checkpoint: a local folder, or a name on the Hugging Face hub; loads as text, a path or a name."""
 
-    def __init__(self, *, source: str, metadata: dict[str, Any] | None = None) -> None:
-        """`source`: a folder (relative ones are taken from the project's root) or `organisation/name`."""
-        super().__init__(filepath=str(_project() / Path(source).expanduser()), metadata=metadata)
+    def __init__(self, *, filepath: str, source: str, metadata: dict[str, Any] | None = None) -> None:
+        """`source`: a folder or `organisation/name`; `filepath`: the same, taken from the project's root by Kedro."""
+        super().__init__(filepath=filepath, metadata=metadata)
         self._source = source
 
     def load(self) -> str:  # type: ignore[override]
@@ -87,8 +101,6 @@ class WeightsDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
 
     def load(self) -> dict[str, Any]:
         """Tensors on the CPU, and the facts stored with them."""
-        import json
-
         from safetensors import safe_open
 
         with safe_open(self._filepath, framework="pt") as file:
@@ -99,15 +111,12 @@ class WeightsDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
             }
 
     def save(self, data: dict[str, Any]) -> None:
-        """Writes beside the target and renames, so that a file that is there is whole."""
-        import json
-
+        """The whole file or nothing. Raises DiskFull."""
         from safetensors.torch import save_file
 
-        self._filepath.parent.mkdir(parents=True, exist_ok=True)
-        part = self._filepath.with_name(f".{self._filepath.name}.part")
-        save_file({k: v.contiguous() for k, v in data["tensors"].items()}, part, {"about": json.dumps(data["about"])})
-        os.replace(part, self._filepath)
+        tensors = {name: tensor.contiguous() for name, tensor in data["tensors"].items()}
+        with written_whole(self._filepath) as beside:
+            save_file(tensors, beside, {"about": json.dumps(data["about"])})
 
     def _exists(self) -> bool:
         return self._filepath.is_file()
@@ -119,9 +128,14 @@ class WeightsDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
 class MlflowRunsDataset(AbstractDataset[None, Any]):
     """All runs of one MLflow experiment as `mlflow.search_runs` gives them, a pandas table; read-only."""
 
-    def __init__(self, *, tracking_uri: str, experiment: str, metadata: dict[str, Any] | None = None) -> None:
-        """`tracking_uri` as in mlflow.yml; the environment variable MLFLOW_TRACKING_URI goes before it."""
-        self._uri, self._experiment = tracking_uri, experiment
+    def __init__(
+        self, *, tracking_uri: str, path: str, experiment: str, metadata: dict[str, Any] | None = None
+    ) -> None:
+        """`tracking_uri` as in globals.yml; the environment variable MLFLOW_TRACKING_URI goes before it.
+
+        `path` is the folder that a relative SQLite file lies in: `.`, which Kedro takes from the project's root.
+        """
+        self._uri, self._folder, self._experiment = tracking_uri, Path(path), experiment
         self.metadata = metadata
 
     def load(self) -> Any:
@@ -129,7 +143,7 @@ class MlflowRunsDataset(AbstractDataset[None, Any]):
         import mlflow
         import pandas as pd
 
-        uri = tracking_uri(self._uri, _project())
+        uri = tracking_uri(self._uri, self._folder)
         if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
             return pd.DataFrame()
         use_store(uri)
@@ -141,7 +155,3 @@ class MlflowRunsDataset(AbstractDataset[None, Any]):
 
     def _describe(self) -> dict[str, Any]:
         return {"tracking_uri": self._uri, "experiment": self._experiment}
-
-
-def _project() -> Path:
-    return Path(find_kedro_project(Path.cwd()) or Path.cwd())

@@ -7,15 +7,26 @@ import yaml
 FOLDER = Path(__file__).parents[2] / "conf" / "base" / "parameters" / "experiments"
 
 
+class ExperimentFileError(ValueError):
+    """An experiment's file whose only top key is not the file's own name."""
+
+
 def experiment_names(folder: Path = FOLDER) -> list[str]:
-    """Names of the experiments, sorted; a file whose only top key is not its own name raises ValueError."""
+    """Names of the experiments, sorted. Raises ExperimentFileError."""
     names = []
     for path in sorted(folder.glob("*.yml")):
-        keys = list(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        keys = list(content) if isinstance(content, dict) else []
         if keys != [path.stem]:
-            raise ValueError(
+            raise ExperimentFileError(
                 f"{path}: the top keys are {keys}; allowed is exactly one, {path.stem!r}, "
                 "as an experiment's file, its top key and its pipeline bear one name. Rename the key or the file."
             )
         names.append(path.stem)
     return names
+
+
+def experiment_of(namespace: str | None, names: list[str]) -> str | None:
+    """The experiment that a node of this namespace belongs to; None for the shared stages."""
+    first = (namespace or "").split(".")[0]
+    return first if first in names else None

@@ -1,6 +1,9 @@
 """Around a run: wrong parameters stop it, raw data that a pipeline can make is made, errors are put plainly."""
 
+import json
 import logging
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,8 +13,11 @@ from kedro.framework.session import KedroSession
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
+from trimood.datasets import GENERATED
+from trimood.disk import says_disk_full
 from trimood.experiments import experiment_names
-from trimood.parameters import check_parameters
+from trimood.mlflow_store import flatten
+from trimood.parameters import check_globals, check_parameters
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +32,7 @@ class CheckParameters:
         So early, as Kedro's own check, which knows the typed blocks only, would else speak first and less plainly.
         """
         try:
+            check_globals(dict(context.config_loader["globals"]))
             check_parameters(context.config_loader["parameters"], experiment_names())
         except ValueError as error:
             raise click.UsageError(str(error)) from None  # a message on the command line, not a stack of frames
@@ -34,28 +41,57 @@ class CheckParameters:
 class MakeMissingInputs:
     """Runs the pipeline that a raw dataset names in its `metadata.made_by` where that dataset is not there yet.
 
-    This is how the demo's corpus and checkpoints come to be at the first command. A path that was given with --params
-    is never filled: a misspelt folder must be an error, not a place for generated data. Only nodes whose outputs are
-    missing run.
+    This is how the demo's corpus and checkpoints come to be at the first command, and anew when the parameters that
+    they were made with have changed. A path that was given with --params is never filled: a misspelt folder must be an
+    error, not a place for generated data. Only nodes whose outputs are missing run.
     """
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Only datasets that the run reads and does not make."""
+        self._catalog = catalog
         given = run_params.get("runtime_params") or {}
         missing: dict[str, list[str]] = {}
         for name in pipeline.inputs():
-            maker = (getattr(catalog.get(name), "metadata", None) or {}).get("made_by")
-            if maker and maker["unless_given"] not in given and not catalog.exists(name):
+            maker = _maker(name, catalog)
+            if maker and maker["unless_given"] not in given and not _is_there(name, maker, catalog):
                 missing.setdefault(maker["pipeline"], []).append(name)
         for maker_pipeline, names in missing.items():
             _refuse_to_fill_given(maker_pipeline, names, set(given))
-            log.info("Making %s first, by the pipeline %r: not there yet", ", ".join(sorted(names)), maker_pipeline)
+            log.info("Making %s first, by the pipeline %r", ", ".join(sorted(names)), maker_pipeline)
             # A session of its own, as `kedro run` of that pipeline has: parameters are checked and typed for it too.
             with KedroSession.create(
                 run_params["project_path"], env=run_params["env"], runtime_params=given
             ) as session:
                 session.run(pipeline_names=[maker_pipeline], to_outputs=names)
+            self._catalog = catalog
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str) -> None:
+        """Writes into a generated folder's marker which parameters it was made with."""
+        if maker := _maker(dataset_name, self._catalog):
+            marker = Path(self._catalog[dataset_name]._filepath) / GENERATED
+            marker.write_text(_recipe(maker, self._catalog), encoding="utf-8")
+
+
+def _maker(name: str, catalog: DataCatalog) -> dict[str, str]:
+    maker: dict[str, str] = (getattr(catalog.get(name), "metadata", None) or {}).get("made_by") or {}
+    return maker
+
+
+def _recipe(maker: dict[str, str], catalog: DataCatalog) -> str:
+    return json.dumps(flatten(catalog.load("parameters")[maker["parameters"]]), sort_keys=True)
+
+
+def _is_there(name: str, maker: dict[str, str], catalog: DataCatalog) -> bool:
+    """Whether the folder exists and, if it was generated, was so with today's parameters."""
+    if not catalog.exists(name):
+        return False
+    marker, wanted = Path(catalog[name]._filepath) / GENERATED, _recipe(maker, catalog)
+    if not marker.is_file() or marker.read_text(encoding="utf-8") == wanted:
+        return True
+    log.info("%s was not made with %s: %s", name, maker["parameters"], wanted)
+    return False
 
 
 def _refuse_to_fill_given(maker_pipeline: str, names: list[str], given: set[str]) -> None:
@@ -77,5 +113,19 @@ class SpeakPlainly:
     @hook_impl(trylast=True)
     def on_pipeline_error(self, error: Exception) -> None:
         """On the command line only: a notebook or a test gets the error itself, with its frames."""
-        if type(error).__module__.startswith("trimood.") and click.get_current_context(silent=True):
-            raise click.ClickException(str(error)) from error
+        if not click.get_current_context(silent=True):
+            return
+        for cause in _causes(error):  # Kedro wraps what a dataset raises into an error of its own
+            if type(cause).__module__.startswith("trimood."):
+                raise click.ClickException(str(cause)) from error
+        if says_disk_full(error):
+            raise click.ClickException(
+                f"{error} The disk is full: make room and run again. Prepared clips, finished epochs and finished "
+                "experiments are kept."
+            ) from error
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__

@@ -19,7 +19,7 @@ def did_you_mean(word: str, allowed: list[str]) -> str:
 class Parameters(BaseModel):
     """A frozen block of parameters that refuses keys it does not know, and says which it does."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -152,6 +152,32 @@ def _merged(shared: dict[str, Any], different: dict[str, Any]) -> dict[str, Any]
         if isinstance(v, dict) and isinstance(shared.get(k), dict)
     }
     return {**shared, **different, **both}
+
+
+class TrackingParams(Parameters):
+    """Where MLflow keeps runs, its folder of artifacts, and the name under which it lists them."""
+
+    tracking_uri: str
+    artifacts: str
+    experiment: str
+
+
+class GlobalParams(Parameters):
+    """What conf/*/globals.yml may say: where data, corpus and checkpoints lie, and where runs are tracked."""
+
+    data_root: str
+    corpus_dir: str
+    video_checkpoint: str
+    audio_checkpoint: str
+    mlflow: TrackingParams
+
+
+def check_globals(values: dict[str, Any]) -> None:
+    """Holds globals.yml against its class; ValueError names each wrong key by its full path."""
+    try:
+        GlobalParams.model_validate(values)
+    except ValidationError as error:
+        raise ValueError("conf/*/globals.yml does not fit:\n  - " + "\n  - ".join(_lines("globals", error))) from None
 
 
 _BLOCKS: dict[str, Any] = {

@@ -1,5 +1,7 @@
 """Kedro's settings: the demo is what runs when no environment is named; see docs/decisions for the reasons."""
 
+import os
+
 from trimood.hooks import CheckParameters, MakeMissingInputs, SpeakPlainly
 from trimood.tracking import TrackRuns
 
@@ -8,6 +10,6 @@ HOOKS = (CheckParameters(), MakeMissingInputs(), TrackRuns(), SpeakPlainly())
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "demo",
-    "merge_strategy": {"parameters": "soft", "globals": "soft", "catalog": "soft", "mlflow": "soft"},
-    "config_patterns": {"mlflow": ["mlflow*"]},
+    "merge_strategy": {"parameters": "soft", "globals": "soft", "catalog": "soft"},
+    "custom_resolvers": {"home": os.path.expanduser},  # in a path of --params no shell replaces the ~
 }

@@ -2,12 +2,12 @@
 
 import atexit
 import logging
-import os
 import platform
 import shutil
+import signal
 import subprocess
+import sys
 import threading
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,47 +18,11 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
-from pydantic import BaseModel
 
-from trimood.experiments import experiment_names
+from trimood.experiments import experiment_names, experiment_of
+from trimood.mlflow_store import flat_scores, flatten, use_experiment
 
 log = logging.getLogger(__name__)
-
-SQLITE = "sqlite:///"
-
-
-def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as {"training.learning_rate": 5e-05}; a list becomes its items joined by '+'.
-
-    A parameter class counts as the mapping it was made from: Kedro puts both into the catalog.
-    """
-    if isinstance(value, BaseModel):
-        value = value.model_dump(mode="json")
-    if isinstance(value, Mapping):
-        return {k: v for key, item in value.items() for k, v in flatten(item, f"{prefix}.{key}".strip(".")).items()}
-    return {prefix: "+".join(map(str, value)) if isinstance(value, list | tuple) else value}
-
-
-def tracking_uri(configured: str, project: Path) -> str:
-    """MLFLOW_TRACKING_URI where it is set, else the configured one, a relative SQLite file under the project's root."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or configured
-    return f"{SQLITE}{project / uri.removeprefix(SQLITE)}" if uri.startswith(SQLITE) else uri
-
-
-def use_store(uri: str) -> None:
-    """Points MLflow at a store and leaves the environment as it was.
-
-    MLflow writes the address into MLFLOW_TRACKING_URI, where the next session of this process would take it for the
-    user's own choice.
-    """
-    import mlflow
-
-    given = os.environ.get("MLFLOW_TRACKING_URI")
-    mlflow.set_tracking_uri(uri)
-    if given is None:
-        os.environ.pop("MLFLOW_TRACKING_URI", None)
-    else:
-        os.environ["MLFLOW_TRACKING_URI"] = given
 
 
 class TrackRuns:
@@ -71,8 +35,8 @@ class TrackRuns:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Remembers conf/*/mlflow.yml and where the project lies; nothing is touched until a run begins."""
-        self._conf = context.config_loader["mlflow"]
+        """Remembers where runs are kept and where the project lies; nothing is touched until a run begins."""
+        self._conf = context.config_loader["globals"]["mlflow"]
         self._project = Path(context.project_path)
         self._env = context.env or context.config_loader.default_run_env
 
@@ -80,11 +44,12 @@ class TrackRuns:
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Points MLflow at the store where there is an experiment among the nodes; refuses ParallelRunner."""
         self._close("KILLED")  # left open by a session that was stopped in this process, as in a notebook
-        self._catalog, self._session, self._names = catalog, str(run_params.get("run_id")), set(experiment_names())
+        self._catalog, self._session, self._names = catalog, str(run_params.get("run_id")), experiment_names()
         self._nodes: dict[str, set[str]] = {}
         self._unsaved = {}
+        self._shared: dict[str, Any] = {}
         for node in pipeline.nodes:
-            if name := self._experiment(node):
+            if name := experiment_of(node.namespace, self._names):
                 self._nodes.setdefault(name, set()).add(node.name)
                 self._unsaved.setdefault(name, set()).update(node.outputs)
         if not self._nodes:
@@ -94,21 +59,15 @@ class TrackRuns:
                 "--runner=ParallelRunner runs no hooks in its workers, so nothing would be tracked. "
                 "Use the default runner: clips are prepared on all cores anyway (data.clips.workers)."
             )
-        import mlflow
-
-        own = not os.environ.get("MLFLOW_TRACKING_URI")
-        use_store(tracking_uri(self._conf["tracking_uri"], self._project))
-        name = self._conf["experiment"]
-        if mlflow.get_experiment_by_name(name) is None:
-            mlflow.create_experiment(name, (self._project / self._conf["artifacts"]).as_uri() if own else None)
-        self._experiment_id = str(mlflow.set_experiment(name).experiment_id)
-        # After `import mlflow`, so that this comes before MLflow's own, which would call a stopped run finished.
+        self._experiment_id = use_experiment(self._conf, self._project)
+        # After MLflow's import, so that this comes before MLflow's own, which would call a stopped run finished.
         atexit.register(self._close, "KILLED")
+        _end_in_order_when_terminated()
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any, node: Node) -> None:
         """A plan that is read, not made, still says what a partial run's parameters are."""
-        if self._spec(dataset_name).get("log") == "plan":
+        if self._spec(dataset_name).get("log") in ("plan", "tags"):
             self._feed(dataset_name, data, node)
 
     @hook_impl
@@ -133,7 +92,8 @@ class TrackRuns:
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
         """Logs what the catalog's entry asks for; an experiment is done when its last output is saved."""
         self._feed(dataset_name, data, node)
-        self._unsaved.get(self._experiment(node), set()).discard(dataset_name)
+        if name := experiment_of(node.namespace, self._names):
+            self._unsaved[name].discard(dataset_name)
 
     @hook_impl
     def after_pipeline_run(self) -> None:
@@ -145,24 +105,22 @@ class TrackRuns:
         """Closes every run: those that had saved everything as finished, the others as failed."""
         self._close("FAILED")
 
-    def _experiment(self, node: Node) -> str:
-        """The first part of the node's namespace, where that is an experiment; else empty."""
-        first = (node.namespace or "").split(".")[0]
-        return first if first in self._names else ""
-
     def _run_of(self, node: Node) -> str | None:
-        name = self._experiment(node)
+        name = experiment_of(node.namespace, self._names)
+        if name is None:
+            return None
         with self._lock:
-            if name and name not in self._runs:
+            if name not in self._runs:
                 self._runs[name] = self._open(name)
-        return self._runs.get(name)
+            return self._runs[name]
 
     def _open(self, name: str) -> str:
         import mlflow
         from kedro.framework.project import pipelines
 
         tags = self._tags(name)
-        if {node.name for node in pipelines[name].nodes if self._experiment(node) == name} - self._nodes[name]:
+        whole = {node.name for node in pipelines[name].nodes if experiment_of(node.namespace, self._names) == name}
+        if whole - self._nodes[name]:
             tags["partial"] = "true"
         run = mlflow.MlflowClient().create_run(self._experiment_id, run_name=name, tags=tags)
         mlflow.log_params(flatten({"data": self._catalog.load("parameters")["data"]}), run_id=run.info.run_id)
@@ -184,22 +142,35 @@ class TrackRuns:
         return spec
 
     def _feed(self, dataset_name: str, data: Any, node: Node) -> None:
-        run, spec = self._run_of(node), self._spec(dataset_name)
-        if not run or not spec:
+        if not self._nodes or not self._spec(dataset_name):
             return
+        if run := self._run_of(node):
+            self._log(dataset_name, data, run)
+        else:  # of the stages that all experiments share, some of whose runs are not open yet
+            self._shared[dataset_name] = data
+
+    def _log(self, dataset_name: str, data: Any, run: str) -> None:
         import mlflow
 
+        spec = self._spec(dataset_name)
         if spec["log"] == "plan":
             facts = {**data["settings"], "parameters": data["parameters"], "checkpoint": data["checkpoints"]}
             mlflow.log_params(flatten(facts), run_id=run)
         elif spec["log"] == "scores":
-            mlflow.log_metrics(_flat_scores(data), run_id=run)
+            mlflow.log_metrics(flat_scores(data), run_id=run)
             mlflow.log_dict(data, "scores.json", run_id=run)
-        elif spec["log"] == "file":
-            mlflow.log_artifact(str(self._catalog[dataset_name]._filepath), spec.get("as"), run_id=run)
+        elif spec["log"] == "tags":
+            client = mlflow.MlflowClient()
+            for key, value in flatten({spec["as"]: data}).items():
+                client.set_tag(run, key, value)
+        elif spec["log"] == "rows":
+            mlflow.log_metrics({spec["as"]: len(data)}, run_id=run)
+        if spec["log"] in ("file", "rows"):
+            folder = spec.get("as") if spec["log"] == "file" else None
+            mlflow.log_artifact(str(self._catalog[dataset_name]._filepath), folder, run_id=run)
 
     def _deactivate(self, node: Node) -> None:
-        if self._experiment(node):
+        if experiment_of(node.namespace, self._names):
             import mlflow
 
             mlflow.end_run("RUNNING")
@@ -209,45 +180,36 @@ class TrackRuns:
             return
         import mlflow
 
+        runs, self._runs = self._runs, {}
         active = mlflow.active_run()
-        if active and active.info.run_id in self._runs.values():  # stopped within a node
+        if active and active.info.run_id in runs.values():  # stopped within a node
             mlflow.end_run(unfinished)
         client = mlflow.MlflowClient()
-        tags = self._tags_from_catalog()
-        for name, run in self._runs.items():
-            for key, value in {**tags, **({"partial": "true"} if self._unsaved[name] else {})}.items():
-                client.set_tag(run, key, value)
+        for name, run in runs.items():
+            for dataset_name, data in self._shared.items():
+                self._log(dataset_name, data, run)
+            if self._unsaved[name]:
+                client.set_tag(run, "partial", "true")
             client.set_terminated(run, unfinished if self._unsaved[name] else "FINISHED")
         log.info(
-            "MLflow keeps %s in %s: make ui shows and compares the runs",
-            ", ".join(self._runs),
-            mlflow.get_tracking_uri(),
+            "MLflow keeps %s in %s: make ui shows and compares the runs", ", ".join(runs), mlflow.get_tracking_uri()
         )
-        self._runs = {}
-
-    def _tags_from_catalog(self) -> dict[str, Any]:
-        """What says of the data that all experiments share; it may have been made in an earlier session."""
-        specs = {name: self._spec(name) for name in self._catalog.keys()}  # noqa: SIM118 - a catalog, not a mapping
-        return {
-            key: value
-            for name, spec in specs.items()
-            if spec.get("log") == "tags" and self._catalog.exists(name)
-            for key, value in flatten({spec["as"]: self._catalog.load(name)}).items()
-        }
 
 
 def _commit(project: Path) -> str:
     """The commit that is checked out, with `-dirty` where files differ from it; empty where there is no git."""
     git = shutil.which("git")
-    command = ["describe", "--always", "--dirty", "--abbrev=12"]
-    return subprocess.run([git, *command], cwd=project, capture_output=True, text=True).stdout.strip() if git else ""  # noqa: PLW1510, S603
+    if not git:
+        return ""
+
+    def says(*arguments: str) -> str:
+        return subprocess.run([git, *arguments], cwd=project, capture_output=True, text=True).stdout.strip()  # noqa: PLW1510, S603
+
+    commit = says("rev-parse", "--short=12", "HEAD")
+    return f"{commit}-dirty" if commit and says("status", "--porcelain") else commit
 
 
-def _flat_scores(scores: dict[str, Any]) -> dict[str, float]:
-    """{"test": {"macro_f1": …, "per_class": {"joy": {"f1": …}}}} as {"test/macro_f1": …, "test f1/joy": …}."""
-    flat: dict[str, float] = {}
-    for split, of_split in scores.items():
-        flat |= {f"{split}/{k}": v for k, v in of_split.items() if isinstance(v, int | float)}
-        for emotion, row in of_split["per_class"].items():
-            flat |= {f"{split} {measure}/{emotion}": v for measure, v in row.items() if measure != "support"}
-    return flat
+def _end_in_order_when_terminated() -> None:
+    """A scheduler's SIGTERM ends the process by way of its exit handlers, so that open runs are closed as killed."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))

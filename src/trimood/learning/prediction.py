@@ -18,7 +18,7 @@ def probabilities(model: EmotionClassifier, examples: Dataset[dict[str, Tensor]]
     model = model.to(device).eval()
     found = [torch.empty(0, len(EMOTIONS), dtype=torch.float64)]
     loader = DataLoader(examples, batch_size=batch_size, collate_fn=collate)
-    for batch in tqdm(loader, desc="predicting", unit="batch", leave=False):
+    for batch in tqdm(loader, desc="predicting", unit="batch", leave=False, disable=None):
         logits = model(**{name: tensor.to(device) for name, tensor in batch.items()})["logits"]
         found.append(logits.double().softmax(-1).cpu())
     return torch.cat(found).numpy()

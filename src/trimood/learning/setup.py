@@ -1,6 +1,5 @@
 """From resolved settings to a model with weights, tokenizer and inputs: the same for training and evaluation."""
 
-import resource
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,9 @@ from trimood.model.classifier import EmotionClassifier, Lora, Source, build_clas
 from trimood.model.config import LanguageBindConfig, read_config
 from trimood.model.sources import locate
 from trimood.model.towers import LanguageBind
+
+THREADS_OF_TORCHS_CHOICE = torch.get_num_threads()
+"""Taken when this module is imported, before any settings change it."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,9 @@ def count_parameters(settings: Mapping[str, Any], sources: Mapping[Source, str])
 def set_up(settings: Mapping[str, Any], sources: Mapping[Source, str]) -> Ready:
     """Builds the model and loads its towers; head and adapters have their seeded first values.
 
-    Sets torch's number of CPU threads where the settings name one.
+    Sets torch's number of CPU threads to the settings', or to torch's own choice where they leave it.
     """
-    if threads := settings["training"]["cpu_threads"]:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(settings["training"]["cpu_threads"] or THREADS_OF_TORCHS_CHOICE)
     folders = {source: locate(name) for source, name in sources.items()}
     configs = {source: read_config(folder) for source, folder in folders.items()}
     with torch.device("meta"):
@@ -87,10 +88,3 @@ def _build(settings: Mapping[str, Any], configs: Mapping[Source, LanguageBindCon
         lora=Lora(**{**lora, "targets": tuple(lora["targets"])}) if lora else None,
         seed=settings["training"]["seed"],
     )
-
-
-def peak_memory_gib() -> float:
-    """The most memory that was held so far: of the GPU where there is one, else of this process."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # Linux counts in KiB

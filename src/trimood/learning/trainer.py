@@ -4,6 +4,8 @@ import json
 import logging
 import math
 import shutil
+import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import Dataset
+from tqdm.contrib.logging import logging_redirect_tqdm
 from transformers import EvalPrediction, PrinterCallback, ProgressCallback, Trainer, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
@@ -33,7 +36,10 @@ class TrainingDiverged(Exception):
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a training leaves: the trained tensors of its best and last epoch, and a row of numbers per epoch."""
+    """What a training leaves: the trained tensors of its best and last epoch, and a row of numbers per epoch.
+
+    `seconds` of a row counts from the start of the training, without the time in which it was interrupted.
+    """
 
     best: dict[str, Tensor]
     last: dict[str, Tensor]
@@ -51,24 +57,23 @@ def fit(
 ) -> Fitted:
     """Trains `model` in place and leaves it at its best epoch by validation macro F1.
 
-    `arguments` are TrainingArguments by name, `bf16: "auto"` meaning where the device has it. `folder` holds a
-    checkpoint per epoch while training lasts: an interrupted training with the same folder goes on from the last whole
-    one. `score(labels, predictions)` gives `macro_f1` and what else to follow; `report(numbers, step)` hears of every
-    logged step and epoch. Raises TrainingDiverged.
+    `arguments` are TrainingArguments by name, `bf16: "auto"` meaning where the device has it. `folder` keeps the best
+    and the last epoch's checkpoint: a training with the same folder goes on from the last whole one, and one that was
+    finished returns at once. `score(labels, predictions)` gives `macro_f1` and what else to follow; `report(numbers,
+    step)` hears of every logged step and epoch. Raises TrainingDiverged.
     """
     transformers_logging.set_verbosity_error()  # its advice is about hub models; errors are raised anyway
     trainer = _Trainer(model, _training_arguments(arguments, folder), train, validation, score, report)
-    trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder))
-    best, last = _on_cpu(trained_state(model)), trainer.last_state
-    shutil.rmtree(folder, ignore_errors=True)
-    return Fitted(best, last, trainer.history())
+    with logging_redirect_tqdm():  # lines of the log go above the bar, not into it
+        trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder))
+    return Fitted(_on_cpu(trained_state(model)), trainer.last_state, trainer.history())
 
 
 def _training_arguments(arguments: Mapping[str, Any], folder: Path) -> TrainingArguments:
     bf16 = arguments["bf16"]
     if bf16 == "auto":
         bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    return TrainingArguments(
+    whole = TrainingArguments(
         **{
             **arguments,
             "bf16": bf16,
@@ -84,15 +89,23 @@ def _training_arguments(arguments: Mapping[str, Any], folder: Path) -> TrainingA
             "logging_nan_inf_filter": False,  # its default hides exactly what must stop a training
             "dataloader_pin_memory": torch.cuda.is_available(),
             "report_to": "none",
+            "disable_tqdm": not sys.stderr.isatty(),  # in a file, each step of a bar would be a line
         }
     )
+    if whole.n_gpu > 1:
+        # One device: DataParallel would multiply the published batch size by the number of visible GPUs.
+        whole._n_gpu = 1
+    return whole
 
 
 class _Bar(ProgressCallback):
-    """The progress bar without the raw numbers that Trainer prints into it; epochs are logged as one line each."""
+    """The progress bar of the training alone, without numbers in it: epochs are logged as one line each."""
 
     def on_log(self, *args: Any, **kwargs: Any) -> None:
         """Prints nothing."""
+
+    def on_prediction_step(self, *args: Any, **kwargs: Any) -> None:
+        """No second bar for each epoch's validation."""
 
 
 class _Trainer(Trainer):
@@ -120,10 +133,12 @@ class _Trainer(Trainer):
         )
         for callback in (ProgressCallback, PrinterCallback):
             self.remove_callback(callback)
-        self.add_callback(_Bar)
+        if not arguments.disable_tqdm:
+            self.add_callback(_Bar)
         self._score, self._report = score, report
         self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
         self._reported = 0
+        self._clock = time.perf_counter()
         self.last_state: dict[str, Tensor] = {}
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
@@ -153,7 +168,7 @@ class _Trainer(Trainer):
                 self.state.global_step,
             )
         for row in self.history()[self._reported :]:  # after a resumed start: the earlier epochs too
-            self._report({k: v for k, v in row.items() if k != "epoch"}, round(row["epoch"]))
+            self._report({k: v for k, v in row.items() if "/" in k}, round(row["epoch"]))
             self._reported += 1
             _log.info(
                 "epoch %d of %d: training loss %.3f, macro F1 %.3f; validation loss %.3f, macro F1 %.3f",
@@ -167,10 +182,11 @@ class _Trainer(Trainer):
             )
 
     def history(self) -> list[dict[str, float]]:
-        """One row per epoch: epoch, train/… and validation/… loss and scores."""
+        """One row per epoch: epoch, seconds, train/… and validation/… loss and scores."""
         rows = [entry for entry in self.state.log_history if "validation/loss" in entry]
         return [
-            {k: v for k, v in row.items() if k == "epoch" or k.startswith(("train/", "validation/"))} for row in rows
+            {k: v for k, v in row.items() if k in ("epoch", "seconds") or k.startswith(("train/", "validation/"))}
+            for row in rows
         ]
 
     def _epoch_row(self, logs: dict[str, float]) -> dict[str, float]:
@@ -185,6 +201,9 @@ class _Trainer(Trainer):
             row["train/loss"] = float((losses * sizes).sum() / sizes.sum())
             row |= {f"train/{k}": v for k, v in self._score(labels.int().tolist(), predictions.int().tolist()).items()}
             self._seen = []
+        now = time.perf_counter()
+        row["seconds"] = sum(row["seconds"] for row in self.history()[-1:]) + now - self._clock
+        self._clock = now
         return row
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:

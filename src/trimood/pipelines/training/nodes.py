@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-import time
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -65,37 +65,45 @@ def train(
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Trained tensors of the best epoch (by validation macro F1) and of the last one, and the curves.
 
-    An interrupted training goes on from its last epoch when it is started again with the same plan and examples.
+    An interrupted training goes on from its last epoch when it is started again with the same plan and examples; one
+    whose results could not be stored gives them again.
     """
     import torch
 
     from trimood.learning.batches import Augmentation
-    from trimood.learning.setup import peak_memory_gib, set_up
+    from trimood.learning.memory import forget_peak_memory, peak_memory_gib
+    from trimood.learning.setup import set_up
     from trimood.learning.trainer import fit
     from trimood.scoring.metrics import summary_scores
 
     settings = Settings.model_validate(plan["settings"])
+    forget_peak_memory()
     ready = set_up(plan["settings"], plan["checkpoints"])
     augmentation = Augmentation(**settings.training.augmentation.model_dump())
     log.info("training on %s: %s", "cuda" if torch.cuda.is_available() else "cpu", plan["title"])
-    started = time.perf_counter()
+    folder = _fingerprint(plan, training_examples, validation_examples)
     fitted = fit(
         ready.model,
         ready.examples(training_examples, prepared_clips, augmentation),
         ready.examples(validation_examples, prepared_clips),
         settings.training.model_dump(exclude={"augmentation", "cpu_threads"}),
-        training_checkpoints / _fingerprint(plan, training_examples, validation_examples),
+        training_checkpoints / folder,
         summary_scores,
         _to_mlflow,
     )
-    cost = {"seconds": time.perf_counter() - started, "peak_memory_gib": peak_memory_gib()}
+    cost = {"seconds": fitted.history[-1]["seconds"], "peak_memory_gib": peak_memory_gib()}
     _to_mlflow({f"cost/{name}": value for name, value in cost.items()}, 0)
     about = {"emotions": list(EMOTIONS), "settings": plan["settings"], "checkpoints": plan["checkpoints"]}
     return (
         {"tensors": fitted.best, "about": {**about, "epoch": "best"}},
         {"tensors": fitted.last, "about": {**about, "epoch": "last"}},
-        {"epochs": fitted.history, **cost},
+        {"epochs": fitted.history, **cost, "checkpoints": folder},
     )
+
+
+def remove_checkpoints(history: dict[str, Any], training_checkpoints: Path) -> None:
+    """Frees the disk of what an interrupted training would need, once this one's results are stored."""
+    shutil.rmtree(training_checkpoints / history["checkpoints"], ignore_errors=True)
 
 
 def _fingerprint(plan: dict[str, Any], *tables: pd.DataFrame) -> str:

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from trimood.pipelines.training.nodes import plan, train
+from trimood.pipelines.training.nodes import plan, remove_checkpoints, train
 
 SHARED = {
     "video_checkpoint",
@@ -26,6 +26,7 @@ def create_pipeline(experiment: str) -> Pipeline:
             ["params:experiment", "params:training", "params:lora", "video_checkpoint", "audio_checkpoint"],
             "plan",
             name="plan",
+            tags=["checks"],  # see trimood.runner
         ),
         Node(
             train,
@@ -33,6 +34,7 @@ def create_pipeline(experiment: str) -> Pipeline:
             ["best_weights", "last_weights", "history"],
             name="train",
         ),
+        Node(remove_checkpoints, ["history", "training_checkpoints"], None, name="remove_checkpoints"),
     ]
     return Pipeline(
         template,

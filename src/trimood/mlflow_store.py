@@ -1,0 +1,69 @@
+"""Which MLflow store is used, and how nested values become its flat params, metrics and tags."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+SQLITE = "sqlite:///"
+
+
+def tracking_uri(configured: str, project: Path) -> str:
+    """MLFLOW_TRACKING_URI where it is set, else the configured one, a relative SQLite file under the project's root."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or configured
+    return f"{SQLITE}{project / uri.removeprefix(SQLITE)}" if uri.startswith(SQLITE) else uri
+
+
+def use_store(uri: str) -> None:
+    """Points MLflow at a store and leaves the environment as it was.
+
+    MLflow writes the address into MLFLOW_TRACKING_URI, where the next session of this process would take it for the
+    user's own choice.
+    """
+    import mlflow
+
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    if given is None:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+    else:
+        os.environ["MLFLOW_TRACKING_URI"] = given
+
+
+def use_experiment(configured: Mapping[str, str], project: Path) -> str:
+    """The id of the MLflow experiment that globals.yml names under `mlflow`, made in its store where it is not there.
+
+    Artifacts go to the configured folder, unless the environment names another store, which has its own place.
+    """
+    import mlflow
+
+    own = not os.environ.get("MLFLOW_TRACKING_URI")
+    use_store(tracking_uri(configured["tracking_uri"], project))
+    name = configured["experiment"]
+    if mlflow.get_experiment_by_name(name) is None:
+        mlflow.create_experiment(name, (project / configured["artifacts"]).as_uri() if own else None)
+    return str(mlflow.set_experiment(name).experiment_id)
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as {"training.learning_rate": 5e-05}; a list becomes its items joined by '+'.
+
+    A parameter class counts as the mapping it was made from: Kedro puts both into the catalog.
+    """
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    if isinstance(value, Mapping):
+        return {k: v for key, item in value.items() for k, v in flatten(item, f"{prefix}.{key}".strip(".")).items()}
+    return {prefix: "+".join(map(str, value)) if isinstance(value, list | tuple) else value}
+
+
+def flat_scores(scores: Mapping[str, Any]) -> dict[str, float]:
+    """{"test": {"macro_f1": …, "per_class": {"joy": {"f1": …}}}} as {"test/macro_f1": …, "test f1/joy": …}."""
+    flat: dict[str, float] = {}
+    for split, of_split in scores.items():
+        flat |= {f"{split}/{k}": v for k, v in of_split.items() if isinstance(v, int | float)}
+        for emotion, row in of_split["per_class"].items():
+            flat |= {f"{split} {measure}/{emotion}": v for measure, v in row.items() if measure != "support"}
+    return flat
