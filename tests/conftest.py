@@ -5,8 +5,9 @@ import os
 import torch
 
 from demo_project import demo_project
+from small_disk import small_disk
 
-__all__ = ["demo_project"]  # a fixture for all tests
+__all__ = ["demo_project", "small_disk"]  # fixtures for all tests
 
 # Small projects that the tests write ask nobody whether Kedro may report their use.
 os.environ["DO_NOT_TRACK"] = "1"

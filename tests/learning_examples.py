@@ -63,9 +63,14 @@ def example_table(count: int) -> pd.DataFrame:
     )
 
 
-def settings(train: str = "everything", modalities: tuple[str, ...] = ("text", "video"), head: str = "trained") -> dict:
+def settings(
+    train: str = "everything",
+    modalities: tuple[str, ...] = ("text", "video"),
+    head: str = "trained",
+    dropout: float = 0.0,
+) -> dict:
     lora = (
-        {"targets": ["q_proj", "v_proj"], "r": 4, "alpha": 4, "dropout": 0.0, "bias": "all"}
+        {"targets": ["q_proj", "v_proj"], "r": 4, "alpha": 4, "dropout": dropout, "bias": "all"}
         if train == "lora"
         else None
     )

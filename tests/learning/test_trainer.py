@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import TrainingArguments
 
 from learning_examples import ARGUMENTS, example_table, ready
+from trimood.disk import DiskFull
+from trimood.learning.batches import Augmentation
 from trimood.learning.prediction import probabilities
-from trimood.learning.trainer import Fitted, TrainingDiverged, fit
+from trimood.learning.trainer import Fitted, TrainingDiverged, _training_arguments, fit
 from trimood.model.classifier import load_trained_state
 from trimood.scoring.metrics import summary_scores
 
@@ -16,8 +19,9 @@ from trimood.scoring.metrics import summary_scores
 def run(
     sources, prepared_clips, folder: Path, report=lambda numbers, step: None, arguments=ARGUMENTS, **kwargs
 ) -> tuple:
+    augmentation = kwargs.pop("augmentation", None)
     prepared = ready(sources, **kwargs)
-    examples = prepared.examples(example_table(28), prepared_clips)
+    examples = prepared.examples(example_table(28), prepared_clips, augmentation)
     validation = prepared.examples(example_table(14), prepared_clips)
     return prepared, validation, fit(prepared.model, examples, validation, arguments, folder, summary_scores, report)
 
@@ -50,7 +54,11 @@ def test_every_epoch_has_training_and_validation_numbers(trained) -> None:
         for split in ("train", "validation")
         for name in ("loss", "macro_f1", "weighted_f1", "accuracy")
     }
-    assert all(set(row) == {"epoch", *measures} for row in fitted.history)
+    assert all(set(row) == {"epoch", "seconds", *measures} for row in fitted.history)
+    seconds = [row["seconds"] for row in fitted.history]
+    assert seconds == sorted(seconds)
+    assert seconds[0] > 0
+    assert not any("seconds" in numbers for numbers, _ in heard)
     assert [step for numbers, step in heard if "validation/loss" in numbers] == list(range(1, 9))
     assert any("step/loss" in numbers for numbers, _ in heard)
 
@@ -91,17 +99,28 @@ class Stopped(Exception):
     """Stands for a crash."""
 
 
+# Everything that draws at random while it trains: a resumed training must go on with the same draws.
+RANDOM = {
+    "train": "lora",
+    "dropout": 0.1,
+    "modalities": ("text", "video", "audio"),
+    "augmentation": Augmentation(flip_probability=0.5, random_mel_chunks=True),
+}
+
+
 def test_an_interrupted_training_goes_on_and_ends_as_if_it_had_not_been_interrupted(
     sources, prepared_clips, tmp_path
 ) -> None:
-    _, _, whole = run(sources, prepared_clips, tmp_path / "whole")
+    _, _, whole = run(sources, prepared_clips, tmp_path / "whole", **RANDOM)
+    _, _, calm = run(sources, prepared_clips, tmp_path / "calm", **{**RANDOM, "augmentation": None})
+    assert whole.history[0]["train/loss"] != calm.history[0]["train/loss"]
 
     def crash(numbers: dict[str, float], step: int) -> None:
         if "validation/loss" in numbers and step == 3:
             raise Stopped
 
     with pytest.raises(Stopped):
-        run(sources, prepared_clips, tmp_path / "cut", crash)
+        run(sources, prepared_clips, tmp_path / "cut", crash, **RANDOM)
     # A checkpoint that was being written when the power went: no trainer_state.json yet.
     (tmp_path / "cut" / "checkpoint-999").mkdir()
     epochs: list[int] = []
@@ -110,14 +129,38 @@ def test_an_interrupted_training_goes_on_and_ends_as_if_it_had_not_been_interrup
         prepared_clips,
         tmp_path / "cut",
         lambda numbers, step: epochs.append(step) if "validation/loss" in numbers else None,
+        **RANDOM,
     )
     assert epochs == [1, 2, 3]  # the curves of the first run are told again
     assert_same(resumed, whole)
-    assert not (tmp_path / "cut").exists()
+    seconds = [row["seconds"] for row in resumed.history]
+    assert seconds == sorted(seconds)  # of both pieces together
+
+
+def test_a_training_that_was_finished_is_given_again_without_training(sources, prepared_clips, tmp_path) -> None:
+    """Its results may not have been stored: a full disk, a stopped command."""
+    _, _, once = run(sources, prepared_clips, tmp_path)
+    steps: list[dict] = []
+    _, _, again = run(sources, prepared_clips, tmp_path, lambda numbers, step: steps.append(numbers))
+    assert_same(once, again)
+    assert again.history == once.history
+    assert not any("step/loss" in numbers for numbers in steps)
+
+
+def test_a_disk_that_fills_up_with_checkpoints_is_said(sources, prepared_clips, small_disk) -> None:
+    with pytest.raises(DiskFull, match=r"small: an epoch's checkpoint could not be written"):
+        run(sources, prepared_clips, small_disk)
+
+
+def test_of_several_gpus_one_is_used_so_that_the_batch_is_the_published_one(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(TrainingArguments, "n_gpu", property(lambda self: getattr(self, "_n_gpu", 0) or 2))
+    arguments = _training_arguments(ARGUMENTS, tmp_path)
+    assert arguments.n_gpu == 1
+    assert arguments.train_batch_size == ARGUMENTS["per_device_train_batch_size"]
 
 
 def assert_same(one: Fitted, other: Fitted) -> None:
-    assert one.history == other.history
+    assert [{**row, "seconds": 0} for row in one.history] == [{**row, "seconds": 0} for row in other.history]
     assert set(one.best) == set(other.best)
     assert all(torch.equal(one.best[name], other.best[name]) for name in one.best)
     assert all(torch.equal(one.last[name], other.last[name]) for name in one.last)
@@ -134,3 +177,21 @@ def test_the_same_seed_trains_the_same_and_another_does_not(sources, prepared_cl
 def test_a_loss_that_is_no_number_stops_the_training_and_says_what_to_do(sources, prepared_clips, tmp_path) -> None:
     with pytest.raises(TrainingDiverged, match=r"loss is nan in epoch .*learning rate.*Lower training\.learning_rate"):
         run(sources, prepared_clips, tmp_path, arguments={**ARGUMENTS, "learning_rate": math.inf, "logging_steps": 1})
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_a_training_in_bf16_learns_and_reloads_to_the_same_probabilities(
+    sources, prepared_clips, tmp_path
+) -> None:
+    arguments = {**ARGUMENTS, "num_train_epochs": 8}
+    modalities = ("text", "video", "audio")
+    prepared, validation, fitted = run(
+        sources, prepared_clips, tmp_path, arguments=arguments, train="lora", modalities=modalities
+    )
+    assert next(prepared.model.parameters()).device.type == "cuda"
+    assert _training_arguments(arguments, tmp_path).bf16 == torch.cuda.is_bf16_supported()
+    assert max(row["validation/macro_f1"] for row in fitted.history) > fitted.history[0]["validation/macro_f1"]
+    assert all(tensor.device.type == "cpu" for tensor in fitted.best.values())
+    fresh = ready(sources, train="lora", modalities=modalities)
+    load_trained_state(fresh.model, fitted.best)
+    assert (probabilities(fresh.model, validation, 8) == probabilities(prepared.model, validation, 8)).all()

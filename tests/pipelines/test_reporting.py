@@ -8,9 +8,9 @@ from kedro.runner import SequentialRunner
 from kedro_datasets.text import TextDataset
 
 from trimood.pipelines import reporting
-from trimood.pipelines.reporting.nodes import tabulate_results
+from trimood.pipelines.reporting.nodes import NoRuns, tabulate_results
 
-CORPUS = {"train": {"sha256": "0a1b2c3d4e5f"}}
+CORPUS = {"train": {"sha256": "0a1b2c3d4e5f"}, "official_test": {"sha256": None}}
 
 
 def made_run(experiment: str, macro_f1: float, seed: int = 42, start: str = "2026-01-01", **different: Any) -> dict:
@@ -22,7 +22,12 @@ def made_run(experiment: str, macro_f1: float, seed: int = 42, start: str = "202
         "start_time": pd.Timestamp(start, tz="UTC"),
         "tags.experiment": experiment,
         "tags.corpus.train.sha256": "0a1b2c3d4e5f",
+        "tags.corpus.official_test.sha256": "None",
         "tags.partial": None,
+        "params.data.split.seed": "42",
+        "params.checkpoint.video": "LanguageBind/Video",
+        "params.checkpoint.audio": "LanguageBind/Audio" if experiment == "exp6" else None,
+        "params.training.learning_rate": "5e-05",
         "params.training.seed": str(seed),
         "params.modalities": "text+video",
         "params.train": "lora" if lora else "head",
@@ -89,6 +94,7 @@ def test_of_an_experiment_and_seed_the_latest_run_counts_wherever_it_stands() ->
         {"tags.partial": "true"},
         {"tags.corpus.train.sha256": "ffffffffffff"},
         {"tags.corpus.train.sha256": None},
+        {"tags.corpus.official_test.sha256": "ffffffffffff"},
         {"metrics.test/macro_f1": None},
     ],
     ids=str,
@@ -97,8 +103,36 @@ def test_runs_that_say_nothing_of_the_whole_experiment_on_this_corpus_are_left_o
     left_out = made_run("exp4", 0.9, start="2026-01-02", **different)
     (row,) = table_of(made_run("exp4", 0.1), left_out)
     assert row["test macro F1"] == "0.100"
-    with pytest.raises(ValueError, match="1 runs were looked at"):
+    with pytest.raises(NoRuns, match="1 runs were looked at"):
         tabulate_results(pd.DataFrame([left_out]), CORPUS)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("params.data.split.seed", "1 earlier runs of exp3, with other values of data.split.seed"),
+        ("params.checkpoint.video", "1 earlier runs of exp3, with other values of checkpoint.video"),
+        ("params.training.learning_rate", "1 earlier runs of exp3, with other values of training.learning_rate"),
+    ],
+)
+def test_an_experiments_row_never_mixes_runs_that_differ_in_more_than_the_seed(
+    caplog: pytest.LogCaptureFixture, name: str, words: str
+) -> None:
+    earlier = made_run("exp3", 0.9, seed=1, start="2026-01-01", **{name: "another"})
+    (row,) = table_of(made_run("exp3", 0.2, seed=2, start="2026-01-03"), earlier)
+    assert (row["test macro F1"], row["seeds"]) == ("0.200", "1")
+    assert f"left out: {words}" in caplog.text
+
+
+def test_experiments_of_another_split_or_checkpoint_do_not_stand_beside_the_latest() -> None:
+    on_another_split = made_run("exp3", 0.9, **{"params.data.split.unit": "utterance"})
+    later = made_run("exp4", 0.2, start="2026-01-02", **{"params.data.split.unit": "conversation"})
+    assert [row["experiment"] for row in table_of(later, on_another_split)] == ["exp4"]
+
+
+def test_experiments_may_differ_in_their_settings_and_in_the_checkpoints_that_they_use() -> None:
+    slower = made_run("exp6", 0.2, **{"params.training.learning_rate": "1e-05"})
+    assert [row["experiment"] for row in table_of(slower, made_run("exp3", 0.1))] == ["exp3", "exp6"]
 
 
 def test_a_store_where_no_run_was_ever_partial_has_no_such_column() -> None:
@@ -108,9 +142,7 @@ def test_a_store_where_no_run_was_ever_partial_has_no_such_column() -> None:
 
 @pytest.mark.parametrize("runs", [pd.DataFrame(), pd.DataFrame([{"status": "FINISHED"}])], ids=["none", "foreign"])
 def test_without_a_run_the_error_says_what_to_do(runs: pd.DataFrame) -> None:
-    with pytest.raises(
-        ValueError, match=r"no finished run on the corpus 0a1b2c3d4e5f.*Run experiments first: kedro run"
-    ):
+    with pytest.raises(NoRuns, match=r"no finished run on the corpus 0a1b2c3d4e5f.*Run experiments first: kedro run"):
         tabulate_results(runs, CORPUS)
 
 

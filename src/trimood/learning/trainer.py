@@ -19,6 +19,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from transformers import EvalPrediction, PrinterCallback, ProgressCallback, Trainer, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
+from trimood.disk import DiskFull, says_disk_full
 from trimood.learning.batches import collate
 from trimood.model.classifier import EmotionClassifier, load_trained_state, trained_state
 
@@ -60,12 +61,17 @@ def fit(
     `arguments` are TrainingArguments by name, `bf16: "auto"` meaning where the device has it. `folder` keeps the best
     and the last epoch's checkpoint: a training with the same folder goes on from the last whole one, and one that was
     finished returns at once. `score(labels, predictions)` gives `macro_f1` and what else to follow; `report(numbers,
-    step)` hears of every logged step and epoch. Raises TrainingDiverged.
+    step)` hears of every logged step and epoch. Raises TrainingDiverged and DiskFull.
     """
     transformers_logging.set_verbosity_error()  # its advice is about hub models; errors are raised anyway
     trainer = _Trainer(model, _training_arguments(arguments, folder), train, validation, score, report)
-    with logging_redirect_tqdm():  # lines of the log go above the bar, not into it
-        trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder))
+    try:
+        with logging_redirect_tqdm():  # lines of the log go above the bar, not into it
+            trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder))
+    except Exception as error:
+        if says_disk_full(error):
+            raise DiskFull(folder, "an epoch's checkpoint could not be written") from error
+        raise
     return Fitted(_on_cpu(trained_state(model)), trainer.last_state, trainer.history())
 
 

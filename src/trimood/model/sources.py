@@ -4,8 +4,9 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import HfApi, constants, snapshot_download
 
+from trimood.disk import DiskFull, says_disk_full
 from trimood.model.config import CheckpointError, read_config
 
 BIN_FILE = "pytorch_model.bin"
@@ -22,7 +23,7 @@ def locate(source: str, weights: bool = True) -> Path:
     What the cache holds is used without asking the hub; what it lacks is downloaded (about 2 GB for a published
     checkpoint), safetensors rather than pytorch_model.bin where there are both. Without `weights`, only the
     configuration and the tokenizer. Raises CheckpointError if there is no such folder, if its files are not complete,
-    or if the hub is out of reach.
+    or if the hub is out of reach, and DiskFull.
     """
     folder = Path(source).expanduser()
     if folder.is_dir():
@@ -76,6 +77,8 @@ def _download(name: str, weights: bool) -> Path:
             patterns += _weight_names(files)
         folder = Path(snapshot_download(name, allow_patterns=patterns))
     except Exception as error:  # what it raises without a network depends on the HTTP client of its version
+        if says_disk_full(error):
+            raise DiskFull(Path(constants.HF_HUB_CACHE), f"the hub's checkpoint {name} takes about 2 GB") from error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
             f"{name}: there is no folder of this name, and the Hugging Face hub did not give it ({reason}). Check the "

@@ -76,6 +76,7 @@ def train(
     from trimood.learning.trainer import fit
     from trimood.scoring.metrics import summary_scores
 
+    _require_space(plan, training_checkpoints)
     settings = Settings.model_validate(plan["settings"])
     forget_peak_memory()
     ready = set_up(plan["settings"], plan["checkpoints"])
@@ -99,6 +100,14 @@ def train(
         {"tensors": fitted.last, "about": {**about, "epoch": "last"}},
         {"epochs": fitted.history, **cost, "checkpoints": folder},
     )
+
+
+def _require_space(plan: dict[str, Any], training_checkpoints: Path) -> None:
+    """At most three checkpoints lie there at once, each with AdamW's two numbers for each weight, then the results."""
+    from trimood.disk import require_space
+
+    trained_bytes = 4 * plan["parameters"]["all"]["trainable"]
+    require_space(training_checkpoints, 10 * trained_bytes, "this training's checkpoints and weights")
 
 
 def remove_checkpoints(history: dict[str, Any], training_checkpoints: Path) -> None:

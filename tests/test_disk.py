@@ -1,0 +1,57 @@
+"""Whole files, and full disks put plainly."""
+
+import errno
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from trimood.disk import DiskFull, free_space, require_space, says_disk_full, written_whole
+
+LARGE = {"weights": torch.zeros(100_000)}
+WRITERS = {
+    "bytes": lambda path: path.write_bytes(bytes(400_000)),
+    "safetensors": lambda path: save_file(LARGE, path),
+    "torch": lambda path: torch.save(LARGE, path),
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_full_disk_is_recognised_in_what_each_library_raises(small_disk: Path, writer: str) -> None:
+    with (
+        pytest.raises(DiskFull, match=r"best: it could not be written, and 0\.\d MB are free\. Make room"),
+        written_whole(small_disk / "best") as path,
+    ):
+        WRITERS[writer](path)
+    assert list(small_disk.iterdir()) == []
+
+
+def test_other_errors_pass_as_they_are_and_leave_nothing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), written_whole(tmp_path / "a") as path:
+        (tmp_path / "no such file").rename(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_until_it_is_whole_the_earlier_file_stays(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("earlier")
+    with written_whole(tmp_path / "a") as path:
+        path.write_text("new")
+        assert (tmp_path / "a").read_text() == "earlier"
+    assert (tmp_path / "a").read_text() == "new"
+
+
+def test_the_reason_may_lie_below_other_errors() -> None:
+    outer = ValueError("cannot save")
+    outer.__cause__ = OSError(errno.ENOSPC, "No space")
+    assert says_disk_full(outer)
+    assert not says_disk_full(OSError(errno.EACCES, "Permission denied"))
+    assert not says_disk_full(None)
+
+
+def test_space_is_asked_of_the_disk_of_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    assert free_space(tmp_path / "a" / "b") == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.2)
+    require_space(tmp_path / "a" / "b", 1000, "a test")
+    with pytest.raises(DiskFull, match=r"b: about 1,000,000,000\.0 MB are needed for a test, and"):
+        require_space(tmp_path / "a" / "b", 10**15, "a test")
