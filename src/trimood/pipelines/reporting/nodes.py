@@ -77,16 +77,11 @@ def _like_the_latest(runs: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     """Those of the runs, oldest first, that have in `columns` what the latest run with a value there has."""
     latest = runs[columns].ffill().iloc[-1]
     different = runs[columns].notna() & (runs[columns] != latest)
-    for (experiment, names), rows in runs[different.any(axis=1)].groupby(
-        ["tags.experiment", different.apply(lambda row: ", ".join(row.index[row]), axis=1)]
-    ):
-        log.warning(
-            "left out: %d earlier runs of %s, with other values of %s",
-            len(rows),
-            experiment,
-            names.replace("params.", ""),
-        )
-    return runs[~different.any(axis=1)]
+    unlike = different.any(axis=1)
+    for experiment, rows in different[unlike].groupby(runs["tags.experiment"]):
+        names = ", ".join(name.removeprefix("params.") for name in columns if rows[name].any())
+        log.warning("left out: %d earlier runs of %s, with other values of %s", len(rows), experiment, names)
+    return runs[~unlike]
 
 
 def _mean_sd(scores: pd.Series) -> str:
