@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+from kedro.config import MissingConfigException
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.session import KedroSession
-from kedro.io import DataCatalog
+from kedro.io import DataCatalog, DatasetError
 from kedro.pipeline import Pipeline
+from yaml import YAMLError
 
 from trimood.datasets import GENERATED
 from trimood.disk import says_disk_full
@@ -25,7 +27,7 @@ log = logging.getLogger(__name__)
 class CheckParameters:
     """Refuses a misspelt or impossible parameter anywhere in conf/ or --params, by its full path."""
 
-    @hook_impl
+    @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
         """Checks the whole tree, not only what this run reads: a typing error above a known block is found too.
 
@@ -34,7 +36,13 @@ class CheckParameters:
         try:
             check_globals(dict(context.config_loader["globals"]))
             check_parameters(context.config_loader["parameters"], experiment_names())
-        except ValueError as error:
+        except MissingConfigException:
+            conf = Path(context.config_loader.conf_source)
+            environments = sorted(path.name for path in conf.iterdir() if path.is_dir() and path.name != "base")
+            raise click.UsageError(
+                f"--env={context.env}: no such environment in {conf}; there are: {', '.join(environments)}"
+            ) from None
+        except (ValueError, YAMLError) as error:
             raise click.UsageError(str(error)) from None  # a message on the command line, not a stack of frames
 
 
@@ -115,7 +123,8 @@ class SpeakPlainly:
         """On the command line only: a notebook or a test gets the error itself, with its frames."""
         if not click.get_current_context(silent=True):
             return
-        for cause in _causes(error):  # Kedro wraps what a dataset raises into an error of its own
+        causes = list(_causes(error))  # Kedro wraps what a dataset raises into an error of its own
+        for cause in causes:
             if type(cause).__module__.startswith("trimood."):
                 raise click.ClickException(str(cause)) from error
         if says_disk_full(error):
@@ -123,6 +132,10 @@ class SpeakPlainly:
                 f"{error} The disk is full: make room and run again. Prepared clips, finished epochs and finished "
                 "experiments are kept."
             ) from error
+        if isinstance(error, DatasetError):
+            hint = "It is not made yet: run first what makes it, for example kedro run --pipelines=exp3"
+            missing = any(isinstance(cause, FileNotFoundError) for cause in causes)
+            raise click.ClickException(f"{error}\n{hint}" if missing else str(error)) from error
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
