@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from trimood.mlflow_store import flatten, tracking_uri
+from trimood.mlflow_store import flatten, numbers, tracking_uri
 from trimood.parameters import ClipParams
 
 
@@ -23,3 +23,8 @@ def test_nested_values_become_flat_names() -> None:
     assert flatten({}) == {}
     clips = ClipParams.model_validate({"on_bad_clip": "drop", "workers": 0})
     assert flatten({"data": {"clips": clips}}) == {"data.clips.on_bad_clip": "drop", "data.clips.workers": 0}
+
+
+def test_only_numbers_become_metrics_and_their_names_tell_where_they_stood() -> None:
+    nested = {"clips": {"missing": 3, "there": True, "worst": "dia1utt1"}, "share": 0.5, "sizes": [1, 2]}
+    assert numbers(nested) == {"clips/missing": 3.0, "share": 0.5}

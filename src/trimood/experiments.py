@@ -1,10 +1,14 @@
-"""Which experiments there are: the YAML files of one folder, nothing else."""
+"""Which experiments there are: the YAML files of one folder; and which reports are tracked beside them."""
 
 from pathlib import Path
 
 import yaml
 
 FOLDER = Path(__file__).parents[2] / "conf" / "base" / "parameters" / "experiments"
+
+
+REPORTS = ("check_data", "compare")
+"""Stages that look at the corpus or at many runs: each has an MLflow run of its own, as an experiment has."""
 
 
 class ExperimentFileError(ValueError):
@@ -27,6 +31,6 @@ def experiment_names(folder: Path = FOLDER) -> list[str]:
 
 
 def experiment_of(namespace: str | None, names: list[str]) -> str | None:
-    """The experiment that a node of this namespace belongs to; None for the shared stages."""
+    """The one of `names` that a node of this namespace belongs to; None for the shared stages."""
     first = (namespace or "").split(".")[0]
     return first if first in names else None

@@ -59,6 +59,12 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     return {prefix: "+".join(map(str, value)) if isinstance(value, list | tuple) else value}
 
 
+def numbers(value: Any) -> dict[str, float]:
+    """The numbers among nested values as {"clips/missing": 3.0}; words, lists and truth values are left out."""
+    flat = {key.replace(".", "/"): item for key, item in flatten(value).items()}
+    return {key: float(v) for key, v in flat.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+
+
 def flat_scores(scores: Mapping[str, Any]) -> dict[str, float]:
     """{"test": {"macro_f1": …, "per_class": {"joy": {"f1": …}}}} as {"test/macro_f1": …, "test f1/joy": …}."""
     flat: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""One MLflow run for each experiment of a `kedro run`; the catalog's `metadata.mlflow` says what goes into it."""
+"""One MLflow run for each experiment or report of a `kedro run`; the catalog's `metadata.mlflow` says what goes in."""
 
 import atexit
 import logging
@@ -19,8 +19,8 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from trimood.experiments import experiment_names, experiment_of
-from trimood.mlflow_store import flat_scores, flatten, use_experiment
+from trimood.experiments import REPORTS, experiment_names, experiment_of
+from trimood.mlflow_store import flat_scores, flatten, numbers, use_experiment
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,8 @@ class TrackRuns:
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Points MLflow at the store where there is an experiment among the nodes; refuses ParallelRunner."""
         self._close("KILLED")  # left open by a session that was stopped in this process, as in a notebook
-        self._catalog, self._session, self._names = catalog, str(run_params.get("run_id")), experiment_names()
+        self._catalog, self._session = catalog, str(run_params.get("run_id"))
+        self._names = [*experiment_names(), *REPORTS]
         self._nodes: dict[str, set[str]] = {}
         self._unsaved = {}
         self._shared: dict[str, Any] = {}
@@ -128,7 +129,7 @@ class TrackRuns:
 
     def _tags(self, name: str) -> dict[str, str]:
         return {
-            "experiment": name,
+            "report" if name in REPORTS else "experiment": name,
             "env": self._env,
             "git_commit": _commit(self._project) or "not a git checkout",
             "session": self._session,
@@ -159,6 +160,8 @@ class TrackRuns:
         elif spec["log"] == "scores":
             mlflow.log_metrics(flat_scores(data), run_id=run)
             mlflow.log_dict(data, "scores.json", run_id=run)
+        elif spec["log"] == "metrics":
+            mlflow.log_metrics(numbers(data), run_id=run)
         elif spec["log"] == "tags":
             client = mlflow.MlflowClient()
             for key, value in flatten({spec["as"]: data}).items():
