@@ -108,7 +108,7 @@ def official_test_record(conversation: Conversation) -> dict[str, object]:
 
 def _draw_sizes(conversation_count: int, rng: np.random.Generator) -> list[int]:
     """Utterances per conversation: mostly few, some many, always one conversation of a single utterance."""
-    sizes = [int(size) for size in np.clip(2 + rng.gamma(1.6, 2.9, size=conversation_count), 2, 24)]
+    sizes = [int(size) for size in np.clip(2 + rng.gamma(1.6, 3.3, size=conversation_count), 2, 24)]
     sizes[0] = 1
     return sizes
 
