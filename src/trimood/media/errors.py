@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal, get_args
 
-Problem = Literal["missing", "unreadable", "no audio track", "silent", "too short"]
+Problem = Literal["missing", "unreadable", "no audio track", "silent", "too short", "timed out", "crashed"]
 
 PROBLEMS: tuple[Problem, ...] = get_args(Problem)
 """Everything that can be wrong with a clip, in the order in which it is looked for."""

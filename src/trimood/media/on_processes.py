@@ -1,0 +1,101 @@
+"""Work on clips by several processes of this machine."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from pebble import ProcessExpired, ProcessPool
+
+from trimood.media.attempts import Result, Task, attempt, crashed, how_it_ended, timed_out
+from trimood.media.errors import PreparationError
+
+PRELOADED = ["torch", "torchaudio", "av", "safetensors.torch"]
+"""No module of trimood: the fork server of Python 3.11 looks for them without the sys.path of this process."""
+
+WAITING_PER_WORKER = 2
+"""Tasks handed out ahead: enough that no worker idles, few enough that Ctrl-C is soon answered."""
+
+
+def on_processes(
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    workers: int,
+    limit_seconds: float,
+    clip_of: Callable[[Task], Path],
+) -> Iterator[tuple[Task, Any]]:
+    """Each task with its result or the exception that it raised, in the order in which they are finished."""
+    # Not fork: a forked child of a process with running torch threads can wait for a lock for ever. The fork
+    # server has no such threads, imports torch once (3 s of CPU time) and lends it to every worker of every later call.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    pool = ProcessPool(workers, initializer=_start_worker, context=context)
+    running: dict[Future[Any], Task] = {}
+    try:
+        for task in tasks:
+            with _interrupts_kept_from_workers():
+                future = pool.schedule(attempt, args=(function, task), timeout=limit_seconds)
+            running[future] = task
+            if len(running) >= workers * (1 + WAITING_PER_WORKER):
+                yield from _finished(running, limit_seconds, clip_of)
+        while running:
+            yield from _finished(running, limit_seconds, clip_of)
+    except (BrokenProcessPool, RuntimeError) as error:
+        raise PreparationError(
+            f"no worker process could be started or kept ({error}). Finished work is kept; "
+            "--params data.clips.executor=serial does without."
+        ) from error
+    finally:
+        try:
+            pool.close()  # what was handed out is finished: nothing half written is left. A second Ctrl-C ends it.
+            pool.join()
+        finally:
+            pool.stop()
+
+
+def _finished(
+    running: dict[Future[Any], Task], limit_seconds: float, clip_of: Callable[[Task], Path]
+) -> Iterator[tuple[Task, Any]]:
+    for future in wait(running, return_when=FIRST_COMPLETED).done:
+        task = running.pop(future)
+        try:
+            result = future.result()
+        except TimeoutError:
+            result = timed_out(clip_of(task), limit_seconds)
+        except ProcessExpired as error:
+            result = crashed(clip_of(task), how_it_ended(error.exitcode))
+        yield task, result
+
+
+@contextmanager
+def _interrupts_kept_from_workers() -> Iterator[None]:
+    """Ctrl-C reaches the whole process group; the parent alone answers it, and the clips in work are finished.
+
+    The fork server starts within the first `schedule` and hands the blocked signal on to every worker, so that they are
+    deaf to it even while they import.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_worker() -> None:
+    torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for its next clip for ever: it holds both ends of its queue."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,129 @@
+"""Work on clips by a Ray cluster: the one that RAY_ADDRESS names, or one of this machine while it is needed."""
+
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from trimood.media.attempts import Result, Task, attempt, crashed, timed_out
+from trimood.media.errors import PreparationError
+
+WAITING_PER_CORE = 2
+"""Tasks handed to the cluster at once, so that its cores do not wait for this process."""
+
+LOOK_SECONDS = 0.5
+"""How often the time limits are looked after."""
+
+
+@dataclass
+class _Attempt:
+    """A task under way; `begun` is when a worker took it up, on this process's clock."""
+
+    task: Any
+    begun: float | None = None
+
+
+def on_ray(
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    workers: int,
+    limit_seconds: float,
+    clip_of: Callable[[Task], Path],
+) -> Iterator[tuple[Task, Any]]:
+    """Each task with its result or the exception that it raised, in the order in which they are finished.
+
+    With `workers` at most so many are under way at once; with 0, as many as the cluster has cores.
+    """
+    with cluster(workers) as ray:
+        # Never tried again by Ray: a clip that has killed one worker would kill the next.
+        remote = ray.remote(num_cpus=1, max_retries=0, num_returns="streaming")(_begin_and_do)
+        at_once = workers or WAITING_PER_CORE * max(1, int(ray.cluster_resources().get("CPU", 1)))
+        waiting = iter(tasks)
+        running: dict[Any, _Attempt] = {}
+        try:
+            while True:
+                for task in islice(waiting, at_once - len(running)):
+                    running[remote.remote(function, task)] = _Attempt(task)
+                if not running:
+                    return
+                yield from _news(ray, running, limit_seconds, clip_of)
+        finally:  # on the way out early: what a worker has begun is finished, the others are given back
+            for stream in [stream for stream, one in running.items() if one.begun is None]:
+                ray.cancel(stream)
+                del running[stream]
+            while running:
+                list(_news(ray, running, limit_seconds, clip_of))
+
+
+def _begin_and_do(function: Callable[[Task], Result], task: Task) -> Iterator[Any]:
+    """On a worker. The first thing that it hands over says that the time runs."""
+    yield None
+    torch.set_num_threads(1)
+    yield attempt(function, task)
+
+
+def _news(
+    ray: ModuleType, running: dict[Any, _Attempt], limit_seconds: float, clip_of: Callable[[Any], Path]
+) -> Iterator[tuple[Any, Any]]:
+    """Waits a little for tasks that begin or end; those that end or have overrun leave `running`."""
+    ready, _ = ray.wait(list(running), num_returns=1, timeout=min(LOOK_SECONDS, limit_seconds))
+    for stream in ready:
+        one = running[stream]
+        try:
+            result = ray.get(next(stream))
+        except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError) as e:
+            result = crashed(clip_of(one.task), str(e).partition("\n")[0])
+        else:
+            if one.begun is None:
+                one.begun = time.monotonic()
+                continue
+        del running[stream]
+        yield one.task, result
+    for stream, one in list(running.items()):
+        if one.begun is not None and time.monotonic() - one.begun > limit_seconds:
+            ray.cancel(stream, force=True)  # ends the worker's process, even one that hangs outside Python
+            del running[stream]
+            yield one.task, timed_out(clip_of(one.task), limit_seconds)
+
+
+@contextmanager
+def cluster(workers: int) -> Iterator[ModuleType]:
+    """Ray, connected: to the cluster of RAY_ADDRESS, or to one of this machine with so many workers (0: its cores).
+
+    A connection that this process had before is used and kept. Raises PreparationError.
+    """
+    # Ray's warnings of what it will change some day say nothing to who prepares clips.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise PreparationError(
+            "data.clips.executor is ray, and Ray is not installed: pip install 'trimood[ray]', or choose processes."
+        ) from error
+    if ray.is_initialized():
+        yield ray
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if address := os.environ.get("RAY_ADDRESS"):
+            try:
+                ray.init(address, log_to_driver=False)
+            except ConnectionError as error:
+                raise PreparationError(f"RAY_ADDRESS is {address}: no Ray cluster answers there ({error})") from error
+        else:
+            # Its workers find the modules that this process finds. Those of a cluster have trimood installed.
+            paths = {"env_vars": {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}}
+            ray.init("local", num_cpus=workers or None, include_dashboard=False, log_to_driver=False, runtime_env=paths)
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
