@@ -128,7 +128,7 @@ def test_every_problem_is_named_and_the_other_clips_are_prepared(
         "silent": make_clip(tmp_path / "silent.mp4", audio="silent"),
         "too short": make_clip(tmp_path / "short.mp4", audio_seconds=0.005),
     }
-    assert set(faulty) == set(PROBLEMS)
+    assert {*faulty, "timed out", "crashed"} == set(PROBLEMS)
     prepared = prepare_clips({**faulty, **clips}, RECIPE, tmp_path / "cache", workers)
     assert list(prepared.parts) == list(clips)
     assert {key: error.problem for key, error in prepared.problems.items()} == {key: key for key in faulty}
