@@ -38,7 +38,8 @@ class FolderDataset(AbstractDataset[Fill, Path]):
         if not self._filepath.is_dir():
             raise RawDataError(
                 f"{self._filepath}: no such folder. Give the right one with --params or in conf/*/globals.yml, as "
-                "corpus_dir, video_checkpoint or audio_checkpoint (see 'Real data' in README.md)."
+                "corpus_dir, meld_dir, episodes_dir, video_checkpoint or audio_checkpoint (see 'Real data' in "
+                "README.md)."
             )
         return self._filepath
 

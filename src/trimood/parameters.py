@@ -167,6 +167,8 @@ class GlobalParams(Parameters):
 
     data_root: str
     corpus_dir: str
+    meld_dir: str | None = None
+    episodes_dir: str
     video_checkpoint: str
     audio_checkpoint: str
     mlflow: TrackingParams
@@ -183,6 +185,8 @@ def check_globals(values: dict[str, Any]) -> None:
 _BLOCKS: dict[str, Any] = {
     "data_root": str,
     "corpus_dir": str,
+    "meld_dir": str,
+    "episodes_dir": str,
     "video_checkpoint": str,
     "audio_checkpoint": str,
     "data": DataParams,

@@ -15,7 +15,7 @@ COLUMNS: dict[str, str] = {
     "text": "str",
     "emotion": "str",  # missing where the file is unlabelled
     "label": "Int8",  # class number in the order of EMOTIONS; missing with the emotion
-    "clip": "str",  # relative to the corpus folder, "train/dia12utt3.mp4"
+    "clip": "str",  # relative to the corpus folder, "train/dia12utt3.mp4"; whole where it lies outside
 }
 """Columns of every utterance table, in order, with their pandas types; Parquet gives the same back."""
 

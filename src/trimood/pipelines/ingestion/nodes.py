@@ -2,11 +2,13 @@
 
 import hashlib
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from trimood.conversations.clip_folders import ClipOrigins, point_to_meld
 from trimood.conversations.ecf import AnnotationError, read_ecf
 from trimood.conversations.splits import split_utterances
 from trimood.conversations.table import class_counts, empty_table, labelled
@@ -19,8 +21,18 @@ _TRAIN_FILES = ("Subtask_2_train.json", "Subtask_1_train.json")
 _TEST_FILES = ("Subtask_2_test.json", "Subtask_1_test.json", "Subtask_2_test_eval_release_unlabelled.json")
 
 
-def read_development(corpus: Path) -> pd.DataFrame:
-    """Utterances of the train file, all labelled; raises AnnotationError where the file or a label is missing."""
+def read_development(corpus: Path, meld: Path) -> pd.DataFrame:
+    """Utterances of the train file, all labelled; raises AnnotationError where the file or a label is missing.
+
+    `meld` is the folder that may hold MELD's own clips, by default the corpus: see `clip_folders.point_to_meld`.
+    """
+    table, origins = _development(corpus, meld)
+    if origins:
+        _log.info("%s", origins)
+    return table
+
+
+def _development(corpus: Path, meld: Path) -> tuple[pd.DataFrame, ClipOrigins | None]:
     path = _first_present(corpus, _TRAIN_FILES)
     if path is None:
         raise AnnotationError(_no_train_file(corpus))
@@ -32,7 +44,7 @@ def read_development(corpus: Path) -> pd.DataFrame:
             f"the first is {unlabelled.iloc[0]}. Only what is labelled can be trained on: "
             "add the labels or take these utterances out of the file."
         )
-    return table
+    return point_to_meld(table, corpus, meld)
 
 
 def read_official_test(corpus: Path) -> pd.DataFrame:
@@ -53,12 +65,14 @@ def read_official_test(corpus: Path) -> pd.DataFrame:
     return scored
 
 
-def describe_corpus(corpus: Path) -> dict[str, Any]:
+def describe_corpus(corpus: Path, meld: Path) -> dict[str, Any]:
     """Which files were read and how much they hold; of the official test only that it is there, and counts.
+
+    Under `clips` stands whose layout the training clips lie in, where some lie in MELD's.
 
     Raises AnnotationError where a conversation stands in both files: what is trained on would be tested on.
     """
-    development, official = read_development(corpus), _official_test(corpus)
+    (development, origins), official = _development(corpus, meld), _official_test(corpus)
     shared = sorted(set(development["conversation_id"]) & set(official["conversation_id"]))
     if shared:
         raise AnnotationError(
@@ -72,6 +86,7 @@ def describe_corpus(corpus: Path) -> dict[str, Any]:
         "official_test": _file_facts(test_file, official),
         "has_official_test": test_file is not None,
         "official_test_is_labelled": bool(official["label"].notna().any()),
+        **({"clips": asdict(origins)} if origins else {}),
     }
 
 

@@ -14,9 +14,9 @@ def create_pipeline() -> Pipeline:
     """Read and split the corpus; the official test's utterances reach neither training nor validation."""
     return Pipeline(
         [
-            Node(read_development, "corpus", "development_utterances", name="read_development"),
+            Node(read_development, ["corpus", "meld"], "development_utterances", name="read_development"),
             Node(read_official_test, "corpus", "official_test_utterances", name="read_official_test"),
-            Node(describe_corpus, "corpus", "corpus_description", name="describe_corpus"),
+            Node(describe_corpus, ["corpus", "meld"], "corpus_description", name="describe_corpus"),
             Node(
                 split_conversations,
                 ["development_utterances", "corpus_description", "params:data.split"],
