@@ -318,3 +318,103 @@ def test_lora_dropout_acts_in_training_only(folders: dict[Source, Path]) -> None
     assert not torch.equal(classifier(**batch())["logits"], classifier(**batch())["logits"])
     classifier.eval()
     assert torch.equal(classifier(**batch())["logits"], classifier(**batch())["logits"])
+
+
+EVERYWHERE = torch.ones(3, 3, dtype=torch.bool)
+
+
+def gradients(classifier: EmotionClassifier) -> dict[str, Tensor]:
+    return {name: p.grad.clone() for name, p in classifier.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize(
+    ("modalities", "train", "head", "targets"),
+    [
+        pytest.param(TWO, "everything", "trained", (), id="exp1"),
+        pytest.param(THREE, "everything", "trained", (), id="exp2"),
+        pytest.param(TWO, "head", "trained", (), id="exp3"),
+        pytest.param(TWO, "lora", "frozen", ATTENTION, id="exp4"),
+        pytest.param(TWO, "lora", "frozen", ATTENTION_AND_MLP, id="exp5"),
+        pytest.param(THREE, "lora", "frozen", ATTENTION_AND_MLP, id="exp6"),
+    ],
+)
+def test_where_nothing_is_absent_a_published_experiment_is_the_same_to_the_bit_with_and_without_the_mask(
+    folders: dict[Source, Path], modalities: tuple[Modality, ...], train: Train, head: HeadTraining, targets
+) -> None:
+    def step(present: Tensor | None) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+        classifier = loaded(folders, modalities=modalities, train=train, head=head, targets=targets).train()
+        trained = [p for p in classifier.parameters() if p.requires_grad]
+        optimiser = torch.optim.AdamW(trained, lr=0.01)
+        output = classifier(**batch(), present=present)
+        output["loss"].backward()
+        found = gradients(classifier)
+        optimiser.step()
+        return output, found, classifier.state_dict()
+
+    for without, with_mask in zip(step(None), step(EVERYWHERE), strict=True):
+        assert without.keys() == with_mask.keys()
+        assert len(without) >= 1
+        assert all(torch.equal(without[name], with_mask[name]) for name in without)
+
+
+@pytest.mark.parametrize("column", range(3), ids=["video", "audio", "text"])
+def test_the_input_of_an_absent_modality_has_no_influence_and_gets_no_gradient(
+    folders: dict[Source, Path], column: int
+) -> None:
+    present = EVERYWHERE.clone()
+    present[1, column] = False
+    name = ("frames", "mel", "input_ids")[column]
+
+    def learn(other: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+        inputs = batch()
+        inputs[name][1] = other
+        inputs["mel"].requires_grad_()
+        classifier = loaded(folders)
+        output = classifier(**inputs, present=present)
+        output["loss"].backward()
+        return output, gradients(classifier), inputs["mel"].grad
+
+    given = batch()[name]
+    output, learnt, mel_gradient = learn(given[1])
+    other_output, other_learnt, _ = learn(torch.full_like(given[1], torch.nan) if name == "mel" else given[2])
+    assert all(torch.equal(output[key], other_output[key]) for key in output)
+    assert all(torch.equal(learnt[key], other_learnt[key]) for key in learnt)
+    # The others of the batch are what they are without the gap, and the gap makes a difference where it is.
+    whole = loaded(folders)(**batch())["logits"]
+    assert torch.equal(output["logits"][[0, 2]], whole[[0, 2]])
+    assert not torch.equal(output["logits"][1], whole[1])
+    assert mel_gradient.any(dim=(1, 2, 3)).tolist() == present[:, 1].tolist()
+
+
+def test_the_embedding_of_an_absent_modality_is_exactly_zero(folders: dict[Source, Path]) -> None:
+    present = torch.tensor([[True, True, False], [False, True, True], [True, False, True]])
+    classifier, inputs = loaded(folders), batch()
+    del inputs["labels"]
+    embeddings = classifier.embed(**inputs, present=present)
+    assert list(embeddings) == ["video", "audio", "text"]
+    for column, embedding in enumerate(embeddings.values()):
+        assert embedding.any(dim=1).tolist() == present[:, column].tolist()
+    assert torch.equal(classifier.classify(embeddings), classifier(**inputs, present=present)["logits"])
+
+
+def test_an_utterance_of_which_nothing_is_there_has_zero_logits_and_teaches_nothing(
+    folders: dict[Source, Path],
+) -> None:
+    classifier = loaded(folders, modalities=TWO)
+    present = torch.tensor([[False, True, False]] * 3)  # sound, which is not this classifier's
+    output = classifier(**batch(), present=present)
+    assert not output["logits"].any()
+    assert output["loss"].item() == pytest.approx(math.log(7))
+    output["loss"].backward()
+    learnt = gradients(classifier)
+    assert len(learnt) == len(list(classifier.parameters()))
+    assert not any(gradient.any() for gradient in learnt.values())
+
+
+@pytest.mark.parametrize(
+    "present", [torch.ones(3, 2, dtype=torch.bool), torch.ones(3, 3), torch.ones(3, dtype=torch.bool)]
+)
+def test_a_mask_of_another_shape_or_type_is_refused(present: Tensor) -> None:
+    classifier = build_classifier(TWO, TINY, "everything")
+    with pytest.raises(ValueError, match=r"it has to be \[utterance, 3\] bool, in the order video, audio, text"):
+        classifier(**batch(), present=present)

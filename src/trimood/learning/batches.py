@@ -9,15 +9,28 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from trimood.emotions import Modality
+from trimood.emotions import MODALITIES, Modality
 from trimood.media.audio import mel_image
+from trimood.media.errors import PartError
 from trimood.media.parts import load_part
+
+_TENSORS = {"video": "frames", "audio": "log_mel"}
+"""Their names in a part."""
+
+
+@dataclass(frozen=True)
+class VideoInput:
+    """What the video tower takes; every value from the checkpoint's configuration."""
+
+    frame_count: int
+    frame_size_pixels: int
 
 
 @dataclass(frozen=True)
 class AudioInput:
     """How a log-mel becomes the audio tower's image; every value from the checkpoint's configuration."""
 
+    mel_bins: int
     target_length: int
     mean: float
     std: float
@@ -32,7 +45,10 @@ class Augmentation:
 
 
 class Examples(Dataset[dict[str, Tensor]]):
-    """Utterances as tensors, one at a time: labels, and input_ids, frames and mel as the modalities ask for them."""
+    """Utterances as tensors, one at a time: labels, what is present, and input_ids, frames, mel of the modalities.
+
+    What an utterance lacks is zeros, in the shape that the others have; nothing is read for it.
+    """
 
     def __init__(
         self,
@@ -40,29 +56,55 @@ class Examples(Dataset[dict[str, Tensor]]):
         input_ids: Tensor | None,
         prepared_clips: Path,
         modalities: Sequence[Modality],
+        video: VideoInput | None = None,
         audio: AudioInput | None = None,
         augmentation: Augmentation | None = None,
     ) -> None:
-        """`table` has `label` and `part` (a file in `prepared_clips`); `input_ids` [utterance, 77] are of its rows."""
+        """`table` has `label`, `part` (a file in `prepared_clips`) and what `presence` reads.
+
+        `input_ids` [utterance, 77] are of its rows.
+        """
         self._labels = torch.tensor(table["label"].to_numpy(dtype="int64"))
         self._parts = [prepared_clips / part for part in table["part"]]
+        self._present = presence(table)
         self._input_ids = input_ids
-        self._modalities, self._audio, self._augmentation = set(modalities), audio, augmentation
+        self._modalities, self._augmentation = set(modalities), augmentation
+        self._video, self._audio = video, audio
 
     def __len__(self) -> int:
         return len(self._labels)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        item = {"labels": self._labels[index]}
+        item = {"labels": self._labels[index], "present": self._present[index]}
         if self._input_ids is not None:
             item["input_ids"] = self._input_ids[index]
-        if self._modalities & {"video", "audio"}:
-            part = load_part(self._parts[index])
-            if "video" in self._modalities:
-                item["frames"] = self._flipped(part["frames"])  # [frame, 3, height, width] uint8
-            if "audio" in self._modalities:
-                item["mel"] = self._image(part["log_mel"])  # [3, mel, time] float32
+        present = dict(zip(MODALITIES, self._present[index].tolist(), strict=True))
+        part = self._read(index, [m for m in ("video", "audio") if m in self._modalities and present[m]])
+        if "video" in self._modalities:  # [frame, 3, height, width] uint8
+            item["frames"] = self._flipped(part["frames"]) if present["video"] else self._no_frames()
+        if "audio" in self._modalities:  # [3, mel, time] float32
+            item["mel"] = self._image(part["log_mel"]) if present["audio"] else self._no_mel()
         return item
+
+    def _read(self, index: int, modalities: Sequence[str]) -> dict[str, Tensor]:
+        path = self._parts[index]
+        part = load_part(path) if modalities else {}
+        for modality in modalities:
+            if _TENSORS[modality] not in part:
+                raise PartError(
+                    f"{path}: holds {', '.join(part) or 'nothing'}, but the table of examples says that there is "
+                    f"{modality}. Prepare the clips again: kedro run --pipelines=preprocessing"
+                )
+        return part
+
+    def _no_frames(self) -> Tensor:
+        assert self._video is not None  # noqa: S101
+        side = self._video.frame_size_pixels
+        return torch.zeros(self._video.frame_count, 3, side, side, dtype=torch.uint8)
+
+    def _no_mel(self) -> Tensor:
+        assert self._audio is not None  # noqa: S101
+        return torch.zeros(3, self._audio.mel_bins, self._audio.target_length)
 
     def _flipped(self, frames: Tensor) -> Tensor:
         # Randomness comes from torch's global generator, which the trainer seeds, also in its loader's workers.
@@ -76,6 +118,21 @@ class Examples(Dataset[dict[str, Tensor]]):
         if self._augmentation and self._augmentation.random_mel_chunks:
             generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
         return mel_image(log_mel, self._audio.target_length, self._audio.mean, self._audio.std, generator)
+
+
+def presence(table: pd.DataFrame) -> Tensor:
+    """Which of video, audio, text each utterance has, [utterance, 3] bool.
+
+    Read from the columns `has_video` and `has_audio`, where a table has them; else its clips are whole. An utterance
+    has text if there is more than white space in it.
+    """
+    everything = pd.Series(True, index=table.index)
+    columns = [
+        table.get("has_video", everything),
+        table.get("has_audio", everything),
+        table["text"].fillna("").str.strip() != "",
+    ]
+    return torch.tensor(pd.concat(columns, axis=1).to_numpy(dtype=bool)).view(-1, len(MODALITIES))
 
 
 def collate(items: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

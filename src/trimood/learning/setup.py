@@ -1,5 +1,6 @@
 """From resolved settings to a model with weights, tokenizer and inputs: the same for training and evaluation."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,23 @@ import pandas as pd
 import torch
 from transformers import CLIPTokenizer
 
-from trimood.emotions import Modality
-from trimood.learning.batches import AudioInput, Augmentation, Examples
+from trimood.emotions import MODALITIES, Modality
+from trimood.learning.batches import AudioInput, Augmentation, Examples, VideoInput, presence
 from trimood.model.checkpoints import check_strictly, state_dict_shapes, tokenize, tokenizer
-from trimood.model.classifier import EmotionClassifier, Lora, Source, build_classifier, load_towers, parameter_counts
+from trimood.model.classifier import (
+    SOURCES,
+    EmotionClassifier,
+    Lora,
+    Source,
+    build_classifier,
+    load_towers,
+    parameter_counts,
+)
 from trimood.model.config import LanguageBindConfig, read_config
 from trimood.model.sources import locate
 from trimood.model.towers import LanguageBind
+
+log = logging.getLogger(__name__)
 
 THREADS_OF_TORCHS_CHOICE = torch.get_num_threads()
 """Taken when this module is imported, before any settings change it."""
@@ -28,12 +39,15 @@ class Ready:
     model: EmotionClassifier
     modalities: Sequence[Modality]
     tokenizer: CLIPTokenizer | None
+    video: VideoInput | None
     audio: AudioInput | None
 
     def examples(self, table: pd.DataFrame, prepared_clips: Path, augmentation: Augmentation | None = None) -> Examples:
-        """The table's rows as tensors, words tokenised once."""
-        input_ids = tokenize(self.tokenizer, table["text"].tolist()) if self.tokenizer and len(table) else None
-        return Examples(table, input_ids, prepared_clips, self.modalities, self.audio, augmentation)
+        """The table's rows as tensors, words tokenised once; the log names how many lack what."""
+        _say_what_is_absent(table, self.modalities)
+        texts = table["text"].fillna("").tolist()
+        input_ids = tokenize(self.tokenizer, texts) if self.tokenizer and len(table) else None
+        return Examples(table, input_ids, prepared_clips, self.modalities, self.video, self.audio, augmentation)
 
 
 def used_checkpoints(modalities: Sequence[Modality], sources: Mapping[Source, str]) -> dict[Source, str]:
@@ -69,13 +83,30 @@ def set_up(settings: Mapping[str, Any], sources: Mapping[Source, str]) -> Ready:
     with torch.device("meta"):
         model = _build(settings, configs)
     load_towers(model, folders)
-    audio = configs["audio"].vision if "audio" in settings["modalities"] else None
+    video, audio = (configs[source].vision if source in settings["modalities"] else None for source in SOURCES)
     return Ready(
         model,
         settings["modalities"],
         tokenizer(folders[model.text_source]) if model.text_source else None,
-        AudioInput(audio.target_length, audio.audio_mean, audio.audio_std) if audio else None,
+        VideoInput(video.num_frames, video.image_size) if video else None,
+        AudioInput(audio.num_mel_bins, audio.target_length, audio.audio_mean, audio.audio_std) if audio else None,
     )
+
+
+def _say_what_is_absent(table: pd.DataFrame, modalities: Sequence[Modality]) -> None:
+    own = [modality for modality in MODALITIES if modality in modalities]
+    present = presence(table)[:, [MODALITIES.index(modality) for modality in own]]
+    absent = {modality: int(count) for modality, count in zip(own, (~present).sum(dim=0), strict=True) if count}
+    if absent:
+        counts = ", ".join(f"{modality} in {count}" for modality, count in absent.items())
+        log.info("of %d utterances, absent is: %s", len(table), counts)
+    if nothing := int((~present.any(dim=1)).sum()):
+        log.warning(
+            "%d of %d utterances have nothing of %s: to the model all emotions are equally likely there",
+            nothing,
+            len(table),
+            ", ".join(own),
+        )
 
 
 def _build(settings: Mapping[str, Any], configs: Mapping[Source, LanguageBindConfig]) -> EmotionClassifier:

@@ -50,26 +50,49 @@ class EmotionClassifier(nn.Module):
         frames: Tensor | None = None,
         mel: Tensor | None = None,
         labels: Tensor | None = None,
+        present: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Logits, [utterance, 7] float32, and with `labels` ([utterance] int64) also their mean cross entropy `loss`.
 
-        Takes the inputs of the model's own modalities, and ignores others: `input_ids` [utterance, 77], `frames`
-        [utterance, frame, 3, height, width] uint8, `mel` [utterance, 3, mel, time] normalised. ValueError if one of its
-        own is missing.
+        The other arguments are those of `embed`.
         """
+        logits = self.classify(self.embed(input_ids, frames, mel, present))
+        if labels is None:
+            return {"logits": logits}
+        return {"loss": F.cross_entropy(logits, labels), "logits": logits}
+
+    def embed(
+        self,
+        input_ids: Tensor | None = None,
+        frames: Tensor | None = None,
+        mel: Tensor | None = None,
+        present: Tensor | None = None,
+    ) -> dict[Modality, Tensor]:
+        """What the head reads of each of the model's own modalities, [utterance, projection_dim] float32.
+
+        Takes the inputs of these modalities, and ignores others: `input_ids` [utterance, 77], `frames` [utterance,
+        frame, 3, height, width] uint8, `mel` [utterance, 3, mel, time] normalised. `present` [utterance, 3] bool says
+        which of video, audio, text an utterance has; without it, all. What stands in the place of an absent input is
+        not looked at, and its embedding is zero. ValueError if an input of the model's own is missing, or for another
+        shape or type of `present`.
+        """
+        _check_present(present)
         inputs = {"video": ("frames", frames), "audio": ("mel", mel), "text": ("input_ids", input_ids)}
-        embeddings = []
+        embeddings: dict[Modality, Tensor] = {}
         for modality in self.modalities:
             name, value = inputs[modality]
             if value is None:
                 raise ValueError(f"a classifier of {', '.join(self.modalities)} needs `{name}` and got none.")
-            embeddings.append(self._embed(modality, value))
+            absent = None if present is None else ~present[:, MODALITIES.index(modality)]
+            embeddings[modality] = _zeroed(self._embed(modality, _zeroed(value, absent)), absent)
+        return embeddings
+
+    def classify(self, embeddings: Mapping[Modality, Tensor]) -> Tensor:
+        """The head on what `embed` gives: logits, [utterance, 7] float32."""
+        ordered = [embeddings[modality] for modality in self.modalities]
         # In float32 also under autocast: the 8 significant bits of bf16 would round close scores together.
         with torch.autocast(self.head.weight.device.type, enabled=False):
-            logits = self.head(torch.cat(embeddings, dim=-1).to(self.head.weight.dtype)).float()
-        if labels is None:
-            return {"logits": logits}
-        return {"loss": F.cross_entropy(logits, labels), "logits": logits}
+            return self.head(torch.cat(ordered, dim=-1).to(self.head.weight.dtype)).float()
 
     def _embed(self, modality: Modality, value: Tensor) -> Tensor:
         tower = self._tower_of(modality)
@@ -204,6 +227,19 @@ def normalise_frames(frames: Tensor) -> Tensor:
     mean = torch.tensor(CLIP_MEAN, device=frames.device).view(3, 1, 1)
     std = torch.tensor(CLIP_STD, device=frames.device).view(3, 1, 1)
     return ((frames.float() / 255 - mean) / std).transpose(1, 2)
+
+
+def _check_present(present: Tensor | None) -> None:
+    wanted = f"[utterance, {len(MODALITIES)}] bool, in the order {', '.join(MODALITIES)}"
+    if present is not None and (
+        present.ndim != 2 or present.shape[1] != len(MODALITIES) or present.dtype != torch.bool
+    ):
+        raise ValueError(f"`present` is {list(present.shape)} {present.dtype}; it has to be {wanted}.")
+
+
+def _zeroed(value: Tensor, absent: Tensor | None) -> Tensor:
+    """`value` with zero in the rows of `absent` [utterance]: the other rows, and their gradients, stay to the bit."""
+    return value if absent is None else value.masked_fill(absent.view(-1, *[1] * (value.ndim - 1)), 0)
 
 
 def _text_source(modalities: Collection[Modality], configs: Mapping[Source, LanguageBindConfig]) -> Source | None:

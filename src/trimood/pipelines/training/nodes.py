@@ -121,10 +121,9 @@ def _fingerprint(plan: dict[str, Any], *tables: pd.DataFrame) -> str:
 
     files = [file.stat() for source in plan["checkpoints"].values() for file in weight_files(locate(source))]
     weights = [(file.st_size, file.st_mtime_ns) for file in files]
-    content = json.dumps(
-        [plan, weights, *(table[["utterance", "text", "label", "part"]].values.tolist() for table in tables)],
-        default=int,
-    )
+    decisive = ("utterance", "text", "label", "part", "has_video", "has_audio")
+    rows = [table[[name for name in decisive if name in table]].values.tolist() for table in tables]
+    content = json.dumps([plan, weights, *rows], default=int)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

@@ -1,0 +1,15 @@
+"""What decides whether an interrupted training is gone on with."""
+
+from learning_examples import example_table
+from made_checkpoints import TINY_VIDEO, made_checkpoint
+from trimood.pipelines.training.nodes import _fingerprint
+
+
+def test_a_training_is_another_one_if_its_examples_lack_other_things(tmp_path) -> None:
+    plan = {"checkpoints": {"video": str(made_checkpoint(tmp_path / "video", TINY_VIDEO))}}
+    silent = example_table(4)
+    table = silent.assign(has_video=True, has_audio=True)
+    gap = table.assign(has_audio=[True, False, True, True])
+    names = {_fingerprint(plan, examples, table) for examples in (silent, table, gap)}
+    assert len(names) == 3
+    assert _fingerprint(plan, gap.copy(), table) in names
