@@ -44,7 +44,12 @@ def test_an_experiment_leaves_everything_that_its_catalog_entries_promise(demo_p
     assert probabilities.sum(axis=1).between(1 - 1e-9, 1 + 1e-9).all()
     assert (probabilities.to_numpy().argmax(1) == predictions["predicted"].map(EMOTIONS.index)).all()
     assert len(predictions) == scores["test"]["utterances"] + scores["validation"]["utterances"]
-    for picture in ("exp3/confusion_matrix.png", "exp3/learning_curves.png", "contact_sheet.png"):
+    worth = pd.read_csv(data / "08_reporting" / "exp3" / "modality_worth.csv")
+    intact = worth[worth["change"] == "intact"].set_index("split")["macro_f1"].to_dict()
+    assert intact == pytest.approx({split: scores[split]["macro_f1"] for split in ("validation", "test")})
+    assert set(worth["modality"]) == {"all", "video", "text"}
+    pictures = ("confusion_matrix", "learning_curves", "modality_worth")
+    for picture in (*(f"exp3/{name}.png" for name in pictures), "contact_sheet.png"):
         assert (data / "08_reporting" / picture).stat().st_size > 10_000
     for weights in ("best", "last"):
         assert (data / "06_models" / "exp3" / f"{weights}.safetensors").stat().st_size < 20_000  # a head, no tower

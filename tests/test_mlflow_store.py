@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from trimood.mlflow_store import flatten, numbers, tracking_uri
+from trimood.mlflow_store import flat_worth, flatten, numbers, tracking_uri
 from trimood.parameters import ClipParams
 
 
@@ -28,3 +29,9 @@ def test_nested_values_become_flat_names() -> None:
 def test_only_numbers_become_metrics_and_their_names_tell_where_they_stood() -> None:
     nested = {"clips": {"missing": 3, "there": True, "worst": "dia1utt1"}, "share": 0.5, "sizes": [1, 2]}
     assert numbers(nested) == {"clips/missing": 3.0, "share": 0.5}
+
+
+def test_what_a_modality_is_worth_is_a_metric_for_each_split_and_change() -> None:
+    rows = [("test", "all", "intact", 0.0), ("test", "video", "blanked", 0.25), ("test", "video", "shuffled", -0.5)]
+    worth = pd.DataFrame(rows, columns=["split", "modality", "change", "macro_f1_drop"])
+    assert flat_worth(worth) == {"test worth/video blanked": 0.25, "test worth/video shuffled": -0.5}

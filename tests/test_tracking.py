@@ -128,7 +128,9 @@ def test_scores_curves_and_files_are_logged(run: Command, project: Path) -> None
     assert "test support/joy" not in exp4.data.metrics
     curve = client.get_metric_history(exp4.info.run_id, "validation/macro_f1")
     assert [(point.step, point.value) for point in curve] == [(1, 0.1), (2, 0.2)]
-    assert {file.path for file in client.list_artifacts(exp4.info.run_id)} == {"history.json", "scores.json"}
+    assert exp4.data.metrics["test worth/text blanked"] == 0.25
+    files = {file.path for file in client.list_artifacts(exp4.info.run_id)}
+    assert files == {"history.json", "modality_worth.csv", "scores.json"}
 
 
 def test_store_and_files_lie_in_the_project_wherever_the_command_is_given(project: Path) -> None:

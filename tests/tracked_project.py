@@ -14,6 +14,7 @@ REGISTRY = """
 import builtins, os, threading
 
 import mlflow
+import pandas as pd
 from kedro.pipeline import Node, Pipeline
 
 from trimood.parameters import SplitParams
@@ -51,10 +52,15 @@ def experiment(name):
         scores = {"test": classification_report(range(7), predicted)}
         return {"test": object()} if "BAD_SCORES" in os.environ else scores
 
+    def measure_worth(history):
+        changes = {"change": ["intact", "blanked"], "macro_f1_drop": [0.0, 0.25]}
+        return pd.DataFrame({"split": "test", "modality": ["all", "text"], **changes})
+
     nodes = [
         Node(plan, ["params:experiment", "params:training"], "plan", name="plan"),
         Node(train, ["plan", "corpus_description"], "history", name="train"),
         Node(score, "history", "scores", name="score"),
+        Node(measure_worth, "history", "modality_worth", name="measure_worth"),
     ]
     parameters = {"params:experiment": f"params:{name}", "params:training": "params:training"}
     return Pipeline(nodes, namespace=name, inputs={"corpus_description"}, parameters=parameters)

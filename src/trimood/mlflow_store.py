@@ -73,3 +73,9 @@ def flat_scores(scores: Mapping[str, Any]) -> dict[str, float]:
         for emotion, row in of_split["per_class"].items():
             flat |= {f"{split} {measure}/{emotion}": v for measure, v in row.items() if measure != "support"}
     return flat
+
+
+def flat_worth(worth: Any) -> dict[str, float]:
+    """A table of `modality_worth` as {"test worth/video blanked": …}: what macro F1 loses without the modality."""
+    changed = worth[worth["change"] != "intact"]
+    return {f"{row.split} worth/{row.modality} {row.change}": float(row.macro_f1_drop) for row in changed.itertuples()}

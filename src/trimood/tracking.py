@@ -20,7 +20,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from trimood.experiments import REPORTS, experiment_names, experiment_of
-from trimood.mlflow_store import flat_scores, flatten, numbers, use_experiment
+from trimood.mlflow_store import flat_scores, flat_worth, flatten, numbers, use_experiment
 
 log = logging.getLogger(__name__)
 
@@ -160,6 +160,8 @@ class TrackRuns:
         elif spec["log"] == "scores":
             mlflow.log_metrics(flat_scores(data), run_id=run)
             mlflow.log_dict(data, "scores.json", run_id=run)
+        elif spec["log"] == "worth":
+            mlflow.log_metrics(flat_worth(data), run_id=run)
         elif spec["log"] == "metrics":
             mlflow.log_metrics(numbers(data), run_id=run)
         elif spec["log"] == "tags":
@@ -168,7 +170,7 @@ class TrackRuns:
                 client.set_tag(run, key, value)
         elif spec["log"] == "rows":
             mlflow.log_metrics({spec["as"]: len(data)}, run_id=run)
-        if spec["log"] in ("file", "rows"):
+        if spec["log"] in ("file", "rows", "worth"):
             folder = spec.get("as") if spec["log"] == "file" else None
             mlflow.log_artifact(str(self._catalog[dataset_name]._filepath), folder, run_id=run)
 

@@ -1,13 +1,15 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
 from trimood.emotions import EMOTIONS
-from trimood.scoring.figures import confusion_figure, learning_curves_figure
+from trimood.scoring.figures import confusion_figure, learning_curves_figure, modality_worth_figure
 from trimood.scoring.metrics import classification_report
+from trimood.scoring.worth import modality_worth
 
 HISTORY = [
     {"epoch": 1.0, "train/macro_f1": 0.1, "train/loss": 1.9, "validation/macro_f1": 0.12, "validation/loss": 1.8},
@@ -113,3 +115,26 @@ def test_a_single_epoch_can_be_drawn() -> None:
     ax = learning_curves_figure(HISTORY[:1], "").axes[0]
     assert 1 in ax.get_xticks()
     assert ax.get_ylim()[0] == 0
+
+
+def test_losses_are_written_for_each_split_modality_and_emotion_and_the_seed_is_stated() -> None:
+    labels = np.arange(7).repeat(3)
+    tables = []
+    for split, strength in (("validation", 1.0), ("test", 0.1)):
+        embeddings = {"video": np.eye(7)[(labels + 1) % 7] / 2, "text": strength * np.eye(7)[labels]}
+        table = modality_worth(labels, embeddings, lambda changed: sum(changed.values()).argmax(axis=1))
+        tables.append(table.assign(split=split))
+    worth = pd.concat(tables, ignore_index=True)
+    figure = modality_worth_figure(worth, "text + video")
+    assert figure.get_suptitle() == "text + video\nloss of F1; shuffled: mean of 20 permutations, seed 0"
+    validation, test, _ = figure.axes
+    assert validation.get_title() == "validation: intact macro F1 1.000"
+    assert test.get_title() == "test: intact macro F1 0.000"
+    rows = ["video blanked", "video shuffled", "text blanked", "text shuffled"]
+    assert [label.get_text() for label in validation.get_yticklabels()] == rows
+    assert [label.get_text() for label in validation.get_xticklabels()] == ["macro", *EMOTIONS]
+    written = {tuple(map(int, text.get_position())): text.get_text() for text in validation.texts}
+    assert len(written) == 4 * 8
+    assert (written[0, 0], written[0, 2]) == ("+0.00", "+1.00")
+    assert {text.get_position(): text.get_text() for text in test.texts}[0, 0] == "-1.00"
+    assert validation.images[0].get_clim() == test.images[0].get_clim() == (-1, 1)

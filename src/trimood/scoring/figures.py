@@ -1,8 +1,9 @@
-"""Pictures of scores: confusion matrices and learning curves."""
+"""Pictures of scores: confusion matrices, learning curves, and what each modality is worth."""
 
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -66,3 +67,38 @@ def learning_curves_figure(history: list[dict[str, float]], title: str) -> Figur
         ax.legend(frameon=False)
     macro_f1.set_ylim(bottom=0)
     return figure
+
+
+def modality_worth_figure(worth: pd.DataFrame, title: str) -> Figure:
+    """For each split, what macro F1 and each emotion's F1 lose where a modality is blanked or shuffled."""
+    splits = list(worth["split"].unique())
+    changed = worth[worth["change"] != "intact"]
+    height = 1.6 + 0.42 * len(changed) / len(splits)
+    figure = Figure(figsize=(6.4 * len(splits) + 0.6, height), layout="constrained")
+    shuffled = worth[worth["change"] == "shuffled"].iloc[0]
+    figure.suptitle(
+        f"{title}\nloss of F1; shuffled: mean of {shuffled['permutations']} permutations, seed {shuffled['seed']}",
+        fontsize=10,
+        wrap=True,
+    )
+    columns = ["macro_f1_drop", *(f"drop_{emotion}" for emotion in EMOTIONS)]
+    limit = max(0.1, changed[columns].abs().to_numpy().max())
+    axes = figure.subplots(1, len(splits), squeeze=False)[0]
+    for ax, split in zip(axes, splits, strict=True):
+        rows = changed[changed["split"] == split]
+        image = _draw_drops(ax, rows[columns].to_numpy(dtype=float), limit)
+        ax.set_yticks(range(len(rows)), (rows["modality"] + " " + rows["change"]).tolist())
+        intact = worth.loc[(worth["split"] == split) & (worth["change"] == "intact"), "macro_f1"].item()
+        ax.set_title(f"{split}: intact macro F1 {intact:.3f}", fontsize=10)
+    figure.colorbar(image, ax=axes, label="loss of F1")
+    return figure
+
+
+def _draw_drops(ax: Axes, drops: np.ndarray, limit: float) -> AxesImage:
+    image = ax.imshow(drops, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+    ax.set_xticks(range(1 + len(EMOTIONS)), ["macro", *EMOTIONS], rotation=45, ha="right", rotation_mode="anchor")
+    ax.axvline(0.5, color="black", linewidth=1)
+    for row, column in np.ndindex(*drops.shape):
+        colour = "white" if abs(drops[row, column]) > 0.6 * limit else "black"
+        ax.text(column, row, f"{drops[row, column]:+.2f}", ha="center", va="center", color=colour, fontsize=8)
+    return image

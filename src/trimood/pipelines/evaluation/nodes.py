@@ -55,6 +55,47 @@ def score(predictions: pd.DataFrame) -> dict[str, Any]:
     return scores
 
 
+def measure_modality_worth(
+    plan: dict[str, Any],
+    best_weights: dict[str, Any],
+    validation_examples: pd.DataFrame,
+    test_examples: pd.DataFrame,
+    prepared_clips: Path,
+) -> pd.DataFrame:
+    """For each split that has utterances, the table of `scoring.worth.modality_worth`.
+
+    Every utterance goes through the towers once. The head is linear on embeddings that do not know of each other, so
+    blanked and shuffled embeddings give exactly what the whole model gives of blanked and shuffled inputs.
+    """
+    from trimood.learning.prediction import embeddings, probabilities_of
+    from trimood.learning.setup import set_up
+    from trimood.model.classifier import load_trained_state
+    from trimood.scoring.worth import modality_worth
+
+    ready = set_up(plan["settings"], plan["checkpoints"])
+    load_trained_state(ready.model, best_weights["tensors"])
+    batch_size = plan["settings"]["training"]["per_device_eval_batch_size"]
+    tables = []
+    for split, examples in (("validation", validation_examples), ("test", test_examples)):
+        if len(examples):
+            found = embeddings(ready.model, ready.examples(examples, prepared_clips), batch_size)
+            labels = examples["label"].to_numpy(dtype=int)
+            table = modality_worth(labels, found, lambda changed: probabilities_of(ready.model, changed).argmax(axis=1))
+            table.insert(0, "split", split)
+            tables.append(table)
+    worth = pd.concat(tables, ignore_index=True)
+    for row in worth[worth["change"] != "intact"].itertuples():
+        log.info("%s, %s %s: macro F1 loses %.3f", row.split, row.modality, row.change, row.macro_f1_drop)
+    return worth
+
+
+def draw_modality_worth(modality_worth: pd.DataFrame, plan: dict[str, Any]):  # type: ignore[no-untyped-def]
+    """What each emotion loses without a modality, as a matplotlib Figure."""
+    from trimood.scoring.figures import modality_worth_figure
+
+    return modality_worth_figure(modality_worth, plan["title"])
+
+
 def draw_confusion_matrix(scores: dict[str, Any], plan: dict[str, Any]):  # type: ignore[no-untyped-def]
     """Validation and test side by side, as a matplotlib Figure."""
     from trimood.scoring.figures import confusion_figure

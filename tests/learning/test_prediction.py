@@ -1,0 +1,81 @@
+"""The head on embeddings that were blanked or shuffled is the whole model on inputs that were."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from learning_examples import example_table, ready
+from trimood.emotions import MODALITIES, Modality
+from trimood.learning.batches import Examples
+from trimood.learning.prediction import embeddings, probabilities, probabilities_of
+
+THREE = ("text", "video", "audio")
+INPUTS = {"video": "frames", "audio": "mel", "text": "input_ids"}
+
+
+class WithAnothers(Dataset[dict[str, Tensor]]):
+    """Examples in which one modality's input, or its absence, is that of another utterance."""
+
+    def __init__(self, examples: Examples, modality: Modality, order: np.ndarray) -> None:
+        self.examples, self.modality, self.order = examples, modality, order
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        item, other = dict(self.examples[index]), self.examples[int(self.order[index])]
+        item[INPUTS[self.modality]] = other[INPUTS[self.modality]]
+        item["present"] = item["present"].clone()
+        item["present"][MODALITIES.index(self.modality)] = other["present"][MODALITIES.index(self.modality)]
+        return item
+
+
+@pytest.fixture
+def prepared(sources):
+    """A model whose head tells the emotions apart, as a trained one's does: its first values are too small to show."""
+    prepared = ready(sources, modalities=THREE)
+    with torch.no_grad():
+        prepared.model.head.weight.mul_(5)
+    return prepared
+
+
+@pytest.fixture
+def table():
+    """Some utterances lack something, so that absence is shuffled too."""
+    table = example_table(20)
+    table["has_video"], table["has_audio"] = np.arange(20) % 5 != 1, np.arange(20) % 7 != 2
+    table.loc[4, "text"] = ""
+    return table
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_blanked_and_shuffled_embeddings_give_what_the_model_gives_of_such_inputs(
+    prepared, table, prepared_clips, modality: Modality
+) -> None:
+    examples = prepared.examples(table, prepared_clips)
+    found = embeddings(prepared.model, examples, 6)
+    assert [*found] == ["video", "audio", "text"]
+    intact = probabilities(prepared.model, examples, 6)
+    np.testing.assert_allclose(probabilities_of(prepared.model, found), intact, rtol=0, atol=1e-6)
+
+    without = table.assign(text="") if modality == "text" else table.assign(**{f"has_{modality}": False})
+    blanked = probabilities(prepared.model, prepared.examples(without, prepared_clips), 6)
+    changed = {**found, modality: np.zeros_like(found[modality])}
+    np.testing.assert_allclose(probabilities_of(prepared.model, changed), blanked, rtol=0, atol=1e-6)
+
+    order = np.random.default_rng(1).permutation(20)
+    shuffled = probabilities(prepared.model, WithAnothers(examples, modality, order), 6)
+    changed = {**found, modality: found[modality][order]}
+    np.testing.assert_allclose(probabilities_of(prepared.model, changed), shuffled, rtol=0, atol=1e-6)
+
+    assert all(np.abs(intact - other).max() > 1e-3 for other in (blanked, shuffled))
+    assert np.abs(blanked - shuffled).max() > 1e-3
+
+
+def test_a_model_of_one_modality_that_is_blanked_finds_all_emotions_equally_likely(sources, prepared_clips) -> None:
+    only = ready(sources, modalities=("text",))
+    found = embeddings(only.model, only.examples(example_table(3), prepared_clips), 2)
+    assert [*found] == ["text"]
+    assert (probabilities_of(only.model, {"text": np.zeros_like(found["text"])}) == 1 / 7).all()
