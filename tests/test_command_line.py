@@ -82,6 +82,23 @@ def test_several_experiments_in_one_command_are_as_many_runs_and_decode_nothing_
     assert sorted((demo_project.path / "data" / "demo" / "04_feature").rglob("*.safetensors")) == parts
 
 
+def test_many_seeds_of_one_command_are_comparable_runs_and_stand_in_the_table(demo_project: DemoProject) -> None:
+    known = set(runs_of(demo_project)["run_uuid"])
+    params = "seeds=[1,2],training.num_train_epochs=1"
+    done = demo_project.kedro("run", "--pipelines=exp3,exp4", "--params", params)
+    new = runs_of(demo_project).loc[lambda runs: ~runs["run_uuid"].isin(known)]
+    assert (
+        sorted(zip(new["name"], new["status"], strict=True)) == [("exp3", "FINISHED")] * 2 + [("exp4", "FINISHED")] * 2
+    )
+    assert done.stderr.count("0 now") == 4  # the clips of four splits were looked up once
+    demo_project.kedro("run", "--pipelines=results")
+    table = (demo_project.path / "data/demo/08_reporting/results.md").read_text().splitlines()
+    rows = {line.split(" | ")[0].strip("| "): line for line in table}
+    assert rows["exp4"].endswith("| 2 |")
+    assert "±" in rows["exp3"]
+    demo_project.kedro("run", "--pipelines=exp3")
+
+
 def test_a_seventh_experiment_is_one_file_and_no_code(demo_project: DemoProject) -> None:
     folder = demo_project.path / "conf" / "base" / "parameters" / "experiments"
     (folder / "exp7.yml").write_text(

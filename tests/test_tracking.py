@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,40 +14,13 @@ import mlflow
 import pandas as pd
 import pytest
 from kedro.framework.session import KedroSession
-from kedro.framework.startup import bootstrap_project
 from kedro.io import DatasetError
 from kedro.runner import ParallelRunner, SequentialRunner, ThreadRunner
 from mlflow.entities import Run
 
-from tracked_project import PACKAGE, write_tracked_project
+from tracked_project import STORE, runs_in
 
 Command = Callable[..., None]
-
-STORE = "sqlite:///{}/mlflow.db"
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The small project, entered from a folder outside it."""
-    for name in ("MLFLOW_TRACKING_URI", "FAIL", "BAD_SCORES"):
-        monkeypatch.delenv(name, raising=False)
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    folder = write_tracked_project(tmp_path / "project")
-    bootstrap_project(folder)
-    yield folder
-    mlflow.set_tracking_uri(None)
-    for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE]:
-        del sys.modules[name]
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with MLflow's tables and nothing in them: they take seconds to make."""
-    folder = tmp_path_factory.mktemp("store")
-    mlflow.MlflowClient(STORE.format(folder)).search_experiments()
-    return folder / "mlflow.db"
 
 
 @pytest.fixture
@@ -61,14 +34,6 @@ def start(project: Path, *names: str, **how: Any) -> None:
     parameters = how.pop("runtime_params", None)
     with KedroSession.create(project, env=how.pop("env", None), runtime_params=parameters) as session:
         session.run(pipeline_names=list(names), **how)
-
-
-def runs_in(store: Path) -> list[Run]:
-    """All runs of the store, the first made first."""
-    client = mlflow.MlflowClient(STORE.format(store))
-    experiment = client.get_experiment_by_name("trimood")
-    assert experiment is not None
-    return sorted(client.search_runs([experiment.experiment_id]), key=lambda run: run.info.start_time)
 
 
 def run_named(store: Path, name: str) -> Run:

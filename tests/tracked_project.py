@@ -1,14 +1,22 @@
 """A small Kedro project with trimood's configuration and its MLflow hook, whose experiments take milliseconds.
 
-In the environment, FAIL names a node and what it raises ("exp4.train: ValueError"), BAD_SCORES makes scores that no
-JSON file can hold.
+In the environment, FAIL names a node and what it raises ("exp4.train: ValueError", "exp4.train seed 2: ValueError"),
+BAD_SCORES makes scores that no JSON file can hold, DESCRIBED names a file that gets a line when the shared stage runs.
 """
 
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import mlflow
+import pytest
+from kedro.framework.startup import bootstrap_project
+from mlflow.entities import Run
 
 PROJECT = Path(__file__).parents[1]
 PACKAGE = "tracked"
+STORE = "sqlite:///{}/mlflow.db"
 
 REGISTRY = """
 import builtins, os, threading
@@ -28,6 +36,10 @@ def fail_if_asked(name):
 
 
 def describe(parameters: dict, split: SplitParams):
+    fail_if_asked("describe")
+    if "DESCRIBED" in os.environ:
+        with open(os.environ["DESCRIBED"], "a") as file:
+            file.write("once\\n")
     return {"train": {"sha256": "0a1b2c3d4e5f", "utterances": parameters["seed"]}}
 
 
@@ -40,6 +52,7 @@ def plan(experiment, training):
 def experiment(name):
     def train(plan, description):
         fail_if_asked(f"{name}.train")
+        fail_if_asked(f"{name}.train seed {plan['settings']['training']['seed']}")
         run = mlflow.active_run()
         for epoch in (1, 2):
             mlflow.log_metrics({"validation/macro_f1": epoch / 10}, step=epoch)
@@ -86,9 +99,42 @@ def write_tracked_project(folder: Path) -> Path:
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "settings.py").write_text(SETTINGS)
+    (package / "cli.py").write_text("from trimood.cli import cli, run\n")
     (package / "pipeline_registry.py").write_text(REGISTRY)
     (folder / "pyproject.toml").write_text(
         f'[tool.kedro]\npackage_name = "{PACKAGE}"\nproject_name = "{PACKAGE}"\nkedro_init_version = "1.7.0"\n'
     )
     shutil.copytree(PROJECT / "conf", folder / "conf", ignore=shutil.ignore_patterns("local"))
     return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The small project, entered from a folder outside it."""
+    for name in ("MLFLOW_TRACKING_URI", "FAIL", "BAD_SCORES", "DESCRIBED"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    folder = write_tracked_project(tmp_path / "project")
+    bootstrap_project(folder)
+    yield folder
+    mlflow.set_tracking_uri(None)
+    for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE]:
+        del sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with MLflow's tables and nothing in them: they take seconds to make."""
+    folder = tmp_path_factory.mktemp("store")
+    mlflow.MlflowClient(STORE.format(folder)).search_experiments()
+    return folder / "mlflow.db"
+
+
+def runs_in(store: Path) -> list[Run]:
+    """All runs of the store, the first made first."""
+    client = mlflow.MlflowClient(STORE.format(store))
+    experiment = client.get_experiment_by_name("trimood")
+    assert experiment is not None
+    return sorted(client.search_runs([experiment.experiment_id]), key=lambda run: run.info.start_time)

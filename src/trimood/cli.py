@@ -1,30 +1,121 @@
-"""The project's commands: Kedro's own, with `kedro run` going through experiments one after the other."""
+"""The project's commands: Kedro's own, with `kedro run` going through experiments and seeds one after the other."""
 
 import copy
+import logging
+import re
 from typing import Any
 
 import click
 from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.project import pipelines
+from kedro.pipeline import Pipeline
+from omegaconf import OmegaConf
 
-from trimood.parameters import did_you_mean
+from trimood.experiments import experiment_names, experiment_of
+from trimood.parameters import did_you_mean, read_seeds
+from trimood.runner import REACHED
+
+log = logging.getLogger(__name__)
 
 
-def check_names(**options: Any) -> Any:
-    """Kedro's `run`, which puts a misspelt pipeline into a stack of frames."""
-    from trimood.pipeline_registry import register_pipelines
+def split_params(context: click.Context, option: click.Parameter, value: Any) -> Any:
+    """Kedro's reading of --params, but a comma within brackets parts no parameters: seeds=[1,2,3] is a list."""
+    if isinstance(value, dict):  # of a file that was given with --config
+        return value
+    items = [item for item in re.split(r",(?![^\[]*\])", value) if item.strip()]
+    lists = [item.strip() for item in items if "," in item]
+    read = _kedros_params.callback(context, option, ",".join(item for item in items if "," not in item))
+    return OmegaConf.to_container(OmegaConf.merge(read, OmegaConf.from_dotlist(lists))) if lists else read
 
-    names = list(register_pipelines())
-    for name in (*options["pipelines"], options["pipeline"]):
-        if name and name not in names:
+
+def run_experiments(**options: Any) -> Any:
+    """Kedro's `run`, which puts a misspelt pipeline into a stack of frames; once for each of the parameter `seeds`."""
+    names = options["pipelines"] or ([options["pipeline"]] if options["pipeline"] else [])
+    pipelines.set_requested(None)
+    there = list(pipelines)
+    for name in names:
+        if name not in there:
             raise click.UsageError(
-                f"{name}: no such pipeline; there are: {', '.join(names)}.{did_you_mean(name, names)}"
+                f"{name}: no such pipeline; there are: {', '.join(there)}.{did_you_mean(name, there)}"
             )
     assert kedro_run.callback  # noqa: S101 - a command has one
-    return kedro_run.callback(**options)
+    if "seeds" not in options["params"]:
+        return kedro_run.callback(**options)
+    whole = sum((pipelines[name] for name in names or ["__default__"]), Pipeline([]))
+    return _run_seeds(options, whole)
+
+
+def _run_seeds(options: dict[str, Any], whole: Pipeline) -> None:
+    """A session for each seed; those after the first run the experiments only, on the data that the first prepared.
+
+    What goes wrong with an experiment of one seed costs no other seed: it is told, and the first error ends the
+    command. What goes wrong before any experiment is reached ends it at once.
+    """
+    params = dict(options["params"])
+    try:
+        seeds = read_seeds(params.pop("seeds"))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    experiments = sorted({name for node in whole.nodes if (name := experiment_of(node.namespace, experiment_names()))})
+    _refuse_contradictions(options | {"params": params}, experiments)
+    errors: list[Exception] = []
+    reached = click.get_current_context().meta
+    for number, seed in enumerate(seeds):
+        log.info("seed %d, %d of %d", seed, number + 1, len(seeds))
+        of_seed = {**options, "params": _with_seed(params, experiments, seed)}
+        if number:
+            of_seed |= _experiments_only(options, whole)
+        try:
+            kedro_run.callback(**of_seed)
+        except Exception as error:
+            if not reached.get(REACHED):
+                raise
+            log.error("seed %d: %s", seed, error)
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+def _refuse_contradictions(options: dict[str, Any], experiments: list[str]) -> None:
+    """`seeds` needs an experiment, and nothing else that says a seed or which outputs are there already."""
+    if not experiments:
+        raise click.UsageError(
+            "seeds: no experiment is among these pipelines, so nothing is trained. Name some: --pipelines=exp4"
+        )
+    for name in ("training", *experiments):
+        block = options["params"].get(name)
+        training = block if name == "training" else block.get("training") if isinstance(block, dict) else None
+        if isinstance(training, dict) and "seed" in training:
+            path = "training.seed" if name == "training" else f"{name}.training.seed"
+            raise click.UsageError(f"{path} and seeds are both given; seeds says all of them: leave {path} out.")
+    if options["only_missing_outputs"]:
+        raise click.UsageError(
+            "--only-missing-outputs and seeds: the files of one seed would count as those of the next. Give one of the "
+            "two."
+        )
+
+
+def _with_seed(params: dict[str, Any], experiments: list[str], seed: int) -> dict[str, Any]:
+    """The seed goes to each experiment by its name: so it stands over one that the experiment's own file states."""
+    seeded = OmegaConf.from_dotlist([f"{name}.training.seed={seed}" for name in experiments])
+    return dict(OmegaConf.to_container(OmegaConf.merge(params, seeded)))  # type: ignore[arg-type]
+
+
+def _experiments_only(options: dict[str, Any], whole: Pipeline) -> dict[str, Any]:
+    """The options that choose nodes, anew: of those that were chosen, the experiments'."""
+    filters = ("tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs")
+    chosen = whole.filter(**{name: options[name] for name in filters}, node_namespaces=options["namespaces"])
+    names = experiment_names()
+    nodes = [node.name for node in chosen.nodes if experiment_of(node.namespace, names)]
+    return {**dict.fromkeys((*filters, "namespaces"), ()), "node_names": nodes}
 
 
 run = copy.copy(kedro_run)
-run.callback = check_names
+run.callback = run_experiments
 run.context_settings = {**run.context_settings, "default_map": {"runner": "trimood.runner.ExperimentRunner"}}
+_kedros_params = next(option for option in kedro_run.params if option.name == "params")
+_params = copy.copy(_kedros_params)
+_params.callback = split_params
+run.params = [_params if option is _kedros_params else option for option in kedro_run.params]
 
 cli = click.Group("trimood", commands={"run": run})

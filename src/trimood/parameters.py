@@ -10,6 +10,21 @@ from trimood.emotions import MODALITIES, Modality
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""What NumPy's generators take, which Hugging Face's Trainer seeds beside torch's."""
+
+
+def read_seeds(value: Any) -> tuple[int, ...]:
+    """The parameter `seeds`: one number or a list of several, none twice. Raises ValueError."""
+    try:
+        seeds = TypeAdapter(tuple[Seed, ...]).validate_python(value if isinstance(value, list) else [value])
+    except ValidationError as error:
+        raise ValueError("\n".join(_lines("seeds", error)) + ". Write them as a list: seeds=[1,2,3]") from None
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds: got {list(seeds)}; needed is at least one, and each once: seeds=[1,2,3]")
+    return seeds
+
+
 def did_you_mean(word: str, allowed: list[str]) -> str:
     """Close spellings of `word` among `allowed`, as the end of an error message; empty when there are none."""
     close = get_close_matches(word, allowed, n=2)

@@ -4,6 +4,7 @@ import logging
 from itertools import groupby
 from typing import Any
 
+import click
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro.runner import SequentialRunner
@@ -14,6 +15,9 @@ log = logging.getLogger(__name__)
 
 CHECKS = "checks"
 """Tag of an experiment's nodes that run before anything is trained."""
+
+REACHED = "trimood.runner.reached"
+"""True in a command's `click.Context.meta` once all that its experiments share is done."""
 
 
 class ExperimentRunner(SequentialRunner):
@@ -32,7 +36,10 @@ class ExperimentRunner(SequentialRunner):
 
         errors: list[Exception] = []
         ordered = sorted(pipeline.nodes, key=turn)
+        command = click.get_current_context(silent=True)
         for experiment, nodes in groupby(ordered, key=turn):
+            if experiment and command:
+                command.meta[REACHED] = True
             try:
                 # Not SequentialRunner's own, which says a line about --async for each part.
                 part = pipeline.filter(node_names=[node.name for node in nodes])

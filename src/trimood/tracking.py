@@ -24,6 +24,9 @@ from trimood.mlflow_store import flat_scores, flat_worth, flatten, numbers, use_
 
 log = logging.getLogger(__name__)
 
+SEEN = "trimood.tracking.seen"
+"""Where a command's `click.Context.meta` keeps what its shared stages have made, for all of its sessions."""
+
 
 class TrackRuns:
     """Opens a run at an experiment's first node, feeds it from the catalog, and closes it by what became of it."""
@@ -48,7 +51,9 @@ class TrackRuns:
         self._names = [*experiment_names(), *REPORTS]
         self._nodes: dict[str, set[str]] = {}
         self._unsaved = {}
-        self._shared: dict[str, Any] = {}
+        # Several seeds are as many sessions of one command, of which the first runs the shared stages.
+        command = click.get_current_context(silent=True)
+        self._shared: dict[str, Any] = command.meta.setdefault(SEEN, {}) if command else {}
         for node in pipeline.nodes:
             if name := experiment_of(node.namespace, self._names):
                 self._nodes.setdefault(name, set()).add(node.name)
@@ -157,6 +162,7 @@ class TrackRuns:
         if spec["log"] == "plan":
             facts = {**data["settings"], "parameters": data["parameters"], "checkpoint": data["checkpoints"]}
             mlflow.log_params(flatten(facts), run_id=run)
+            mlflow.MlflowClient().set_tag(run, "seed", data["settings"]["training"]["seed"])
         elif spec["log"] == "scores":
             mlflow.log_metrics(flat_scores(data), run_id=run)
             mlflow.log_dict(data, "scores.json", run_id=run)

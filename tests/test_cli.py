@@ -1,0 +1,134 @@
+"""`kedro run` with many seeds, on real sessions and a real MLflow store; only the nodes are small."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+from kedro.framework.cli.cli import KedroCLI
+
+from tracked_project import runs_in
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def command(project: Path) -> click.Command:
+    found = KedroCLI(project).get_command(None, "run")  # type: ignore[arg-type]
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def kedro_run(command: click.Command, project: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Gives `kedro run ARGUMENTS` in the small project, with a store that is there already."""
+    monkeypatch.chdir(project)
+    shutil.copy(empty_store, project)
+    return lambda *arguments: CliRunner().invoke(command, arguments)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("seeds=[1,2,3]", {"seeds": [1, 2, 3]}),
+        ("seeds=[1, 2],exp4.training.seed=7", {"seeds": [1, 2], "exp4": {"training": {"seed": 7}}}),
+        (
+            "exp4.lora.r=8,exp4.lora.targets=[q_proj,v_proj]",
+            {"exp4": {"lora": {"r": 8, "targets": ["q_proj", "v_proj"]}}},
+        ),
+        ("exp3.modalities=[text],a.b=1e-5", {"exp3": {"modalities": ["text"]}, "a": {"b": 1e-5}}),
+        ("", {}),
+    ],
+)
+def test_a_comma_within_a_list_parts_no_parameters(command: click.Command, written: str, read: dict) -> None:
+    assert command.make_context("run", ["--params", written]).params["params"] == read
+
+
+def test_each_seed_is_a_flat_run_that_differs_in_nothing_but_its_seed(kedro_run: Command, project: Path) -> None:
+    done = kedro_run("--pipelines=exp3,exp4", "--params", "seeds=[1,2,3]")
+    assert done.exit_code == 0, done.output
+    runs = runs_in(project)
+    assert [(run.info.run_name, run.data.tags["seed"]) for run in runs] == [
+        (name, seed) for seed in "123" for name in ("exp3", "exp4")
+    ]
+    for run in runs:
+        assert run.info.status == "FINISHED"
+        assert run.data.params["training.seed"] == run.data.tags["seed"]
+        assert "partial" not in run.data.tags
+        assert "mlflow.parentRunId" not in run.data.tags
+        # Of the stage that all share, which ran in the first seed's session only.
+        assert run.data.tags["corpus.train.sha256"] == "0a1b2c3d4e5f"
+    of_exp4 = [{**run.data.params, "training.seed": ""} for run in runs if run.info.run_name == "exp4"]
+    assert of_exp4[0] == of_exp4[1] == of_exp4[2]
+
+
+def test_shared_stages_run_once(kedro_run: Command, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = project / "described"
+    monkeypatch.setenv("DESCRIBED", str(said))
+    assert kedro_run("--pipelines=exp3", "--params", "seeds=[1,2]").exit_code == 0
+    assert said.read_text() == "once\n"
+    assert len(runs_in(project)) == 2
+
+
+def test_a_seed_stands_over_one_that_the_experiments_own_file_states(kedro_run: Command, project: Path) -> None:
+    file = project / "conf/base/parameters/experiments/exp3.yml"
+    file.write_text(file.read_text() + "  training: {seed: 7, num_train_epochs: 3}\n")
+    assert kedro_run("--pipelines=exp3").exit_code == 0
+    assert kedro_run("--pipelines=exp3", "--params", "seeds=[1,2]").exit_code == 0
+    assert [run.data.params["training.seed"] for run in runs_in(project)] == ["7", "1", "2"]
+    assert {run.data.params["training.num_train_epochs"] for run in runs_in(project)} == {"3"}
+
+
+def test_a_seed_that_fails_costs_no_other_and_its_error_ends_the_command(
+    kedro_run: Command, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAIL", "exp3.train seed 2: ValueError")
+    done = kedro_run("--pipelines=exp3,exp4", "--params", "seeds=[1,2,3]")
+    assert isinstance(done.exception, ValueError)
+    assert "exp3.train seed 2 was asked to fail" in str(done.exception)
+    statuses = {(run.info.run_name, run.data.tags["seed"]): run.info.status for run in runs_in(project)}
+    assert {seed for seed, status in statuses.items() if status == "FAILED"} == {("exp3", "2")}
+    assert len(statuses) == 6
+
+
+def test_what_fails_before_any_experiment_ends_the_command_at_once(
+    kedro_run: Command, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAIL", "describe: ValueError")
+    assert isinstance(kedro_run("--pipelines=exp3", "--params", "seeds=[1,2]").exception, ValueError)
+    assert not [run for run in runs_in(project) if run.data.tags.get("seed") == "2"]
+
+
+def test_chosen_nodes_are_chosen_for_each_seed(kedro_run: Command, project: Path) -> None:
+    assert kedro_run("--pipelines=exp3,exp4", "--params", "seeds=[1,2]", "--namespaces=exp3").exit_code != 0
+    assert kedro_run("--pipelines=exp3").exit_code == 0
+    done = kedro_run("--pipelines=exp3,exp4", "--params", "seeds=[1,2]", "--namespaces=exp3")
+    assert done.exit_code == 0, done.output
+    assert [run.info.run_name for run in runs_in(project)][-2:] == ["exp3", "exp3"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--pipelines=exp3", "--params", "seeds=[]"], "seeds: got []; needed is at least one"),
+        (["--pipelines=exp3", "--params", "seeds=[1,1]"], "seeds: got [1, 1]; needed is at least one, and each once"),
+        (["--pipelines=exp3", "--params", "seeds=1+2"], "Write them as a list: seeds=[1,2,3]"),
+        (["--pipelines=exp3", "--params", "seeds=[-1]"], "greater than or equal to 0 (got -1)"),
+        (["--pipelines=data", "--params", "seeds=[1]"], "no experiment is among these pipelines"),
+        (["--pipelines=exp3", "--params", "seeds=[1],training.seed=2"], "training.seed and seeds are both given"),
+        (["--pipelines=exp3", "--params", "seeds=[1],exp3.training.seed=2"], "leave exp3.training.seed out"),
+        (["--pipelines=exp3", "--params", "seeds=[1,2]", "--only-missing-outputs"], "--only-missing-outputs and seeds"),
+        (["--pipelines=exp33", "--params", "seeds=[1,2]"], "exp33: no such pipeline; there are: data, exp3, exp4"),
+    ],
+)
+def test_seeds_that_make_no_sense_are_refused(kedro_run: Command, arguments: list[str], words: str) -> None:
+    done = kedro_run(*arguments)
+    assert done.exit_code == 2, done.exception
+    assert words in " ".join(done.output.split())
+
+
+def test_one_seed_may_stand_without_brackets(kedro_run: Command, project: Path) -> None:
+    assert kedro_run("--pipelines=exp3", "--params", "seeds=5").exit_code == 0
+    assert [run.data.params["training.seed"] for run in runs_in(project)] == ["5"]
