@@ -75,9 +75,9 @@ def modality_worth_figure(worth: pd.DataFrame, title: str) -> Figure:
     changed = worth[worth["change"] != "intact"]
     height = 1.6 + 0.42 * len(changed) / len(splits)
     figure = Figure(figsize=(6.4 * len(splits) + 0.6, height), layout="constrained")
-    shuffled = worth[worth["change"] == "shuffled"].iloc[0]
+    permutations, seed = (int(worth[name].max()) for name in ("permutations", "seed"))
     figure.suptitle(
-        f"{title}\nloss of F1; shuffled: mean of {shuffled['permutations']} permutations, seed {shuffled['seed']}",
+        f"{title}\nloss of F1; shuffled: mean of {permutations} permutations, seed {seed}",
         fontsize=10,
         wrap=True,
     )

@@ -45,15 +45,16 @@ def modality_worth(
 def _row(modality: str, change: str, scores: np.ndarray, intact: np.ndarray) -> dict[str, Any]:
     """`scores` are [repeat, class], `intact` [class]."""
     f1, macro_f1 = scores.mean(axis=0), scores.mean(axis=1)
+    drops = np.round(intact - f1, 9) + 0.0  # a mean of equal scores is off by 1e-16, which would read as -0.00
     is_shuffled = change == "shuffled"
     return {
         "modality": modality,
         "change": change,
         "macro_f1": macro_f1.mean(),
-        "macro_f1_drop": intact.mean() - macro_f1.mean(),
+        "macro_f1_drop": drops.mean(),
         "macro_f1_sd": macro_f1.std(ddof=1) if is_shuffled else np.nan,
         **{f"f1_{emotion}": value for emotion, value in zip(EMOTIONS, f1, strict=True)},
-        **{f"drop_{emotion}": value for emotion, value in zip(EMOTIONS, intact - f1, strict=True)},
+        **{f"drop_{emotion}": value for emotion, value in zip(EMOTIONS, drops, strict=True)},
         "permutations": PERMUTATIONS if is_shuffled else None,
         "seed": PERMUTATION_SEED if is_shuffled else None,
     }
