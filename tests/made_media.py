@@ -1,5 +1,6 @@
 """Clips and sounds made on the spot: H.264 and AAC in mp4 whose frames carry their own number."""
 
+import struct
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -24,9 +25,10 @@ def make_clip(
     channels: int = 1,
     tone_hz: float = 440.0,
     audio_seconds: float | None = None,
+    audio_codec: str = "aac",
     seed: int = 0,
 ) -> Path:
-    """An mp4 of `size` (width, height) with H.264 frames that carry their number, and an AAC track unless "none".
+    """An mp4 of `size` (width, height) with H.264 frames that carry their number, and a sound track unless "none".
 
     Clips that differ in `seed` alone differ in their bytes. The folders above `path` are made. Returns the path.
     """
@@ -36,11 +38,12 @@ def make_clip(
     with av.open(str(path), "w", format="mp4") as container:
         container.metadata["comment"] = f"seed {seed}"
         video = container.add_stream("libx264", rate=fps, options={"crf": "12", "preset": "ultrafast", "g": "12"})
-        video.width, video.height, video.pix_fmt = *size, "yuv420p"
+        # Colour at half the resolution, as clips have it, needs even sizes.
+        video.width, video.height, video.pix_fmt = *size, "yuv444p" if size[0] % 2 or size[1] % 2 else "yuv420p"
         video.thread_count = 1
         track = None
         if audio != "none":
-            track = container.add_stream("aac", rate=sample_rate_hz, layout=_layout(channels))
+            track = container.add_stream(audio_codec, rate=sample_rate_hz, layout=_layout(channels))
         for number in range(max(1, round(seconds * fps))):
             frame = av.VideoFrame.from_ndarray(numbered_frame(number, *size), format="rgb24")
             container.mux(video.encode(frame))
@@ -48,6 +51,19 @@ def make_clip(
         if track is not None:
             _encode_sound(container, track, samples, sample_rate_hz)
     return path
+
+
+def turned(clip: Path, target: Path, degrees_clockwise: int) -> Path:
+    """The same clip with the flag that a player turns its pictures by, as a phone held upright writes it."""
+    content = bytearray(clip.read_bytes())
+    matrix = (
+        content.find(b"tkhd") + 44
+    )  # of the first track: https://developer.apple.com/documentation/quicktime-file-format
+    one = 1 << 16
+    a, b = {0: (one, 0), 90: (0, one), 180: (-one, 0), 270: (0, -one)}[degrees_clockwise]
+    content[matrix : matrix + 36] = struct.pack(">9i", a, b, 0, -b, a, 0, 0, 0, 1 << 30)
+    target.write_bytes(content)
+    return target
 
 
 def with_index_in_front(clip: Path, target: Path) -> Path:

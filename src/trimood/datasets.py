@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
+from upath import UPath
 
 from trimood.disk import written_whole
 from trimood.mlflow_store import SQLITE, tracking_uri, use_store
@@ -22,17 +23,23 @@ class RawDataError(DatasetError):
     """A folder of raw data is not there, or is somebody's own."""
 
 
-class FolderDataset(AbstractDataset[Fill, Path]):
+class FolderDataset(AbstractDataset[Fill, Path | UPath]):
     """A folder: loads as its path; is saved by a function that fills an empty one, and appears whole or not at all."""
 
     def __init__(self, *, filepath: str, create: bool = False, metadata: dict[str, Any] | None = None) -> None:
-        """With `create`, loading a folder that is not there makes it: for caches that fill themselves."""
+        """With `create`, loading a folder that is not there makes it: for caches that fill themselves.
+
+        Such a cache may lie on any file system that fsspec knows, where folders come to be with their first file.
+        """
+        self._elsewhere = UPath(filepath) if create and "://" in filepath else None
         self._filepath = Path(filepath).expanduser()
         self._create = create
         self.metadata = metadata
 
-    def load(self) -> Path:
-        """The folder's path."""
+    def load(self) -> Path | UPath:
+        """The folder's path. Raises RawDataError where there is none."""
+        if self._elsewhere is not None:
+            return self._elsewhere
         if self._create:
             self._filepath.mkdir(parents=True, exist_ok=True)
         if not self._filepath.is_dir():
@@ -70,10 +77,10 @@ class FolderDataset(AbstractDataset[Fill, Path]):
             os.replace(filled, self._filepath)
 
     def _exists(self) -> bool:
-        return self._filepath.is_dir()
+        return self._filepath.is_dir() if self._elsewhere is None else self._elsewhere.is_dir()
 
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
+        return {"filepath": str(self._elsewhere or self._filepath)}
 
 
 class CheckpointDataset(FolderDataset):

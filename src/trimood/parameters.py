@@ -1,9 +1,9 @@
 """Every knob once: its type, its bounds, its meaning. Shared values stand in conf/base, differences by experiment."""
 
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from trimood.emotions import MODALITIES, Modality
 
@@ -57,11 +57,43 @@ class SplitParams(Parameters):
     seed: int
 
 
-class ClipParams(Parameters):
-    """How clips become tensors: what a bad clip means, and on how many processes (0: one for each core)."""
+Policy = Literal["fail", "drop", "blank"]
 
-    on_bad_clip: Literal["fail", "drop"]
+ClipProblem = Literal["missing", "unreadable", "no_audio_track", "silent", "too_short", "timed_out", "crashed"]
+
+
+class ClipParams(Parameters):
+    """How clips become tensors: what a bad clip means, where the work is done, by how many (0: one for each core).
+
+    `on_bad_clip` is one policy for all problems, or one for each; problems that such a list leaves out mean `fail`.
+    """
+
+    on_bad_clip: Policy | dict[ClipProblem, Policy]
+    executor: Literal["serial", "processes", "ray"]
     workers: Annotated[int, Field(ge=0)]
+    time_limit_seconds: Annotated[float, Field(gt=0)]
+
+    @field_validator("on_bad_clip", mode="before")
+    @classmethod
+    def _say_what_is_allowed(cls, value: Any) -> Any:
+        policies, problems = list(get_args(Policy)), list(get_args(ClipProblem))
+        for problem in value if isinstance(value, dict) else ():
+            if problem not in problems:
+                hint = did_you_mean(str(problem), problems)
+                raise ValueError(f"unknown problem {problem!r}; allowed here: {', '.join(problems)}.{hint}")
+        for policy in value.values() if isinstance(value, dict) else [value]:
+            if policy not in policies:
+                raise ValueError(
+                    f"Input should be {', '.join(map(repr, policies))}, or one of them for each problem, as in "
+                    f"data.clips.on_bad_clip.no_audio_track=blank. Problems: {', '.join(problems)}"
+                )
+        return value
+
+    def policy_for(self, problem: str) -> Policy:
+        """The policy for a problem, written with spaces or with underscores."""
+        if isinstance(self.on_bad_clip, str):
+            return self.on_bad_clip
+        return {str(name): policy for name, policy in self.on_bad_clip.items()}.get(problem.replace(" ", "_"), "fail")
 
 
 class DataParams(Parameters):
@@ -181,6 +213,7 @@ class GlobalParams(Parameters):
     """What conf/*/globals.yml may say: where data, corpus and checkpoints lie, and where runs are tracked."""
 
     data_root: str
+    prepared_clips: str | None = None
     corpus_dir: str
     meld_dir: str | None = None
     episodes_dir: str
@@ -199,6 +232,7 @@ def check_globals(values: dict[str, Any]) -> None:
 
 _BLOCKS: dict[str, Any] = {
     "data_root": str,
+    "prepared_clips": str | None,
     "corpus_dir": str,
     "meld_dir": str,
     "episodes_dir": str,

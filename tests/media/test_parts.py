@@ -1,20 +1,23 @@
 import errno
+import json
 import os
 from pathlib import Path
 
+import av
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from made_media import make_clip
+from trimood.disk import DiskFull
 from trimood.media.audio import AudioRecipe
-from trimood.media.errors import DiskFull, PartError
+from trimood.media.errors import ClipError, PartError
 from trimood.media.parts import (
     Recipe,
     content_name,
-    is_whole,
     load_part,
     part_bytes,
+    problems_in,
     recipe_name,
     write_part,
     write_whole,
@@ -26,7 +29,7 @@ RECIPE = Recipe(VideoRecipe(frame_count=2, frame_size_pixels=16), AudioRecipe(me
 
 def test_the_name_of_a_recipe_is_pinned() -> None:
     # A change here throws away every user's prepared clips: it must be meant.
-    assert recipe_name(Recipe()) == "f4628612c9dd1336"
+    assert recipe_name(Recipe()) == "af3f8002bed9f774"
 
 
 def test_content_names_tell_one_changed_bit_and_ignore_the_file_name(tmp_path: Path) -> None:
@@ -43,25 +46,73 @@ def test_the_size_that_is_reckoned_with_covers_a_usual_part(tmp_path: Path) -> N
     assert size <= part_bytes(Recipe()) <= 2 * size
 
 
-def test_only_a_whole_part_of_both_tensors_is_whole(tmp_path: Path) -> None:
-    part = tmp_path / "part.safetensors"
-    assert not is_whole(part)
-    write_part(make_clip(tmp_path / "clip.mp4"), part, RECIPE)
-    assert is_whole(part)
+def test_only_a_whole_part_is_taken_for_one(tmp_path: Path) -> None:
+    part, clip = tmp_path / "part.safetensors", tmp_path / "clip.mp4"
+    assert problems_in(part, clip) is None
+    assert write_part(make_clip(clip), part, RECIPE) == {}
+    assert problems_in(part, clip) == {}
     content = part.read_bytes()
     for end in (0, 7, 8, 50, len(content) // 2, len(content) - 1):
         part.write_bytes(content[:end])
-        assert not is_whole(part), end
+        assert problems_in(part, clip) is None, end
         with pytest.raises(PartError, match=r"part\.safetensors: not a whole part.*Prepare the clips again"):
             load_part(part)
     part.write_bytes(content + b"\0")
-    assert not is_whole(part)
-    save_file({"frames": torch.zeros(3, dtype=torch.uint8)}, part)
-    assert not is_whole(part)
-    save_file({"frames": torch.zeros(3), "log_mel": torch.zeros(3)}, part)
-    assert not is_whole(part)
+    assert problems_in(part, clip) is None
+    frames, log_mel = torch.zeros(3, dtype=torch.uint8), torch.zeros(3)
+    noted = {"problems": json.dumps({"audio": ["silent", "every sample"]})}
+    for tensors, metadata, is_whole in (
+        ({"frames": frames, "log_mel": log_mel}, None, True),
+        ({"frames": frames}, noted, True),
+        ({"frames": frames}, None, False),  # neither sound nor a reason why there is none
+        ({"frames": frames, "log_mel": log_mel}, noted, False),
+        ({"frames": torch.ones(3), "log_mel": log_mel}, None, False),
+        ({}, None, False),
+        ({"frames": frames}, {"problems": json.dumps({"audio": ["silent"]})}, False),
+        ({"frames": frames}, {"problems": "not JSON"}, False),
+    ):
+        save_file(tensors, part, metadata)
+        assert (problems_in(part, clip) is not None) == is_whole, (list(tensors), metadata)
     part.write_bytes(b"\xff" * 1000)
-    assert not is_whole(part)
+    assert problems_in(part, clip) is None
+
+
+def test_a_part_notes_what_its_clip_lacks(tmp_path: Path) -> None:
+    part = tmp_path / "part.safetensors"
+    write_part(make_clip(tmp_path / "mute.mp4", audio="none"), part, RECIPE)
+    assert set(load_part(part)) == {"frames"}
+    noted = problems_in(part, tmp_path / "another.mp4")
+    assert noted is not None
+    assert {m: e.message for m, e in noted.items()} == {"audio": "another.mp4: no audio track: its sound is needed"}
+    (tmp_path / "text.mp4").write_text("no clip at all" * 100)
+    write_part(tmp_path / "text.mp4", part, RECIPE)
+    assert load_part(part) == {}
+    noted = problems_in(part, tmp_path / "another.mp4")
+    assert noted is not None
+    assert {modality: error.problem for modality, error in noted.items()} == {
+        "video": "unreadable",
+        "audio": "unreadable",
+    }
+    assert str(tmp_path).encode() not in part.read_bytes()  # clips of the same bytes lie elsewhere
+
+
+@pytest.mark.parametrize("number", [errno.ENOMEM, errno.EIO, errno.ESTALE])
+def test_a_problem_of_the_machine_is_not_noted_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    clip = make_clip(tmp_path / "clip.mp4")
+
+    def fails(*_: object, **__: object) -> None:
+        raise av.error.FFmpegError(number, os.strerror(number))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("av.open", fails)
+        with pytest.raises(ClipError, match=r"clip\.mp4: unreadable"):
+            write_part(clip, tmp_path / "part", RECIPE)
+    assert not (tmp_path / "part").exists()
+    with pytest.raises(ClipError, match=r"none\.mp4: missing"):
+        write_part(tmp_path / "none.mp4", tmp_path / "part", RECIPE)
+    assert not (tmp_path / "part").exists()
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(

@@ -1,6 +1,6 @@
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 import pytest
@@ -11,15 +11,17 @@ from kedro_datasets.matplotlib import MatplotlibDataset
 from kedro_datasets.pandas import ParquetDataset
 
 from made_checkpoints import TINY_AUDIO, TINY_VIDEO, made_checkpoint
-from made_media import make_clip
+from made_media import make_clip, make_wav, sound
 from trimood.conversations.table import empty_table
 from trimood.datasets import FolderDataset
 from trimood.emotions import EMOTIONS
+from trimood.media.errors import Problem
 from trimood.media.parts import load_part
-from trimood.parameters import ClipParams
+from trimood.parameters import ClipParams, ClipProblem
 from trimood.pipelines import preprocessing
+from trimood.pipelines.preprocessing.bad_clips import BadClips
 from trimood.pipelines.preprocessing.contact_sheet import SHOWN_FRAMES, draw_contact_sheet
-from trimood.pipelines.preprocessing.nodes import BadClips, choose_test, prepare_split, read_recipe
+from trimood.pipelines.preprocessing.nodes import choose_test, prepare_split, read_recipe
 
 RECIPE = {
     "video": {"frame_count": 4, "frame_size_pixels": 32},
@@ -31,10 +33,18 @@ PROBLEMS = {
     "dia1utt4": "no audio track",
     "dia1utt5": "silent",
 }
+BOTH, SOUND = "video and audio", "audio"
+MODALITIES = {"dia1utt2": BOTH, "dia1utt3": BOTH, "dia1utt4": SOUND, "dia1utt5": SOUND}
 
 
-def policy(on_bad_clip: str) -> ClipParams:
-    return ClipParams.model_validate({"on_bad_clip": on_bad_clip, "workers": 1})
+def policy(on_bad_clip: str | dict[str, str], executor: str = "serial") -> ClipParams:
+    return ClipParams.model_validate(
+        {"on_bad_clip": on_bad_clip, "executor": executor, "workers": 1, "time_limit_seconds": 60}
+    )
+
+
+def column(table: pd.DataFrame, name: str) -> dict[str, Any]:
+    return dict(zip(table["utterance"], table[name], strict=True))
 
 
 def utterances(count: int, first: int = 1) -> pd.DataFrame:
@@ -74,13 +84,14 @@ def test_under_fail_the_error_names_each_clip_and_its_problem_and_says_what_to_d
     assert message.startswith(f"{corpus}: 4 of 6 clips cannot be used (")
     for utterance, problem in PROBLEMS.items():
         assert f"{utterance}.mp4: {problem}" in message
-        assert f"1 {problem}" in message.splitlines()[0]
+        assert f"1 {problem} ({MODALITIES[utterance]})" in message.splitlines()[0]
     assert "dia1utt1.mp4" not in message
-    assert "--params data.clips.on_bad_clip=drop" in message
+    for words in ("on_bad_clip=drop", "on_bad_clip=blank", "For one problem alone: --params data.clips.on_bad_clip."):
+        assert words in message
 
 
 def test_a_long_list_of_bad_clips_is_cut_and_the_rest_is_counted(tmp_path: Path) -> None:
-    with pytest.raises(BadClips, match=r"25 of 25 clips cannot be used \(25 missing\)") as caught:
+    with pytest.raises(BadClips, match=r"25 of 25 clips cannot be used \(25 missing \(video and audio\)\)") as caught:
         prepare_split(utterances(25), tmp_path, RECIPE, tmp_path / "prepared", policy("fail"))
     assert str(caught.value).count("dia1utt") == 20
     assert "… and 5 more" in str(caught.value)
@@ -93,12 +104,14 @@ def test_what_was_prepared_before_an_error_is_not_prepared_again(
     with pytest.raises(BadClips):
         prepare_split(utterances(6), corpus, RECIPE, tmp_path, policy("fail"))
     parts = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
-    assert len(parts) == 2
+    assert len(parts) == 5  # what is wrong with the three that can be read stands in theirs
     caplog.clear()
     prepare_split(utterances(6), corpus, RECIPE, tmp_path, policy("drop"))
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == parts
-    assert "6 clips: 2 prepared before" in caplog.text
-    assert "4 with a problem" in caplog.text
+    assert "6 clips: 5 prepared before, 1 to prepare" in caplog.text
+    assert "4 of 6 clips left out of every experiment (" in caplog.text
+    for utterance, problem in PROBLEMS.items():
+        assert f"1 {problem} ({MODALITIES[utterance]})" in caplog.text
 
 
 def test_under_drop_every_utterance_is_an_example_or_excluded_with_its_problem(
@@ -107,13 +120,72 @@ def test_under_drop_every_utterance_is_an_example_or_excluded_with_its_problem(
     table = utterances(6)
     examples, excluded = prepare_split(table, corpus, RECIPE, tmp_path, policy("drop"))
     assert examples["utterance"].tolist() == ["dia1utt1", "dia1utt6"]
-    assert dict(zip(excluded["utterance"], excluded["problem"], strict=True)) == PROBLEMS
+    assert column(excluded, "problem") == PROBLEMS
+    assert column(excluded, "modality") == MODALITIES
+    assert set(excluded["policy"]) == {"drop"}
     assert excluded["clip"].tolist() == [f"train/{utterance}.mp4" for utterance in PROBLEMS]
     for message in excluded["message"]:
         assert f"left out of every experiment: {message}" in caplog.text
     kept = table[table["utterance"].isin(examples["utterance"])].reset_index(drop=True)
-    pd.testing.assert_frame_equal(examples.drop(columns="part"), kept)
+    pd.testing.assert_frame_equal(examples.drop(columns=["part", "has_video", "has_audio"]), kept)
+    assert examples["has_video"].all()
+    assert examples["has_audio"].all()
     assert table.equals(utterances(6))  # the caller's table is as it was
+
+
+def test_under_blank_every_utterance_stays_without_what_its_clip_lacks(
+    corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = utterances(6)
+    examples, blanked = prepare_split(table, corpus, RECIPE, tmp_path, policy("blank"))
+    pd.testing.assert_frame_equal(examples[list(table)], table)
+    assert examples["has_video"].tolist() == [True, False, False, True, True, True]
+    assert examples["has_audio"].tolist() == [True, False, False, False, False, True]
+    for part, has_video, has_audio in examples[["part", "has_video", "has_audio"]].itertuples(index=False):
+        assert (part == "") == (not has_video and not has_audio)
+        if part:
+            held = {name for name, has in (("frames", has_video), ("log_mel", has_audio)) if has}
+            assert set(load_part(tmp_path / part)) == held
+    assert (column(blanked, "problem"), column(blanked, "modality")) == (PROBLEMS, MODALITIES)
+    assert set(blanked["policy"]) == {"blank"}
+    assert "4 of 6 clips kept without what they lack (" in caplog.text
+
+
+def test_each_problem_may_have_its_own_policy(corpus: Path, tmp_path: Path) -> None:
+    mixed = policy({"no_audio_track": "blank", "silent": "drop", "missing": "drop", "unreadable": "blank"})
+    examples, bad = prepare_split(utterances(6), corpus, RECIPE, tmp_path, mixed)
+    assert examples["utterance"].tolist() == ["dia1utt1", "dia1utt3", "dia1utt4", "dia1utt6"]
+    assert column(bad, "policy") == {"dia1utt2": "drop", "dia1utt3": "blank", "dia1utt4": "blank", "dia1utt5": "drop"}
+    # What a list leaves out means fail.
+    with pytest.raises(BadClips, match=r"1 of 6 clips cannot be used \(1 silent \(audio\)\)") as caught:
+        prepare_split(
+            utterances(6),
+            corpus,
+            RECIPE,
+            tmp_path,
+            policy({"no_audio_track": "blank", "missing": "drop", "unreadable": "drop"}),
+        )
+    assert "data.clips.on_bad_clip.silent=drop" in str(caught.value)
+
+
+def test_where_picture_and_sound_have_different_problems_the_stricter_policy_holds(tmp_path: Path) -> None:
+    samples = sound("silent", 1, 16000)
+    make_wav(tmp_path / "train/dia1utt1.wav", samples, 16000).rename(tmp_path / "train/dia1utt1.mp4")
+    for policies, kept, policy_held in (
+        ({"unreadable": "blank", "silent": "drop"}, 0, "drop"),
+        ({"unreadable": "blank", "silent": "blank"}, 1, "blank"),
+    ):
+        examples, bad = prepare_split(utterances(1), tmp_path, RECIPE, tmp_path / "prepared", policy(policies))
+        assert (len(examples), bad["policy"].tolist()) == (kept, [policy_held])
+        assert bad[["problem", "modality"]].iloc[0].tolist() == ["unreadable and silent", BOTH]
+        assert (
+            bad["message"].iloc[0].startswith("dia1utt1.mp4: unreadable: it has no video track; silent: every sample")
+        )
+
+
+def test_the_policies_name_every_problem_that_a_clip_can_have() -> None:
+    assert [problem.replace(" ", "_") for problem in get_args(Problem)] == list(get_args(ClipProblem))
+    assert policy({"no_audio_track": "drop"}).policy_for("no audio track") == "drop"
 
 
 def test_the_part_of_an_example_holds_the_frames_and_the_sound_of_its_clip(corpus: Path, tmp_path: Path) -> None:
@@ -129,11 +201,12 @@ def test_the_part_of_an_example_holds_the_frames_and_the_sound_of_its_clip(corpu
 def test_a_split_without_utterances_gives_empty_tables_with_the_same_columns(corpus: Path, tmp_path: Path) -> None:
     examples, excluded = prepare_split(empty_table(), corpus, RECIPE, tmp_path, policy("fail"))
     assert examples.empty
-    assert list(examples) == [*empty_table(), "part"]
+    assert list(examples) == [*empty_table(), "part", "has_video", "has_audio"]
+    assert (examples["has_video"].dtype, examples["has_audio"].dtype) == (bool, bool)
     full, _ = prepare_split(utterances(1), corpus, RECIPE, tmp_path, policy("fail"))
     assert set(full) == set(examples)
     assert excluded.empty
-    assert list(excluded) == ["utterance", "clip", "problem", "message"]
+    assert list(excluded) == ["utterance", "clip", "modality", "problem", "policy", "message"]
 
 
 def test_the_official_test_is_scored_where_it_is_labelled_and_else_what_was_held_out() -> None:
@@ -166,6 +239,17 @@ def test_the_contact_sheet_shows_frames_sound_and_words_of_each_emotion_there_is
     shapes = [picture.shape for picture in pictures if picture is not None]
     assert shapes.count((32, 32, 3)) == 3 * SHOWN_FRAMES
     assert sum(shape[0] == 16 and len(shape) == 2 for shape in shapes) == 3  # log-mel, low pitches at the bottom
+
+
+def test_the_contact_sheet_shows_what_there_is_of_a_clip_that_lacks_something(tmp_path: Path) -> None:
+    for number, audio in ((1, "noise"), (2, "none"), (8, "none")):
+        make_clip(tmp_path / f"train/dia1utt{number}.mp4", seconds=0.5, audio=audio, seed=number)
+    examples, _ = prepare_split(utterances(8), tmp_path, RECIPE, tmp_path / "prepared", policy("blank"))
+    figure = draw_contact_sheet(examples, tmp_path / "prepared")
+    words = [text.get_text() for ax in figure.axes for text in ax.texts]
+    assert [line.partition("\n")[0] for line in words] == ["fear · dia1utt1", "sadness · dia1utt2"]
+    pictures = [ax.images[0].get_array() for ax in figure.axes if ax.images]
+    assert len(pictures) == 2 * SHOWN_FRAMES + 1
 
 
 def stage(corpus: Path, results: Path, on_bad_clip: str) -> dict[str, Any]:
@@ -201,6 +285,14 @@ def test_the_stage_leaves_the_same_utterances_out_for_every_experiment(corpus: P
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
     again = stage(corpus, tmp_path, "drop")
     assert all(again[name].equals(table) for name, table in handed_over.items())
+
+
+def test_the_stage_keeps_every_utterance_under_blank(corpus: Path, tmp_path: Path) -> None:
+    handed_over = stage(corpus, tmp_path, "blank")
+    assert [len(handed_over[f"{split}_examples"]) for split in ("training", "validation", "test")] == [3, 3, 1]
+    assert handed_over["training_examples"]["has_audio"].tolist() == [True, False, False]
+    assert handed_over["official_test_examples"]["has_video"].dtype == bool
+    assert handed_over["excluded_validation_clips"]["policy"].tolist() == ["blank", "blank"]
 
 
 def test_the_stage_stops_at_the_first_split_with_a_bad_clip(corpus: Path, tmp_path: Path) -> None:

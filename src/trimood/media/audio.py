@@ -1,8 +1,9 @@
 """Sound of a clip as LanguageBind's audio tower expects it: waveform, log-mel energies, three-channel image."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -11,7 +12,7 @@ import torch
 import torchaudio
 from torch import Tensor
 
-from trimood.media.errors import ClipError
+from trimood.media.errors import ClipError, reason
 
 WINDOW_MS = 25
 SHIFT_MS = 10
@@ -19,6 +20,12 @@ SHIFT_MS = 10
 # torchaudio's resampling kernel has (numerator x denominator) taps of the reduced ratio of the two rates. The usual
 # rates reduce well (11025 -> 16000 is 441/640); 44099 -> 16000 does not, and its kernel would take gigabytes.
 LARGEST_DENOMINATOR = 640
+
+STRETCH_SECONDS = 30
+"""Longer sound is worked on in stretches, so that minutes of it take no more memory than this."""
+
+# torchaudio's windowed sinc reaches over `lowpass_filter_width` / `rolloff` = 6 / 0.99 samples of the lower rate.
+MARGIN_SAMPLES = 7
 
 
 @dataclass(frozen=True)
@@ -38,10 +45,9 @@ def read_waveform(path: Path, sample_rate_hz: int) -> Tensor:
     if not path.is_file():
         raise ClipError(path, "missing", f"no such file in {path.parent}")
     try:
-        waveform, rate_hz = _decode(path)
+        waveform = _decode(path, sample_rate_hz)
     except (av.error.FFmpegError, ValueError) as error:
-        raise ClipError(path, "unreadable", f"its sound cannot be decoded ({error})") from error
-    waveform = resample(waveform, rate_hz, sample_rate_hz)
+        raise ClipError(path, "unreadable", f"its sound cannot be decoded ({reason(error)})") from error
     if len(waveform) < sample_rate_hz * WINDOW_MS // 1000:
         milliseconds = 1000 * len(waveform) / sample_rate_hz
         raise ClipError(path, "too short", f"{milliseconds:.1f} ms of sound, at least {WINDOW_MS} ms are needed")
@@ -52,21 +58,17 @@ def read_waveform(path: Path, sample_rate_hz: int) -> Tensor:
     return waveform
 
 
-def _decode(path: Path) -> tuple[Tensor, int]:
-    """The first audio track at its own rate: [sample] float32, and that rate in Hz."""
+def _decode(path: Path, sample_rate_hz: int) -> Tensor:
+    """The first audio track at the wanted rate, [sample] float32. Sound of minutes is held once, at that rate."""
     with av.open(str(path), metadata_errors="ignore") as container:
         if not container.streams.audio:
             raise ClipError(path, "no audio track", "its sound is needed")
         track = container.streams.audio[0]
         track.thread_type = "NONE"
+        pieces = _mono_pieces(_frames(container, track))
         # The rate is taken from the decoded frames: for HE-AAC the container may announce half of it.
-        rates_hz: set[int] = set()
-        pieces = list(_mono_pieces(_frames(container, track), rates_hz))
-        if len(rates_hz) > 1:
-            raise ValueError(f"the sample rate changes within the track: {sorted(rates_hz)} Hz")
-        rate_hz = rates_hz.pop() if rates_hz else track.rate
-    samples = np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.float32)
-    return torch.from_numpy(samples), rate_hz
+        rate_hz, first = next(pieces, (sample_rate_hz, np.zeros(0, dtype=np.float32)))
+        return torch.cat(list(_resampled(chain([first], _at_one_rate(pieces, rate_hz)), rate_hz, sample_rate_hz)))
 
 
 def _frames(container: av.container.InputContainer, track: av.AudioStream) -> Iterator[av.AudioFrame]:
@@ -76,13 +78,19 @@ def _frames(container: av.container.InputContainer, track: av.AudioStream) -> It
         yield from packet.decode()
 
 
-def _mono_pieces(frames: Iterator[av.AudioFrame], rates_hz: set[int]) -> Iterator[np.ndarray]:
+def _mono_pieces(frames: Iterator[av.AudioFrame]) -> Iterator[tuple[int, np.ndarray]]:
     for frame in frames:
-        rates_hz.add(frame.sample_rate)
         samples = frame.to_ndarray()
         if not frame.format.is_planar:
             samples = samples.reshape(-1, len(frame.layout.channels)).T
-        yield _as_float(samples).mean(axis=0, dtype=np.float32)  # [channel, sample] -> [sample]
+        yield frame.sample_rate, _as_float(samples).mean(axis=0, dtype=np.float32)  # [channel, sample] -> [sample]
+
+
+def _at_one_rate(pieces: Iterator[tuple[int, np.ndarray]], rate_hz: int) -> Iterator[np.ndarray]:
+    for other_hz, samples in pieces:
+        if other_hz != rate_hz:
+            raise ValueError(f"the sample rate changes within the track: {sorted({rate_hz, other_hz})} Hz")
+        yield samples
 
 
 def _as_float(samples: np.ndarray) -> np.ndarray:
@@ -105,6 +113,28 @@ def resample(waveform: Tensor, from_hz: int, to_hz: int) -> Tensor:
     return torchaudio.functional.resample(waveform, orig_freq=ratio.numerator, new_freq=ratio.denominator)
 
 
+def _resampled(pieces: Iterable[np.ndarray], from_hz: int, to_hz: int) -> Iterator[Tensor]:
+    """The sound of all pieces at another rate, in stretches: a sound shorter than STRETCH_SECONDS comes in one.
+
+    Each stretch is resampled with a margin on both sides wider than the kernel, so that no seam is left.
+    """
+    ratio = Fraction(from_hz, to_hz).limit_denominator(LARGEST_DENOMINATOR)
+    source, target = ratio.numerator, ratio.denominator  # so many samples become so many
+    margin = source * (2 + MARGIN_SAMPLES // min(source, target))
+    stretch = source * (STRETCH_SECONDS * from_hz // source) + margin
+    held, held_count, before = [], 0, 0  # `before`: the margin in front, which is given already
+    for piece in pieces:
+        held.append(torch.from_numpy(piece))
+        held_count += len(piece)
+        if held_count > before + stretch + margin:
+            whole = torch.cat(held)
+            part = resample(whole[: before + stretch + margin], from_hz, to_hz)
+            yield part[before * target // source : (before + stretch) * target // source].clone()
+            held, before = [whole[before + stretch - margin :].clone()], margin
+            held_count = len(held[0])
+    yield resample(torch.cat(held), from_hz, to_hz)[before * target // source :]
+
+
 def log_mel(waveform: Tensor, recipe: AudioRecipe) -> Tensor:
     """Kaldi filter-bank energies as LanguageBind was trained on, [sample] -> [time, mel] float32, one step each 10 ms.
 
@@ -114,7 +144,19 @@ def log_mel(waveform: Tensor, recipe: AudioRecipe) -> Tensor:
     shortest = recipe.sample_rate_hz * WINDOW_MS // 1000
     if len(waveform) < shortest:
         raise ValueError(f"log_mel: got {len(waveform)} samples, needs {shortest} (one window of {WINDOW_MS} ms)")
-    centred = waveform - waveform.mean()
+    mean = waveform.mean()
+    window, shift = shortest, recipe.sample_rate_hz * SHIFT_MS // 1000
+    at_once = STRETCH_SECONDS * 1000 // SHIFT_MS  # windows; each is reckoned by itself
+    windows = 1 + (len(waveform) - window) // shift
+    return torch.cat(
+        [
+            _energies(waveform[first * shift : (min(first + at_once, windows) - 1) * shift + window] - mean, recipe)
+            for first in range(0, windows, at_once)
+        ]
+    )
+
+
+def _energies(centred: Tensor, recipe: AudioRecipe) -> Tensor:
     energies: Tensor = torchaudio.compliance.kaldi.fbank(
         centred[None],
         htk_compat=True,

@@ -1,86 +1,93 @@
-"""Preparing many clips, each content once: decoded by several processes, kept as parts, found again in later runs."""
+"""Preparing many clips, each content once: decoded by many workers, kept as parts, found again in later runs."""
 
-import multiprocessing
-import os
-import shutil
-import signal
-import threading
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from tqdm import tqdm
-
-from trimood.media.errors import ClipError, DiskFull, PreparationError
+from trimood.disk import require_space
+from trimood.media.errors import ClipError
+from trimood.media.execution import Execution, core_count, run_each
 from trimood.media.parts import (
+    TENSORS,
+    Place,
+    Problems,
     Recipe,
     content_name,
-    existing_parent,
-    is_whole,
     load_part,
     part_bytes,
     part_path,
+    problems_in,
     write_part,
 )
+from trimood.media.progress import followed
 
 __all__ = ["PreparedClips", "Recipe", "load_part", "prepare_clips"]
 
-WAITING_PER_WORKER = 4
+log = logging.getLogger(__name__)
 
-Task = tuple[Path, Path]
-"""A clip and where its part goes."""
+REMOTE_READERS = 32
+"""Threads that look for parts on a file system elsewhere, where each answer takes a while."""
 
 
 @dataclass(frozen=True)
 class PreparedClips:
-    """What became of each clip: its part, or its problem; `hits` were prepared before, `misses` tried in this run."""
+    """What became of each clip: its part, its problems (only clips that have any), or both.
 
-    parts: dict[str, Path]
-    problems: dict[str, ClipError]
+    `hits` were prepared before, `misses` were tried in this run. A clip without a part has problems in both modalities.
+    """
+
+    parts: dict[str, Place]
+    problems: dict[str, Problems]
     hits: int
     misses: int
 
 
-def prepare_clips(clips: Mapping[str, Path], recipe: Recipe, cache: Path, workers: int) -> PreparedClips:
+@dataclass(frozen=True)
+class _Task:
+    """A clip, where its part goes, and how it is prepared."""
+
+    clip: Path
+    part: Place
+    recipe: Recipe
+
+
+def prepare_clips(clips: Mapping[str, Path], recipe: Recipe, cache: Place, execution: Execution) -> PreparedClips:
     """Sees to it that every clip has a part in `cache`, decoding only those contents that have none yet.
 
-    `workers` processes decode; with 0 or 1 this one does. A clip with a problem is tried again in every run.
-    Raises DiskFull before the first clip if the space will not do, or when it runs out, and PreparationError
-    when a worker dies; in each case the finished parts stay and the next run goes on from there.
+    A part notes what is wrong with a clip's bytes, so that such a clip is a hit too. One that is missing, timed out or
+    crashed has no part and is tried again in every run. Raises DiskFull before the first clip if the space will not
+    do, or when it runs out, and PreparationError; in each case the finished parts stay and the next run goes on there.
     """
-    contents = _contents(set(clips.values()), workers)
+    contents = _contents(set(clips.values()))
     parts = {path: part_path(cache, recipe, name) for path, name in contents.items() if isinstance(name, str)}
-    whole = {part for part in set(parts.values()) if is_whole(part)}
     # Keyed by part: clips of the same bytes are one task.
-    tasks = {part: path for path, part in parts.items() if part not in whole}
-    hits = sum(parts.get(path) in whole for path in clips.values())
-    _require_space(cache, len(tasks) * part_bytes(recipe))
+    first = {part: path for path, part in reversed(parts.items())}
+    found = _whole_parts(first)
+    hits = sum(parts.get(path) in found for path in clips.values())
+    tasks = [_Task(path, part, recipe) for part, path in first.items() if part not in found]
+    if isinstance(cache, Path):
+        require_space(cache, len(tasks) * part_bytes(recipe), "the clips still to prepare")
+    log.info("%d clips: %d prepared before, %d to prepare", len(clips), hits, len(clips) - hits)
+    made = _prepared(tasks, execution)
 
-    failed: dict[Path, ClipError] = {}
-    with tqdm(total=len(tasks), desc="preparing clips", unit="clip", disable=not tasks) as progress:
-        progress.set_postfix(hits=hits, misses=len(clips) - hits)
-        for part, error in _run([(path, part) for part, path in tasks.items()], recipe, workers):
-            if error is not None:
-                failed[part] = error
-            progress.update()
-    problems = {key: error for key, path in clips.items() if (error := _problem(path, contents, parts, failed))}
+    became = {path: found[part] if part in found else made[part] for path, part in parts.items()}
+    became |= {path: error for path, error in contents.items() if isinstance(error, ClipError)}
     return PreparedClips(
-        parts={key: parts[path] for key, path in clips.items() if key not in problems},
-        problems=problems,
+        parts={key: parts[path] for key, path in clips.items() if not isinstance(became[path], ClipError)},
+        problems={key: named for key, path in clips.items() if (named := _named(path, became[path]))},
         hits=hits,
         misses=len(clips) - hits,
     )
 
 
-def _contents(paths: set[Path], workers: int) -> dict[Path, str | ClipError]:
+def _contents(paths: set[Path]) -> dict[Path, str | ClipError]:
     """The content name of every file, or why it has none. Threads do: hashing and reading both release the GIL."""
     ordered = sorted(paths)
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        names = tqdm(pool.map(_content, ordered), total=len(ordered), desc="hashing clips", unit="clip", delay=2)
+    with ThreadPoolExecutor(core_count()) as pool:
+        names = followed(pool.map(_content, ordered), len(ordered), "hashing clips")
         return dict(zip(ordered, names, strict=True))
 
 
@@ -93,100 +100,31 @@ def _content(path: Path) -> str | ClipError:
         return ClipError(path, "unreadable", f"the file cannot be read ({error.strerror})")
 
 
-def _problem(
-    path: Path, contents: Mapping[Path, str | ClipError], parts: Mapping[Path, Path], failed: Mapping[Path, ClipError]
-) -> ClipError | None:
-    content = contents[path]
-    if isinstance(content, ClipError):
-        return content
-    error = failed.get(parts[path])
-    # The task may have run on another clip of the same bytes; the message names this one.
-    return error and ClipError(path, error.problem, error.detail)
+def _whole_parts(clip_of_part: Mapping[Place, Path]) -> dict[Place, Problems]:
+    """The parts that are there and whole, with the problems that they note."""
+    remote = any(not isinstance(part, Path) for part in clip_of_part)
+    with ThreadPoolExecutor(REMOTE_READERS if remote else 1) as pool:
+        noted = pool.map(problems_in, clip_of_part, clip_of_part.values())
+        return {part: problems for part, problems in zip(clip_of_part, noted, strict=True) if problems is not None}
 
 
-def _require_space(cache: Path, needed_bytes: int) -> None:
-    free_bytes = shutil.disk_usage(existing_parent(cache / "part")).free
-    if needed_bytes > free_bytes:
-        raise DiskFull(cache, needed_bytes, free_bytes)
+def _prepared(tasks: list[_Task], execution: Execution) -> dict[Place, Problems | ClipError]:
+    """Prepares each, and tells how fast."""
+    if not tasks:
+        return {}
+    start = time.monotonic()
+    results: Iterable[tuple[_Task, Problems | ClipError]] = run_each(_prepare, tasks, execution, lambda task: task.clip)
+    made = {task.part: result for task, result in followed(results, len(tasks), "preparing clips")}
+    seconds = time.monotonic() - start
+    log.info("prepared %d clips in %.1f s: %.1f clips a second", len(made), seconds, len(made) / seconds)
+    return made
 
 
-def _run(tasks: list[Task], recipe: Recipe, workers: int) -> Iterator[tuple[Path, ClipError | None]]:
-    if min(workers, len(tasks)) > 1:
-        yield from _run_in_processes(tasks, recipe, min(workers, len(tasks)))
-        return
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in a worker, so that both ways give the same bytes
-    try:
-        for task in tasks:
-            yield _prepare(task, recipe)
-    finally:
-        torch.set_num_threads(threads)
+def _prepare(task: _Task) -> Problems:
+    return write_part(task.clip, task.part, task.recipe)
 
 
-def _prepare(task: Task, recipe: Recipe) -> tuple[Path, ClipError | None]:
-    clip, part = task
-    try:
-        write_part(clip, part, recipe)
-    except ClipError as error:
-        return part, error
-    return part, None
-
-
-def _run_in_processes(tasks: Iterable[Task], recipe: Recipe, workers: int) -> Iterator[tuple[Path, ClipError | None]]:
-    # Not fork: a forked child of a process with running torch threads can wait for a lock for ever. The fork
-    # server has no such threads, imports torch once (3 s of CPU time) and lends it to every worker of every later call.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
-    running: dict[Future[tuple[Path, ClipError | None]], Path] = {}
-    try:
-        for task in tasks:
-            with _interrupts_kept_from_workers():
-                running[pool.submit(_prepare, task, recipe)] = task[0]
-            if len(running) >= workers * WAITING_PER_WORKER:
-                yield from _finished(running)
-        while running:
-            yield from _finished(running)
-    except BrokenProcessPool as error:
-        names = ", ".join(sorted(path.name for path in running.values()))
-        raise PreparationError(
-            f"a worker process died while clips were prepared (one of: {names}). Out of memory is the usual reason: "
-            f"try fewer workers (now {workers}), or 1 to see which clip it is. Finished parts are kept."
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _finished(
-    running: dict[Future[tuple[Path, ClipError | None]], Path],
-) -> Iterator[tuple[Path, ClipError | None]]:
-    for future in wait(running, return_when=FIRST_COMPLETED).done:
-        result = future.result()
-        del running[future]
-        yield result
-
-
-@contextmanager
-def _interrupts_kept_from_workers() -> Iterator[None]:
-    """Ctrl-C reaches the whole process group; the parent alone answers it, and the clips in work are finished.
-
-    Workers start within `submit` and inherit the blocked signal, so that they are deaf to it even while they import.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _start_worker() -> None:
-    torch.set_num_threads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for its next clip for ever: it holds both ends of its queue."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def _named(path: Path, became: Problems | ClipError) -> Problems:
+    """The problems under this clip's own name: the work may have been done on another of the same bytes."""
+    problems = dict.fromkeys(TENSORS, became) if isinstance(became, ClipError) else became
+    return {modality: ClipError(path, error.problem, error.detail) for modality, error in problems.items()}

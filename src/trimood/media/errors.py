@@ -1,5 +1,6 @@
 """What can go wrong with a clip, with the folder of prepared clips, and with the processes that prepare them."""
 
+import errno
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -7,6 +8,8 @@ Problem = Literal["missing", "unreadable", "no audio track", "silent", "too shor
 
 PROBLEMS: tuple[Problem, ...] = get_args(Problem)
 """Everything that can be wrong with a clip, in the order in which it is looked for."""
+
+_PASSING = {errno.ENOMEM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EACCES, errno.EMFILE, errno.ENFILE}
 
 
 class ClipError(Exception):
@@ -28,21 +31,14 @@ class ClipError(Exception):
         return self.message
 
 
-class DiskFull(Exception):
-    """The folder of prepared clips has no room for what is still to prepare; what is finished stays."""
+def reason(error: Exception) -> str:
+    """What a library says is wrong, without the path that it may name: clips of the same bytes share their part."""
+    return getattr(error, "strerror", None) or str(error)
 
-    def __init__(self, folder: Path, needed_bytes: int, free_bytes: int) -> None:
-        super().__init__(folder, needed_bytes, free_bytes)
-        self.folder = folder
-        self.needed_bytes = needed_bytes
-        self.free_bytes = free_bytes
 
-    def __str__(self) -> str:
-        return (
-            f"{self.folder}: about {self.needed_bytes / 1e6:,.1f} MB are needed for the clips still to prepare, "
-            f"{self.free_bytes / 1e6:,.1f} MB are free. Make room there, or move the folder to a larger disk; "
-            f"then run again: the parts already finished are kept."
-        )
+def may_pass(error: ClipError) -> bool:
+    """Whether it may be gone at the next try, as it lies with the machine or the network and not with the bytes."""
+    return error.problem in ("missing", "timed out", "crashed") or getattr(error.__cause__, "errno", None) in _PASSING
 
 
 class PreparationError(Exception):

@@ -1,30 +1,40 @@
 """A part: what was prepared for one clip, in one safetensors file named by the clip's bytes and the recipe."""
 
-import errno
 import hashlib
 import json
-import os
-import shutil
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
+import safetensors.torch
+from fsspec import AbstractFileSystem
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor
+from upath import UPath
 
+from trimood.disk import written_whole
+from trimood.emotions import Modality
 from trimood.media.audio import SHIFT_MS, AudioRecipe, log_mel, read_waveform
-from trimood.media.errors import DiskFull, PartError
+from trimood.media.errors import ClipError, PartError, may_pass
 from trimood.media.video import VideoRecipe, read_frames
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raise it whenever the same recipe comes to give other numbers, so that no older part is taken for a new one."""
 
 ASSUMED_SECONDS = 10
 """Length of sound that the estimate of the disk's space assumes; utterances of ECF last about 3 s on average."""
 
-TENSORS = {"frames": "U8", "log_mel": "F32"}
+TENSORS: dict[Modality, tuple[str, str]] = {"video": ("frames", "U8"), "audio": ("log_mel", "F32")}
+"""What each modality has in a part: a tensor of this name and type, or a problem in the header."""
+
+Problems = dict[Modality, ClipError]
+"""What is wrong with a clip's picture and with its sound; nothing where both are in its part."""
+
+Place = Path | UPath
+"""A file or folder of this machine, or one of any file system that fsspec reaches."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,7 @@ def content_name(clip: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20)).hexdigest()
 
 
-def part_path(cache: Path, recipe: Recipe, content: str) -> Path:
+def part_path(cache: Place, recipe: Recipe, content: str) -> Place:
     """Where the part of a clip lies; the sub-folders keep listings short for tens of thousands of clips."""
     return cache / recipe_name(recipe) / content[:2] / f"{content}.safetensors"
 
@@ -58,62 +68,95 @@ def part_bytes(recipe: Recipe) -> int:
     return frames + 4 * recipe.audio.mel_bins * ASSUMED_SECONDS * 1000 // SHIFT_MS
 
 
-def write_part(clip: Path, part: Path, recipe: Recipe) -> None:
+def write_part(clip: Path, part: Place, recipe: Recipe) -> Problems:
     """Prepares one clip and puts its part in place in one step, so that no other process ever sees half of it.
 
-    Raises ClipError for a clip that cannot be used, and DiskFull.
+    A picture or a sound that cannot be used is noted in the part in the place of its tensor, and returned: such a clip
+    is not decoded again either. Raises ClipError, and writes nothing, for a problem that may be gone at the next try;
+    raises DiskFull.
     """
-    frames = read_frames(clip, recipe.video)
-    waveform = read_waveform(clip, recipe.audio.sample_rate_hz)
-    write_whole(part, save({"frames": frames, "log_mel": log_mel(waveform, recipe.audio)}))
+    tensors: dict[str, Tensor] = {}
+    problems: Problems = {}
+    makers: dict[Modality, Callable[[], Tensor]] = {
+        "video": lambda: read_frames(clip, recipe.video),
+        "audio": lambda: log_mel(read_waveform(clip, recipe.audio.sample_rate_hz), recipe.audio),
+    }
+    for modality, make in makers.items():
+        try:
+            tensors[TENSORS[modality][0]] = make()
+        except ClipError as error:
+            if may_pass(error):
+                raise
+            problems[modality] = error
+    noted = {modality: [error.problem, error.detail] for modality, error in problems.items()}
+    write_whole(part, safetensors.torch.save(tensors, {"problems": json.dumps(noted)} if noted else None))
+    return problems
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file beside its place and moves it there; nothing is left behind when that fails. Raises DiskFull."""
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.{uuid.uuid4().hex}.tmp")
+def write_whole(path: Place, content: bytes) -> None:
+    """Writes a file so that it is there whole or not at all. Raises DiskFull.
+
+    Where a file system has a move of its own, as all have that know renaming, it is written beside its place and moved
+    there. Object stores, such as S3, know none, and show an object only once all of it has arrived.
+    """
+    if isinstance(path, Path):
+        with written_whole(path) as beside:
+            beside.write_bytes(content)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if type(path.fs).mv is AbstractFileSystem.mv:
+        path.write_bytes(content)
+        return
+    unfinished = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(content)
-        os.replace(beside, path)
-    except BaseException as error:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(path.parent, len(content), shutil.disk_usage(existing_parent(path)).free) from error
+        unfinished.write_bytes(content)
+        path.fs.mv(unfinished.path, path.path)
+    except BaseException:
+        with suppress(Exception):
+            unfinished.unlink()
         raise
 
 
-def existing_parent(path: Path) -> Path:
-    """The nearest folder above `path` that exists."""
-    return next(parent for parent in path.absolute().parents if parent.is_dir())
+def problems_in(part: Place, clip: Path) -> Problems | None:
+    """What a part notes of its clip's problems; None where there is no part, or one that is not whole.
 
-
-def is_whole(part: Path) -> bool:
-    """Whether the file is there, holds both tensors and has exactly the length that its own header states.
-
-    A safetensors file is: 8 bytes length of the header, the header (JSON), the tensors
+    It is whole if every modality has its tensor or its problem, and if it has exactly the length that its own header
+    states. A safetensors file is: 8 bytes length of the header, the header (JSON), the tensors
     (https://github.com/huggingface/safetensors#format).
     """
     try:
-        size = part.stat().st_size
-        with part.open("rb") as file:
-            header_bytes = int.from_bytes(file.read(8), "little")
-            if not 0 < header_bytes <= size - 8:
-                return False
-            header = json.loads(file.read(header_bytes))
-        end = max(header[name]["data_offsets"][1] for name in TENSORS)
-        return size == 8 + header_bytes + end and all(header[name]["dtype"] == kind for name, kind in TENSORS.items())
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
-        return False
+        size, header_bytes, header = _header(part)
+        noted = json.loads(header.pop("__metadata__", {}).get("problems", "{}"))
+        held = {name: tensor["dtype"] for name, tensor in header.items()}
+        if held != {name: kind for modality, (name, kind) in TENSORS.items() if modality not in noted}:
+            return None
+        end = max([tensor["data_offsets"][1] for tensor in header.values()], default=0)
+        if size != 8 + header_bytes + end:
+            return None
+        return {modality: ClipError(clip, *problem) for modality, problem in noted.items()}
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
+        return None
 
 
-def load_part(path: Path) -> dict[str, Tensor]:
+def _header(part: Place) -> tuple[int, int, dict[str, Any]]:
+    """Length of the file, length of its header, and the header. Raises OSError or ValueError."""
+    size = part.stat().st_size
+    with part.open("rb") as file:
+        header_bytes = int.from_bytes(file.read(8), "little")
+        if not 0 < header_bytes <= size - 8:
+            raise ValueError("the header is longer than the file")
+        return size, header_bytes, json.loads(file.read(header_bytes))
+
+
+def load_part(path: Place) -> dict[str, Tensor]:
     """What was prepared for a clip: frames [frame, 3, height, width] uint8, log_mel [time, mel] float32.
 
-    Raises PartError for a file that is missing or not whole.
+    Either is missing where the clip lacks it. Raises PartError for a file that is missing or not whole.
     """
     try:
-        return load_file(path)
+        return (
+            safetensors.torch.load_file(path) if isinstance(path, Path) else safetensors.torch.load(path.read_bytes())
+        )
     except (OSError, SafetensorError) as error:
         raise PartError(
             f"{path}: not a whole part ({error}). Prepare the clips again: whole parts are kept."

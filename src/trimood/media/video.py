@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trimood.media.errors import ClipError
+from trimood.media.errors import ClipError, reason
 
 RE_ENCODE = "It was cut without encoding it anew: cut it again, or repair it with ffmpeg -i CLIP.mp4 REPAIRED.mp4"
 
@@ -50,7 +50,7 @@ def read_frames(path: Path, recipe: VideoRecipe) -> Tensor:
             for time, frame in _decode(path, packets, set(times))
         }
     except (av.error.FFmpegError, ValueError) as error:
-        raise ClipError(path, "unreadable", f"its frames cannot be decoded ({error})") from error
+        raise ClipError(path, "unreadable", f"its frames cannot be decoded ({reason(error)})") from error
     if lost := sorted(set(times) - fitted.keys()):
         number = order.index(lost[0]) + 1
         raise ClipError(path, "unreadable", f"frame {number} of its {len(order)} frames cannot be decoded")
@@ -144,7 +144,16 @@ def _decode(path: Path, packets: Sequence[_Packet], wanted: set[int]) -> Iterato
             position += bool(packet.size)
             for frame in frames:
                 if frame.pts in wanted and not frame.is_corrupt:
-                    yield frame.pts, frame.to_ndarray(format="rgb24")
+                    yield frame.pts, _turned(frame)
+
+
+def _turned(frame: av.VideoFrame) -> np.ndarray:
+    """The picture as a player shows it, [height, width, 3] uint8: a phone held upright stores it lying on its side.
+
+    decord turns it too, and so upstream's frames are turned.
+    """
+    pixels = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90))) if frame.rotation else pixels
 
 
 def _needed(packets: Sequence[_Packet], wanted: set[int]) -> list[bool]:
