@@ -22,8 +22,12 @@ def test_nested_values_become_flat_names() -> None:
     assert flatten(nested) == flat
     assert flatten({"a": 1}, "data") == {"data.a": 1}
     assert flatten({}) == {}
-    clips = ClipParams.model_validate({"on_bad_clip": "drop", "workers": 0})
-    assert flatten({"data": {"clips": clips}}) == {"data.clips.on_bad_clip": "drop", "data.clips.workers": 0}
+    where = {"executor": "serial", "workers": 0, "time_limit_seconds": 60}
+    clips = ClipParams.model_validate({"on_bad_clip": {"silent": "drop"}, **where})
+    assert flatten({"data": {"clips": clips}}) == {
+        "data.clips.on_bad_clip.silent": "drop",
+        **{f"data.clips.{name}": value for name, value in where.items()},
+    }
 
 
 def test_only_numbers_become_metrics_and_their_names_tell_where_they_stood() -> None:

@@ -109,8 +109,20 @@ def test_an_experiment_is_laid_over_the_shared_blocks_at_any_depth(tree: dict) -
         (
             "data.clips.on_bad_clip",
             "ignore",
-            r"data\.clips\.on_bad_clip: Input should be 'fail' or 'drop' \(got 'ignore'\)",
+            r"data\.clips\.on_bad_clip: Input should be 'fail', 'drop', 'blank', or one of them .*\(got 'ignore'\)",
         ),
+        (
+            "data.clips.on_bad_clip",
+            {"no_audio_trak": "drop"},
+            r"data\.clips\.on_bad_clip: unknown problem 'no_audio_trak'; allowed here: .*Did you mean no_audio_track",
+        ),
+        (
+            "data.clips.on_bad_clip",
+            {"silent": "ignore"},
+            r"data\.clips\.on_bad_clip: .*as in data\.clips\.on_bad_clip\.no_audio_track=blank",
+        ),
+        ("data.clips.executor", "dask", r"data\.clips\.executor: Input should be 'serial', 'processes' or 'ray'"),
+        ("data.clips.time_limit_seconds", 0, r"data\.clips\.time_limit_seconds: Input should be greater than 0"),
         ("exp4.trainin.seed", 1, r"exp4: unknown key 'trainin'.*Did you mean train"),
         ("exp4.training.sede", 1, r"exp4 \(over the shared blocks\): unknown key 'sede'.*Did you mean seed"),
         ("exp4.lora.rank", 1, r"exp4 \(over the shared blocks\): unknown key 'rank'"),

@@ -95,7 +95,19 @@ def test_scores_curves_and_files_are_logged(run: Command, project: Path) -> None
     assert [(point.step, point.value) for point in curve] == [(1, 0.1), (2, 0.2)]
     assert exp4.data.metrics["test worth/text blanked"] == 0.25
     files = {file.path for file in client.list_artifacts(exp4.info.run_id)}
-    assert files == {"history.json", "modality_worth.csv", "scores.json"}
+    assert files == {"excluded_clips.csv", "history.json", "modality_worth.csv", "scores.json"}
+
+
+def test_every_run_counts_what_was_left_out_of_it_by_policy_and_problem(run: Command, project: Path) -> None:
+    run("exp3", "exp4")
+    for name in ("exp3", "exp4"):
+        found = run_named(project, name)
+        assert {key: count for key, count in found.data.metrics.items() if key.startswith("excluded")} == {
+            "excluded_clips": 4,
+            "excluded_clips/drop missing": 1,
+            "excluded_clips/drop unreadable and silent": 1,
+            "excluded_clips/blank silent": 2,
+        }
 
 
 def test_store_and_files_lie_in_the_project_wherever_the_command_is_given(project: Path) -> None:

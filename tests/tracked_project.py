@@ -43,6 +43,11 @@ def describe(parameters: dict, split: SplitParams):
     return {"train": {"sha256": "0a1b2c3d4e5f", "utterances": parameters["seed"]}}
 
 
+def list_excluded(parameters: dict):
+    problems = ["missing", "silent", "silent", "unreadable and silent"]
+    return pd.DataFrame({"utterance": range(4), "problem": problems, "policy": ["drop", "blank", "blank", "drop"]})
+
+
 def plan(experiment, training):
     settings = {**experiment, "training": {**training, **experiment.get("training", {})}}
     rows = {"head": {"trainable": 8, "all": 8}, "all": {"trainable": 8, "all": 100}}
@@ -81,7 +86,8 @@ def experiment(name):
 
 def register_pipelines():
     describe_corpus = Node(describe, ["params:demo", "params:data.split"], "corpus_description", name="describe")
-    data = Pipeline([describe_corpus], namespace="ingestion", prefix_datasets_with_namespace=False)
+    exclude = Node(list_excluded, "params:demo", "excluded_clips", name="list_excluded")
+    data = Pipeline([describe_corpus, exclude], namespace="ingestion", prefix_datasets_with_namespace=False)
     return {"data": data, **{name: data + experiment(name) for name in ("exp3", "exp4")}, "__default__": data}
 """
 
