@@ -99,6 +99,31 @@ def test_many_seeds_of_one_command_are_comparable_runs_and_stand_in_the_table(de
     demo_project.kedro("run", "--pipelines=exp3")
 
 
+def test_a_submission_is_made_of_a_trained_experiment_for_a_labelled_and_an_unlabelled_test_file(
+    demo_project: DemoProject, tmp_path: Path
+) -> None:
+    data = demo_project.path / "data" / "demo"
+    demo_project.kedro("run", "--pipelines=submission", "--params", "experiment=exp3")
+    labelled = json.loads((data / "07_model_output/exp3/Subtask_2_pred.json").read_text())
+    official = json.loads((data / "01_raw/corpus/Subtask_2_test.json").read_text())
+    assert [one["conversation_ID"] for one in labelled] == [one["conversation_ID"] for one in official]
+    assert sum(len(one["emotion-cause_pairs"]) for one in labelled) > 0
+    assert 0 < json.loads((data / "08_reporting/exp3/pair_scores.json").read_text())["pair_weighted_f1"] < 1
+    assert dict(runs_of(demo_project)[["name", "status"]].iloc[-1]) == {"name": "submission", "status": "FINISHED"}
+
+    corpus = tmp_path / "corpus"
+    shutil.copytree(data / "01_raw" / "corpus", corpus)
+    (corpus / "Subtask_2_test.json").unlink()
+    for one in official:
+        del one["emotion-cause_pairs"]
+        for utterance in one["conversation"]:
+            del utterance["emotion"]
+    (corpus / "Subtask_2_test_eval_release_unlabelled.json").write_text(json.dumps(official))
+    demo_project.kedro("run", "--pipelines=submission", "--params", f"experiment=exp3,corpus_dir={corpus}")
+    assert json.loads((data / "07_model_output/exp3/Subtask_2_pred.json").read_text()) == labelled
+    assert json.loads((data / "08_reporting/exp3/pair_scores.json").read_text()) == {}
+
+
 def test_a_seventh_experiment_is_one_file_and_no_code(demo_project: DemoProject) -> None:
     folder = demo_project.path / "conf" / "base" / "parameters" / "experiments"
     (folder / "exp7.yml").write_text(
@@ -139,6 +164,11 @@ def test_evaluation_alone_runs_again_from_what_is_stored_and_gives_the_same(demo
         (["--pipelines=exp3", "--params", "corpus_dir=/no/such/folder"], ["/no/such/folder: no such folder"]),
         (["--pipelines=exp3", "--params", "video_checkpoint=/no/such/folder"], ["/no/such/folder: no such folder"]),
         (["--pipelines=exp3", "--runner=ParallelRunner"], ["ParallelRunner", "nothing would be tracked"]),
+        (
+            ["--pipelines=submission", "--params", "experiment=exp33"],
+            ["exp33: no such experiment", "Did you mean exp3"],
+        ),
+        (["--pipelines=submission", "--params", "experiment=exp5"], ["exp5/plan.json", "It is not made yet"]),
         (["--pipelines=exp3", "--env=nope"], ["--env=nope: no such environment", "demo, ecf"]),
         (["--pipelines=results", "--params", "data_root=/no/such"], ["corpus_description", "It is not made yet"]),
         (["--pipelines=demo", "--env=ecf"], ["nothing is generated here", "without --env"]),

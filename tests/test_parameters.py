@@ -23,6 +23,7 @@ def tree() -> dict:
         "corpus_dir": "corpus",
         "video_checkpoint": "video",
         "audio_checkpoint": "audio",
+        "experiment": "exp4",
     }
 
 
@@ -96,6 +97,7 @@ def test_an_experiment_is_laid_over_the_shared_blocks_at_any_depth(tree: dict) -
     ("path", "value", "words"),
     [
         ("exp44.training.seed", 1, r"exp44: no such parameter; allowed: .*Did you mean exp4"),
+        ("experiment", "exp44", r"experiment: exp44: no such experiment; there are: exp1.*Did you mean exp4"),
         ("trainin.seed", 1, r"trainin: no such parameter.*Did you mean training"),
         ("training.epochs", 3, r"training: unknown key 'epochs'; allowed here: num_train_epochs"),
         ("training.learning_rate", -1, r"training\.learning_rate: Input should be greater than 0 \(got -1\)"),

@@ -56,7 +56,8 @@ def _run_seeds(options: dict[str, Any], whole: Pipeline) -> None:
         seeds = read_seeds(params.pop("seeds"))
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    experiments = sorted({name for node in whole.nodes if (name := experiment_of(node.namespace, experiment_names()))})
+    names = experiment_names()
+    experiments = sorted({name for node in whole.nodes if (name := experiment_of(node.namespace, names))})
     _refuse_contradictions(options | {"params": params}, experiments)
     errors: list[Exception] = []
     reached = click.get_current_context().meta

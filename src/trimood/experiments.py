@@ -7,8 +7,8 @@ import yaml
 FOLDER = Path(__file__).parents[2] / "conf" / "base" / "parameters" / "experiments"
 
 
-REPORTS = ("check_data", "compare")
-"""Stages that look at the corpus or at many runs: each has an MLflow run of its own, as an experiment has."""
+REPORTS = ("check_data", "compare", "submission")
+"""Stages that look at the corpus, at many runs or at what is trained: each has an MLflow run, as an experiment has."""
 
 
 class ExperimentFileError(ValueError):

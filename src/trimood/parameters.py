@@ -219,6 +219,7 @@ class GlobalParams(Parameters):
     episodes_dir: str
     video_checkpoint: str
     audio_checkpoint: str
+    experiment: str
     mlflow: TrackingParams
 
 
@@ -238,6 +239,7 @@ _BLOCKS: dict[str, Any] = {
     "episodes_dir": str,
     "video_checkpoint": str,
     "audio_checkpoint": str,
+    "experiment": str,
     "data": DataParams,
     "demo": DemoParams,
     "training": TrainingParams,
@@ -258,6 +260,9 @@ def check_parameters(parameters: dict[str, Any], experiments: list[str]) -> None
             checked[name] = TypeAdapter(_BLOCKS.get(name, ExperimentParams)).validate_python(value)
         except ValidationError as error:
             problems += _lines(name, error)
+    if (named := checked.get("experiment")) is not None and named not in experiments:
+        hint = did_you_mean(named, experiments)
+        problems.append(f"experiment: {named}: no such experiment; there are: {', '.join(experiments)}.{hint}")
     for name in experiments if not problems else []:
         try:
             resolve(checked[name], checked["training"], checked["lora"])

@@ -3,7 +3,7 @@
 from kedro.pipeline import Pipeline
 
 from trimood.experiments import experiment_names
-from trimood.pipelines import demo, evaluation, ingestion, preprocessing, reporting, training
+from trimood.pipelines import demo, evaluation, ingestion, preprocessing, reporting, submission, training
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -18,5 +18,8 @@ def register_pipelines() -> dict[str, Pipeline]:
         "preprocessing": data,
         **experiments,
         "results": reporting.create_pipeline(),
+        "submission": ingestion.create_submission_pipeline()
+        + preprocessing.create_submission_pipeline()
+        + submission.create_pipeline(),
         "__default__": sum(experiments.values(), Pipeline([])),
     }

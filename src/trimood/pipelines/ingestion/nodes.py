@@ -68,6 +68,17 @@ def read_official_test(corpus: Path) -> pd.DataFrame:
     return scored
 
 
+def read_for_submission(corpus: Path) -> pd.DataFrame:
+    """All utterances of the official test file, in its order, labelled or not. Raises AnnotationError."""
+    path = first_present(corpus, TEST_FILES)
+    if path is None:
+        raise AnnotationError(
+            f"{corpus}: no official test file, so there is nothing to submit predictions for. Needed is one of "
+            f"{', '.join(TEST_FILES)}, with its clips in test/ or beside it."
+        )
+    return read_ecf(path, clip_folder(corpus, "test"))
+
+
 def describe_corpus(corpus: Path, meld: Path) -> dict[str, Any]:
     """Which files were read and how much they hold; of the official test only that it is there, and counts.
 

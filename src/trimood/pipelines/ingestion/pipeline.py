@@ -5,6 +5,7 @@ from kedro.pipeline import Node, Pipeline
 from trimood.pipelines.ingestion.nodes import (
     describe_corpus,
     read_development,
+    read_for_submission,
     read_official_test,
     split_conversations,
 )
@@ -24,6 +25,15 @@ def create_pipeline() -> Pipeline:
                 name="split_conversations",
             ),
         ],
+        namespace="ingestion",
+        prefix_datasets_with_namespace=False,
+    )
+
+
+def create_submission_pipeline() -> Pipeline:
+    """All utterances of the official test file, also those that have no label and are never scored."""
+    return Pipeline(
+        [Node(read_for_submission, "corpus", "submission_utterances", name="read_for_submission")],
         namespace="ingestion",
         prefix_datasets_with_namespace=False,
     )

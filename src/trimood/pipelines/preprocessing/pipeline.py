@@ -14,19 +14,10 @@ def create_pipeline() -> Pipeline:
     The test set is chosen only after its clips are prepared: every `prepare_…` then stands in an earlier rank of the
     graph than a training, and a bad clip of the test set is known before hours are spent.
     """
-    prepare = [
-        Node(
-            prepare_split,
-            [f"{split}_utterances", "corpus", "recipe", "prepared_clips", "params:data.clips"],
-            [f"{split}_examples", f"excluded_{split}_clips"],
-            name=f"prepare_{split}",
-        )
-        for split in SPLITS
-    ]
     return Pipeline(
         [
-            Node(read_recipe, ["video_checkpoint", "audio_checkpoint"], "recipe", name="read_recipe"),
-            *prepare,
+            _read_recipe(),
+            *map(_prepare, SPLITS),
             Node(
                 list_excluded, [f"excluded_{split}_clips" for split in SPLITS], "excluded_clips", name="list_excluded"
             ),
@@ -37,4 +28,24 @@ def create_pipeline() -> Pipeline:
         ],
         namespace="preprocessing",
         prefix_datasets_with_namespace=False,
+    )
+
+
+def create_submission_pipeline() -> Pipeline:
+    """The clips of all utterances of the official test file, also of those that have no label and are never scored."""
+    return Pipeline(
+        [_read_recipe(), _prepare("submission")], namespace="preprocessing", prefix_datasets_with_namespace=False
+    )
+
+
+def _read_recipe() -> Node:
+    return Node(read_recipe, ["video_checkpoint", "audio_checkpoint"], "recipe", name="read_recipe")
+
+
+def _prepare(split: str) -> Node:
+    return Node(
+        prepare_split,
+        [f"{split}_utterances", "corpus", "recipe", "prepared_clips", "params:data.clips"],
+        [f"{split}_examples", f"excluded_{split}_clips"],
+        name=f"prepare_{split}",
     )

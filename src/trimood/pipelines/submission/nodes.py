@@ -1,0 +1,70 @@
+"""Nodes of the submission stage."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from trimood.conversations.causes import caused_by_themselves, read_pairs, submitted_pairs
+from trimood.conversations.corpus_files import TEST_FILES, first_present
+from trimood.emotions import EMOTIONS
+
+log = logging.getLogger(__name__)
+
+
+def predict(
+    plan: dict[str, Any], best_weights: dict[str, Any], examples: pd.DataFrame, prepared_clips: Path
+) -> pd.DataFrame:
+    """One row for each utterance whose clip could be used: key, predicted emotion, probabilities."""
+    from trimood.learning.prediction import probabilities
+    from trimood.learning.setup import set_up
+    from trimood.model.classifier import load_trained_state
+
+    ready = set_up(plan["settings"], plan["checkpoints"])
+    load_trained_state(ready.model, best_weights["tensors"])
+    unlabelled = ready.examples(examples.assign(label=0), prepared_clips)  # a batch has labels; predicting uses none
+    found = probabilities(ready.model, unlabelled, plan["settings"]["training"]["per_device_eval_batch_size"])
+    rows = examples[["utterance"]].copy()
+    rows["predicted"] = [EMOTIONS[number] for number in found.argmax(axis=1)]
+    rows[[f"p_{emotion}" for emotion in EMOTIONS]] = found
+    return rows
+
+
+def write_pairs(utterances: pd.DataFrame, predictions: pd.DataFrame) -> list[dict[str, Any]]:
+    """The content of Subtask_2_pred.json: each utterance that is not neutral causes its own emotion.
+
+    Checked as the task's scorer reads it. Utterances without a prediction have no pair, and are counted in the log.
+    """
+    predicted = dict(zip(predictions["utterance"], predictions["predicted"], strict=True))
+    missing = len(utterances) - len(predicted)
+    if missing:
+        log.warning("%d of %d utterances have no prediction, so they get no pair", missing, len(utterances))
+    pairs = caused_by_themselves(utterances, predicted)
+    submitted_pairs(pairs, utterances)
+    return pairs
+
+
+def describe(experiment: str, corpus: Path, utterances: pd.DataFrame, predictions: pd.DataFrame) -> dict[str, Any]:
+    """Of which experiment and which file the submission is, and how much of it was predicted."""
+    path = first_present(corpus, TEST_FILES)
+    return {
+        "experiment": experiment,
+        "file": path.name if path else None,
+        "utterances": len(utterances),
+        "predicted_utterances": len(predictions),
+    }
+
+
+def score_pairs(pairs: list[dict[str, Any]], utterances: pd.DataFrame, corpus: Path) -> dict[str, Any]:
+    """The organisers' scores where the official file is Subtask 2's with its pairs, else nothing."""
+    from trimood.scoring.pairs import pair_scores
+
+    path = first_present(corpus, TEST_FILES)
+    annotated = read_pairs(path) if path else None
+    if not annotated:
+        log.info("%s has no pairs of Subtask 2: nothing to score the submission against", path and path.name)
+        return {}
+    scores = pair_scores(annotated, submitted_pairs(pairs, utterances))
+    log.info("pairs: weighted F1 %.3f, micro F1 %.3f", scores["pair_weighted_f1"], scores["pair_micro_f1"])
+    return scores
