@@ -10,11 +10,14 @@ from kedro.runner import SequentialRunner
 from kedro_datasets.matplotlib import MatplotlibDataset
 from kedro_datasets.pandas import ParquetDataset
 
+from learning_examples import ready
 from made_checkpoints import TINY_AUDIO, TINY_VIDEO, made_checkpoint
 from made_media import make_clip, make_wav, sound
 from trimood.conversations.table import empty_table
 from trimood.datasets import FolderDataset
 from trimood.emotions import EMOTIONS
+from trimood.learning.batches import collate
+from trimood.learning.prediction import embeddings
 from trimood.media.errors import Problem
 from trimood.media.parts import load_part
 from trimood.parameters import ClipParams, ClipProblem
@@ -149,6 +152,22 @@ def test_under_blank_every_utterance_stays_without_what_its_clip_lacks(
     assert (column(blanked, "problem"), column(blanked, "modality")) == (PROBLEMS, MODALITIES)
     assert set(blanked["policy"]) == {"blank"}
     assert "4 of 6 clips kept without what they lack (" in caplog.text
+
+
+def test_utterances_kept_without_what_their_clips_lack_are_what_a_model_takes(
+    corpus: Path, tmp_path: Path, sources: dict[str, str]
+) -> None:
+    recipe = read_recipe(sources["video"], sources["audio"])
+    table, _ = prepare_split(utterances(6), corpus, recipe, tmp_path, policy("blank"))
+    prepared = ready(sources, modalities=("text", "video", "audio"))
+    examples = prepared.examples(table, tmp_path)
+    batch = collate([examples[number] for number in range(6)])
+    assert batch["frames"].flatten(1).any(dim=1).tolist() == table["has_video"].tolist()
+    assert batch["mel"].flatten(1).any(dim=1).tolist() == table["has_audio"].tolist()
+    found = embeddings(prepared.model, examples, batch_size=4)
+    assert found["video"].any(axis=1).tolist() == table["has_video"].tolist()
+    assert found["audio"].any(axis=1).tolist() == table["has_audio"].tolist()
+    assert found["text"].any(axis=1).all()
 
 
 def test_each_problem_may_have_its_own_policy(corpus: Path, tmp_path: Path) -> None:

@@ -12,10 +12,7 @@ from torch.utils.data import Dataset
 from trimood.emotions import MODALITIES, Modality
 from trimood.media.audio import mel_image
 from trimood.media.errors import PartError
-from trimood.media.parts import load_part
-
-_TENSORS = {"video": "frames", "audio": "log_mel"}
-"""Their names in a part."""
+from trimood.media.parts import TENSORS, load_part
 
 
 @dataclass(frozen=True)
@@ -79,18 +76,18 @@ class Examples(Dataset[dict[str, Tensor]]):
         if self._input_ids is not None:
             item["input_ids"] = self._input_ids[index]
         present = dict(zip(MODALITIES, self._present[index].tolist(), strict=True))
-        part = self._read(index, [m for m in ("video", "audio") if m in self._modalities and present[m]])
+        part = self._read(index, [name for name in TENSORS if name in self._modalities and present[name]])
         if "video" in self._modalities:  # [frame, 3, height, width] uint8
             item["frames"] = self._flipped(part["frames"]) if present["video"] else self._no_frames()
         if "audio" in self._modalities:  # [3, mel, time] float32
             item["mel"] = self._image(part["log_mel"]) if present["audio"] else self._no_mel()
         return item
 
-    def _read(self, index: int, modalities: Sequence[str]) -> dict[str, Tensor]:
+    def _read(self, index: int, modalities: Sequence[Modality]) -> dict[str, Tensor]:
         path = self._parts[index]
         part = load_part(path) if modalities else {}
         for modality in modalities:
-            if _TENSORS[modality] not in part:
+            if TENSORS[modality][0] not in part:
                 raise PartError(
                     f"{path}: holds {', '.join(part) or 'nothing'}, but the table of examples says that there is "
                     f"{modality}. Prepare the clips again: kedro run --pipelines=preprocessing"
