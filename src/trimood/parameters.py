@@ -103,6 +103,20 @@ class DataParams(Parameters):
     clips: ClipParams
 
 
+class CuttingParams(Parameters):
+    """How clips are cut from episodes: x264's quality (`crf`) and speed (`preset`), the language of the sound (ISO
+    639-2); whether clips that were not cut by this command may be replaced; where the work is done (as in `data.clips`).
+    """
+
+    crf: Annotated[int, Field(ge=0, le=51)]
+    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
+    audio_language: Annotated[str, Field(pattern=r"^[a-z]{3}$")]
+    overwrite: bool
+    executor: Literal["serial", "processes", "ray"]
+    workers: Annotated[int, Field(ge=0)]
+    time_limit_seconds: Annotated[float, Field(gt=0)]
+
+
 class DemoParams(Parameters):
     """The generated corpus and the tiny checkpoints, both from one seed."""
 
@@ -241,6 +255,7 @@ _BLOCKS: dict[str, Any] = {
     "audio_checkpoint": str,
     "experiment": str,
     "data": DataParams,
+    "cutting": CuttingParams,
     "demo": DemoParams,
     "training": TrainingParams,
     "lora": LoraParams,

@@ -3,7 +3,7 @@
 from kedro.pipeline import Pipeline
 
 from trimood.experiments import experiment_names
-from trimood.pipelines import demo, evaluation, ingestion, preprocessing, reporting, submission, training
+from trimood.pipelines import cutting, demo, evaluation, ingestion, preprocessing, reporting, submission, training
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -14,6 +14,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     }
     return {
         "demo": demo.create_pipeline(),
+        "cut_clips": cutting.create_pipeline(),
         "ingestion": ingestion.create_pipeline(),
         "preprocessing": data,
         **experiments,

@@ -1,0 +1,250 @@
+"""One clip cut from an episode: decoded and encoded anew, marked with what it was cut from, and checked.
+
+A clip that was cut by copying begins at a key frame before its span, or shows broken pictures until the next one; so
+nothing is copied here.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from heapq import merge
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+
+import av
+import numpy as np
+
+from trimood.disk import written_whole
+from trimood.media.episodes import video_track
+from trimood.media.excerpts import SpanError, frames_within, samples_within
+
+State = Literal["cut", "kept", "refused"]
+
+_TICKS_PER_SECOND = 90000  # as in MPEG: whole for 24, 25, 30 fps, and 1001/24000 s is 3753.75
+_CLOCK = Fraction(1, _TICKS_PER_SECOND)
+_ALLOWED_SECONDS = 0.002  # between a span and the pictures cut of it: rounding to the clock, and a frame lasts a tick
+_SOUND_GAP_SECONDS = 0.1
+_MADE_BY = "trimood cut_clips"
+_AAC_RATES_HZ = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
+_AAC_LAYOUTS = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "5.1(side)", "5.0(side)", "7.1")
+
+
+@dataclass(frozen=True)
+class CutRecipe:
+    """x264's `crf` (quality, lower is better) and `preset`; the language of the sound, as ISO 639-2 ("eng")."""
+
+    crf: int = 18
+    preset: str = "veryfast"
+    audio_language: str = "eng"
+
+
+@dataclass(frozen=True)
+class CutTask:
+    """A span of an episode file and where its clip goes; times in whole milliseconds, as annotations have them."""
+
+    clip: Path
+    episode: Path
+    episode_fingerprint: str
+    start_milliseconds: int
+    end_milliseconds: int
+    recipe: CutRecipe
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What became of a task: of a refused one the problem, in two words and in detail; of others what is in the clip."""
+
+    state: State
+    problem: str = ""
+    detail: str = ""
+    frame_count: int = 0
+    video_seconds: float = 0.0
+    audio_seconds: float = 0.0
+    audio_track: str = ""
+
+
+def cut_clip(task: CutTask) -> Cut:
+    """Cuts the clip, keeps one that was cut of the same span and file in the same way, or says why neither.
+
+    A clip that was not cut by this function is only replaced with `overwrite`. The clip appears whole, and only once
+    it has passed its own check. Raises DiskFull.
+    """
+    before = _mark_of(task.clip) if task.clip.exists() else None
+    if before == _mark(task):
+        with suppress(av.error.FFmpegError, OSError, SpanError):
+            return _checked(task.clip, task, "kept", _audio_track(task.episode, task.recipe.audio_language)[1])
+    elif task.clip.exists() and (before or {}).get("made_by") != _MADE_BY and not task.overwrite:
+        return Cut("refused", "not cut here", "a file of this name is there that was not cut by this command; it is left alone")
+    if task.end_milliseconds <= task.start_milliseconds:
+        return Cut("refused", "empty span", f"the span is empty: it ends at {task.end_milliseconds / 1000:.3f} s, where it starts")
+    try:
+        with written_whole(task.clip) as beside:
+            track = _write(beside, task)
+            return _checked(beside, task, "cut", track)
+    except SpanError as error:
+        return Cut("refused", error.problem, error.detail)
+    except (av.error.FFmpegError, ValueError) as error:
+        return Cut("refused", "unreadable", f"{task.episode.name} cannot be decoded there ({error})")
+
+
+def _write(beside: Path, task: CutTask) -> str:
+    start, end = _span(task)
+    frames = frames_within(task.episode, start, end)
+    first = next(frames)  # there is one, or SpanError
+    track_index, label = _audio_track(task.episode, task.recipe.audio_language)
+    pieces = samples_within(task.episode, start, end, track_index) if track_index is not None else iter(())
+    sound = next(pieces, None)
+    options = {"movflags": "+faststart", "video_track_timescale": str(_TICKS_PER_SECOND)}
+    with av.open(str(beside), "w", format="mp4", options=options) as container:
+        container.metadata["comment"] = json.dumps(_mark(task), sort_keys=True)
+        streams = [_video_packets(container, task, chain([first], frames), end - start)]
+        if sound is not None:
+            streams.append(_audio_packets(container, task.episode, track_index, chain([sound], pieces)))
+        for packet in merge(*streams, key=lambda packet: packet.dts * packet.time_base):
+            container.mux(packet)
+    return label
+
+
+def _video_packets(
+    container: av.container.OutputContainer,
+    task: CutTask,
+    frames: Iterator[tuple[Fraction, av.VideoFrame]],
+    seconds: Fraction,
+) -> Iterator[av.Packet]:
+    """The span as H.264, each frame at its own time; the last one lasts until the end of the span."""
+    _, frame = next(frames)
+    track = _video_stream(container, frame, task)
+    return _encoded(track, frame, chain(frames, [(seconds, None)]))
+
+
+def _encoded(
+    track: av.VideoStream, frame: av.VideoFrame, followed_by: Iterator[tuple[Fraction, av.VideoFrame | None]]
+) -> Iterator[av.Packet]:
+    durations: dict[int, int] = {}
+    now = 0
+    for time, following in followed_by:
+        tick = max(now + 1, round(time / _CLOCK))
+        durations[now] = tick - now
+        picture = frame.reformat(width=track.width, height=track.height, format="yuv420p")
+        picture.pts, picture.time_base, picture.pict_type = now, _CLOCK, 0  # x264 chooses its key frames anew
+        yield from _with_durations(track.encode(picture), durations)
+        frame, now = following, tick
+    yield from _with_durations(track.encode(None), durations)
+
+
+def _with_durations(packets: list[av.Packet], durations: dict[int, int]) -> Iterator[av.Packet]:
+    for packet in packets:
+        packet.duration = durations.pop(packet.pts)
+        yield packet
+
+
+def _video_stream(container: av.container.OutputContainer, frame: av.VideoFrame, task: CutTask) -> av.VideoStream:
+    with av.open(str(task.episode), metadata_errors="ignore") as episode:
+        source = video_track(episode)
+        if source is None:
+            raise SpanError("unreadable", "it has no video track")
+        rate = source.average_rate or source.guessed_rate or 25
+        shape_of_pixels = source.codec_context.sample_aspect_ratio
+    # Without B-frames frames are stored as they are shown: a clip begins at 0 and ends with its span in any reader.
+    options = {"crf": str(task.recipe.crf), "preset": task.recipe.preset, "bf": "0"}
+    track = container.add_stream("libx264", rate=rate, options=options)
+    # H.264 halves the colours' resolution, so an odd side loses its last line.
+    track.width, track.height, track.pix_fmt = frame.width // 2 * 2, frame.height // 2 * 2, "yuv420p"
+    track.thread_count = 1  # clips are cut in parallel
+    track.codec_context.time_base = _CLOCK
+    track.time_base = _CLOCK
+    if shape_of_pixels:
+        track.codec_context.sample_aspect_ratio = shape_of_pixels
+    for name in ("color_primaries", "color_trc", "colorspace"):
+        setattr(track.codec_context, name, getattr(frame, name))
+    return track
+
+
+def _audio_packets(
+    container: av.container.OutputContainer, episode: Path, track_index: int | None, pieces: Iterator[np.ndarray]
+) -> Iterator[av.Packet]:
+    """The sound as AAC, in its own rate and channels where AAC has them."""
+    with av.open(str(episode), metadata_errors="ignore") as opened:
+        source = opened.streams[track_index]
+        rate, layout = source.rate, source.layout.name
+    track = container.add_stream(
+        "aac",
+        rate=rate if rate in _AAC_RATES_HZ else 48000,
+        layout=layout.replace("(side)", "") if layout in _AAC_LAYOUTS else "stereo",
+    )
+
+    def packets() -> Iterator[av.Packet]:
+        position = 0
+        for piece in pieces:
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(piece), format="fltp", layout=layout)
+            frame.sample_rate, frame.pts, frame.time_base = rate, position, Fraction(1, rate)
+            position += piece.shape[1]
+            yield from track.encode(frame)
+        yield from track.encode(None)
+
+    return packets()
+
+
+def _audio_track(episode: Path, language: str) -> tuple[int | None, str]:
+    """Which track is heard, and its name for people: the first in the language, else the one marked as default."""
+    with av.open(str(episode), metadata_errors="ignore") as container:
+        tracks = container.streams.audio
+        if not tracks:
+            return None, ""
+        default = av.stream.Disposition.default
+        chosen = min(tracks, key=lambda track: (track.language != language, not track.disposition & default))
+        return chosen.index, f"{tracks.index(chosen) + 1} of {len(tracks)} ({chosen.language or 'no language given'})"
+
+
+def _checked(clip: Path, task: CutTask, state: State, audio_track: str = "") -> Cut:
+    """Counts what the written file holds and holds it against the span; SpanError where they differ."""
+    start, end = _span(task)
+    wanted = float(end - start)
+    with av.open(str(clip), metadata_errors="ignore") as container:
+        announced = container.streams.video[0].frames
+        has_sound = bool(container.streams.audio)
+        ends = {"video": 0.0, "audio": 0.0}
+        frame_count = 0
+        for packet in container.demux():
+            if packet.size and not packet.is_discard:
+                kind = packet.stream.type
+                frame_count += kind == "video"
+                ends[kind] = max(ends[kind], float((packet.pts + packet.duration) * packet.time_base))
+    if frame_count != announced or abs(ends["video"] - wanted) > _ALLOWED_SECONDS:
+        raise SpanError(
+            "check failed",
+            f"the clip did not pass its check: it holds {frame_count} of {announced} frames and lasts "
+            f"{ends['video']:.3f} s, not {wanted:.3f} s",
+        )
+    detail = "" if has_sound else "no sound"
+    if has_sound and ends["audio"] < wanted - _SOUND_GAP_SECONDS:
+        detail = f"the sound ends after {ends['audio']:.3f} s of {wanted:.3f} s"
+    return Cut(state, "", detail, frame_count, ends["video"], ends["audio"], audio_track if has_sound else "")
+
+
+def _span(task: CutTask) -> tuple[Fraction, Fraction]:
+    return Fraction(task.start_milliseconds, 1000), Fraction(task.end_milliseconds, 1000)
+
+
+def _mark(task: CutTask) -> dict[str, Any]:
+    """What a clip was cut from and how, kept in the clip itself, where no move or copy parts it from it."""
+    return {
+        "made_by": _MADE_BY,
+        "episode": task.episode_fingerprint,
+        "span_milliseconds": [task.start_milliseconds, task.end_milliseconds],
+        "recipe": asdict(task.recipe),
+    }
+
+
+def _mark_of(clip: Path) -> dict[str, Any] | None:
+    try:
+        with av.open(os.fspath(clip), metadata_errors="ignore") as container:
+            mark = json.loads(container.metadata.get("comment", ""))
+    except (av.error.FFmpegError, OSError, ValueError):
+        return None
+    return mark if isinstance(mark, dict) else None

@@ -1,0 +1,127 @@
+"""Which file of a folder is which episode: by its exact name, or by the season and episode that its name says."""
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+
+Place = tuple[int, int]
+"""Season and episode."""
+
+# S01E01, s1.e1, S09E23E24, S09E23-E24, S09E23-24; and 1x01, 9x23-24, but neither 1920x1080 nor x264.
+_NAMED = (
+    re.compile(r"(?<![a-z0-9])s(\d{1,2})[ ._-]?e(\d{1,3})((?:[ ._]?-?[ ._]?e\d{1,3}|-\d{2}(?![0-9a-z]))*)(?!\d)", re.I),
+    re.compile(r"(?<![a-z0-9])(\d{1,2})x(\d{2})((?:-?x?\d{2}(?![0-9a-z]))*)(?!\d)", re.I),
+)
+_FINGERPRINT_BYTES = 2**20
+
+# FFmpeg also opens pictures and texts that lie beside an episode under its name, and makes a "video" of them.
+_NO_CONTAINERS = ("image2", "tty", "_pipe")
+
+
+class EpisodeError(Exception):
+    """No file, or more than one, for an episode: the message names it and them."""
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    places: tuple[Place, ...]
+
+
+class EpisodeFolder:
+    """The files of a folder and of all folders below it, by the episodes that their names say."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files = [
+            _File(path, places_in(path.stem))
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and not path.name.startswith(".")
+        ]
+
+    def find(self, episode: str) -> Path:
+        """The one file of an episode as an annotation names it, "S01E01". Raises EpisodeError.
+
+        A file whose name is exactly that goes before all others, so renaming or linking one settles any doubt. A file
+        of several episodes is the file of its first: the times of an annotation begin with the file. What PyAV
+        finds no moving pictures in, such as subtitles under the same name, is passed over.
+        """
+        exact = [file.path for file in self._files if file.path.stem.lower() == episode.lower()]
+        found = self._playable(exact)
+        if not found:
+            wanted = places_in(episode)[:1]
+            named = [file.path for file in self._files if file.places[:1] == wanted and wanted]
+            exact, found = [*exact, *named], self._playable(named)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise EpisodeError(
+                f"{episode}: {len(found)} files could be it: {self._names(found)}. Take the others out of the folder, "
+                f"or name the right one {episode}{found[0].suffix}."
+            )
+        raise EpisodeError(self._nothing(episode, exact))
+
+    def _playable(self, paths: Sequence[Path]) -> list[Path]:
+        return [path for path in paths if _has_moving_pictures(path)]
+
+    def _nothing(self, episode: str, unplayable: Sequence[Path]) -> str:
+        if unplayable:
+            return f"{episode}: no moving pictures can be read from {self._names(unplayable)}. Fetch the episode again."
+        within = [file.path for file in self._files if set(places_in(episode)) & set(file.places[1:])]
+        if within:
+            return (
+                f"{episode}: it is the second part of {self._names(within)}, and the annotation counts its time from "
+                f"its own beginning. Cut that file in two and name this part {episode}{within[0].suffix}."
+            )
+        return (
+            f"{episode}: none of the {len(self._files)} files in {self._folder} is named so, or has its season and "
+            "episode in its name (S01E01, s01e01 or 1x01)."
+        )
+
+    def _names(self, paths: Sequence[Path]) -> str:
+        return ", ".join(str(path.relative_to(self._folder)) for path in paths)
+
+
+def places_in(name: str) -> tuple[Place, ...]:
+    """Season and episode that a name says, in order; several for a file of several episodes ("S09E23E24")."""
+    for pattern in _NAMED:
+        if found := pattern.search(name):
+            season, first, others = found.groups()
+            episodes = [int(first), *map(int, re.findall(r"\d+", others))]
+            return tuple((int(season), episode) for episode in episodes)
+    return ()
+
+
+def fingerprint(path: Path) -> str:
+    """Tells one episode file from another by its size and its first and last MiB: whole files would take hours.
+
+    It stays when a file is renamed or moved.
+    """
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        digest.update(file.read(_FINGERPRINT_BYTES))
+        file.seek(max(0, size - _FINGERPRINT_BYTES), os.SEEK_SET)
+        digest.update(file.read(_FINGERPRINT_BYTES))
+    return digest.hexdigest()[:16]
+
+
+def video_track(container: av.container.InputContainer) -> av.VideoStream | None:
+    """The first track of moving pictures; cover pictures are none."""
+    cover = av.stream.Disposition.attached_pic
+    return next((track for track in container.streams.video if not track.disposition & cover), None)
+
+
+def _has_moving_pictures(path: Path) -> bool:
+    try:
+        with av.open(str(path), metadata_errors="ignore") as container:
+            if any(word in container.format.name for word in _NO_CONTAINERS):
+                return False
+            return video_track(container) is not None
+    except (av.error.FFmpegError, OSError):
+        return False

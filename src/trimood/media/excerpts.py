@@ -1,0 +1,150 @@
+"""Frames and samples of one span of a file, exact to the frame and the sample; what lies far before is not decoded.
+
+Times count from the beginning of the file as players show it: from the container's start time, which need not be zero.
+"""
+
+from collections.abc import Generator, Iterator
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+
+import av
+import numpy as np
+from av.audio.resampler import AudioResampler
+
+from trimood.media.episodes import video_track
+
+# From a key frame a decoder needs some frames until what it shows, and a second of sound until what it says, is exact.
+_RUN_UP_SECONDS = 1
+_GAP_SECONDS = Fraction(1, 10)  # a container's times are rounded to a millisecond or so; more than this is a real gap
+_MICROSECONDS = 1_000_000
+
+
+class SpanError(Exception):
+    """A span that an episode cannot give: `problem` in two words, and the whole sentence."""
+
+    def __init__(self, problem: str, detail: str) -> None:
+        super().__init__(problem, detail)
+        self.problem = problem
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+def frames_within(path: Path, start: Fraction, end: Fraction) -> Iterator[tuple[Fraction, av.VideoFrame]]:
+    """The frames shown from `start` until before `end` (seconds), each with its time from `start`.
+
+    The first is the one that is shown at `start`, and has time 0. Raises SpanError where the file ends before the span
+    does or a frame of it cannot be decoded, and FFmpeg's own errors.
+    """
+    run_up = Fraction(_RUN_UP_SECONDS)
+    while True:
+        seek_to = start - run_up
+        found = _frames_from(path, seek_to, end)
+        first = next(found, None)
+        if seek_to <= 0 or (first is not None and first[0] <= start):
+            break
+        found.close()
+        run_up *= (
+            4  # the seek came down after the span's beginning, or nowhere: begin earlier, at last at the beginning
+        )
+    shown, last_end = first, Fraction(0)
+    while shown is not None and shown[0] < end:
+        following = next(found, None)
+        time, frame, duration = shown
+        if following is None or following[0] > start:
+            if frame.is_corrupt:
+                raise SpanError("unreadable", f"the frame at {float(time):.3f} s cannot be decoded whole")
+            yield max(Fraction(0), time - start), frame
+        last_end = time + duration
+        shown = following
+    if shown is None and last_end < end - _GAP_SECONDS:
+        raise SpanError("beyond the end", f"the episode's pictures end at {float(last_end):.3f} s, before the span does")
+
+
+def _frames_from(path: Path, seek_to: Fraction, end: Fraction) -> Generator[tuple[Fraction, av.VideoFrame, Fraction]]:
+    """Frames in the order of showing with their times and durations, from the key frame before `seek_to`."""
+    with av.open(str(path), metadata_errors="ignore") as container:
+        track = video_track(container)
+        if track is None:
+            raise SpanError("unreadable", "it has no video track")
+        track.thread_type = "NONE"  # clips are cut in parallel; the decoder's own threads would compete with that
+        origin = start_of(container)
+        if seek_to > 0:
+            container.seek(round((seek_to + origin) * _MICROSECONDS), backward=True)
+        usual = 1 / Fraction(track.average_rate or track.guessed_rate or 25)
+        key_time: Fraction | None = None
+        for frame in container.decode(track):
+            stamp = frame.pts if frame.pts is not None else frame.dts
+            if stamp is None:
+                raise SpanError("unreadable", "its frames have no times")
+            time = stamp * frame.time_base - origin
+            if key_time is None and seek_to <= 0:
+                time = min(time, Fraction(0))  # sound may begin before the pictures: the first of them stands from 0
+            if key_time is None and (frame.key_frame or seek_to <= 0):
+                key_time = time
+            if key_time is not None and time >= key_time:  # what is shown before it may refer to what was skipped
+                yield time, frame, frame.duration * frame.time_base if frame.duration else usual
+
+
+def samples_within(path: Path, start: Fraction, end: Fraction, track_index: int) -> Iterator[np.ndarray]:
+    """The sound from `start` until before `end` (seconds), in pieces [channel, sample] float32.
+
+    Sample 0 is the first at or after `start`. Silence stands for gaps before and between pieces; where the track ends
+    early, so do they. Nothing comes where the track has no sound in the span. Raises FFmpeg's own errors.
+    """
+    run_up = Fraction(_RUN_UP_SECONDS)
+    while True:
+        seek_to = start - run_up
+        found = _sound_from(path, seek_to, track_index)
+        first = next(found, None)
+        if seek_to <= 0 or (first is not None and first[0] < start * first[2]):
+            break
+        found.close()
+        run_up *= 4
+    if first is None:
+        return
+    rate = first[2]
+    written, last = _rounded_up(start * rate), _rounded_up(end * rate)
+    for position, samples, _ in chain([first], found):
+        wanted = samples[:, max(0, written - position) : max(0, last - position)]
+        if wanted.shape[1]:
+            if position > written:
+                yield np.zeros((len(samples), position - written), dtype=np.float32)
+                written = position
+            yield wanted
+            written += wanted.shape[1]
+        if position >= last:
+            return
+
+
+def _sound_from(path: Path, seek_to: Fraction, track_index: int) -> Generator[tuple[int, np.ndarray, int]]:
+    """Samples [channel, sample], the number of the first of them as counted from the file's time 0, and their rate."""
+    with av.open(str(path), metadata_errors="ignore") as container:
+        track = container.streams[track_index]
+        track.thread_type = "NONE"
+        rate, origin = track.rate, start_of(container)
+        if seek_to > 0:
+            container.seek(round((seek_to + origin) * _MICROSECONDS), backward=True)
+        planar = AudioResampler(format="fltp", rate=rate)
+        position: int | None = None
+        for frame in container.decode(track):
+            if frame.pts is not None:
+                stamp = (frame.pts * frame.time_base - origin) * rate
+                if position is None or abs(stamp - position) > _GAP_SECONDS * rate:
+                    position = round(stamp)
+            position = position or 0
+            for piece in planar.resample(frame):
+                samples = piece.to_ndarray()
+                yield position, samples, rate
+                position += samples.shape[1]
+
+
+def _rounded_up(number: Fraction) -> int:
+    return -((-number) // 1)
+
+
+def start_of(container: av.container.InputContainer) -> Fraction:
+    """The time stamp, in seconds, that a player shows as 0."""
+    return Fraction(container.start_time or 0, _MICROSECONDS)
