@@ -104,10 +104,13 @@ class DataParams(Parameters):
 
 
 class CuttingParams(Parameters):
-    """How clips are cut from episodes: x264's quality (`crf`) and speed (`preset`), the language of the sound (ISO
-    639-2); whether clips that were not cut by this command may be replaced; where the work is done (as in `data.clips`).
+    """How clips are cut from episodes, and of which splits.
+
+    x264's quality (`crf`) and speed (`preset`); the language of the sound (ISO 639-2); whether clips that this command
+    did not cut may be replaced; where the work is done, on how many workers, and for how long at most on one clip.
     """
 
+    splits: Annotated[tuple[Literal["train", "test"], ...], Field(min_length=1)]
     crf: Annotated[int, Field(ge=0, le=51)]
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
     audio_language: Annotated[str, Field(pattern=r"^[a-z]{3}$")]

@@ -250,7 +250,9 @@ def test_a_clip_that_was_not_cut_here_is_left_alone_unless_told_otherwise(tmp_pa
     own = make_clip(tmp_path / "clips" / "dia1utt1.mp4")
     content = own.read_bytes()
     result, _ = cut(episode, 2000, 3000)
-    assert result == Cut("refused", "not cut here", "a file of this name is there that was not cut by this command; it is left alone")
+    assert result == Cut(
+        "refused", "not cut here", "a file of this name is there that was not cut by this command; it is left alone"
+    )
     assert own.read_bytes() == content
     assert cut(episode, 2000, 3000, overwrite=True)[0].state == "cut"
     assert seen(own)[0] == (0.0, 50)

@@ -57,7 +57,7 @@ class CutTask:
 
 @dataclass(frozen=True)
 class Cut:
-    """What became of a task: of a refused one the problem, in two words and in detail; of others what is in the clip."""
+    """What became of a task: if refused, the problem in two words and in detail; else what the clip holds."""
 
     state: State
     problem: str = ""
@@ -79,9 +79,15 @@ def cut_clip(task: CutTask) -> Cut:
         with suppress(av.error.FFmpegError, OSError, SpanError):
             return _checked(task.clip, task, "kept", _audio_track(task.episode, task.recipe.audio_language)[1])
     elif task.clip.exists() and (before or {}).get("made_by") != _MADE_BY and not task.overwrite:
-        return Cut("refused", "not cut here", "a file of this name is there that was not cut by this command; it is left alone")
+        return Cut(
+            "refused", "not cut here", "a file of this name is there that was not cut by this command; it is left alone"
+        )
     if task.end_milliseconds <= task.start_milliseconds:
-        return Cut("refused", "empty span", f"the span is empty: it ends at {task.end_milliseconds / 1000:.3f} s, where it starts")
+        return Cut(
+            "refused",
+            "empty span",
+            f"the span is empty: it ends at {task.end_milliseconds / 1000:.3f} s, where it starts",
+        )
     try:
         with written_whole(task.clip) as beside:
             track = _write(beside, task)

@@ -60,7 +60,9 @@ def frames_within(path: Path, start: Fraction, end: Fraction) -> Iterator[tuple[
         last_end = time + duration
         shown = following
     if shown is None and last_end < end - _GAP_SECONDS:
-        raise SpanError("beyond the end", f"the episode's pictures end at {float(last_end):.3f} s, before the span does")
+        raise SpanError(
+            "beyond the end", f"the episode's pictures end at {float(last_end):.3f} s, before the span does"
+        )
 
 
 def _frames_from(path: Path, seek_to: Fraction, end: Fraction) -> Generator[tuple[Fraction, av.VideoFrame, Fraction]]:

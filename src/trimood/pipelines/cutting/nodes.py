@@ -28,21 +28,23 @@ CUT_COLUMNS = {
 }
 
 
-def list_spans(corpus: Path) -> pd.DataFrame:
-    """Each utterance of the train and test file with its clip, episode, and begin and end in it, missing where none.
+def list_spans(corpus: Path, cutting: CuttingParams) -> pd.DataFrame:
+    """Each utterance of the wanted splits with its clip, episode, and begin and end in it; missing where there is none.
 
     Spans stand in the annotation files themselves (`video_source`, in the published test file) and for the train file
     in MECPE's own. Raises AnnotationError where there is no annotation file, or no span at all.
     """
     tables = []
     for split, names, more in (("train", TRAIN_FILES, (TRAIN_SPANS,)), ("test", TEST_FILES, ())):
-        if path := first_present(corpus, names):
+        path = first_present(corpus, names)
+        if path and split in cutting.splits:
             sources = [read_spans(corpus / name) for name in (*names, *more) if (corpus / name).is_file()]
             spans = pd.concat(sources).drop_duplicates("utterance").set_index("utterance")
             table = read_ecf(path, _clip_folder(corpus, split))[["utterance", "clip"]]
             tables.append(table.join(spans, on="utterance"))
     if not tables:
-        raise AnnotationError(no_train_file(corpus))
+        wanted = f"{corpus}: no test file, needed is one of {', '.join(TEST_FILES)}"
+        raise AnnotationError(no_train_file(corpus) if "train" in cutting.splits else wanted)
     found = pd.concat(tables, ignore_index=True)
     if found["episode"].isna().all():
         raise AnnotationError(
@@ -92,14 +94,15 @@ def _plan(spans: pd.DataFrame, corpus: Path, episodes: Path, cutting: CuttingPar
     files = _episode_files(sorted(spans["episode"].dropna().unique()), episodes)
     prints = {path: fingerprint(path) for path in files.values() if isinstance(path, Path)}
     plan: dict[str, Any] = {}
-    for row in spans.sort_values(["episode", "start_seconds"]).itertuples():
-        if pd.isna(row.episode):
-            plan[row.clip] = _refused("no source", "nothing says where it stands in which episode")
-        elif isinstance(path := files[row.episode], EpisodeError):
-            plan[row.clip] = _refused("no episode", str(path))
+    for row in spans.sort_values(["episode", "start_seconds"]).to_dict("records"):
+        clip = str(row["clip"])
+        if pd.isna(row["episode"]):
+            plan[clip] = _refused("no source", "nothing says where it stands in which episode")
+        elif isinstance(path := files[row["episode"]], EpisodeError):
+            plan[clip] = _refused("no episode", str(path))
         else:
-            start, end = round(row.start_seconds * 1000), round(row.end_seconds * 1000)
-            plan[row.clip] = CutTask(corpus / row.clip, path, prints[path], start, end, recipe, cutting.overwrite)
+            start, end = (round(row[f"{end}_seconds"] * 1000) for end in ("start", "end"))
+            plan[clip] = CutTask(corpus / clip, path, prints[path], start, end, recipe, cutting.overwrite)
     return plan
 
 
@@ -145,18 +148,19 @@ def _report(table: pd.DataFrame, corpus: Path) -> None:
     if len(refused):
         counts = ", ".join(f"{count} {problem}" for problem, count in refused["problem"].value_counts().items())
         reasons = refused.groupby("detail", sort=False)["clip"].agg(["first", "size"])
+        shown = zip(reasons.index, reasons["first"], reasons["size"], strict=True)
         lines = [
             f"  {first}: {detail}" if size == 1 else f"  {size} clips, the first is {first}: {detail}"
-            for detail, first, size in reasons.head(NAMED).itertuples()
+            for detail, first, size in list(shown)[:NAMED]
         ]
         more = [f"  … and {len(reasons) - NAMED} more reasons"] if len(reasons) > NAMED else []
         log.warning("%d clips were not cut (%s):\n%s", len(refused), counts, "\n".join(lines + more))
 
 
 def _clip_folder(corpus: Path, split: str) -> str:
-    """Where the split's clips go: beside the annotations if they lie there already, else into the split's own folder.
+    """Where the split's clips go: beside the annotations if some lie there already, else into the split's own folder.
 
-    A new folder beside clips that the annotations' own folder holds would take their place (`corpus_files.clip_folder`).
+    Once that folder is there, those beside the annotations are no longer looked for (`corpus_files.clip_folder`).
     """
     beside = not (corpus / split).is_dir() and any(corpus.glob("dia*utt*.mp4"))
     return "" if beside else split

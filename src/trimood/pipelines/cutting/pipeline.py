@@ -9,7 +9,7 @@ def create_pipeline() -> Pipeline:
     """`kedro run --pipelines=cut_clips`; the clips are written into the corpus folder, the one raw input it adds to."""
     return Pipeline(
         [
-            Node(list_spans, "corpus", "clip_spans", name="list_spans"),
+            Node(list_spans, ["corpus", "params:cutting"], "clip_spans", name="list_spans"),
             Node(cut_clips, ["clip_spans", "corpus", "episodes", "params:cutting"], "cut_clips", name="cut_clips"),
         ],
         namespace="cutting",
