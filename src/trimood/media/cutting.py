@@ -74,11 +74,12 @@ def cut_clip(task: CutTask) -> Cut:
     A clip that was not cut by this function is only replaced with `overwrite`. The clip appears whole, and only once
     it has passed its own check. Raises DiskFull.
     """
-    before = _mark_of(task.clip) if task.clip.exists() else None
+    before = _mark_of(task.clip) if task.clip.exists() else {}
+    audio_track = before.pop("audio_track", "")
     if before == _mark(task):
         with suppress(av.error.FFmpegError, OSError, SpanError):
-            return _checked(task.clip, task, "kept", _audio_track(task.episode, task.recipe.audio_language)[1])
-    elif task.clip.exists() and (before or {}).get("made_by") != _MADE_BY and not task.overwrite:
+            return _checked(task.clip, task, "kept", audio_track)
+    elif task.clip.exists() and before.get("made_by") != _MADE_BY and not task.overwrite:
         return Cut(
             "refused", "not cut here", "a file of this name is there that was not cut by this command; it is left alone"
         )
@@ -107,7 +108,7 @@ def _write(beside: Path, task: CutTask) -> str:
     sound = next(pieces, None)
     options = {"movflags": "+faststart", "video_track_timescale": str(_TICKS_PER_SECOND)}
     with av.open(str(beside), "w", format="mp4", options=options) as container:
-        container.metadata["comment"] = json.dumps(_mark(task), sort_keys=True)
+        container.metadata["comment"] = json.dumps(_mark(task) | {"audio_track": label})
         streams = [_video_packets(container, task, chain([first], frames), end - start)]
         if sound is not None:
             streams.append(_audio_packets(container, task.episode, track_index, chain([sound], pieces)))
@@ -247,10 +248,10 @@ def _mark(task: CutTask) -> dict[str, Any]:
     }
 
 
-def _mark_of(clip: Path) -> dict[str, Any] | None:
+def _mark_of(clip: Path) -> dict[str, Any]:
     try:
         with av.open(os.fspath(clip), metadata_errors="ignore") as container:
             mark = json.loads(container.metadata.get("comment", ""))
     except (av.error.FFmpegError, OSError, ValueError):
-        return None
-    return mark if isinstance(mark, dict) else None
+        return {}
+    return mark if isinstance(mark, dict) else {}
