@@ -11,6 +11,7 @@ import pytest
 
 from made_episodes import heard_pitch_hz, make_episode, pitch_hz, samples_of_episode
 from made_media import make_clip, read_number
+from trimood.disk import DiskFull
 from trimood.media.audio import read_waveform
 from trimood.media.cutting import Cut, CutRecipe, CutTask, cut_clip
 from trimood.media.video import VideoRecipe, read_frames
@@ -263,3 +264,10 @@ def test_what_is_cut_can_be_prepared(tmp_path: Path) -> None:
     frames = read_frames(clip, VideoRecipe(frame_count=8, frame_size_pixels=64))
     assert [read_number(frame.numpy()) for frame in frames] == [50, 53, 56, 60, 63, 67, 70, 74]
     assert len(read_waveform(clip, 16000).ravel()) == pytest.approx(16000, abs=400)
+
+
+def test_a_disk_that_fills_up_is_said_and_no_part_of_a_clip_is_left(tmp_path: Path, small_disk: Path) -> None:
+    episode = make_episode(tmp_path / "S01E01.mp4", seconds=20, size=(256, 256))
+    with pytest.raises(DiskFull, match=r"dia1utt1\.mp4: it could not be written"):
+        cut(episode, 0, 20_000, clip=small_disk / "dia1utt1.mp4", recipe=CutRecipe(crf=0))
+    assert list(small_disk.iterdir()) == []

@@ -17,6 +17,7 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 from kedro_datasets.pandas import CSVDataset, ParquetDataset
 
+from demo_project import copy_project
 from made_corpus import made_conversation, write_ecf
 from made_episodes import make_episode
 from made_media import make_clip
@@ -220,3 +221,22 @@ def test_the_published_spans_are_all_read() -> None:
         304.94,
     ]
     assert table.loc["train/dia733utt3.mp4", "end_seconds"] == 5 * 60 + 11.82
+
+
+@pytest.mark.slow
+def test_the_command_line_cuts_keeps_and_says_what_it_lacks(corpus: Path, episodes: Path, tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "trimood")
+    where = f"corpus_dir={corpus},episodes_dir={episodes},data_root={tmp_path / 'data'}"
+    said = project.kedro("run", "--pipelines=cut_clips", "--params", where)
+    assert "4 clips cut, 0 kept, 4 refused" in said.stdout + said.stderr
+    again = project.kedro("run", "--pipelines=cut_clips", "--params", where)
+    assert "0 clips cut, 4 kept, 4 refused" in again.stdout + again.stderr
+    clips = project.path.parent / "data" / "08_reporting" / "cut_clips.csv"
+    assert pd.read_csv(clips)["state"].value_counts().to_dict() == {"kept": 4, "refused": 4}
+    (tmp_path / "empty").mkdir()
+    none = project.kedro(
+        "run", "--pipelines=cut_clips", "--params", f"{where},episodes_dir={tmp_path / 'empty'}", check=False
+    )
+    assert none.returncode != 0
+    assert "it holds none of the 3 episodes that are asked for" in none.stderr
+    assert "Traceback" not in none.stdout + none.stderr
