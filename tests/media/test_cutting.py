@@ -83,6 +83,7 @@ KINDS = {
     "variable rate.mkv": {"times_ms": sorted({int(7.3 * n**1.4) for n in range(165)})},
     "odd size.mkv": {"codec": "ffv1", "size": (67, 51), "options": {"g": "1"}},
     "xvid.avi": {"codec": "mpeg4", "options": {"bf": "2", "g": "30", "qmin": "1", "qmax": "2"}},
+    "h265.mkv": {"codec": "libx265", "options": {"x265-params": "log-level=none:keyint=40:bframes=4", "crf": "12"}},
     "open groups.mkv": {"options": {"bf": "3", "g": "20", "crf": "10", "x264-params": "open-gop=1:scenecut=0"}},
 }
 
@@ -213,6 +214,20 @@ def test_an_episode_that_is_no_video_is_refused(tmp_path: Path) -> None:
     (tmp_path / "S01E01.mkv").write_text("not an episode")
     result, _ = cut(tmp_path / "S01E01.mkv", 0, 1000)
     assert (result.state, result.detail[:36]) == ("refused", "S01E01.mkv cannot be decoded there (")
+
+
+def test_a_file_whose_times_are_not_sure_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    episode = make_episode(tmp_path / "S01E01.vob", codec="mpeg2video", options={"bf": "2", "g": "15"}, tracks=())
+    result, _ = cut(episode, 4100, 5333)
+    assert (result.state, result.problem) == ("refused", "unreadable")
+    assert result.detail.endswith("ffmpeg -i S01E01.vob -c copy S01E01.mkv")
+
+
+def test_a_file_whose_times_go_back_is_refused(tmp_path: Path) -> None:
+    episode = make_episode(tmp_path / "S01E01.avi")  # AVI keeps no times, so B-frames of H.264 lose theirs in it
+    result, _ = cut(episode, 4100, 5333)
+    assert (result.state, result.problem) == ("refused", "unreadable")
+    assert "the times of its frames go back" in result.detail
 
 
 def test_a_clip_that_is_whole_and_of_the_same_span_is_kept(tmp_path: Path) -> None:

@@ -17,6 +17,9 @@ from trimood.media.episodes import video_track
 # From a key frame a decoder needs some frames until what it shows, and a second of sound until what it says, is exact.
 _RUN_UP_SECONDS = 1
 _GAP_SECONDS = Fraction(1, 10)  # a container's times are rounded to a millisecond or so; more than this is a real gap
+# Files of DVDs: only some frames have a time of their own, and after a jump FFmpeg guesses the others two frames off.
+_UNSURE_FORMAT = "mpeg"
+_NO_TIMES = "nothing says when they are shown. Encode the episode anew, or take another copy of it"
 _MICROSECONDS = 1_000_000
 
 
@@ -41,14 +44,13 @@ def frames_within(path: Path, start: Fraction, end: Fraction) -> Iterator[tuple[
     run_up = Fraction(_RUN_UP_SECONDS)
     while True:
         seek_to = start - run_up
-        found = _frames_from(path, seek_to, end)
+        found = _frames_from(path, seek_to)
         first = next(found, None)
         if seek_to <= 0 or (first is not None and first[0] <= start):
             break
         found.close()
-        run_up *= (
-            4  # the seek came down after the span's beginning, or nowhere: begin earlier, at last at the beginning
-        )
+        # The seek came down after the beginning of the span, or nowhere: begin earlier, at last with the file.
+        run_up *= 4
     shown, last_end = first, Fraction(0)
     while shown is not None and shown[0] < end:
         following = next(found, None)
@@ -65,9 +67,15 @@ def frames_within(path: Path, start: Fraction, end: Fraction) -> Iterator[tuple[
         )
 
 
-def _frames_from(path: Path, seek_to: Fraction, end: Fraction) -> Generator[tuple[Fraction, av.VideoFrame, Fraction]]:
+def _frames_from(path: Path, seek_to: Fraction) -> Generator[tuple[Fraction, av.VideoFrame, Fraction]]:
     """Frames in the order of showing with their times and durations, from the key frame before `seek_to`."""
     with av.open(str(path), metadata_errors="ignore") as container:
+        if container.format.name == _UNSURE_FORMAT:
+            raise SpanError(
+                "unreadable",
+                f"{path.name} is an MPEG program stream, in which times are not sure after a jump. Put it into another "
+                f"container, without encoding it anew: ffmpeg -i {path.name} -c copy {path.stem}.mkv",
+            )
         track = video_track(container)
         if track is None:
             raise SpanError("unreadable", "it has no video track")
@@ -76,12 +84,15 @@ def _frames_from(path: Path, seek_to: Fraction, end: Fraction) -> Generator[tupl
         if seek_to > 0:
             container.seek(round((seek_to + origin) * _MICROSECONDS), backward=True)
         usual = 1 / Fraction(track.average_rate or track.guessed_rate or 25)
-        key_time: Fraction | None = None
+        key_time, before = None, Fraction(-1)
         for frame in container.decode(track):
             stamp = frame.pts if frame.pts is not None else frame.dts
             if stamp is None:
-                raise SpanError("unreadable", "its frames have no times")
+                raise SpanError("unreadable", f"its frames have no times: {_NO_TIMES}")
             time = stamp * frame.time_base - origin
+            if time < before:
+                raise SpanError("unreadable", f"the times of its frames go back, at {float(time):.3f} s: {_NO_TIMES}")
+            before = time
             if key_time is None and seek_to <= 0:
                 time = min(time, Fraction(0))  # sound may begin before the pictures: the first of them stands from 0
             if key_time is None and (frame.key_frame or seek_to <= 0):
