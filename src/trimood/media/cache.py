@@ -102,8 +102,9 @@ def _content(path: Path) -> str | ClipError:
 
 def _whole_parts(clip_of_part: Mapping[Place, Path]) -> dict[Place, Problems]:
     """The parts that are there and whole, with the problems that they note."""
-    remote = any(not isinstance(part, Path) for part in clip_of_part)
-    with ThreadPoolExecutor(REMOTE_READERS if remote else 1) as pool:
+    # Of the file systems elsewhere, those of fsspec that are asynchronous inside may be asked by several threads.
+    at_once = any(not isinstance(part, Path) and part.fs.async_impl for part in clip_of_part)
+    with ThreadPoolExecutor(REMOTE_READERS if at_once else 1) as pool:
         noted = pool.map(problems_in, clip_of_part, clip_of_part.values())
         return {part: problems for part, problems in zip(clip_of_part, noted, strict=True) if problems is not None}
 

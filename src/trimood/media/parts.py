@@ -18,7 +18,7 @@ from upath import UPath
 from trimood.disk import written_whole
 from trimood.emotions import Modality
 from trimood.media.audio import SHIFT_MS, AudioRecipe, log_mel, read_waveform
-from trimood.media.errors import ClipError, PartError, may_pass
+from trimood.media.errors import ClipError, PartError, PreparationError, may_pass
 from trimood.media.video import VideoRecipe, read_frames
 
 FORMAT_VERSION = 2
@@ -94,7 +94,7 @@ def write_part(clip: Path, part: Place, recipe: Recipe) -> Problems:
 
 
 def write_whole(path: Place, content: bytes) -> None:
-    """Writes a file so that it is there whole or not at all. Raises DiskFull.
+    """Writes a file so that it is there whole or not at all. Raises DiskFull, and PreparationError for another machine.
 
     Where a file system has a move of its own, as all have that know renaming, it is written beside its place and moved
     there. Object stores, such as S3, know none, and show an object only once all of it has arrived.
@@ -103,17 +103,24 @@ def write_whole(path: Place, content: bytes) -> None:
         with written_whole(path) as beside:
             beside.write_bytes(content)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if type(path.fs).mv is AbstractFileSystem.mv:
-        path.write_bytes(content)
-        return
-    unfinished = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.tmp")
     try:
-        unfinished.write_bytes(content)
-        path.fs.mv(unfinished.path, path.path)
+        if type(path.fs).mv is AbstractFileSystem.mv:
+            path.write_bytes(content)
+        else:
+            _write_and_move(path, content)
+    except Exception as error:
+        raise PreparationError(f"{path}: it could not be written ({error}). What is finished there is kept.") from error
+
+
+def _write_and_move(path: UPath, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.tmp")
+    try:
+        beside.write_bytes(content)
+        path.fs.mv(beside.path, path.path)
     except BaseException:
         with suppress(Exception):
-            unfinished.unlink()
+            beside.unlink()
         raise
 
 
