@@ -30,6 +30,7 @@ import torch
 
 from trimood.media.audio import read_waveform
 from trimood.media.cache import load_part, prepare_clips
+from trimood.media.execution import Execution
 from trimood.media.parts import Recipe, write_part
 
 HERE = Path(__file__).parent
@@ -63,8 +64,8 @@ def measure(clips: list[Path], folder: Path, repeats: int) -> dict[str, list[flo
         "floor: decoding alone": on_one_core(lambda: [decode(clip) for clip in clips]),
         "trimood": on_one_core(lambda: [write_part(c, p, recipe) for c, p in zip(clips, parts, strict=True)]),
         **({"upstream": upstream.seconds} if upstream else {}),
-        "trimood, one process": lambda: prepare_anew(clips, recipe, 1),
-        "trimood, two processes": lambda: prepare_anew(clips, recipe, 2),
+        "trimood, one process": lambda: prepare_anew(clips, recipe, Execution("processes", 1)),
+        "trimood, two processes": lambda: prepare_anew(clips, recipe, Execution("processes", 2)),
         "read back": on_one_core(lambda: [load_part(part) for part in parts]),
     }
     rows: dict[str, list[float]] = {way: [] for way in ways}
@@ -138,11 +139,11 @@ def on_one_core(work: Callable[[], object]) -> Callable[[], float]:
     return seconds
 
 
-def prepare_anew(clips: list[Path], recipe: Recipe, workers: int) -> float:
+def prepare_anew(clips: list[Path], recipe: Recipe, execution: Execution) -> float:
     """The seconds of a whole preparation into an empty cache, workers' start included."""
     with tempfile.TemporaryDirectory() as cache:
         start = time.perf_counter()
-        prepare_clips({clip.name: clip for clip in clips}, recipe, Path(cache), workers)
+        prepare_clips({clip.name: clip for clip in clips}, recipe, Path(cache), execution)
         return time.perf_counter() - start
 
 

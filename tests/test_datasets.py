@@ -6,6 +6,7 @@ import pytest
 import torch
 from kedro.io import DatasetError
 from safetensors import SafetensorError
+from upath import UPath
 
 from trimood.datasets import GENERATED, CheckpointDataset, FolderDataset, MlflowRunsDataset, WeightsDataset
 from trimood.disk import DiskFull
@@ -118,6 +119,20 @@ def test_a_folder_that_fills_itself_is_made_when_it_is_loaded(tmp_path: Path) ->
     assert dataset.load().is_dir()
     (dataset.load() / "part").touch()
     assert names(dataset.load()) == ["part"]  # loading again empties nothing
+
+
+def test_a_folder_that_fills_itself_may_lie_on_another_file_system() -> None:
+    dataset = FolderDataset(filepath="memory://feature/prepared", create=True)
+    assert not dataset.exists()
+    folder = dataset.load()
+    assert isinstance(folder, UPath)
+    (folder / "recipe" / "part").write_bytes(b"frames")
+    assert dataset.exists()
+    assert (dataset.load() / "recipe" / "part").read_bytes() == b"frames"
+    assert "memory://feature/prepared" in str(dataset)
+    folder.fs.rm("/feature", recursive=True)
+    with pytest.raises(DatasetError, match="no such folder"):  # a corpus has to lie here
+        FolderDataset(filepath="memory://feature/corpus").load()
 
 
 def test_a_folder_below_home_may_be_written_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

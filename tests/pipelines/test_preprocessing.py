@@ -1,4 +1,10 @@
 import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,6 +16,7 @@ from kedro.runner import SequentialRunner
 from kedro_datasets.matplotlib import MatplotlibDataset
 from kedro_datasets.pandas import ParquetDataset
 
+from demo_project import DemoProject
 from learning_examples import ready
 from made_checkpoints import TINY_AUDIO, TINY_VIDEO, made_checkpoint
 from made_media import make_clip, make_wav, sound
@@ -324,3 +331,39 @@ def test_each_split_has_a_node_of_its_own() -> None:
     for split in ("training", "validation", "held_out", "official_test"):
         (node,) = pipeline.only_nodes_with_outputs(f"{split}_examples").nodes
         assert {name for name in node.inputs if "utterances" in name} == {f"{split}_utterances"}
+
+
+@pytest.mark.slow
+def test_a_command_that_is_killed_again_and_again_makes_no_part_twice(
+    demo_project: DemoProject, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "kedro", "run", "--pipelines=preprocessing"]
+    where, made = f"data_root={tmp_path},data.clips.workers=2", dict[Path, int]()
+
+    def parts() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in (tmp_path / "04_feature").rglob("*.safetensors")}
+
+    for count in (1, 60, 150):
+        run = subprocess.Popen(
+            [*command, "--params", where],
+            cwd=demo_project.path,
+            env=demo_project.environment,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        while len(parts()) < max(count, len(made) + 1):
+            assert run.poll() is None, run.communicate()
+            time.sleep(0.002)
+        os.killpg(run.pid, signal.SIGKILL)
+        run.communicate()
+        assert parts().items() >= made.items()
+        made = parts()
+    said = demo_project.kedro("run", "--pipelines=preprocessing", "--params", where).stderr
+    found = [tuple(map(int, numbers)) for numbers in re.findall(r"(\d+) prepared before, (\d+) to prepare", said)]
+    assert parts().items() >= made.items()
+    assert (sum(hits for hits, _ in found), sum(misses for _, misses in found)) == (
+        len(made),
+        len(parts()) - len(made),
+    )
+    again = demo_project.kedro("run", "--pipelines=preprocessing", "--params", where).stderr
+    assert sum(map(int, re.findall(r"(\d+) prepared before, 0 to prepare", again))) == len(parts())

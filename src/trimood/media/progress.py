@@ -19,7 +19,7 @@ Item = TypeVar("Item")
 def followed(items: Iterable[Item], total: int, doing: str, line_seconds: float = LINE_SECONDS) -> Iterator[Item]:
     """The items as they are; speed and remaining time are shown on the way."""
     if sys.stderr.isatty():
-        yield from tqdm(items, total=total, desc=doing, unit="clip", smoothing=0.05, delay=1)
+        yield from tqdm(items, total=total, desc=doing, unit="clip", smoothing=0.05)
         return
     start = told = time.monotonic()
     for number, item in enumerate(items, 1):
