@@ -124,6 +124,41 @@ def test_a_submission_is_made_of_a_trained_experiment_for_a_labelled_and_an_unla
     assert json.loads((data / "08_reporting/exp3/pair_scores.json").read_text()) == {}
 
 
+def test_a_search_is_resumed_and_its_best_trial_runs_as_an_experiment(demo_project: DemoProject) -> None:
+    def tune(trials: int) -> str:
+        params = (
+            f"experiment=exp3,tune.trials={trials},training.num_train_epochs=1,tune.space.training.weight_decay=null"
+        )
+        return demo_project.kedro("run", "--pipelines=tune", "--params", params).stderr
+
+    assert "study exp3: 0 of 2 trials are finished" in tune(2)
+    said = tune(3)
+    assert "study exp3: 2 of 3 trials are finished" in said
+    assert list(runs_of(demo_project)["name"].iloc[-5:]) == [
+        "tune",
+        "exp3 trial 0",
+        "exp3 trial 1",
+        "tune",
+        "exp3 trial 2",
+    ]
+    assert set(runs_of(demo_project)["status"].iloc[-5:]) == {"FINISHED"}
+    results = demo_project.path / "data/demo/08_reporting/exp3/tuning"
+    assert len(pd.read_csv(results / "trials.csv")) == 3
+    assert (results / "history.png").stat().st_size > 5_000
+    assert (results / "importances.png").stat().st_size > 5_000
+    assert f"{results / 'exp3_tuned.yml'}: the best values as an experiment" in said
+
+    folder = demo_project.path / "conf" / "base" / "parameters" / "experiments"
+    shutil.copy(results / "exp3_tuned.yml", folder)
+    try:
+        demo_project.kedro("run", "--pipelines=exp3_tuned", "--params", "training.num_train_epochs=1")
+    finally:
+        (folder / "exp3_tuned.yml").unlink()
+    curves = json.loads((demo_project.path / "data/demo/06_models/exp3_tuned/history.json").read_text())
+    best = json.loads((results / "best.json").read_text())
+    assert curves["epochs"][0]["validation/macro_f1"] == pytest.approx(best["validation_macro_f1"])
+
+
 def test_a_seventh_experiment_is_one_file_and_no_code(demo_project: DemoProject) -> None:
     folder = demo_project.path / "conf" / "base" / "parameters" / "experiments"
     (folder / "exp7.yml").write_text(
@@ -169,6 +204,11 @@ def test_evaluation_alone_runs_again_from_what_is_stored_and_gives_the_same(demo
             ["exp33: no such experiment", "Did you mean exp3"],
         ),
         (["--pipelines=submission", "--params", "experiment=exp5"], ["exp5/plan.json", "It is not made yet"]),
+        (
+            ["--pipelines=tune", "--params", "tune.space.lora.rank.low=1,tune.space.lora.rank.high=2"],
+            ["unknown key 'rank'"],
+        ),
+        (["--pipelines=tune", "--params", "tune.space.training.learning_rate.low=1"], ["low 1 is not below high 0.03"]),
         (["--pipelines=exp3", "--env=nope"], ["--env=nope: no such environment", "demo, ecf"]),
         (["--pipelines=results", "--params", "data_root=/no/such"], ["corpus_description", "It is not made yet"]),
         (["--pipelines=demo", "--env=ecf"], ["nothing is generated here", "without --env"]),

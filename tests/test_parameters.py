@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from trimood.experiments import experiment_names
-from trimood.parameters import ExperimentParams, LoraParams, TrainingParams, check_parameters, resolve
+from trimood.parameters import ExperimentParams, LoraParams, TrainingParams, TuneParams, check_parameters, resolve
 
 BASE = Path(__file__).parents[1] / "conf" / "base" / "parameters"
 
@@ -98,6 +98,14 @@ def test_an_experiment_is_laid_over_the_shared_blocks_at_any_depth(tree: dict) -
     [
         ("exp44.training.seed", 1, r"exp44: no such parameter; allowed: .*Did you mean exp4"),
         ("experiment", "exp44", r"experiment: exp44: no such experiment; there are: exp1.*Did you mean exp4"),
+        ("tune.trials", 0, r"tune\.trials: Input should be greater than or equal to 1 \(got 0\)"),
+        ("tune.sampler", "grid", r"tune\.sampler: Input should be 'tpe' or 'random'"),
+        ("tune.space.training.learning_rate.low", 1, r"learning_rate: low 1 is not below high 0\.001"),
+        ("tune.space.training.weight_decay.log", True, r"weight_decay: low 0\.0 with log: true.*low is above 0"),
+        ("tune.space.training.weight_decay.lo", 1, r"weight_decay: unknown key 'lo'; allowed here: low, high"),
+        ("tune.space.training.weight_decay", 1, r"tune\.space\.training\.weight_decay: .*\(got 1\)"),
+        ("tune.space.lora.r.choices", [], r"lora\.r: allowed is a range, .* or \{choices: \[4, 8\]\}"),
+        ("tune.space", {}, r"tune\.space: .*at least 1 item"),
         ("trainin.seed", 1, r"trainin: no such parameter.*Did you mean training"),
         ("training.epochs", 3, r"training: unknown key 'epochs'; allowed here: num_train_epochs"),
         ("training.learning_rate", -1, r"training\.learning_rate: Input should be greater than 0 \(got -1\)"),
@@ -163,3 +171,16 @@ def test_a_file_whose_top_key_is_not_its_name_is_refused(tmp_path: Path) -> None
     (tmp_path / "exp7.yml").write_text("exp8: {modalities: [text], train: head}\n")
     with pytest.raises(ValueError, match=r"exp7\.yml: the top keys are \['exp8'\]; allowed is exactly one, 'exp7'"):
         experiment_names(tmp_path)
+
+
+def test_a_space_may_be_written_in_blocks_or_with_dots_and_null_takes_a_part_out_of_it(tree: dict) -> None:
+    space = {
+        "training": {"learning_rate": {"low": 1e-5, "high": 1e-3}, "weight_decay": None},
+        "lora.r": {"low": 4, "high": 8},
+        "lora": {"r": {"high": 16}},
+    }
+    tune = TuneParams.model_validate(tree["tune"] | {"space": space})
+    assert {name: str(dimension) for name, dimension in tune.space.items()} == {
+        "training.learning_rate": "1e-05 to 0.001",
+        "lora.r": "4 to 16",
+    }

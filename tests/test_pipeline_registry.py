@@ -42,6 +42,18 @@ def test_no_test_utterance_can_reach_training_or_selection(experiment: str) -> N
     assert {"official_test_utterances", "test_examples"} <= ancestors(pipeline, f"{experiment}.predict")
 
 
+def test_a_search_has_no_node_that_reads_or_makes_a_test_example() -> None:
+    pipeline = register_pipelines()["tune"]
+    nodes = {node.name for node in pipeline.nodes}
+    assert {"preprocessing.prepare_training", "preprocessing.prepare_validation", "tune.search"} <= nodes
+    assert not {name for name in nodes if "test" in name or "held_out" in name or "predict" in name}
+    read = {name for node in pipeline.nodes for name in node.inputs}
+    assert {"training_examples", "validation_examples"} <= read
+    assert not {name for name in read if "test" in name or "held_out" in name}
+    # What is held out is made by the split itself, and no node of a search goes on with it.
+    assert {name for name in pipeline.all_outputs() if "test" in name or "held_out" in name} == {"held_out_utterances"}
+
+
 @pytest.mark.parametrize("experiment", experiment_names())
 def test_a_plan_is_made_and_every_clip_prepared_before_a_training_begins(experiment: str) -> None:
     order = [node.name for node in register_pipelines()[experiment].nodes]

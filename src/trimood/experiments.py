@@ -7,7 +7,7 @@ import yaml
 FOLDER = Path(__file__).parents[2] / "conf" / "base" / "parameters" / "experiments"
 
 
-REPORTS = ("check_data", "compare", "submission")
+REPORTS = ("check_data", "compare", "submission", "tune")
 """Stages that look at the corpus, at many runs or at what is trained: each has an MLflow run, as an experiment has."""
 
 

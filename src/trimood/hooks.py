@@ -115,6 +115,22 @@ def _refuse_to_fill_given(maker_pipeline: str, names: list[str], given: set[str]
         )
 
 
+class TellPaths:
+    """Says where a result lies that a person goes on with: one whose catalog entry has the words in `metadata.tell`."""
+
+    @hook_impl(trylast=True)
+    def before_pipeline_run(self, catalog: DataCatalog) -> None:
+        """Remembers the catalog; after MakeMissingInputs, whose sessions have one of their own."""
+        self._catalog = catalog
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str) -> None:
+        """Says it as soon as it is there."""
+        dataset = self._catalog.get(dataset_name)
+        if words := (getattr(dataset, "metadata", None) or {}).get("tell"):
+            log.info("%s: %s", dataset._filepath, words)
+
+
 class SpeakPlainly:
     """Ends a command with the message alone where the error is one that trimood words for people."""
 

@@ -1,7 +1,8 @@
-"""Which MLflow store is used, and how nested values become its flat params, metrics and tags."""
+"""Which MLflow store is used, how nested values become its flat params, metrics and tags, and runs within a node."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,55 @@ def use_experiment(configured: Mapping[str, str], project: Path) -> str:
     if mlflow.get_experiment_by_name(name) is None:
         mlflow.create_experiment(name, (project / configured["artifacts"]).as_uri() if own else None)
     return str(mlflow.set_experiment(name).experiment_id)
+
+
+@contextmanager
+def run_beside(name: str, tags: Mapping[str, Any]) -> Iterator[str | None]:
+    """A flat run of its own beside the active one, whose environment and data it shares; gives its id.
+
+    Active until the end, and then finished, failed or killed as what it holds was. None, and nothing is tracked, where
+    no run is active.
+    """
+    import mlflow
+
+    outer = mlflow.active_run()
+    if outer is None:
+        yield None
+        return
+    client = mlflow.MlflowClient()
+    shared = client.get_run(outer.info.run_id).data
+    inherited = {k: v for k, v in shared.tags.items() if not k.startswith(("mlflow.", "report", "experiment"))}
+    words = {key: str(value) for key, value in {**inherited, **tags}.items()}
+    run = client.create_run(outer.info.experiment_id, run_name=name, tags=words).info.run_id
+    data = {name: value for name, value in shared.params.items() if name.startswith("data.")}
+    mlflow.log_params(data, run_id=run)
+    status = "KILLED"
+    mlflow.start_run(run, nested=True)  # of a run that is there already, which gets no parent by it
+    try:
+        yield str(run)
+        status = "FINISHED"
+    except Exception:
+        status = "FAILED"
+        raise
+    finally:
+        mlflow.end_run(status)
+
+
+def log_live(numbers: Mapping[str, float], step: int) -> None:
+    """Numbers of a training in the run that is open on this thread; nothing where nobody tracks (as in a test)."""
+    import mlflow
+
+    if mlflow.active_run():
+        # Not the final scores' names: of one name MLflow shows the highest step, the last epoch instead of the best.
+        curves = {
+            name: f"curves/{name.replace('/', '_')}" for name in numbers if name.startswith(("train/", "validation/"))
+        }
+        mlflow.log_metrics({curves.get(name, name): value for name, value in numbers.items()}, step=step)
+
+
+def flat_plan(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """An experiment's plan as params: resolved settings, parameter counts, checkpoints."""
+    return flatten({**plan["settings"], "parameters": plan["parameters"], "checkpoint": plan["checkpoints"]})
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -3,7 +3,17 @@
 from kedro.pipeline import Pipeline
 
 from trimood.experiments import experiment_names
-from trimood.pipelines import cutting, demo, evaluation, ingestion, preprocessing, reporting, submission, training
+from trimood.pipelines import (
+    cutting,
+    demo,
+    evaluation,
+    ingestion,
+    preprocessing,
+    reporting,
+    submission,
+    training,
+    tuning,
+)
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -22,5 +32,6 @@ def register_pipelines() -> dict[str, Pipeline]:
         "submission": ingestion.create_submission_pipeline()
         + preprocessing.create_submission_pipeline()
         + submission.create_pipeline(),
+        "tune": data.to_outputs("training_examples", "validation_examples") + tuning.create_pipeline(),
         "__default__": sum(experiments.values(), Pipeline([])),
     }

@@ -2,10 +2,10 @@
 
 import os
 
-from trimood.hooks import CheckParameters, MakeMissingInputs, SpeakPlainly
+from trimood.hooks import CheckParameters, MakeMissingInputs, SpeakPlainly, TellPaths
 from trimood.tracking import TrackRuns
 
-HOOKS = (CheckParameters(), MakeMissingInputs(), TrackRuns(), SpeakPlainly())
+HOOKS = (CheckParameters(), MakeMissingInputs(), TrackRuns(), TellPaths(), SpeakPlainly())
 
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

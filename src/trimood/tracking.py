@@ -20,7 +20,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from trimood.experiments import REPORTS, experiment_names, experiment_of
-from trimood.mlflow_store import flat_scores, flat_worth, flatten, numbers, use_experiment
+from trimood.mlflow_store import flat_plan, flat_scores, flat_worth, flatten, numbers, use_experiment
 
 log = logging.getLogger(__name__)
 
@@ -160,8 +160,7 @@ class TrackRuns:
 
         spec = self._spec(dataset_name)
         if spec["log"] == "plan":
-            facts = {**data["settings"], "parameters": data["parameters"], "checkpoint": data["checkpoints"]}
-            mlflow.log_params(flatten(facts), run_id=run)
+            mlflow.log_params(flat_plan(data), run_id=run)
             mlflow.MlflowClient().set_tag(run, "seed", data["settings"]["training"]["seed"])
         elif spec["log"] == "scores":
             mlflow.log_metrics(flat_scores(data), run_id=run)

@@ -2,7 +2,7 @@
 
 from learning_examples import example_table
 from made_checkpoints import TINY_VIDEO, made_checkpoint
-from trimood.pipelines.training.nodes import _fingerprint
+from trimood.learning.experiment import fingerprint
 
 
 def test_a_training_is_another_one_if_its_examples_lack_other_things(tmp_path) -> None:
@@ -10,6 +10,6 @@ def test_a_training_is_another_one_if_its_examples_lack_other_things(tmp_path) -
     silent = example_table(4)
     table = silent.assign(has_video=True, has_audio=True)
     gap = table.assign(has_audio=[True, False, True, True])
-    names = {_fingerprint(plan, examples, table) for examples in (silent, table, gap)}
+    names = {fingerprint(plan, examples, table) for examples in (silent, table, gap)}
     assert len(names) == 3
-    assert _fingerprint(plan, gap.copy(), table) in names
+    assert fingerprint(plan, gap.copy(), table) in names
