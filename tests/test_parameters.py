@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from trimood.experiments import experiment_names
-from trimood.parameters import ExperimentParams, LoraParams, TrainingParams, TuneParams, check_parameters, resolve
+from trimood.parameters import ExperimentParams, LoraParams, TrainingParams, check_parameters, resolve
+from trimood.search import TuneParams
 
 BASE = Path(__file__).parents[1] / "conf" / "base" / "parameters"
 

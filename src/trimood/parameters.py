@@ -1,17 +1,14 @@
 """Every knob once: its type, its bounds, its meaning. Shared values stand in conf/base, differences by experiment."""
 
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
+from trimood.blocks import Parameters, Seed, did_you_mean
 from trimood.emotions import MODALITIES, Modality
+from trimood.search import TuneParams
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-
-
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-"""What NumPy's generators take, which Hugging Face's Trainer seeds beside torch's."""
 
 
 def read_seeds(value: Any) -> tuple[int, ...]:
@@ -23,29 +20,6 @@ def read_seeds(value: Any) -> tuple[int, ...]:
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds: got {list(seeds)}; needed is at least one, and each once: seeds=[1,2,3]")
     return seeds
-
-
-def did_you_mean(word: str, allowed: list[str]) -> str:
-    """Close spellings of `word` among `allowed`, as the end of an error message; empty when there are none."""
-    close = get_close_matches(word, allowed, n=2)
-    return f" Did you mean {' or '.join(close)}?" if close else ""
-
-
-class Parameters(BaseModel):
-    """A frozen block of parameters that refuses keys it does not know, and says which it does."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unknown_keys(cls, values: Any) -> Any:
-        if isinstance(values, dict):
-            allowed = list(cls.model_fields)
-            for key in values:
-                if key not in allowed:
-                    hint = did_you_mean(str(key), allowed)
-                    raise ValueError(f"unknown key {key!r}; allowed here: {', '.join(allowed)}.{hint}")
-        return values
 
 
 class SplitParams(Parameters):
@@ -163,75 +137,14 @@ class LoraParams(Parameters):
     bias: Literal["none", "all", "lora_only"]
 
 
-Number = int | float
-
-
-class Dimension(Parameters):
-    """What a search may choose for one parameter: a range, of whole numbers where both ends are, or some choices."""
-
-    low: Number | None = None
-    high: Number | None = None
-    log: bool = False
-    choices: tuple[Any, ...] = ()
-
-    @model_validator(mode="after")
-    def _is_one_of_both(self) -> Self:
-        is_range = self.low is not None and self.high is not None
-        if is_range == bool(self.choices) or (self.low is None) != (self.high is None) or (self.choices and self.log):
-            raise ValueError("allowed is a range, {low: 1.0e-5, high: 1.0e-3, log: true}, or {choices: [4, 8]}")
-        if self.low is not None and self.high is not None:
-            if self.low >= self.high:
-                raise ValueError(f"low {self.low} is not below high {self.high}")
-            if self.log and self.low <= 0:
-                raise ValueError(f"low {self.low} with log: true; on a logarithmic scale low is above 0")
-        return self
-
-    def __str__(self) -> str:
-        words = ", ".join(map(str, self.choices)) if self.choices else f"{self.low} to {self.high}"
-        return f"{words}, logarithmic" if self.log else words
-
-
-class TuneParams(Parameters):
-    """A search over an experiment's parameters, by Optuna: its name (empty: the experiment's), size, space, methods."""
-
-    study: str
-    trials: Annotated[int, Field(ge=1)]
-    seed: Seed
-    sampler: Literal["tpe", "random"]
-    pruner: Literal["none", "median"]
-    space: Annotated[dict[str, Dimension], Field(min_length=1)]
-
-    @field_validator("space", mode="before")
-    @classmethod
-    def _name_by_dots(cls, space: Any) -> Any:
-        return _dimensions(space) if isinstance(space, dict) else space
-
-
-def _dimensions(space: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Blocks within blocks as {"training.learning_rate": {low, high}}; what is null is left out."""
-    found: dict[str, Any] = {}
-    for key, value in space.items():
-        name = f"{prefix}{key}"
-        inner = {name: value}
-        if isinstance(value, dict) and not set(value) & set(Dimension.model_fields):
-            inner = _dimensions(value, f"{name}.")
-        for path, dimension in inner.items():
-            earlier = found.get(path)  # written with dots in a file, and with blocks on the command line
-            if isinstance(earlier, dict) and isinstance(dimension, dict):
-                found[path] = {**earlier, **dimension}
-            else:
-                found[path] = dimension
-    return {path: dimension for path, dimension in found.items() if dimension is not None}
-
-
 class ExperimentParams(Parameters):
     """What one experiment's file may say; `lora` and `training` hold only what differs from the shared blocks."""
 
     modalities: Annotated[tuple[Modality, ...], Field(min_length=1)]
     train: Literal["everything", "head", "lora"]
     head: Literal["trained", "frozen"] = "trained"
-    lora: dict[str, Any] = {}
-    training: dict[str, Any] = {}
+    lora: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

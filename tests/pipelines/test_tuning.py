@@ -15,11 +15,12 @@ from mlflow.entities import Run
 from learning_examples import ARGUMENTS, example_table
 from tracked_project import STORE
 from trimood.experiments import experiment_names
-from trimood.parameters import ExperimentParams, LoraParams, TrainingParams, TuneParams, resolve
+from trimood.parameters import ExperimentParams, LoraParams, TrainingParams, resolve
 from trimood.pipelines.tuning import trial as trials
 from trimood.pipelines.tuning.nodes import draw_search, plan_search, search, write_best
 from trimood.pipelines.tuning.space import SpaceError
 from trimood.pipelines.tuning.study import StudyError, opened
+from trimood.search import TuneParams
 
 TRAINING = TrainingParams.model_validate(
     ARGUMENTS

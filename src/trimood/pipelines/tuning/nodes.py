@@ -10,8 +10,9 @@ import yaml
 from pydantic import BaseModel
 
 from trimood.mlflow_store import flatten
-from trimood.parameters import LoraParams, TrainingParams, TuneParams
+from trimood.parameters import LoraParams, TrainingParams
 from trimood.pipelines.tuning.space import as_set, check_space, settings_with, with_changes
+from trimood.search import TuneParams
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,8 @@ def search(
     A trial's figure is the best macro F1 on validation of its epochs. One that diverges or needs more memory than
     there is has failed, and the search goes on. Raises StudyError.
     """
+    import mlflow
+
     from trimood.learning.experiment import fingerprint
     from trimood.pipelines.tuning import study as kept
     from trimood.pipelines.tuning.trial import Search
@@ -72,6 +75,8 @@ def search(
         "pruner": tune.pruner,
         "examples and weights": fingerprint(decisive, training_examples, validation_examples),
     }
+    if mlflow.active_run():
+        mlflow.set_tags({"study": plan["study"], "tuned": plan["experiment"]})
     with kept.opened(studies, plan["study"], tune, about) as study:
         kept.take_up_interrupted(study)
         missing = tune.trials - len(kept.finished(study))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from trimood.parameters import Dimension, ExperimentParams, LoraParams, TrainingParams, did_you_mean, resolve
+from trimood.parameters import ExperimentParams, LoraParams, TrainingParams, did_you_mean, resolve
+from trimood.search import Dimension
 
 if TYPE_CHECKING:
     from optuna import Trial

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from trimood.mlflow_store import flatten
-from trimood.parameters import Dimension, TuneParams
 from trimood.pipelines.tuning.space import as_set
+from trimood.search import Dimension, TuneParams
 
 if TYPE_CHECKING:
     from optuna import Study

@@ -14,10 +14,11 @@ import torch
 from trimood.learning.experiment import Trained, fingerprint, plan_experiment, remove_checkpoints, train_experiment
 from trimood.learning.trainer import TrainingDiverged
 from trimood.mlflow_store import flat_plan, log_live, run_beside
-from trimood.parameters import Dimension, LoraParams, TrainingParams
+from trimood.parameters import LoraParams, TrainingParams
 from trimood.pipelines.tuning.space import SpaceError, drawn, settings_with
 from trimood.pipelines.tuning.study import ENDED, RUN, with_same_values
 from trimood.scoring.metrics import summary_scores
+from trimood.search import Dimension
 
 log = logging.getLogger(__name__)
 
