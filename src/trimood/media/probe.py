@@ -1,0 +1,208 @@
+"""What one clip is: its tracks as the file describes them, and whether the model would get its frames and its sound."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from torch import Tensor
+
+from trimood.disk import written_whole
+from trimood.media.audio import AudioRecipe, read_waveform
+from trimood.media.errors import ClipError
+from trimood.media.parts import content_name
+from trimood.media.video import VideoRecipe, read_frames
+
+FORMAT_VERSION = 1
+"""Raise it whenever the same file comes to have other facts, so that no older ones are taken for them."""
+
+UNEVEN_SHARE = 0.1
+"""Frames count as unevenly timed where the gaps between them differ by more than this share of the middle one (and two
+ticks of the track's clock, by which even times are rounded)."""
+
+QUIETEST_DBFS = -120.0
+"""What silence is given as, so that the number stays finite."""
+
+
+@dataclass(frozen=True)
+class ClipFacts:
+    """What a clip is; None for what the file does not say. A problem is one of trimood.media.errors.PROBLEMS, or None.
+
+    Problems and their details speak of what the model gets: eight frames, and all of the sound at 16 kHz. Levels are
+    those of the sound as mono, in dB of full scale; `loudness_dbfs` is the root mean square.
+    """
+
+    content: str | None = None
+    size_bytes: int | None = None
+    container: str | None = None
+    video_problem: str | None = None
+    video_detail: str | None = None
+    video_codec: str | None = None
+    frame_count: int | None = None
+    video_seconds: float | None = None
+    frames_per_second: float | None = None
+    variable_frame_rate: bool | None = None
+    width: int | None = None
+    height: int | None = None
+    rotation_degrees: int | None = None
+    audio_problem: str | None = None
+    audio_detail: str | None = None
+    audio_codec: str | None = None
+    audio_seconds: float | None = None
+    sample_rate_hz: int | None = None
+    channels: int | None = None
+    peak_dbfs: float | None = None
+    loudness_dbfs: float | None = None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is such a file."""
+        return self.video_problem != "missing"
+
+
+def failed(error: ClipError) -> ClipFacts:
+    """The facts of a clip that nothing more can be said of: it is not there, or it hung or crashed the decoder."""
+    return ClipFacts(
+        video_problem=error.problem, video_detail=error.detail, audio_problem=error.problem, audio_detail=error.detail
+    )
+
+
+def kept_facts(task: tuple[Path, Path]) -> ClipFacts:
+    """The facts of a clip, kept in a folder by the clip's content, so that the same bytes are probed once.
+
+    Takes (clip, folder), one value, as `trimood.media.execution.run_each` hands it over. Raises ClipError for a file
+    that is not there or cannot be opened, and DiskFull.
+    """
+    clip, folder = task
+    if not clip.is_file():
+        raise ClipError(clip, "missing", f"no such file in {clip.parent}")
+    try:
+        content = content_name(clip)
+    except OSError as error:
+        raise ClipError(clip, "unreadable", f"the file cannot be read ({error.strerror})") from error
+    kept = folder / f"v{FORMAT_VERSION}" / content[:2] / f"{content}.json"
+    if (facts := _kept(kept)) is not None:
+        return facts
+    facts = probe_clip(clip, content)
+    with written_whole(kept) as beside:
+        beside.write_text(json.dumps(asdict(facts)), encoding="utf-8")
+    return facts
+
+
+def probe_clip(path: Path, content: str | None = None) -> ClipFacts:
+    """The facts of a clip that is there; whatever is wrong with it stands in them, and nothing is raised.
+
+    The file is gone through once for its tracks, and then for the frames and the sound as they are prepared.
+    """
+    facts: dict[str, Any] = {"content": content}
+    with suppress(Exception):  # the two readers below say what is wrong with a file that cannot be gone through
+        facts |= _tracks(path)
+    _, facts["video_problem"], facts["video_detail"] = _tried(lambda: read_frames(path, VideoRecipe()), path)
+    rate_hz = AudioRecipe().sample_rate_hz
+    waveform, facts["audio_problem"], facts["audio_detail"] = _tried(lambda: read_waveform(path, rate_hz), path)
+    if waveform is not None:
+        facts |= {"audio_seconds": round(len(waveform) / rate_hz, 3), **_levels(waveform.numpy())}
+    elif facts["audio_problem"] == "silent":
+        facts |= {"peak_dbfs": QUIETEST_DBFS, "loudness_dbfs": QUIETEST_DBFS}
+    return ClipFacts(**facts)
+
+
+def first_picture(path: Path) -> np.ndarray:
+    """The first frame that can be decoded, [height, width, 3] uint8, about 160 pixels high. Raises ClipError."""
+    try:
+        with av.open(str(path), metadata_errors="ignore") as container:
+            for frame in container.decode(video=0):
+                width = max(1, round(160 * frame.width / frame.height))
+                return np.asarray(frame.to_ndarray(format="rgb24", width=width, height=160))
+    except Exception as error:
+        raise ClipError(path, "unreadable", f"no frame of it can be decoded ({error})") from error
+    raise ClipError(path, "unreadable", "it has no frame")
+
+
+def _kept(path: Path) -> ClipFacts | None:
+    try:
+        return ClipFacts(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # not there, or of a disk that was pulled out: it is probed again
+        return None
+
+
+def _tried(read: Callable[[], Tensor], path: Path) -> tuple[Tensor | None, str | None, str | None]:
+    """What was read, or the problem and its detail. Whatever is raised is a finding here: a check has to go on."""
+    try:
+        return read(), None, None
+    except ClipError as error:
+        return None, error.problem, error.detail
+    except Exception as error:
+        return None, "unreadable", f"{type(error).__name__}: {error}"
+
+
+def _tracks(path: Path) -> dict[str, Any]:
+    """What the container says, and what its packets show; decodes no more than the first frame, for its rotation."""
+    facts: dict[str, Any] = {"size_bytes": path.stat().st_size}
+    with av.open(str(path), metadata_errors="ignore") as container:
+        facts["container"] = container.format.name
+        video = next(iter(container.streams.video), None)
+        audio = next(iter(container.streams.audio), None)
+        if video is not None:
+            video.thread_type = "NONE"  # clips are probed in parallel
+        shown: list[int] = []
+        sound_ticks = 0
+        for packet in container.demux([track for track in (video, audio) if track is not None]):
+            if packet.stream is audio or packet.size == 0:
+                sound_ticks += packet.duration or 0 if packet.size else 0
+                continue
+            if packet.pts is not None and not packet.is_discard:
+                shown.append(packet.pts)
+            if "rotation_degrees" not in facts:
+                facts |= _rotation(packet)
+        if video is not None:
+            facts |= {"video_codec": video.codec_context.name, "width": video.width, "height": video.height}
+            facts |= _timing(sorted(shown), float(video.time_base))
+        if audio is not None:
+            context = audio.codec_context
+            facts |= {"audio_codec": context.name, "sample_rate_hz": audio.rate, "channels": audio.channels}
+            facts["audio_seconds"] = round(float(sound_ticks * audio.time_base), 3)
+    return facts
+
+
+def _rotation(packet: av.Packet) -> dict[str, int]:
+    try:
+        return next(({"rotation_degrees": round(frame.rotation) % 360} for frame in packet.decode()), {})
+    except av.error.FFmpegError:
+        return {}
+
+
+def _timing(times: Sequence[int], tick_seconds: float) -> dict[str, Any]:
+    """Count, duration and evenness of the frames shown; the last is taken to be shown as long as the middle one."""
+    facts: dict[str, Any] = {"frame_count": len(times)}
+    if len(times) < 2:
+        return facts
+    gaps = np.diff(times)
+    middle = float(np.median(gaps))
+    seconds = (times[-1] - times[0] + middle) * tick_seconds
+    uneven = float(gaps.max() - gaps.min()) > max(2.0, UNEVEN_SHARE * middle)
+    return facts | {
+        "video_seconds": round(seconds, 3),
+        "frames_per_second": round(len(times) / seconds, 3) if seconds > 0 else None,
+        "variable_frame_rate": uneven,
+    }
+
+
+def _levels(samples: np.ndarray) -> dict[str, float]:
+    return {
+        "peak_dbfs": _decibels(float(np.abs(samples).max())),
+        "loudness_dbfs": _decibels(float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))),
+    }
+
+
+def _decibels(level: float) -> float:
+    return round(max(QUIETEST_DBFS, 20 * math.log10(level)), 1) if level > 0 else QUIETEST_DBFS
+
+
+FACT_NAMES = tuple(field.name for field in fields(ClipFacts))
+"""The columns that facts make in a table."""
