@@ -4,6 +4,7 @@ from kedro.pipeline import Pipeline
 
 from trimood.experiments import experiment_names
 from trimood.pipelines import (
+    check_data,
     cutting,
     demo,
     evaluation,
@@ -24,6 +25,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     }
     return {
         "demo": demo.create_pipeline(),
+        "check_data": check_data.create_pipeline(),
         "cut_clips": cutting.create_pipeline(),
         "ingestion": ingestion.create_pipeline(),
         "preprocessing": data,

@@ -177,7 +177,7 @@ class TrackRuns:
             kinds = data.value_counts(spec["by"]).to_dict() if "by" in spec else {}
             counts = {f"{spec['as']}/{' '.join(kind)}": count for kind, count in kinds.items()}
             mlflow.log_metrics({spec["as"]: len(data), **counts}, run_id=run)
-        if spec["log"] in ("file", "rows", "worth"):
+        if spec["log"] in ("file", "rows", "worth", "metrics"):
             folder = spec.get("as") if spec["log"] == "file" else None
             mlflow.log_artifact(str(self._catalog[dataset_name]._filepath), folder, run_id=run)
 

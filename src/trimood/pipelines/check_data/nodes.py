@@ -1,0 +1,123 @@
+"""Nodes of the stage check_data. Nothing but an annotation file that cannot be read stops it."""
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from trimood.conversations.splits import SplitError, split_utterances
+from trimood.conversations.table import COLUMNS, labelled
+from trimood.parameters import ClipParams, SplitParams
+from trimood.pipelines.check_data.marks import mark
+
+log = logging.getLogger(__name__)
+
+FACT_TYPES = {
+    "content": "str",
+    "size_bytes": "Int64",
+    "container": "str",
+    "video_problem": "str",
+    "video_detail": "str",
+    "video_codec": "str",
+    "frame_count": "Int64",
+    "video_seconds": "float64",
+    "frames_per_second": "float64",
+    "variable_frame_rate": "boolean",
+    "width": "Int64",
+    "height": "Int64",
+    "rotation_degrees": "Int64",
+    "audio_problem": "str",
+    "audio_detail": "str",
+    "audio_codec": "str",
+    "audio_seconds": "float64",
+    "sample_rate_hz": "Int64",
+    "channels": "Int64",
+    "peak_dbfs": "float64",
+    "loudness_dbfs": "float64",
+}
+"""The columns of trimood.media.probe.ClipFacts in the manifest, with their pandas types."""
+
+RANDOM_TENTH, RANDOM_DRAWS = 0.1, 10
+"""The share that is held out by utterance, to show what such a split gives away, and how often it is drawn."""
+
+
+def probe_clips(annotated: pd.DataFrame, corpus: Path, clip_facts: Path, clips: ClipParams) -> pd.DataFrame:
+    """The facts of each utterance's clip (clip, then FACT_TYPES), each file probed once; facts are kept by content."""
+    from tqdm import tqdm
+
+    from trimood.media.errors import ClipError
+    from trimood.media.execution import Execution, run_each
+    from trimood.media.probe import failed, kept_facts
+
+    names = sorted(set(annotated["clip"]))
+    there = {corpus / name: name for name in names if (corpus / name).is_file()}
+    rows = {name: asdict(failed(ClipError(corpus / name, "missing", "no such file"))) for name in names}
+    execution = Execution(clips.executor, clips.workers, clips.time_limit_seconds)
+    tasks = [(path, clip_facts) for path in there]
+    done = run_each(kept_facts, tasks, execution, clip_of=lambda task: task[0])
+    for (path, _), facts in tqdm(done, total=len(tasks), desc="looking at clips", unit="clip", delay=2):
+        rows[there[path]] = asdict(failed(facts) if isinstance(facts, ClipError) else facts)
+    table = pd.DataFrame([{"clip": name, **rows[name]} for name in names], columns=["clip", *FACT_TYPES])
+    return table.astype({"clip": "str", **FACT_TYPES})
+
+
+def assign_splits(annotated: pd.DataFrame, split: SplitParams) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Each row's split under the current settings, `none` for those without a label; and what forbids a split, if any.
+
+    As in ingestion, nothing is held out beside a labelled official test.
+    """
+    train, official = (annotated[annotated["side"] == side] for side in ("train", "official_test"))
+    splits = pd.Series("none", index=annotated.index, dtype="str", name="split")
+    splits[official.index[official["label"].notna()]] = "official_test"
+    test_fraction = 0.0 if official["label"].notna().any() else split.test_fraction
+    problem = None
+    try:
+        parts = split_utterances(
+            labelled(train[list(COLUMNS)]), split.unit, split.validation_fraction, test_fraction, split.seed
+        )
+    except SplitError as error:
+        problem = str(error)
+    else:
+        for name, part in zip(("training", "validation", "held_out"), parts, strict=True):
+            splits[train.index[train["utterance"].isin(set(part["utterance"]))]] = name
+    return annotated[["side", "utterance"]].assign(split=splits), {"problem": problem}
+
+
+def assemble_manifest(annotated: pd.DataFrame, splits: pd.DataFrame, probed_clips: pd.DataFrame) -> pd.DataFrame:
+    """One row an utterance: annotation, split, facts of its clip, and every kind of finding as a truth value."""
+    table = annotated.merge(splits, on=["side", "utterance"], validate="1:1")
+    return mark(table.merge(probed_clips, on="clip", how="left", validate="m:1"))
+
+
+def measure_leakage(manifest: pd.DataFrame, split: SplitParams) -> dict[str, Any]:
+    """What the current split and a random one by utterance give away, and what stands on both sides of the files."""
+    from trimood.scoring.probes import leakage, random_split_leakage
+
+    rows = {name: manifest[manifest["split"] == name] for name in ("training", "validation", "held_out")}
+    rows["official_test"] = manifest[manifest["split"] == "official_test"]
+    probes = {name: leakage(rows["training"], rows[name]) for name in ("validation", "held_out", "official_test")}
+    train, test = (manifest[manifest["side"] == side] for side in ("train", "official_test"))
+    return {
+        "splits": {name: probe for name, probe in probes.items() if probe},
+        "random_by_utterance": random_split_leakage(
+            labelled(train[list(COLUMNS)]), RANDOM_TENTH, RANDOM_DRAWS, split.seed
+        ),
+        "between_files": {
+            "conversations_in_both": len(set(train["conversation_id"]) & set(test["conversation_id"])),
+            "conversations_of_the_same_words": len(_spoken(train) & _spoken(test)),
+            "test_utterances_verbatim_in_train": int(test["text_in_training_file"].sum()),
+            "texts_in_both": len(set(train["text"]) & set(test["text"])),
+        },
+        "within_train_file": {
+            f"{name}_utterances_verbatim_in_training": int(rows[name]["text"].isin(set(rows["training"]["text"])).sum())
+            for name in ("validation", "held_out")
+        },
+    }
+
+
+def _spoken(table: pd.DataFrame, shortest: int = 3) -> set[tuple[str, ...]]:
+    """What is said in each conversation of at least three utterances: shorter ones may well be said twice."""
+    said = table.sort_values("utterance_id").groupby("conversation_id")["text"].agg(tuple)
+    return {texts for texts in said if len(texts) >= shortest}

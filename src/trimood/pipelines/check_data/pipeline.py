@@ -1,0 +1,47 @@
+"""The stage check_data: from the corpus folder, and nothing else, to a manifest and one report."""
+
+from kedro.pipeline import Node, Pipeline
+
+from trimood.pipelines.check_data.annotations import read_annotations
+from trimood.pipelines.check_data.nodes import assemble_manifest, assign_splits, measure_leakage, probe_clips
+from trimood.pipelines.check_data.report import draw_report
+from trimood.pipelines.check_data.summary import summarise
+
+
+def create_pipeline() -> Pipeline:
+    """Needs neither checkpoints nor what other stages made: it is run before them, on data of any kind."""
+    return Pipeline(
+        [
+            Node(read_annotations, ["corpus", "meld"], ["annotated", "annotation_files"], name="read_annotations"),
+            Node(
+                assign_splits,
+                ["annotated", "params:data.split"],
+                ["assigned_splits", "split_state"],
+                name="assign_splits",
+            ),
+            Node(
+                probe_clips,
+                ["annotated", "corpus", "clip_facts", "params:data.clips"],
+                "probed_clips",
+                name="probe_clips",
+            ),
+            Node(
+                assemble_manifest,
+                ["annotated", "assigned_splits", "probed_clips"],
+                "manifest",
+                name="assemble_manifest",
+            ),
+            Node(measure_leakage, ["manifest", "params:data.split"], "leakage", name="measure_leakage"),
+            Node(
+                summarise, ["manifest", "annotation_files", "split_state", "leakage"], "data_report", name="summarise"
+            ),
+            Node(
+                draw_report,
+                ["manifest", "data_report", "corpus", "params:data.clips"],
+                ["data_report_page", "class_balance", "clip_durations", "problem_clips"],
+                name="draw_report",
+            ),
+        ],
+        namespace="check_data",
+        prefix_datasets_with_namespace=False,
+    )
