@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from kedro.framework.cli.cli import KedroCLI
 
+from demo_project import PROJECT
 from tracked_project import runs_in
 
 Command = Callable[..., Result]
@@ -132,3 +133,11 @@ def test_seeds_that_make_no_sense_are_refused(kedro_run: Command, arguments: lis
 def test_one_seed_may_stand_without_brackets(kedro_run: Command, project: Path) -> None:
     assert kedro_run("--pipelines=exp3", "--params", "seeds=5").exit_code == 0
     assert [run.data.params["training.seed"] for run in runs_in(project)] == ["5"]
+
+
+def test_a_submission_is_not_made_beside_the_training_that_it_should_be_made_of() -> None:
+    command = KedroCLI(PROJECT).get_command(None, "run")  # type: ignore[arg-type]
+    assert command is not None
+    done = CliRunner().invoke(command, ["--pipelines=exp4,submission"])
+    assert done.exit_code == 2, done.exception
+    assert "a command of its own, given after the experiment's" in " ".join(done.output.split())

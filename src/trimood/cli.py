@@ -38,6 +38,11 @@ def run_experiments(**options: Any) -> Any:
             raise click.UsageError(
                 f"{name}: no such pipeline; there are: {', '.join(there)}.{did_you_mean(name, there)}"
             )
+    if "submission" in names and len(names) > 1:  # it would read what an earlier command has left
+        raise click.UsageError(
+            "submission: it is made of the weights that an experiment has stored, so it is a command of its own, given "
+            "after the experiment's: kedro run --pipelines=submission --params experiment=exp4"
+        )
     assert kedro_run.callback  # noqa: S101 - a command has one
     if "seeds" not in options["params"]:
         return kedro_run.callback(**options)
