@@ -63,11 +63,11 @@ def prepare_clips(clips: Mapping[str, Path], recipe: Recipe, cache: Place, execu
     """
     contents = _contents(set(clips.values()))
     parts = {path: part_path(cache, recipe, name) for path, name in contents.items() if isinstance(name, str)}
-    # Keyed by part: clips of the same bytes are one task.
-    first = {part: path for path, part in reversed(parts.items())}
-    found = _whole_parts(first)
+    # Keyed by part: clips of the same bytes are one task, done on any of them.
+    clip_of = {part: path for path, part in parts.items()}
+    found = _whole_parts(clip_of)
     hits = sum(parts.get(path) in found for path in clips.values())
-    tasks = [_Task(path, part, recipe) for part, path in first.items() if part not in found]
+    tasks = [_Task(path, part, recipe) for part, path in clip_of.items() if part not in found]
     if isinstance(cache, Path):
         require_space(cache, len(tasks) * part_bytes(recipe), "the clips still to prepare")
     log.info("%d clips: %d prepared before, %d to prepare", len(clips), hits, len(clips) - hits)
@@ -100,13 +100,13 @@ def _content(path: Path) -> str | ClipError:
         return ClipError(path, "unreadable", f"the file cannot be read ({error.strerror})")
 
 
-def _whole_parts(clip_of_part: Mapping[Place, Path]) -> dict[Place, Problems]:
+def _whole_parts(clip_of: Mapping[Place, Path]) -> dict[Place, Problems]:
     """The parts that are there and whole, with the problems that they note."""
     # Of the file systems elsewhere, those of fsspec that are asynchronous inside may be asked by several threads.
-    at_once = any(not isinstance(part, Path) and part.fs.async_impl for part in clip_of_part)
+    at_once = any(not isinstance(part, Path) and part.fs.async_impl for part in clip_of)
     with ThreadPoolExecutor(REMOTE_READERS if at_once else 1) as pool:
-        noted = pool.map(problems_in, clip_of_part, clip_of_part.values())
-        return {part: problems for part, problems in zip(clip_of_part, noted, strict=True) if problems is not None}
+        noted = pool.map(problems_in, clip_of, clip_of.values())
+        return {part: problems for part, problems in zip(clip_of, noted, strict=True) if problems is not None}
 
 
 def _prepared(tasks: list[_Task], execution: Execution) -> dict[Place, Problems | ClipError]:

@@ -1,6 +1,7 @@
 """Work on clips by a Ray cluster: the one that RAY_ADDRESS names, or one of this machine while it is needed."""
 
 import os
+import socket
 import sys
 import time
 import warnings
@@ -19,6 +20,8 @@ from trimood.media.errors import PreparationError
 
 WAITING_PER_CORE = 2
 """Tasks handed to the cluster at once, so that its cores do not wait for this process."""
+
+KNOCK_SECONDS = 10
 
 LOOK_SECONDS = 0.5
 """How often the time limits are looked after."""
@@ -116,8 +119,9 @@ def cluster(workers: int) -> Iterator[ModuleType]:
         warnings.simplefilter("ignore")
         if address := os.environ.get("RAY_ADDRESS"):
             try:
+                _knock(address)
                 ray.init(address, log_to_driver=False)
-            except ConnectionError as error:
+            except OSError as error:  # ConnectionError is one
                 raise PreparationError(f"RAY_ADDRESS is {address}: no Ray cluster answers there ({error})") from error
         else:
             # Its workers find the modules that this process finds. Those of a cluster have trimood installed.
@@ -127,3 +131,10 @@ def cluster(workers: int) -> Iterator[ModuleType]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nobody listens at HOST:PORT: Ray itself would go on trying for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
