@@ -175,11 +175,11 @@ def test_every_problem_is_named_and_costs_no_more_than_its_modality(
 
 
 def test_what_may_pass_is_tried_again(tmp_path: Path) -> None:
-    clip = make_clip(tmp_path / "clip.mp4", seconds=0.5)
-    hasty = Execution("processes", workers=1, time_limit_seconds=1e-6)
+    clip = make_clip(tmp_path / "clip.mp4", seconds=120, fps=1, audio="noise")
+    hasty = Execution("processes", workers=1, time_limit_seconds=0.01)
     prepared = prepare_clips({"clip": clip}, RECIPE, tmp_path / "cache", hasty)
     assert wrong(prepared) == {"clip": {"video": "timed out", "audio": "timed out"}}
-    assert prepared.problems["clip"]["video"].message.startswith("clip.mp4: timed out: it was not done after 1e-06 s")
+    assert prepared.problems["clip"]["video"].message.startswith("clip.mp4: timed out: it was not done after 0.01 s")
     assert prepared.parts == {}
     again = prepare_clips({"clip": clip}, RECIPE, tmp_path / "cache", SERIAL)
     assert (again.misses, again.problems, len(again.parts)) == (1, {}, 1)

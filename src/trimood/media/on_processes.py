@@ -31,27 +31,46 @@ def on_processes(
     limit_seconds: float,
     clip_of: Callable[[Task], Path],
 ) -> Iterator[tuple[Task, Any]]:
-    """Each task with its result or the exception that it raised, in the order in which they are finished."""
+    """Each task with its result or the exception that it raised, in the order in which they are finished.
+
+    Raises PreparationError where workers die before they have done anything.
+    """
+    left = dict(enumerate(tasks))
+    while left:
+        before = len(left)
+        try:
+            yield from _by_one_pool(function, left, min(workers, len(left)), limit_seconds, clip_of)
+        except (BrokenProcessPool, RuntimeError) as error:
+            # Pebble gives up a pool of which a worker dies between two tasks: another one does the rest.
+            if len(left) == before:
+                raise PreparationError(
+                    f"no worker process could be started or kept ({error}). Finished work is kept; "
+                    "--params data.clips.executor=serial does without."
+                ) from error
+
+
+def _by_one_pool(
+    function: Callable[[Task], Result],
+    left: dict[int, Task],
+    workers: int,
+    limit_seconds: float,
+    clip_of: Callable[[Task], Path],
+) -> Iterator[tuple[Task, Any]]:
+    """Does the tasks that are left, and takes out of them what is done."""
     # Not fork: a forked child of a process with running torch threads can wait for a lock for ever. The fork
     # server has no such threads, imports torch once (3 s of CPU time) and lends it to every worker of every later call.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     pool = ProcessPool(workers, initializer=_start_worker, context=context)
-    running: dict[Future[Any], Task] = {}
+    running: dict[Future[Any], int] = {}
     try:
-        for task in tasks:
+        for number in list(left):
             with _interrupts_kept_from_workers():
-                future = pool.schedule(attempt, args=(function, task), timeout=limit_seconds)
-            running[future] = task
+                running[pool.schedule(attempt, args=(function, left[number]), timeout=limit_seconds)] = number
             if len(running) >= workers * (1 + WAITING_PER_WORKER):
-                yield from _finished(running, limit_seconds, clip_of)
+                yield from _finished(running, left, limit_seconds, clip_of)
         while running:
-            yield from _finished(running, limit_seconds, clip_of)
-    except (BrokenProcessPool, RuntimeError) as error:
-        raise PreparationError(
-            f"no worker process could be started or kept ({error}). Finished work is kept; "
-            "--params data.clips.executor=serial does without."
-        ) from error
+            yield from _finished(running, left, limit_seconds, clip_of)
     finally:
         try:
             pool.close()  # what was handed out is finished: nothing half written is left. A second Ctrl-C ends it.
@@ -61,16 +80,17 @@ def on_processes(
 
 
 def _finished(
-    running: dict[Future[Any], Task], limit_seconds: float, clip_of: Callable[[Task], Path]
+    running: dict[Future[Any], int], left: dict[int, Task], limit_seconds: float, clip_of: Callable[[Task], Path]
 ) -> Iterator[tuple[Task, Any]]:
     for future in wait(running, return_when=FIRST_COMPLETED).done:
-        task = running.pop(future)
+        task = left[running[future]]
         try:
             result = future.result()
         except TimeoutError:
             result = timed_out(clip_of(task), limit_seconds)
         except ProcessExpired as error:
             result = crashed(clip_of(task), how_it_ended(error.exitcode))
+        del left[running.pop(future)]
         yield task, result
 
 
