@@ -1,4 +1,4 @@
-"""Catalog datasets that Kedro's collection lacks: folders, checkpoints, trained weights, the table of MLflow runs."""
+"""Catalog datasets that Kedro's collection lacks: folders, checkpoints, trained weights, MLflow runs and artifacts."""
 
 import json
 import os
@@ -163,3 +163,35 @@ class MlflowRunsDataset(AbstractDataset[None, Any]):
 
     def _describe(self) -> dict[str, Any]:
         return {"tracking_uri": self._uri, "experiment": self._experiment}
+
+
+class MlflowArtifactsDataset(AbstractDataset[None, Callable[[str, str], Path | None]]):
+    """The artifacts of all runs: loads as a function from a run's id and an artifact's name to the file, or to None."""
+
+    def __init__(self, *, tracking_uri: str, path: str, metadata: dict[str, Any] | None = None) -> None:
+        """As for `MlflowRunsDataset`."""
+        self._uri, self._folder = tracking_uri, Path(path)
+        self.metadata = metadata
+
+    def load(self) -> Callable[[str, str], Path | None]:
+        """A file of a store in reach is given where it lies, one of a server is fetched into a temporary folder."""
+        # MLflow would draw a bar of progress for each small file, also for one that lies on this machine.
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        import mlflow
+
+        use_store(tracking_uri(self._uri, self._folder))
+        client = mlflow.MlflowClient()
+
+        def fetch(run_id: str, name: str) -> Path | None:
+            folder = str(Path(name).parent) if "/" in name else None
+            there = {artifact.path for artifact in client.list_artifacts(run_id, folder)}
+            return Path(client.download_artifacts(run_id, name)) if name in there else None
+
+        return fetch
+
+    def save(self, data: None) -> None:
+        """Not possible: artifacts are logged by running experiments."""
+        raise DatasetError("Artifacts of MLflow runs are read here, not written. Run an experiment instead.")
+
+    def _describe(self) -> dict[str, Any]:
+        return {"tracking_uri": self._uri}

@@ -100,6 +100,16 @@ class DemoParams(Parameters):
     seed: int
 
 
+class CompareParams(Parameters):
+    """What is compared (run ids; none: the latest of each experiment and seed), with which baseline, how surely."""
+
+    baseline: str
+    resamples: Annotated[int, Field(ge=100)]
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    seed: Annotated[int, Field(ge=0)]
+    runs: tuple[str, ...]
+
+
 class AugmentationParams(Parameters):
     """What is changed at random in training only: mirrored frames, and where the three chunks of long sounds start."""
 
@@ -234,6 +244,7 @@ _BLOCKS: dict[str, Any] = {
     "data": DataParams,
     "cutting": CuttingParams,
     "demo": DemoParams,
+    "compare": CompareParams,
     "training": TrainingParams,
     "lora": LoraParams,
     "tune": TuneParams,

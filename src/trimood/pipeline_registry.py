@@ -5,12 +5,12 @@ from kedro.pipeline import Pipeline
 from trimood.experiments import experiment_names
 from trimood.pipelines import (
     check_data,
+    comparison,
     cutting,
     demo,
     evaluation,
     ingestion,
     preprocessing,
-    reporting,
     submission,
     training,
     tuning,
@@ -30,7 +30,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "ingestion": ingestion.create_pipeline(),
         "preprocessing": data,
         **experiments,
-        "results": reporting.create_pipeline(),
+        "compare": comparison.create_pipeline(),
         "submission": ingestion.create_submission_pipeline()
         + preprocessing.create_submission_pipeline()
         + submission.create_pipeline(),

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from trimood.emotions import EMOTIONS
 
-_TRAINING, _VALIDATION = "#4c78a8", "#e45756"
+TRAINING, VALIDATION = "#4c78a8", "#e45756"
 
 
 def confusion_figure(scores: dict[str, dict[str, Any]], title: str) -> Figure:
@@ -20,7 +20,7 @@ def confusion_figure(scores: dict[str, dict[str, Any]], title: str) -> Figure:
     figure.suptitle(title, wrap=True)
     axes = figure.subplots(1, len(scores), squeeze=False)[0]
     for ax, (split, of_split) in zip(axes, scores.items(), strict=True):
-        image = _draw_matrix(ax, np.array(of_split["confusion_matrix"]))
+        image = draw_matrix(ax, np.array(of_split["confusion_matrix"]))
         missing = of_split["never_predicted"]
         ax.set_title(
             f"{split}: macro F1 {of_split['macro_f1']:.3f}, {of_split['utterances']} utterances"
@@ -31,7 +31,8 @@ def confusion_figure(scores: dict[str, dict[str, Any]], title: str) -> Figure:
     return figure
 
 
-def _draw_matrix(ax: Axes, counts: np.ndarray) -> AxesImage:
+def draw_matrix(ax: Axes, counts: np.ndarray) -> AxesImage:
+    """Counts [true, predicted] with the emotions at their sides, coloured by the share of the row."""
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
     ax.set_xticks(range(len(EMOTIONS)), EMOTIONS, rotation=45, ha="right", rotation_mode="anchor")
@@ -56,7 +57,7 @@ def learning_curves_figure(history: list[dict[str, float]], title: str) -> Figur
     best = max(history, key=lambda row: row["validation/macro_f1"])["epoch"]
     macro_f1, loss = figure.subplots(1, 2)
     for ax, measure, name in ((macro_f1, "macro_f1", "macro F1"), (loss, "loss", "cross-entropy loss")):
-        for split, colour, words in (("train", _TRAINING, "training"), ("validation", _VALIDATION, "validation")):
+        for split, colour, words in (("train", TRAINING, "training"), ("validation", VALIDATION, "validation")):
             values = [row.get(f"{split}/{measure}", np.nan) for row in history]
             ax.plot(epochs, values, "o-", color=colour, label=words)
         ax.axvline(best, color="grey", linestyle=":", label="best epoch")
