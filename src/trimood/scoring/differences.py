@@ -27,7 +27,7 @@ def differences(samples: Mapping[str, Sampled], baseline: str, confidence: float
     experiments share a number, as it starts different networks.
     """
     of_baseline = samples[baseline]
-    estimates = {name: _difference(of, of_baseline, confidence) for name, of in samples.items() if name != baseline}
+    estimates = {name: difference(of, of_baseline, confidence) for name, of in samples.items() if name != baseline}
     corrected = holm([of.p_value for of in estimates.values()])
     return {
         name: Difference(of, float(p), _verdict(of.value, float(p), confidence))
@@ -42,7 +42,8 @@ def holm(p_values: list[float]) -> np.ndarray:
     return np.asarray(multipletests(p_values, method="holm")[1]) if p_values else np.array([])
 
 
-def _difference(system: Sampled, baseline: Sampled, confidence: float) -> Estimate:
+def difference(system: Sampled, baseline: Sampled, confidence: float) -> Estimate:
+    """System minus baseline, means over their seeds; the p-value is not corrected yet."""
     value = float(system.of_seeds.mean() - baseline.of_seeds.mean())
     of_draws = system.of_draws - baseline.of_draws
     return interval(value, of_draws, system.conversations, [system.of_seeds, baseline.of_seeds], confidence)

@@ -11,22 +11,22 @@ if TYPE_CHECKING:
 
 
 def page(comparison: dict[str, Any], figures: "dict[str, Figure]") -> str:
-    """The whole report."""
+    """The whole report, with those of the figures that there are."""
     systems, settings = comparison["systems"], comparison["settings"]
     about_scores = _SCORES.format(percent=tables.percent(settings), resamples=settings["resamples"])
     about_differences = _DIFFERENCES.format(level=1 - settings["confidence"])
     sections = [
-        Section("Macro and weighted F1", about_scores, tables.scores(systems), figures["scores"]),
+        Section("Macro and weighted F1", about_scores, tables.scores(systems), figures.get("scores")),
         Section(
             f"Differences to {settings['baseline']}",
             about_differences,
             tables.differences(systems),
-            figures["differences"],
+            figures.get("differences"),
         ),
-        Section("Each emotion", _CLASSES, tables.classes(systems), figures["classes"]),
-        Section("Confusion matrices", _CONFUSION, None, figures["confusion"], folded=True),
-        Section("Calibration", _CALIBRATION, tables.calibration(systems), figures["calibration"]),
-        Section("Training beside validation", _GAP, tables.gap(systems), figures["gap"]),
+        Section("Each emotion", _CLASSES, tables.classes(systems), figures.get("classes")),
+        Section("Confusion matrices", _CONFUSION, None, figures.get("confusion"), folded=True),
+        Section("Calibration", _CALIBRATION, tables.calibration(systems), figures.get("calibration")),
+        Section("Training beside validation", _GAP, tables.gap(systems), figures.get("gap")),
     ]
     if any(of["modality_worth"] for of in systems.values()):
         sections.append(Section("What each modality is worth", _WORTH, tables.modality_worth(systems)))

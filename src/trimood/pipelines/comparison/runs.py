@@ -39,7 +39,7 @@ def latest_runs(mlflow_runs: pd.DataFrame, corpus_description: dict[str, Any]) -
     settings = [name for name in _columns(runs, "params.") if name != SEED]
     runs = pd.concat([_like_the_latest(rows, settings) for _, rows in runs.groupby("tags.experiment")])
     key = ["tags.experiment", SEED]
-    return runs.drop_duplicates(key, keep="last").sort_values(key, ignore_index=True)
+    return _in_order(runs.drop_duplicates(key, keep="last"))
 
 
 def named_runs(mlflow_runs: pd.DataFrame, run_ids: Sequence[str]) -> pd.DataFrame:
@@ -61,7 +61,7 @@ def named_runs(mlflow_runs: pd.DataFrame, run_ids: Sequence[str]) -> pd.DataFram
             f"compare.runs: {', '.join(runs['run_id'][~whole])} cannot be compared: not a finished run of a whole "
             "experiment. Name runs that are, or none: then the latest of each experiment and seed are compared."
         )
-    return runs.sort_values(["tags.experiment", SEED], ignore_index=True)
+    return _in_order(runs)
 
 
 def system_names(runs: pd.DataFrame) -> pd.Series:
@@ -84,6 +84,10 @@ def system_names(runs: pd.DataFrame) -> pd.Series:
             "counted as two, they would make chance look smaller than it is. Name one of them."
         )
     return systems
+
+
+def _in_order(runs: pd.DataFrame) -> pd.DataFrame:
+    return runs.assign(seed=runs[SEED].astype(int)).sort_values(["tags.experiment", "seed"], ignore_index=True)
 
 
 def _of_corpus(runs: pd.DataFrame, corpus: dict[str, Any]) -> pd.DataFrame:

@@ -186,7 +186,7 @@ def _with_interval(of: dict[str, Any], form: str = ".3f") -> str:
 
 
 def _range(of: dict[str, Any], form: str = ".3f") -> str:
-    return f"{of['low']:{form}} to {of['high']:{form}}"
+    return f"{of['low']:{form}}\u00a0to\u00a0{of['high']:{form}}"
 
 
 def _number(value: float | None) -> str:

@@ -1,0 +1,88 @@
+"""Calibration: by hand, by scikit-learn, and a temperature that is known."""
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import log_loss
+
+from trimood.scoring.calibration import (
+    BINS,
+    expected_calibration_error,
+    fit_temperature,
+    negative_log_likelihood,
+    reliability,
+    with_temperature,
+)
+
+
+def chances(*confident: tuple[int, float]) -> np.ndarray:
+    """Rows whose class has the given probability, the rest shared by the other six."""
+    rows = np.array([[(1 - p) / 6] * 7 for _, p in confident])
+    for row, (emotion, p) in zip(rows, confident, strict=True):
+        row[emotion] = p
+    return rows
+
+
+def test_ece_of_five_utterances_is_the_one_worked_out_by_hand() -> None:
+    """Two bins: confidence 0.9 (three, two right), 0.5 (two, both right)."""
+    probabilities = chances((3, 0.9), (3, 0.9), (4, 0.9), (0, 0.5), (1, 0.5))
+    labels = [3, 3, 3, 0, 1]
+    table = reliability(labels, probabilities)
+    assert table["utterances"].tolist() == [2, 3]
+    assert table["confidence"].tolist() == pytest.approx([0.5, 0.9])
+    assert table["accuracy"].tolist() == pytest.approx([1, 2 / 3])
+    expected = 2 / 5 * (1 - 0.5) + 3 / 5 * (0.9 - 2 / 3)
+    assert expected_calibration_error(labels, probabilities) == pytest.approx(expected)
+
+
+def test_a_bin_holds_its_upper_end_and_certainty_has_a_place() -> None:
+    table = reliability([0, 0], chances((0, 1.0), (0, 0.21)))
+    assert BINS == 15
+    assert table["from"].tolist() == pytest.approx([3 / 15, 14 / 15])
+    assert table["to"].tolist() == pytest.approx([4 / 15, 1])
+    assert reliability([0], chances((0, 0.6)))["to"].item() == pytest.approx(0.6)  # the ninth of 15 ends there
+
+
+def made(temperature: float, count: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
+    """Labels drawn from a softmax, and that softmax as if its logits had been multiplied by the temperature."""
+    generator = np.random.default_rng(4)
+    logits = generator.normal(0, 1.5, (count, 7))
+    labels = (generator.random((count, 1)) > softmax(logits, axis=1).cumsum(axis=1)).sum(axis=1).clip(max=6)
+    return labels, softmax(logits * temperature, axis=1)
+
+
+def test_the_reliability_curve_is_scikit_learns() -> None:
+    labels, probabilities = made(2)
+    right = probabilities.argmax(axis=1) == labels
+    accuracy, confidence = calibration_curve(right, probabilities.max(axis=1), n_bins=BINS, strategy="uniform")
+    table = reliability(labels, probabilities)
+    assert table["accuracy"].to_numpy() == pytest.approx(accuracy)
+    assert table["confidence"].to_numpy() == pytest.approx(confidence)
+    assert table["utterances"].sum() == len(labels)
+
+
+def test_the_negative_log_likelihood_is_scikit_learns_log_loss() -> None:
+    labels, probabilities = made(1.5, 500)
+    expected = log_loss(labels, probabilities, labels=list(range(7)))
+    assert negative_log_likelihood(labels, probabilities) == pytest.approx(expected)
+    assert negative_log_likelihood([1], [[1, 0, 0, 0, 0, 0, 0]]) == pytest.approx(-np.log(1e-12))
+
+
+@pytest.mark.parametrize("known", [0.5, 1.0, 2.5])
+def test_the_temperature_that_the_logits_were_multiplied_by_is_found(known: float) -> None:
+    labels, probabilities = made(known)
+    temperature = fit_temperature(labels, probabilities)
+    assert temperature == pytest.approx(known, rel=0.04)
+    mended = with_temperature(probabilities, temperature)
+    assert (mended.argmax(axis=1) == probabilities.argmax(axis=1)).all()
+    assert mended.sum(axis=1) == pytest.approx(1)
+    assert negative_log_likelihood(labels, mended) <= negative_log_likelihood(labels, probabilities)
+    assert expected_calibration_error(labels, mended) < 0.02
+    if known != 1:
+        assert expected_calibration_error(labels, probabilities) > 0.1
+
+
+def test_temperature_one_changes_nothing() -> None:
+    _, probabilities = made(1.5, 10)
+    assert with_temperature(probabilities, 1) == pytest.approx(probabilities)
