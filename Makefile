@@ -35,10 +35,10 @@ viz: $(STAMP) ## the pipelines as a picture to click through: http://127.0.0.1:4
 	$(BIN)/kedro viz run
 
 .PHONY: results
-results: $(STAMP) ## all nine experiments on the demo corpus with three seeds, then the table in README.md
+results: $(STAMP) ## all nine experiments on the demo corpus with three seeds, compared; then table and picture in README.md
 	$(BIN)/kedro run --pipelines=$(EXPERIMENTS) --params 'seeds=[$(SEEDS)]'
-	$(BIN)/kedro run --pipelines=results
-	$(BIN)/python benchmarks/table_into_readme.py data/demo/08_reporting/results.md
+	$(BIN)/kedro run --pipelines=compare
+	$(BIN)/python benchmarks/comparison_into_readme.py data/demo/08_reporting/comparison
 
 .PHONY: test
 test: $(STAMP) ## all tests that need neither a GPU nor the Hugging Face hub

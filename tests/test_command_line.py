@@ -82,7 +82,7 @@ def test_several_experiments_in_one_command_are_as_many_runs_and_decode_nothing_
     assert sorted((demo_project.path / "data" / "demo" / "04_feature").rglob("*.safetensors")) == parts
 
 
-def test_many_seeds_of_one_command_are_comparable_runs_and_stand_in_the_table(demo_project: DemoProject) -> None:
+def test_many_seeds_of_one_command_are_comparable_runs_and_stand_in_the_comparison(demo_project: DemoProject) -> None:
     known = set(runs_of(demo_project)["run_uuid"])
     params = "seeds=[1,2],training.num_train_epochs=1"
     done = demo_project.kedro("run", "--pipelines=exp3,exp4", "--params", params)
@@ -91,11 +91,9 @@ def test_many_seeds_of_one_command_are_comparable_runs_and_stand_in_the_table(de
         sorted(zip(new["name"], new["status"], strict=True)) == [("exp3", "FINISHED")] * 2 + [("exp4", "FINISHED")] * 2
     )
     assert done.stderr.count("0 now") == 4  # the clips of four splits were looked up once
-    demo_project.kedro("run", "--pipelines=results")
-    table = (demo_project.path / "data/demo/08_reporting/results.md").read_text().splitlines()
-    rows = {line.split(" | ")[0].strip("| "): line for line in table}
-    assert rows["exp4"].endswith("| 2 |")
-    assert "±" in rows["exp3"]
+    demo_project.kedro("run", "--pipelines=compare", "--params", "compare.baseline=exp3")
+    found = json.loads((demo_project.path / "data/demo/08_reporting/comparison/comparison.json").read_text())
+    assert [found["systems"][name]["seeds"] for name in ("exp3", "exp4")] == [[1, 2], [1, 2]]
     demo_project.kedro("run", "--pipelines=exp3")
 
 
@@ -210,7 +208,7 @@ def test_evaluation_alone_runs_again_from_what_is_stored_and_gives_the_same(demo
         ),
         (["--pipelines=tune", "--params", "tune.space.training.learning_rate.low=1"], ["low 1 is not below high 0.03"]),
         (["--pipelines=exp3", "--env=nope"], ["--env=nope: no such environment", "demo, ecf"]),
-        (["--pipelines=results", "--params", "data_root=/no/such"], ["corpus_description", "It is not made yet"]),
+        (["--pipelines=compare", "--params", "data_root=/no/such"], ["corpus_description", "It is not made yet"]),
         (["--pipelines=demo", "--env=ecf"], ["nothing is generated here", "without --env"]),
     ],
 )

@@ -8,7 +8,14 @@ from kedro.io import DatasetError
 from safetensors import SafetensorError
 from upath import UPath
 
-from trimood.datasets import GENERATED, CheckpointDataset, FolderDataset, MlflowRunsDataset, WeightsDataset
+from trimood.datasets import (
+    GENERATED,
+    CheckpointDataset,
+    FolderDataset,
+    MlflowArtifactsDataset,
+    MlflowRunsDataset,
+    WeightsDataset,
+)
 from trimood.disk import DiskFull
 
 MADE = {"made_by": {"pipeline": "demo"}}
@@ -256,6 +263,30 @@ def test_runs_cannot_be_written(project: Path) -> None:
         runs_of(project).save("anything")  # type: ignore[arg-type]
 
 
+def test_an_artifact_is_a_file_and_one_that_a_run_has_not_is_none(
+    project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    mlflow.set_tracking_uri(f"sqlite:///{project / 'mlflow.db'}")
+    mlflow.create_experiment("trimood", (project / "mlruns").as_uri())
+    mlflow.set_experiment("trimood")
+    with mlflow.start_run() as run:
+        mlflow.log_text("there", "history.json")
+        mlflow.log_text("deeper", "weights/best.txt")
+    mlflow.set_tracking_uri(None)
+    fetch = MlflowArtifactsDataset(tracking_uri="sqlite:///mlflow.db", path=str(project)).load()
+    found = [fetch(run.info.run_id, name) for name in ("history.json", "weights/best.txt")]
+    assert [path.read_text() if path else None for path in found] == ["there", "deeper"]
+    assert fetch(run.info.run_id, "modality_worth.csv") is None
+    assert fetch(run.info.run_id, "weights/last.txt") is None
+    assert "Downloading" not in capfd.readouterr().err
+
+
+def test_artifacts_cannot_be_written(project: Path) -> None:
+    artifacts = MlflowArtifactsDataset(tracking_uri="sqlite:///mlflow.db", path=str(project))
+    with pytest.raises(DatasetError, match=r"Artifacts of MLflow runs are read here, not written"):
+        artifacts.save("anything")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "dataset",
     [
@@ -265,6 +296,7 @@ def test_runs_cannot_be_written(project: Path) -> None:
         MlflowRunsDataset(
             tracking_uri="sqlite:///a.db", path=".", experiment="a", metadata={"kedro-viz": {"layer": "raw"}}
         ),
+        MlflowArtifactsDataset(tracking_uri="sqlite:///a.db", path=".", metadata={"kedro-viz": {"layer": "raw"}}),
     ],
     ids=lambda dataset: type(dataset).__name__,
 )

@@ -50,6 +50,11 @@ def test_base_holds_the_published_training_arguments(tree: dict) -> None:
     assert tree["training"]["augmentation"] == {"flip_probability": 0, "random_mel_chunks": False}
 
 
+def test_runs_are_compared_with_exp1_at_95_percent_unless_told_otherwise(tree: dict) -> None:
+    expected = {"baseline": "exp1", "resamples": 10_000, "confidence": 0.95, "seed": 0, "runs": []}
+    assert tree["compare"] == expected
+
+
 ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj")
 TABLE = {
     "exp1": (("text", "video"), "everything", "trained", None),
@@ -148,6 +153,11 @@ def test_an_experiment_is_laid_over_the_shared_blocks_at_any_depth(tree: dict) -
         ("exp4.modalities", [], r"exp4\.modalities: .*at least 1 item"),
         ("exp4.modalities", ["text", "text"], r"exp4: modalities .*name one twice"),
         ("exp3.lora", {"r": 4}, r"exp3: lora: .*train: head uses no adapters"),
+        ("compare.base", "exp1", r"compare: unknown key 'base'; allowed here: baseline, .*Did you mean baseline"),
+        ("compare.confidence", 95, r"compare\.confidence: Input should be less than 1 \(got 95\)"),
+        ("compare.resamples", 10, r"compare\.resamples: Input should be greater than or equal to 100"),
+        ("compare.seed", -1, r"compare\.seed: Input should be greater than or equal to 0"),
+        ("compare.runs", "abc", r"compare\.runs: Input should be a valid tuple \(got 'abc'\)"),
         ("exp3.head", "frozen", r"exp3: .*trains nothing"),
     ],
 )

@@ -6,8 +6,9 @@ from typing import Any
 
 import pandas as pd
 
+from trimood.blocks import did_you_mean
 from trimood.emotions import EMOTIONS
-from trimood.parameters import CompareParams, did_you_mean
+from trimood.parameters import CompareParams
 from trimood.pipelines.comparison.runs import SEED, latest_runs, named_runs, system_names
 from trimood.pipelines.comparison.stored import DROPS, CannotCompare
 from trimood.scoring.baselines import REFERENCES
