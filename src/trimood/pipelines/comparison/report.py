@@ -68,7 +68,8 @@ _SCORES = (
 _DIFFERENCES = (
     "Of macro F1, both systems on the same draws. The p-values are corrected for the number of comparisons by Holm's "
     "method; below {level:.2g} a system is called better or worse. The intervals are not corrected, so one may leave "
-    "zero out where the verdict is that the two cannot be told apart. That verdict does not mean that they are equal."
+    "zero out where the verdict is that the two cannot be told apart. That verdict does not mean that they are equal. "
+    "Choose the baseline before you look: the correction knows of no other comparisons than these."
 )
 _CLASSES = (
     "F1 on the test split, mean over seeds. Macro F1 is the mean of a row: the pale columns are where it can be won."
