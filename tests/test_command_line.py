@@ -78,7 +78,7 @@ def test_several_experiments_in_one_command_are_as_many_runs_and_decode_nothing_
     assert sorted(new["name"]) == ["exp4", "exp6_head"]
     assert set(new["status"]) == {"FINISHED"}
     assert [part.stat().st_mtime_ns for part in parts] == before
-    assert "0 now" in done.stderr
+    assert ", 0 to prepare" in done.stderr
     assert sorted((demo_project.path / "data" / "demo" / "04_feature").rglob("*.safetensors")) == parts
 
 
@@ -90,10 +90,10 @@ def test_many_seeds_of_one_command_are_comparable_runs_and_stand_in_the_comparis
     assert (
         sorted(zip(new["name"], new["status"], strict=True)) == [("exp3", "FINISHED")] * 2 + [("exp4", "FINISHED")] * 2
     )
-    assert done.stderr.count("0 now") == 4  # the clips of four splits were looked up once
+    assert done.stderr.count(", 0 to prepare") == 4  # the clips of four splits were looked up once
     demo_project.kedro("run", "--pipelines=compare", "--params", "compare.baseline=exp3")
     found = json.loads((demo_project.path / "data/demo/08_reporting/comparison/comparison.json").read_text())
-    assert [found["systems"][name]["seeds"] for name in ("exp3", "exp4")] == [[1, 2], [1, 2]]
+    assert all({1, 2} <= set(found["systems"][name]["seeds"]) for name in ("exp3", "exp4"))
     demo_project.kedro("run", "--pipelines=exp3")
 
 
