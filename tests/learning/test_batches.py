@@ -22,6 +22,12 @@ def test_only_the_modalities_that_are_asked_for_are_there(prepared_clips) -> Non
     assert set(Examples(table, None, prepared_clips, ("audio",), audio=AUDIO)[0]) == {"labels", "present", "mel"}
 
 
+def test_without_labels_there_are_none(prepared_clips) -> None:
+    examples = Examples(example_table(3).drop(columns="label"), None, prepared_clips, ("video",))
+    assert len(examples) == 3
+    assert set(examples[0]) == {"present", "frames"}
+
+
 def test_words_alone_need_no_clip(tmp_path) -> None:
     examples = Examples(example_table(2), torch.zeros(2, 77, dtype=torch.int64), tmp_path / "nothing here", ("text",))
     assert examples[1]["labels"] == 1

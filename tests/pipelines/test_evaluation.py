@@ -9,8 +9,9 @@ import torch
 
 from learning_examples import example_table, ready, settings
 from trimood.emotions import EMOTIONS
+from trimood.learning.weights import fingerprint
 from trimood.model.classifier import trained_state
-from trimood.pipelines.evaluation.nodes import draw_modality_worth, measure_modality_worth, predict, score
+from trimood.pipelines.evaluation.nodes import calibrate, draw_modality_worth, measure_modality_worth, predict, score
 
 THREE = ("text", "video", "audio")
 
@@ -69,3 +70,19 @@ def test_a_split_without_utterances_is_left_out_and_one_modality_can_be_measured
     assert worth.loc[1, [f"f1_{emotion}" for emotion in EMOTIONS[1:]]].sum() == 0
     figure = draw_modality_worth(worth, plan)
     assert np.isfinite([float(text.get_text()) for text in figure.axes[0].texts]).all()
+
+
+def test_the_temperature_is_fitted_on_validation_alone_and_belongs_to_its_weights(sources, prepared_clips) -> None:
+    plan, weights = stage_inputs(sources, THREE)
+    predictions = predict(plan, weights, *splits(), prepared_clips)
+    calibration = calibrate(predictions, weights)
+    other_test = predictions.assign(label=predictions["label"].where(predictions["split"] == "validation", 0))
+    assert calibrate(other_test, weights) == calibration
+    other_validation = predictions.assign(label=predictions["label"].where(predictions["split"] == "test", 0))
+    assert calibrate(other_validation, weights)["temperature"] != pytest.approx(calibration["temperature"])
+    loss = calibration["validation"]["negative_log_likelihood"]
+    assert loss["after"] < loss["before"]
+    assert calibration["validation"]["utterances"] == 14
+    assert calibration["weights"] == fingerprint(weights["tensors"])
+    moved = {name: tensor + 1e-6 for name, tensor in weights["tensors"].items()}
+    assert fingerprint(moved) != calibration["weights"]

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -12,7 +11,7 @@ from torch.utils.data import Dataset
 from trimood.emotions import MODALITIES, Modality
 from trimood.media.audio import mel_image
 from trimood.media.errors import PartError
-from trimood.media.parts import TENSORS, load_part
+from trimood.media.parts import TENSORS, Place, load_part
 
 
 @dataclass(frozen=True)
@@ -42,26 +41,27 @@ class Augmentation:
 
 
 class Examples(Dataset[dict[str, Tensor]]):
-    """Utterances as tensors, one at a time: labels, what is present, and input_ids, frames, mel of the modalities.
+    """Utterances as tensors, one at a time: labels if there are any, what is present, and the modalities' inputs.
 
-    What an utterance lacks is zeros, in the shape that the others have; nothing is read for it.
+    These are input_ids, frames and mel. What an utterance lacks is zeros, in the shape that the others have; nothing
+    is read for it.
     """
 
     def __init__(
         self,
         table: pd.DataFrame,
         input_ids: Tensor | None,
-        prepared_clips: Path,
+        prepared_clips: Place,
         modalities: Sequence[Modality],
         video: VideoInput | None = None,
         audio: AudioInput | None = None,
         augmentation: Augmentation | None = None,
     ) -> None:
-        """`table` has `label`, `part` (a file in `prepared_clips`) and what `presence` reads.
+        """`table` has `part` (a file in `prepared_clips`), what `presence` reads, and `label` where it is known.
 
         `input_ids` [utterance, 77] are of its rows.
         """
-        self._labels = torch.tensor(table["label"].to_numpy(dtype="int64"))
+        self._labels = torch.tensor(table["label"].to_numpy(dtype="int64")) if "label" in table else None
         self._parts = [prepared_clips / part for part in table["part"]]
         self._present = presence(table)
         self._input_ids = input_ids
@@ -69,10 +69,12 @@ class Examples(Dataset[dict[str, Tensor]]):
         self._video, self._audio = video, audio
 
     def __len__(self) -> int:
-        return len(self._labels)
+        return len(self._parts)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        item = {"labels": self._labels[index], "present": self._present[index]}
+        item = {"present": self._present[index]}
+        if self._labels is not None:
+            item["labels"] = self._labels[index]
         if self._input_ids is not None:
             item["input_ids"] = self._input_ids[index]
         present = dict(zip(MODALITIES, self._present[index].tolist(), strict=True))

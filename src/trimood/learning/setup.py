@@ -3,15 +3,18 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+from torch import Tensor
 from transformers import CLIPTokenizer
 
 from trimood.emotions import MODALITIES, Modality
 from trimood.learning.batches import AudioInput, Augmentation, Examples, VideoInput, presence
+from trimood.media.audio import AudioRecipe
+from trimood.media.parts import Place, Recipe
+from trimood.media.video import VideoRecipe
 from trimood.model.checkpoints import check_strictly, state_dict_shapes, tokenize, tokenizer
 from trimood.model.classifier import (
     SOURCES,
@@ -20,6 +23,7 @@ from trimood.model.classifier import (
     Source,
     build_classifier,
     load_towers,
+    load_trained_state,
     parameter_counts,
 )
 from trimood.model.config import LanguageBindConfig, read_config
@@ -42,12 +46,27 @@ class Ready:
     video: VideoInput | None
     audio: AudioInput | None
 
-    def examples(self, table: pd.DataFrame, prepared_clips: Path, augmentation: Augmentation | None = None) -> Examples:
+    def examples(
+        self, table: pd.DataFrame, prepared_clips: Place, augmentation: Augmentation | None = None
+    ) -> Examples:
         """The table's rows as tensors, words tokenised once; the log names how many lack what."""
         _say_what_is_absent(table, self.modalities)
         texts = table["text"].fillna("").tolist()
         input_ids = tokenize(self.tokenizer, texts) if self.tokenizer and len(table) else None
         return Examples(table, input_ids, prepared_clips, self.modalities, self.video, self.audio, augmentation)
+
+
+def clip_recipe(sources: Mapping[Source, str]) -> Recipe:
+    """What the checkpoints expect of a clip: frames by the video checkpoint, sound by the audio checkpoint.
+
+    Where one is not used, its half is as of the published checkpoints. Reads no weights.
+    """
+    visions = {source: read_config(locate(name, weights=False)).vision for source, name in sources.items()}
+    video, audio = visions.get("video"), visions.get("audio")
+    return Recipe(
+        video=VideoRecipe(video.num_frames, video.image_size) if video else VideoRecipe(),
+        audio=AudioRecipe(audio.num_mel_bins, audio.audio_sample_rate) if audio else AudioRecipe(),
+    )
 
 
 def used_checkpoints(modalities: Sequence[Modality], sources: Mapping[Source, str]) -> dict[Source, str]:
@@ -91,6 +110,13 @@ def set_up(settings: Mapping[str, Any], sources: Mapping[Source, str]) -> Ready:
         VideoInput(video.num_frames, video.image_size) if video else None,
         AudioInput(audio.num_mel_bins, audio.target_length, audio.audio_mean, audio.audio_std) if audio else None,
     )
+
+
+def restore(settings: Mapping[str, Any], sources: Mapping[Source, str], trained: Mapping[str, Tensor]) -> Ready:
+    """The model as a training left it: the checkpoints' towers, and what was trained on top. Raises CheckpointError."""
+    ready = set_up(settings, sources)
+    load_trained_state(ready.model, trained)
+    return ready
 
 
 def _say_what_is_absent(table: pd.DataFrame, modalities: Sequence[Modality]) -> None:

@@ -62,6 +62,11 @@ def part_path(cache: Place, recipe: Recipe, content: str) -> Place:
     return cache / recipe_name(recipe) / content[:2] / f"{content}.safetensors"
 
 
+def place_in_cache(part: Place) -> str:
+    """The part as a table of examples names it: from the folder of all parts, "recipe/ab/content.safetensors"."""
+    return "/".join(part.parts[-3:])
+
+
 def part_bytes(recipe: Recipe) -> int:
     """About how many bytes one part takes."""
     frames = recipe.video.frame_count * 3 * recipe.video.frame_size_pixels**2

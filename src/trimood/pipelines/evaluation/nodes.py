@@ -20,11 +20,9 @@ def predict(
 ) -> pd.DataFrame:
     """One row per utterance of validation and test: split, keys, words, true and predicted emotion, probabilities."""
     from trimood.learning.prediction import probabilities
-    from trimood.learning.setup import set_up
-    from trimood.model.classifier import load_trained_state
+    from trimood.learning.setup import restore
 
-    ready = set_up(plan["settings"], plan["checkpoints"])
-    load_trained_state(ready.model, best_weights["tensors"])
+    ready = restore(plan["settings"], plan["checkpoints"], best_weights["tensors"])
     batch_size = plan["settings"]["training"]["per_device_eval_batch_size"]
     tables = []
     for split, examples in (("validation", validation_examples), ("test", test_examples)):
@@ -55,6 +53,36 @@ def score(predictions: pd.DataFrame) -> dict[str, Any]:
     return scores
 
 
+def calibrate(predictions: pd.DataFrame, best_weights: dict[str, Any]) -> dict[str, Any]:
+    """The temperature fitted on the validation split, what it does there, and which weights it belongs to."""
+    from trimood.learning.weights import fingerprint
+    from trimood.scoring.calibration import (
+        expected_calibration_error,
+        fit_temperature,
+        negative_log_likelihood,
+        with_temperature,
+    )
+
+    rows = predictions[predictions["split"] == "validation"]
+    labels, found = rows["label"].to_numpy(dtype=int), rows[[f"p_{emotion}" for emotion in EMOTIONS]].to_numpy()
+    temperature = fit_temperature(labels, found)
+    calibrated = with_temperature(found, temperature)
+    measures = {
+        "negative_log_likelihood": negative_log_likelihood,
+        "expected_calibration_error": expected_calibration_error,
+    }
+    changes = {
+        name: {"before": measure(labels, found), "after": measure(labels, calibrated)}
+        for name, measure in measures.items()
+    }
+    log.info("temperature %.2f, fitted on %d validation utterances", temperature, len(rows))
+    return {
+        "temperature": temperature,
+        "weights": fingerprint(best_weights["tensors"]),
+        "validation": {"utterances": len(rows), **changes},
+    }
+
+
 def measure_modality_worth(
     plan: dict[str, Any],
     best_weights: dict[str, Any],
@@ -68,12 +96,10 @@ def measure_modality_worth(
     blanked and shuffled embeddings give exactly what the whole model gives of blanked and shuffled inputs.
     """
     from trimood.learning.prediction import embeddings, probabilities_of
-    from trimood.learning.setup import set_up
-    from trimood.model.classifier import load_trained_state
+    from trimood.learning.setup import restore
     from trimood.scoring.worth import modality_worth
 
-    ready = set_up(plan["settings"], plan["checkpoints"])
-    load_trained_state(ready.model, best_weights["tensors"])
+    ready = restore(plan["settings"], plan["checkpoints"], best_weights["tensors"])
     batch_size = plan["settings"]["training"]["per_device_eval_batch_size"]
     tables = []
     for split, examples in (("validation", validation_examples), ("test", test_examples)):

@@ -3,6 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from trimood.pipelines.evaluation.nodes import (
+    calibrate,
     draw_confusion_matrix,
     draw_learning_curves,
     draw_modality_worth,
@@ -18,6 +19,7 @@ def create_pipeline(experiment: str) -> Pipeline:
     template = [
         Node(predict, trained, "predictions", name="predict"),
         Node(score, "predictions", "scores", name="score"),
+        Node(calibrate, ["predictions", "best_weights"], "calibration", name="calibrate"),
         Node(draw_confusion_matrix, ["scores", "plan"], "confusion_matrix", name="draw_confusion_matrix"),
         Node(draw_learning_curves, ["history", "plan"], "learning_curves", name="draw_learning_curves"),
         Node(measure_modality_worth, trained, "modality_worth", name="measure_modality_worth"),

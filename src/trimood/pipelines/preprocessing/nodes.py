@@ -10,26 +10,12 @@ from upath import UPath
 from trimood.parameters import ClipParams
 from trimood.pipelines.preprocessing.bad_clips import BadClips, complaint, table_of_problems, tell_of
 
-PART_DEPTH = 3
-"""A part lies in the folder of its recipe, in one of two digits: the examples name it from there."""
-
 
 def read_recipe(video_checkpoint: str, audio_checkpoint: str) -> dict[str, Any]:
     """What the checkpoints expect of a clip: frame count and size, mel bins and sample rate, from their config.json."""
-    from trimood.media.audio import AudioRecipe
-    from trimood.media.parts import Recipe
-    from trimood.media.video import VideoRecipe
-    from trimood.model.config import read_config
-    from trimood.model.sources import locate
+    from trimood.learning.setup import clip_recipe
 
-    video = read_config(locate(video_checkpoint, weights=False)).vision
-    audio = read_config(locate(audio_checkpoint, weights=False)).vision
-    return asdict(
-        Recipe(
-            video=VideoRecipe(frame_count=video.num_frames, frame_size_pixels=video.image_size),
-            audio=AudioRecipe(mel_bins=audio.num_mel_bins, sample_rate_hz=audio.audio_sample_rate),
-        )
-    )
+    return asdict(clip_recipe({"video": video_checkpoint, "audio": audio_checkpoint}))
 
 
 def prepare_split(
@@ -43,7 +29,7 @@ def prepare_split(
     from trimood.media.audio import AudioRecipe
     from trimood.media.cache import prepare_clips
     from trimood.media.execution import Execution
-    from trimood.media.parts import Recipe
+    from trimood.media.parts import Recipe, place_in_cache
     from trimood.media.video import VideoRecipe
 
     whole = Recipe(video=VideoRecipe(**recipe["video"]), audio=AudioRecipe(**recipe["audio"]))
@@ -60,7 +46,7 @@ def prepare_split(
     examples = utterances[~utterances["utterance"].isin(dropped)].reset_index(drop=True)
     lacking = [set(done.problems.get(key, ())) for key in examples["utterance"]]
     examples["part"] = [
-        "" if len(lacks) == 2 else "/".join(done.parts[key].parts[-PART_DEPTH:])
+        "" if len(lacks) == 2 else place_in_cache(done.parts[key])
         for key, lacks in zip(examples["utterance"], lacking, strict=True)
     ]
     examples["has_video"] = pd.Series(["video" not in lacks for lacks in lacking], dtype="bool")

@@ -18,12 +18,10 @@ def predict(
 ) -> pd.DataFrame:
     """One row for each utterance whose clip could be used: key, predicted emotion, probabilities."""
     from trimood.learning.prediction import probabilities
-    from trimood.learning.setup import set_up
-    from trimood.model.classifier import load_trained_state
+    from trimood.learning.setup import restore
 
-    ready = set_up(plan["settings"], plan["checkpoints"])
-    load_trained_state(ready.model, best_weights["tensors"])
-    unlabelled = ready.examples(examples.assign(label=0), prepared_clips)  # a batch has labels; predicting uses none
+    ready = restore(plan["settings"], plan["checkpoints"], best_weights["tensors"])
+    unlabelled = ready.examples(examples.drop(columns="label"), prepared_clips)
     found = probabilities(ready.model, unlabelled, plan["settings"]["training"]["per_device_eval_batch_size"])
     rows = examples[["utterance"]].copy()
     rows["predicted"] = [EMOTIONS[number] for number in found.argmax(axis=1)]
