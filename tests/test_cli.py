@@ -40,10 +40,15 @@ def kedro_run(command: click.Command, project: Path, empty_store: Path, monkeypa
             {"exp4": {"lora": {"r": 8, "targets": ["q_proj", "v_proj"]}}},
         ),
         ("exp3.modalities=[text],a.b=1e-5", {"exp3": {"modalities": ["text"]}, "a": {"b": 1e-5}}),
+        ('model=exp4,text="Oh, no!",clips=a.mp4', {"model": "exp4", "text": "Oh, no!", "clips": "a.mp4"}),
+        ('text="No"', {"text": "No"}),
+        ('text="What: [really]?",seeds=[1,2]', {"text": "What: [really]?", "seeds": [1, 2]}),
         ("", {}),
     ],
 )
-def test_a_comma_within_a_list_parts_no_parameters(command: click.Command, written: str, read: dict) -> None:
+def test_a_comma_within_a_list_or_within_quotes_parts_no_parameters(
+    command: click.Command, written: str, read: dict
+) -> None:
     assert command.make_context("run", ["--params", written]).params["params"] == read
 
 

@@ -19,13 +19,16 @@ log = logging.getLogger(__name__)
 
 
 def split_params(context: click.Context, option: click.Parameter, value: Any) -> Any:
-    """Kedro's reading of --params, but a comma within brackets parts no parameters: seeds=[1,2,3] is a list."""
+    """Kedro's reading of --params, but a comma within brackets or double quotes parts no parameters.
+
+    seeds=[1,2,3] is a list, text="Oh, no!" is words; and text="No" is no truth value.
+    """
     if isinstance(value, dict):  # of a file that was given with --config
         return value
-    items = [item for item in re.split(r",(?![^\[]*\])", value) if item.strip()]
-    lists = [item.strip() for item in items if "," in item]
-    read = _kedros_params.callback(context, option, ",".join(item for item in items if "," not in item))
-    return OmegaConf.to_container(OmegaConf.merge(read, OmegaConf.from_dotlist(lists))) if lists else read
+    items = [item for item in re.findall(r'(?:"[^"]*"|\[[^\]]*\]|[^,])+', value) if item.strip()]
+    own = [item.strip() for item in items if "," in item or '"' in item]
+    read = _kedros_params.callback(context, option, ",".join(item for item in items if item.strip() not in own))
+    return OmegaConf.to_container(OmegaConf.merge(read, OmegaConf.from_dotlist(own))) if own else read
 
 
 def run_experiments(**options: Any) -> Any:
