@@ -142,6 +142,8 @@ def test_an_experiment_is_laid_over_the_shared_blocks_at_any_depth(tree: dict) -
         ("cutting.audio_language", "English", r"cutting\.audio_language: String should match pattern .*got 'English'"),
         ("cutting.splits", ["train", "dev"], r"cutting\.splits\.1: Input should be 'train' or 'test' \(got 'dev'\)"),
         ("cutting.executer", "ray", r"cutting: unknown key 'executer'.*Did you mean executor"),
+        ("text", False, r"text: words that YAML reads as something else need double quotes.*\(got False\)"),
+        ("prediction.shown_utterances", 0, r"prediction\.shown_utterances: .*greater than or equal to 1 \(got 0\)"),
         ("exp4.trainin.seed", 1, r"exp4: unknown key 'trainin'.*Did you mean train"),
         ("exp4.training.sede", 1, r"exp4 \(over the shared blocks\): unknown key 'sede'.*Did you mean seed"),
         ("exp4.lora.rank", 1, r"exp4 \(over the shared blocks\): unknown key 'rank'"),

@@ -109,14 +109,9 @@ class WeightsDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
 
     def load(self) -> dict[str, Any]:
         """Tensors on the CPU, and the facts stored with them."""
-        from safetensors import safe_open
+        from trimood.learning.weights import read_weights
 
-        with safe_open(self._filepath, framework="pt") as file:
-            facts = file.metadata() or {}
-            return {
-                "tensors": {k: file.get_tensor(k) for k in file.keys()},  # noqa: SIM118 - a handle, not a mapping
-                "about": json.loads(facts.get("about", "{}")),
-            }
+        return read_weights(self._filepath)
 
     def save(self, data: dict[str, Any]) -> None:
         """The whole file or nothing. Raises DiskFull."""
@@ -131,6 +126,42 @@ class WeightsDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}
+
+
+class TrainedModelDataset(AbstractDataset[None, Any]):
+    """What a training left, by name: an experiment of this project's folders, or a model of its MLflow; read-only."""
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        filepath: str,
+        tracking_uri: str,
+        path: str,
+        checkpoints: dict[str, str] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        """`filepath`: the folder of experiments; `checkpoints`: other places than training had, where not empty.
+
+        `tracking_uri` and `path` as for MlflowRunsDataset.
+        """
+        self._model, self._filepath, self._checkpoints = model, Path(filepath), checkpoints or {}
+        self._uri, self._folder = tracking_uri, Path(path)
+        self.metadata = metadata
+
+    def load(self) -> Any:
+        """A `trimood.serving.trained.Trained`. Raises ModelError."""
+        from trimood.serving.trained import load_trained
+
+        use_store(tracking_uri(self._uri, self._folder))
+        return load_trained(self._model, self._filepath).with_checkpoints(self._checkpoints)
+
+    def save(self, data: None) -> None:
+        """Not possible: models are made by running experiments."""
+        raise DatasetError(f"{self._model}: models are read here, not written. Run an experiment instead.")
+
+    def _describe(self) -> dict[str, Any]:
+        return {"model": self._model, "filepath": str(self._filepath)}
 
 
 class MlflowRunsDataset(AbstractDataset[None, Any]):

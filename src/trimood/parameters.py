@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from trimood.blocks import Parameters, Seed, did_you_mean
 from trimood.emotions import MODALITIES, Modality
@@ -210,6 +210,35 @@ class TrackingParams(Parameters):
     experiment: str
 
 
+def _in_quotes(value: Any) -> Any:
+    """YAML takes No for a truth value, 5 for a number."""
+    if not isinstance(value, str):
+        raise ValueError("words that YAML reads as something else need double quotes: --params 'text=\"No\"'")
+    return value
+
+
+Words = Annotated[str, BeforeValidator(_in_quotes)]
+
+
+class PredictionParams(Parameters):
+    """How many utterances of one's own the picture shows."""
+
+    shown_utterances: Annotated[int, Field(ge=1)]
+
+
+class ServingParams(Parameters):
+    """What can be said when an MLflow model is loaded; a checkpoint without a place is where training had it.
+
+    `processes` costs each request a second or two, and outlives a clip that crashes the decoder or hangs it.
+    """
+
+    video_checkpoint: str = ""
+    audio_checkpoint: str = ""
+    largest_clip_megabytes: Annotated[float, Field(gt=0)] = 50
+    executor: Literal["serial", "processes"] = "serial"
+    time_limit_seconds: Annotated[float, Field(gt=0)] = 30
+
+
 class GlobalParams(Parameters):
     """What conf/*/globals.yml may say: where data, corpus and checkpoints lie, and where runs are tracked."""
 
@@ -241,6 +270,11 @@ _BLOCKS: dict[str, Any] = {
     "video_checkpoint": str,
     "audio_checkpoint": str,
     "experiment": str,
+    "model": str,
+    "clips": str,
+    "text": Words,
+    "alias": str,
+    "prediction": PredictionParams,
     "data": DataParams,
     "cutting": CuttingParams,
     "demo": DemoParams,

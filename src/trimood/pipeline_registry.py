@@ -10,7 +10,9 @@ from trimood.pipelines import (
     demo,
     evaluation,
     ingestion,
+    prediction,
     preprocessing,
+    registration,
     submission,
     training,
     tuning,
@@ -35,5 +37,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         + preprocessing.create_submission_pipeline()
         + submission.create_pipeline(),
         "tune": data.to_outputs("training_examples", "validation_examples") + tuning.create_pipeline(),
+        "predict": prediction.create_pipeline(),
+        "register": registration.create_pipeline(),
         "__default__": sum(experiments.values(), Pipeline([])),
     }

@@ -177,9 +177,25 @@ class TrackRuns:
             kinds = data.value_counts(spec["by"]).to_dict() if "by" in spec else {}
             counts = {f"{spec['as']}/{' '.join(kind)}": count for kind, count in kinds.items()}
             mlflow.log_metrics({spec["as"]: len(data), **counts}, run_id=run)
+        elif spec["log"] == "model":
+            self._log_model(dataset_name, data, run)
         if spec["log"] in ("file", "rows", "worth", "metrics"):
             folder = spec.get("as") if spec["log"] == "file" else None
             mlflow.log_artifact(str(self._catalog[dataset_name]._filepath), folder, run_id=run)
+
+    def _log_model(self, dataset_name: str, calibration: Any, run: str) -> None:
+        """The calibration comes last of what makes up a model: with it, its weights are logged too, once."""
+        import mlflow
+
+        from trimood.serving.logged import log_model
+
+        mlflow.log_metrics(numbers({"calibration": calibration}), run_id=run)
+        weights = f"{dataset_name.rpartition('.')[0]}.{self._spec(dataset_name)['weights']}"
+        mlflow.start_run(run)
+        try:
+            log_model(self._catalog[weights]._filepath, self._catalog[dataset_name]._filepath)
+        finally:
+            mlflow.end_run("RUNNING")
 
     def _deactivate(self, node: Node) -> None:
         if experiment_of(node.namespace, self._names):

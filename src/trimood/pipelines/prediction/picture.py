@@ -1,0 +1,75 @@
+"""A picture of predictions: what the model was given of each utterance, and what it makes of it."""
+
+from pathlib import Path
+from textwrap import fill, shorten
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from upath import UPath
+
+from trimood.emotions import EMOTIONS
+from trimood.media.parts import load_part
+
+_HIGHEST, _OTHER = "#e45756", "#b8c4d6"
+_WIDTH_OF_WORDS, _LONGEST_WORDS = 42, 150
+
+
+def predictions_figure(shown: pd.DataFrame, prepared_clips: Path | UPath, total: int) -> Figure:
+    """A row for each utterance of `shown`: its middle frame, log-mel energies, words, calibrated probabilities."""
+    figure = Figure(figsize=(11, 1.75 * len(shown) + 0.8), layout="constrained")
+    rest = f", {len(shown)} of {total} utterances" if len(shown) < total else ""
+    figure.suptitle(f"{shown['model'].iloc[0]}{rest}: probabilities, calibrated on validation", fontsize=11)
+    grid = figure.add_gridspec(len(shown), 4, width_ratios=[1, 1.6, 2.4, 2])
+    for number, row in enumerate(shown.to_dict("records")):
+        part = load_part(prepared_clips / row["part"]) if row["part"] else {}
+        axes = [figure.add_subplot(grid[number, column]) for column in range(4)]
+        _draw_frame(axes[0], part)
+        _draw_sound(axes[1], part, "audio" in row["modalities"])
+        _draw_words(axes[2], row)
+        _draw_bars(axes[3], row)
+    return figure
+
+
+def _draw_frame(ax: Axes, part: dict[str, Any]) -> None:
+    ax.axis("off")
+    if "frames" in part:
+        frames = part["frames"]  # [frame, 3, height, width]
+        ax.imshow(frames[len(frames) // 2].permute(1, 2, 0).numpy())
+    else:
+        ax.text(0.5, 0.5, "no picture", ha="center", va="center", color="grey", fontsize=9)
+
+
+def _draw_sound(ax: Axes, part: dict[str, Any], is_read: bool) -> None:
+    if "log_mel" not in part:
+        ax.axis("off")
+        ax.text(0.5, 0.5, "no sound", ha="center", va="center", color="grey", fontsize=9)
+        return
+    energies = part["log_mel"].numpy().T  # [mel, time]
+    ax.imshow(energies, aspect="auto", origin="lower", cmap="magma", extent=(0, energies.shape[1] / 100, 0, 1))
+    ax.set_yticks([])
+    ax.tick_params(labelsize=7)
+    ax.set_xlabel("seconds" if is_read else "seconds (not read by this model)", fontsize=7)
+
+
+def _draw_words(ax: Axes, row: dict[Any, Any]) -> None:
+    ax.axis("off")
+    words = shorten(row["text"], _LONGEST_WORDS, placeholder=" …")
+    ax.text(0, 0.95, row["utterance"], va="top", fontsize=8, color="grey")
+    ax.text(0, 0.72, fill(f"“{words}”", _WIDTH_OF_WORDS) if words else "no words", va="top", fontsize=10)
+    if row["absent"]:
+        ax.text(0, 0.02, fill(f"absent: {row['absent']}", 48), va="bottom", fontsize=8, color=_HIGHEST)
+
+
+def _draw_bars(ax: Axes, row: dict[Any, Any]) -> None:
+    values = [row[f"calibrated_{emotion}"] for emotion in EMOTIONS]
+    colours = [_HIGHEST if emotion == row["predicted"] else _OTHER for emotion in EMOTIONS]
+    bars = ax.barh(EMOTIONS, values, color=colours)
+    ax.bar_label(bars, fmt="%.2f", padding=2, fontsize=7)
+    ax.set_xlim(0, 1.12)
+    ax.invert_yaxis()
+    ax.tick_params(labelsize=8)
+    ax.set_xticks([])
+    for side in ("top", "right", "bottom"):
+        ax.spines[side].set_visible(False)

@@ -1,0 +1,128 @@
+"""Predicts utterances of one's own through what training and evaluation use: preparation, examples, probabilities."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from trimood.emotions import EMOTIONS, Modality
+from trimood.learning.prediction import probabilities
+from trimood.learning.setup import clip_recipe, restore
+from trimood.media.execution import Execution
+from trimood.media.parts import Place, Recipe, load_part
+from trimood.scoring.calibration import with_temperature
+from trimood.serving.preparation import prepare_own
+from trimood.serving.trained import Trained, load_trained
+
+HERE = Execution("serial")
+"""For a clip or two: in this process, without a time limit."""
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A clip, its words, or both; `name` is what messages and results call it."""
+
+    clip: Path | None = None
+    text: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model makes of an utterance.
+
+    `probabilities` are those of evaluation, `calibrated` the same at the temperature fitted on validation. `absent`
+    says which of the model's modalities the utterance lacks, and why. `frames` [frame, 3, height, width] uint8 and
+    `log_mel` [time, mel] float32 are what the model was given; None for what is absent or what it does not read.
+    """
+
+    name: str
+    text: str
+    probabilities: dict[str, float]
+    calibrated: dict[str, float]
+    absent: dict[Modality, str]
+    frames: Tensor | None
+    log_mel: Tensor | None
+
+    @property
+    def emotion(self) -> str:
+        """The likeliest."""
+        return max(self.probabilities, key=self.probabilities.__getitem__)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An utterance that cannot be predicted, and why."""
+
+    name: str
+    reason: str
+
+
+class Predictor:
+    """A trained model in memory. Clips that it prepares for itself are forgotten at once."""
+
+    def __init__(self, trained: Trained) -> None:
+        """Loads the checkpoints. Raises CheckpointError."""
+        self.name, self.modalities, self.temperature = trained.name, trained.modalities, trained.temperature
+        self._ready = restore(trained.settings, trained.checkpoints, trained.tensors)
+        self._trained = replace(trained, tensors={})  # they are in the model now
+        self._batch_size = trained.settings["training"]["per_device_eval_batch_size"]
+
+    def predict(self, utterances: Sequence[Utterance], execution: Execution = HERE) -> list[Prediction | Refusal]:
+        """A result for each utterance, in their order; one that cannot be predicted costs no other."""
+        table = pd.DataFrame(
+            {
+                "utterance": [str(number) for number in range(len(utterances))],
+                "text": [utterance.text for utterance in utterances],
+                "clip": [str(utterance.clip or "") for utterance in utterances],
+            },
+            dtype="str",
+        )
+        with tempfile.TemporaryDirectory(prefix="trimood-") as folder:
+            examples, refused = prepare_own(table, self._trained, Path(folder), execution)
+            found = self.probabilities(examples, Path(folder))
+            calibrated = self.calibrated(found)
+            results: dict[str, Prediction | Refusal] = {}
+            for row, raw, mended in zip(examples.to_dict("records"), found, calibrated, strict=True):
+                name = utterances[int(row["utterance"])].name
+                results[row["utterance"]] = self._prediction(name, row, raw, mended, Path(folder))
+        for row in refused.to_dict("records"):
+            results[row["utterance"]] = Refusal(utterances[int(row["utterance"])].name, row["message"])
+        return [results[key] for key in table["utterance"]]
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the checkpoints expect of a clip."""
+        return clip_recipe(self._trained.checkpoints)
+
+    def probabilities(self, examples: pd.DataFrame, prepared_clips: Place) -> np.ndarray:
+        """As evaluation has them, [utterance, 7] float64, of what `prepare_own` gives."""
+        return probabilities(self._ready.model, self._ready.examples(examples, prepared_clips), self._batch_size)
+
+    def calibrated(self, found: np.ndarray) -> np.ndarray:
+        """The probabilities at the temperature that was fitted on the validation split."""
+        return with_temperature(found, self.temperature) if len(found) else found
+
+    def _prediction(
+        self, name: str, row: dict[Any, Any], raw: np.ndarray, mended: np.ndarray, folder: Path
+    ) -> Prediction:
+        part = load_part(folder / row["part"]) if row["part"] else {}
+        return Prediction(
+            name,
+            row["text"],
+            dict(zip(EMOTIONS, raw.tolist(), strict=True)),
+            dict(zip(EMOTIONS, mended.tolist(), strict=True)),
+            {modality: row[f"no_{modality}"] for modality in self.modalities if row[f"no_{modality}"]},
+            part.get("frames") if "video" in self.modalities else None,
+            part.get("log_mel") if "audio" in self.modalities else None,
+        )
+
+
+def load_predictor(model: str, models: Path, checkpoints: Mapping[str, str | None] | None = None) -> Predictor:
+    """The model that `load_trained` finds, in memory; `checkpoints` may say where those for video and audio lie now."""
+    return Predictor(load_trained(model, models).with_checkpoints(checkpoints or {}))

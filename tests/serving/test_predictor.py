@@ -1,0 +1,118 @@
+"""Utterances of one's own are predicted as evaluation predicts them, and what cannot be is named."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from learning_examples import ready
+from made_media import make_clip
+from trained_experiments import TEMPERATURE
+from trimood.emotions import EMOTIONS
+from trimood.learning.prediction import probabilities
+from trimood.learning.setup import clip_recipe
+from trimood.learning.weights import read_weights
+from trimood.media.audio import log_mel, read_waveform
+from trimood.media.cache import prepare_clips
+from trimood.media.execution import Execution
+from trimood.media.video import read_frames
+from trimood.model.classifier import load_trained_state
+from trimood.scoring.calibration import with_temperature
+from trimood.serving.predictor import Prediction, Predictor, Refusal, Utterance, load_predictor
+
+THREE = ("text", "video", "audio")
+
+
+@pytest.fixture(scope="module")
+def predictor(trained_folder: Path) -> Predictor:
+    return load_predictor("exp6_head", trained_folder)
+
+
+def test_the_probabilities_are_those_of_evaluation_to_the_bit(
+    predictor: Predictor, sources: dict[str, str], trained_folder: Path, clips: Path, tmp_path: Path
+) -> None:
+    whole = clips / "whole.mp4"
+    prepared = prepare_clips({"a": whole}, clip_recipe(sources), tmp_path, Execution("serial"))
+    table = pd.DataFrame({"text": ["so much joy !"], "label": [4], "part": [str(prepared.parts["a"])]})
+    evaluated = ready(sources, train="head", modalities=THREE)
+    untrained = probabilities(evaluated.model, evaluated.examples(table, tmp_path), 8)
+    load_trained_state(evaluated.model, read_weights(trained_folder / "exp6_head" / "best.safetensors")["tensors"])
+    wanted = probabilities(evaluated.model, evaluated.examples(table, tmp_path), 8)
+    (found,) = predictor.predict([Utterance(whole, "so much joy !")])
+    assert isinstance(found, Prediction)
+    assert list(found.probabilities) == list(EMOTIONS)
+    assert list(found.probabilities.values()) == wanted[0].tolist()
+    assert found.emotion == EMOTIONS[wanted[0].argmax()]
+    assert found.absent == {}
+    assert list(found.calibrated.values()) == with_temperature(wanted, TEMPERATURE)[0].tolist()
+    assert max(found.calibrated.values()) < max(found.probabilities.values())  # a temperature above 1 is less sure
+    assert np.abs(untrained - wanted).max() > 1e-3
+
+
+def test_a_prediction_shows_what_the_model_was_given(predictor: Predictor, clips: Path) -> None:
+    (found,) = predictor.predict([Utterance(clips / "whole.mp4", "Hi .", "mine")])
+    assert isinstance(found, Prediction)
+    assert (found.name, found.text) == ("mine", "Hi .")
+    recipe = predictor.recipe
+    assert found.frames is not None
+    assert torch.equal(found.frames, read_frames(clips / "whole.mp4", recipe.video))
+    waveform = read_waveform(clips / "whole.mp4", recipe.audio.sample_rate_hz)
+    assert found.log_mel is not None
+    assert torch.equal(found.log_mel, log_mel(waveform, recipe.audio))
+
+
+def test_what_is_absent_is_said_with_the_reason(predictor: Predictor, clips: Path) -> None:
+    mute, wordless, clipless = predictor.predict(
+        [Utterance(clips / "mute.mp4", "Hi ."), Utterance(clips / "whole.mp4", " "), Utterance(None, "Hi .")]
+    )
+    assert isinstance(mute, Prediction)
+    assert mute.absent == {"audio": "no audio track"}
+    assert mute.log_mel is None
+    assert mute.frames is not None
+    assert isinstance(wordless, Prediction)
+    assert wordless.absent == {"text": "no words"}
+    assert isinstance(clipless, Prediction)
+    assert clipless.absent == {"video": "no clip", "audio": "no clip"}
+    assert (clipless.frames, clipless.log_mel) == (None, None)
+
+
+def test_a_modality_that_the_model_does_not_read_is_not_missed(trained_folder: Path, clips: Path) -> None:
+    (mute,) = load_predictor("exp3", trained_folder).predict([Utterance(clips / "mute.mp4", "Hi .")])
+    assert isinstance(mute, Prediction)
+    assert mute.absent == {}
+
+
+def test_a_bad_clip_is_named_and_costs_only_itself(predictor: Predictor, clips: Path) -> None:
+    bad, good, missing, empty = predictor.predict(
+        [
+            Utterance(clips / "broken.mp4", "Hi .", "broken"),
+            Utterance(clips / "whole.mp4", "Hi .", "good"),
+            Utterance(clips / "nowhere.mp4", "Hi .", "nowhere"),
+            Utterance(None, "", "empty"),
+        ]
+    )
+    assert isinstance(bad, Refusal)
+    assert bad.name == "broken"
+    assert bad.reason.startswith("unreadable: ")
+    assert isinstance(missing, Refusal)
+    assert missing.reason.startswith("missing: ")
+    assert isinstance(empty, Refusal)
+    assert empty.reason == ("nothing is there that exp6_head reads: video (no clip), audio (no clip), text (no words)")
+    assert isinstance(good, Prediction)
+    (alone,) = predictor.predict([Utterance(clips / "whole.mp4", "Hi .", "good")])
+    assert isinstance(alone, Prediction)
+    assert good.probabilities == pytest.approx(alone.probabilities, abs=1e-6)
+
+
+def test_nothing_to_predict_is_no_result(predictor: Predictor) -> None:
+    assert predictor.predict([]) == []
+
+
+def test_no_file_is_left_behind(
+    predictor: Predictor, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    predictor.predict([Utterance(make_clip(clips / "other.mp4", seed=9), "Hi .")])
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,112 @@
+"""A request's clips are content, never paths, and whatever is wrong is said by row before anything is decoded."""
+
+import base64
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from trimood.serving.example import example_clip
+from trimood.serving.requests import BadRequest, read_request
+
+CONTENT = example_clip()
+BASE64 = base64.b64encode(CONTENT).decode()
+
+
+def refusal(folder: Path, *rows: dict, largest_clip_megabytes: float = 1) -> str:
+    with pytest.raises(BadRequest) as caught:
+        read_request(pd.DataFrame(list(rows)), folder, largest_clip_megabytes)
+    assert not list(folder.iterdir()) or len(rows) > 1
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("clip", [BASE64, CONTENT, base64.encodebytes(CONTENT).decode()])
+def test_content_comes_as_base64_or_as_bytes(tmp_path: Path, clip: str | bytes) -> None:
+    (utterance,) = read_request(pd.DataFrame({"clip": [clip], "text": ["What?!"]}), tmp_path, 1)
+    assert utterance.clip is not None
+    assert utterance.clip.read_bytes() == CONTENT
+    assert utterance.clip.parent == tmp_path
+    assert (utterance.text, utterance.name) == ("What?!", "row 1")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [{"text": "Hi ."}, {"text": "Hi .", "clip": None}, {"text": "Hi .", "clip": ""}, {"text": "Hi .", "clip": b""}],
+)
+def test_words_alone_need_no_clip(tmp_path: Path, row: dict) -> None:
+    (utterance,) = read_request(pd.DataFrame([row]), tmp_path, 1)
+    assert (utterance.clip, utterance.text) == (None, "Hi .")
+
+
+@pytest.mark.parametrize("row", [{"clip": BASE64}, {"clip": BASE64, "text": None}, {"clip": BASE64, "text": " "}])
+def test_a_clip_needs_no_words(tmp_path: Path, row: dict) -> None:
+    (utterance,) = read_request(pd.DataFrame([row]), tmp_path, 1)
+    assert utterance.clip is not None
+    assert not utterance.text.strip()
+
+
+def test_a_path_is_refused_and_nothing_of_it_is_read(tmp_path: Path) -> None:
+    film = tmp_path.parent / "film.mp4"
+    film.write_bytes(CONTENT)
+    said = refusal(tmp_path, {"clip": str(film)})
+    assert "row 1: clip is not base64" in said
+    assert "a path is never opened" in said
+
+
+def test_a_path_that_happens_to_be_base64_is_no_video(tmp_path: Path) -> None:
+    assert base64.b64decode("data/clips/a", validate=True)
+    assert "row 1: clip is no video or sound" in refusal(tmp_path, {"clip": "data/clips/a"})
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        b"#EXTM3U\n#EXTINF:1,\nfile:///data/secret.mp4\n",
+        b"ffconcat version 1.0\nfile secret.mp4\n",
+        b"ID3\x04\x00\x00\x00\x00\x00\x00#EXTM3U\n#EXTINF:1,\nfile:///data/secret.mp4\n",
+    ],
+)
+def test_lists_that_name_other_files_are_refused(tmp_path: Path, listing: bytes) -> None:
+    assert "clip is no video or sound" in refusal(tmp_path, {"clip": listing})
+
+
+def test_what_ffmpeg_would_open_through_a_list_is_why(tmp_path: Path) -> None:
+    """Without the check, FFmpeg does read the named file."""
+    import av
+
+    (tmp_path / "secret.mp4").write_bytes(CONTENT)
+    (tmp_path / "row 1").write_bytes(b"ffconcat version 1.0\nfile secret.mp4\n")
+    with av.open(str(tmp_path / "row 1")) as container:
+        assert len(list(container.decode(video=0))) == 8
+
+
+def test_a_clip_above_the_limit_is_refused(tmp_path: Path) -> None:
+    limit = (len(CONTENT) - 1) / 1e6
+    for clip in (BASE64, CONTENT):
+        assert "the largest that is taken" in refusal(tmp_path, {"clip": clip}, largest_clip_megabytes=limit - 0.001)
+    read_request(pd.DataFrame({"clip": [BASE64]}), tmp_path, len(CONTENT) / 1e6)
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"clip": 5}, "clip is int, it has to be a string"),
+        ({"text": 5}, "text is int, it has to be a string"),
+        ({"text": ""}, "neither clip nor text is there"),
+        ({"clips": BASE64}, "no row with a column clip"),
+    ],
+)
+def test_wrong_kinds_and_wrong_columns_are_named(tmp_path: Path, row: dict, words: str) -> None:
+    assert words in refusal(tmp_path, row)
+
+
+def test_no_row_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match="no row"):
+        read_request(pd.DataFrame({"clip": [], "text": []}), tmp_path, 1)
+
+
+def test_all_wrong_rows_are_named_at_once(tmp_path: Path) -> None:
+    said = refusal(tmp_path, {"clip": "?", "text": "a"}, {"clip": BASE64, "text": "b"}, {"clip": None, "text": ""})
+    assert "row 1: clip is not base64" in said
+    assert "row 2" not in said
+    assert "row 3: neither" in said
