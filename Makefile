@@ -7,6 +7,7 @@ UV := $(BIN)/uv
 UV_VERSION := 0.13.9
 STAMP := .venv/.installed
 SEEDS := 1,2,3
+PORT := 7860
 comma := ,
 empty :=
 EXPERIMENTS := $(subst $(empty) $(empty),$(comma),$(sort $(basename $(notdir $(wildcard conf/base/parameters/experiments/*.yml)))))
@@ -29,6 +30,10 @@ demo: $(STAMP) ## exp4 on a small generated corpus, tracked in MLflow (2 minutes
 .PHONY: ui
 ui: $(STAMP) ## the MLflow page that compares the runs: http://127.0.0.1:5000
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --workers 1 --backend-store-uri sqlite:///mlflow.db --port 5000
+
+.PHONY: app
+app: $(STAMP) ## a page to try trained models on clips and words: http://127.0.0.1:7860 (other data: make app ENV=ecf)
+	$(BIN)/kedro app --port=$(PORT) $(addprefix --env=,$(ENV))
 
 .PHONY: viz
 viz: $(STAMP) ## the pipelines as a picture to click through: http://127.0.0.1:4141

@@ -72,14 +72,14 @@ def test_experiments_share_their_data_and_nothing_else() -> None:
     assert not {name for name in shared if "." in name and not name.startswith("params:")}
 
 
-@pytest.mark.parametrize("arguments", [["registry", "list"], ["--help"]])
+@pytest.mark.parametrize("arguments", [["registry", "list"], ["--help"], ["app", "--help"]])
 def test_quick_commands_import_no_torch(arguments: list[str]) -> None:
     code = (
         "import sys\n"
         "from kedro.framework.cli.cli import main\n"
         f"sys.argv = ['kedro', *{arguments!r}]\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "print('imported', sorted({'torch', 'mlflow', 'transformers', 'kedro'} & set(sys.modules)))\n"
+        "print('imported', sorted({'torch', 'mlflow', 'transformers', 'gradio', 'kedro'} & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert "imported ['kedro']" in done.stdout, done.stdout + done.stderr

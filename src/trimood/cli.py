@@ -119,6 +119,32 @@ def _experiments_only(options: dict[str, Any], whole: Pipeline) -> dict[str, Any
     return {**dict.fromkeys((*filters, "namespaces"), ()), "node_names": nodes}
 
 
+def try_models(env: str | None, params: dict[str, Any], port: int) -> None:
+    """Opens the page with what the catalog says of this environment: where models, corpus and MLflow's store are."""
+    from pathlib import Path
+
+    from kedro.framework.session import KedroSession
+
+    from trimood.mlflow_store import tracking_uri
+
+    with KedroSession.create(env=env, runtime_params=params) as session:
+        context = session.load_context()
+        catalog, project = context.config_loader["catalog"], Path(context.project_path)
+    from trimood.app.server import PortInUse, serve
+
+    trained = catalog["trained_model"]
+    try:
+        serve(
+            models=project / trained["filepath"],
+            corpus=project / catalog["corpus"]["filepath"],
+            checkpoints=trained["checkpoints"],
+            tracking_uri=tracking_uri(trained["tracking_uri"], project),
+            port=port,
+        )
+    except PortInUse as error:
+        raise click.ClickException(str(error)) from None
+
+
 run = copy.copy(kedro_run)
 run.callback = run_experiments
 run.context_settings = {**run.context_settings, "default_map": {"runner": "trimood.runner.ExperimentRunner"}}
@@ -127,4 +153,15 @@ _params = copy.copy(_kedros_params)
 _params.callback = split_params
 run.params = [_params if option is _kedros_params else option for option in kedro_run.params]
 
-cli = click.Group("trimood", commands={"run": run})
+app = click.Command(
+    "app",
+    callback=try_models,
+    params=[
+        next(option for option in kedro_run.params if option.name == "env"),
+        _params,
+        click.Option(["--port"], type=click.IntRange(1, 65535), default=7860, show_default=True),
+    ],
+    help="A page on this machine to try trained models on clips and words.",
+)
+
+cli = click.Group("trimood", commands={"run": run, "app": app})

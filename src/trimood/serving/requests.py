@@ -60,7 +60,7 @@ def _content(clip: Any, largest_clip_megabytes: float) -> bytes:
     if len(clip) > (largest + 2) * 4 / 3 if isinstance(clip, str) else len(clip) > largest:
         raise BadRequest(f"clip is larger than {largest_clip_megabytes:g} MB, the largest that is taken.")
     content = _decoded(clip) if isinstance(clip, str) else bytes(clip)
-    if not _is_media(content):
+    if not is_media(content):
         raise BadRequest(f"clip is no video or sound: it begins with {content[:12]!r}. {_HOW}")
     return content
 
@@ -74,7 +74,7 @@ def _decoded(clip: str) -> bytes:
         raise BadRequest(f"clip is not base64 ({error}); got {beginning}. {_HOW}") from None
 
 
-def _is_media(content: bytes) -> bool:
+def is_media(content: bytes) -> bool:
     """By its first bytes, whether it is of a kind that holds its pictures and sound itself.
 
     FFmpeg also reads lists of other files (HLS, concat), and would open what they name: those stay out. So does MP3,

@@ -1,0 +1,85 @@
+"""Serves the page on this machine, to this machine, and to nobody else."""
+
+import logging
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from trimood.app.examples import corpus_examples
+from trimood.app.models import ModelsInMemory, registered_models, trained_experiments
+from trimood.app.page import CSS, build_page
+from trimood.mlflow_store import use_store
+
+log = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+LARGEST_CLIP = "100mb"
+
+
+class PortInUse(Exception):
+    """Another program answers at the port already."""
+
+
+@contextmanager
+def open_page(
+    models: Path, corpus: Path, checkpoints: Mapping[str, str | None], tracking_uri: str, port: int
+) -> Iterator[Any]:
+    """The running page, a `gradio.Blocks`; it ends with the block, and what was uploaded is removed.
+
+    `models`: the folder of experiments; `corpus`: where examples come from; `checkpoints` as for `load_predictor`.
+    Raises PortInUse.
+    """
+    use_store(tracking_uri)
+    registered = registered_models(tracking_uri)
+    examples = corpus_examples(corpus)
+
+    def choices() -> dict[str, str]:
+        return {name: name for name in trained_experiments(models)} | registered
+
+    no_model = f"Nothing is trained yet in {models}. Run `make demo` first, then load this page again."
+    if not choices():
+        log.warning(no_model)
+    with tempfile.TemporaryDirectory(prefix="trimood-app-") as uploads:
+        os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": uploads}
+        import gradio as gr
+
+        page = build_page(ModelsInMemory(models, checkpoints), choices, examples, no_model)
+        try:
+            page.launch(
+                server_name=HOST,
+                server_port=port,
+                share=False,
+                prevent_thread_lock=True,
+                quiet=True,
+                theme=gr.themes.Default(),
+                css=CSS,
+                footer_links=[],
+                run_history=False,  # else the browser keeps what was tried
+                enable_monitoring=False,
+                ssr_mode=False,  # else Gradio starts Node where it finds it
+                pwa=False,
+                mcp_server=False,
+                max_file_size=LARGEST_CLIP,
+            )
+        except OSError as error:
+            raise PortInUse(f"port {port}: {error}. Give another one: kedro app --port=7861") from error
+        try:
+            yield page
+        finally:
+            page.close(verbose=False)
+
+
+def serve(**places: Any) -> None:
+    """Keeps the page of `open_page` open until Ctrl+C or SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with open_page(**places) as page:
+        log.info("The page is at %s; Ctrl+C ends it.", page.local_url)
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            log.info("The page is closed.")

@@ -1,0 +1,127 @@
+"""The running page, asked as a program asks it: what it answers, and what it keeps to itself."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from gradio_client import Client, handle_file
+
+from made_corpus import write_ecf
+from made_media import make_clip
+from served_page import ServedPage, serve_folder
+from trimood.serving.predictor import Prediction, Utterance, load_predictor
+
+PARTS = ("title", "note", "label", "frames", "sound")
+
+
+@pytest.fixture(scope="module")
+def page(trained_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedPage]:
+    folder = tmp_path_factory.mktemp("page")
+    corpus = folder / "corpus"
+    (corpus / "test").mkdir(parents=True)
+    write_ecf(corpus, {5: ["joy"]}, "Subtask_2_test.json")
+    make_clip(corpus / "test" / "dia5utt1.mp4")
+    with serve_folder(trained_folder, folder) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def client(page: ServedPage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    client = Client(page.url, verbose=False, download_files=tmp_path_factory.mktemp("answers"))
+    yield client
+    client.close()
+
+
+def ask(client: Client, clip: Path | None, words: str, first: str = "exp6_head", second: str = "–") -> list[dict]:
+    """What each side of the page shows, by the names of PARTS."""
+    video = handle_file(clip) if clip else None
+    answer = client.predict(video, words, first, second, api_name="/predict")
+    return [dict(zip(PARTS, answer[start : start + len(PARTS)], strict=True)) for start in (0, len(PARTS))]
+
+
+def as_table(label: dict[str, Any]) -> dict[str, float]:
+    return {row["label"]: row["confidence"] for row in label["confidences"]}
+
+
+def test_the_page_answers_with_the_calibrated_probabilities_of_both_models(
+    client: Client, trained_folder: Path, clips: Path
+) -> None:
+    sides = ask(client, clips / "whole.mp4", "so happy !", "exp6_head", "exp3")
+    for name, side in zip(("exp6_head", "exp3"), sides, strict=True):
+        (wanted,) = load_predictor(name, trained_folder).predict([Utterance(clips / "whole.mp4", "so happy !")])
+        assert isinstance(wanted, Prediction)
+        assert as_table(side["label"]) == pytest.approx(wanted.calibrated, abs=1e-9)
+        assert side["title"] == f"### {name}"
+
+
+@pytest.mark.parametrize(
+    ("clip", "words", "said"),
+    [
+        ("whole.mp4", "", "Absent: words (no words)."),
+        (None, "so happy !", "Absent: picture (no clip), sound (no clip)."),
+        ("broken.mp4", "so happy !", "This cannot be predicted. unreadable: "),
+        (None, "", "There is nothing to look at yet"),
+    ],
+)
+def test_what_is_absent_or_wrong_stands_on_the_page(
+    client: Client, clips: Path, clip: str | None, words: str, said: str
+) -> None:
+    side, _ = ask(client, clips / clip if clip else None, words)
+    assert said in side["note"]
+
+
+def call(page: ServedPage, *data: Any) -> str:
+    """What the server answers to a request that is written by hand: gradio_client uploads whatever it is given."""
+    address = f"{page.url}gradio_api/call/predict"
+    event = httpx.post(address, json={"data": data}).json()["event_id"]
+    return httpx.get(f"{address}/{event}", timeout=60).text
+
+
+def test_files_that_nobody_uploaded_are_neither_read_nor_shown(
+    page: ServedPage, clips: Path, trained_folder: Path
+) -> None:
+    files = (clips / "whole.mp4", trained_folder / "exp3" / "calibration.json", Path(__file__), Path("/etc/passwd"))
+    for file in files:
+        assert file.is_file()
+        assert httpx.get(f"{page.url}gradio_api/file={file}").status_code == 403
+    assert call(page, None, "so happy !", "exp3", "–").startswith("event: complete")
+    not_uploaded = {"path": str(clips / "whole.mp4"), "meta": {"_type": "gradio.FileData"}}
+    assert call(page, not_uploaded, "so happy !", "exp3", "–").startswith("event: error")
+
+
+def test_a_model_that_is_not_offered_is_not_loaded(client: Client) -> None:
+    with pytest.raises(Exception, match="not in the list of choices"):
+        ask(client, None, "so happy !", "../exp3")
+
+
+def test_the_page_is_for_this_machine_alone_and_tells_nobody(page: ServedPage) -> None:
+    assert page.url.startswith("http://127.0.0.1:")
+    port = int(page.url.rstrip("/").rpartition(":")[2])
+    with socket.socket() as other:
+        other.bind(("127.0.0.2", port))  # would be taken if the page listened on all addresses
+    assert page.config["analytics_enabled"] is False
+    assert page.config["run_history"] is False
+
+
+def test_examples_of_the_corpus_are_offered(page: ServedPage) -> None:
+    labels = [c["props"].get("sample_labels") for c in page.config["components"] if c["type"] == "dataset"]
+    assert labels == [["joy: I feel joy , number 1 !"]]
+
+
+def test_without_a_trained_model_it_says_what_to_do_and_when_closed_no_upload_is_left(
+    clips: Path, tmp_path: Path
+) -> None:
+    wanted = f"Nothing is trained yet in {tmp_path}/06_models. Run `make demo` first, then load this page again."
+    with serve_folder(tmp_path / "06_models", tmp_path) as page:
+        assert wanted in page.log
+        assert page.part("no-model")["value"] == wanted
+        client = Client(page.url, verbose=False, download_files=tmp_path / "answers")
+        answer = client.predict(handle_file(clips / "mute.mp4"), "", None, "–", api_name="/predict")
+        client.close()
+        assert answer[1] == wanted
+        assert list(page.uploads.rglob("mute.mp4"))
+    assert page.process.returncode == 0
+    assert not list(page.uploads.glob("trimood-app-*"))
