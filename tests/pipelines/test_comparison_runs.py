@@ -102,6 +102,17 @@ def test_experiments_may_differ_in_their_settings_and_in_the_checkpoints_that_th
     assert chosen(slower, made_run("exp3", 0.1)) == [("exp3", 42, 0.1), ("exp6", 42, 0.2)]
 
 
+def test_where_and_how_fast_clips_were_prepared_makes_no_two_runs_different() -> None:
+    here = made_run(
+        "exp3", 0.1, 1, **{"params.data.clips.executor": "processes", "params.data.clips.on_bad_clip": "drop"}
+    )
+    there = made_run("exp3", 0.2, 2, "2026-01-02", **{"params.data.clips.executor": "ray"})
+    there |= {"params.data.clips.on_bad_clip": "drop"}
+    assert chosen(here, there) == [("exp3", 1, 0.1), ("exp3", 2, 0.2)]
+    there |= {"params.data.clips.on_bad_clip": "blank"}
+    assert chosen(here, there) == [("exp3", 2, 0.2)]
+
+
 def test_a_store_where_no_run_was_ever_partial_has_no_such_column() -> None:
     runs = pd.DataFrame([made_run("exp3", 0.1)]).drop(columns=["tags.partial"])
     assert len(latest_runs(runs, CORPUS)) == 1

@@ -12,6 +12,9 @@ SCORES = ("validation/macro_f1", "test/macro_f1")
 
 SEED = "params.training.seed"
 
+INDIFFERENT = [f"params.data.clips.{name}" for name in ("executor", "workers", "time_limit_seconds")]
+"""Params that say how work is done and change no result; what they may cost, a clip, is in the table of exclusions."""
+
 
 class NoRuns(Exception):
     """MLflow holds nothing that could be reported."""
@@ -107,7 +110,7 @@ def _whole(runs: pd.DataFrame) -> pd.Series:
 
 
 def _columns(runs: pd.DataFrame, *beginnings: str) -> list[str]:
-    return [name for name in runs.columns if name.startswith(beginnings)]
+    return [name for name in runs.columns if name.startswith(beginnings) and name not in INDIFFERENT]
 
 
 def _like_the_latest(runs: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
