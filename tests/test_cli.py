@@ -140,9 +140,10 @@ def test_one_seed_may_stand_without_brackets(kedro_run: Command, project: Path) 
     assert [run.data.params["training.seed"] for run in runs_in(project)] == ["5"]
 
 
-def test_a_submission_is_not_made_beside_the_training_that_it_should_be_made_of() -> None:
+@pytest.mark.parametrize("name", ["compare", "predict", "register", "submission"])
+def test_what_is_made_of_a_training_is_not_made_beside_it(name: str) -> None:
     command = KedroCLI(PROJECT).get_command(None, "run")  # type: ignore[arg-type]
     assert command is not None
-    done = CliRunner().invoke(command, ["--pipelines=exp4,submission"])
+    done = CliRunner().invoke(command, [f"--pipelines=exp4,{name}"])
     assert done.exit_code == 2, done.exception
-    assert "a command of its own, given after the experiment's" in " ".join(done.output.split())
+    assert f"{name}: it is made of what experiments have stored" in " ".join(done.output.split())

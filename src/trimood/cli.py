@@ -17,6 +17,9 @@ from trimood.runner import REACHED
 
 log = logging.getLogger(__name__)
 
+AFTERWARDS = ("compare", "predict", "register", "submission")
+"""Pipelines that read what finished experiments have left, in MLflow or on disk: no edge of the graph says so."""
+
 
 def split_params(context: click.Context, option: click.Parameter, value: Any) -> Any:
     """Kedro's reading of --params, but a comma within brackets or double quotes parts no parameters.
@@ -41,11 +44,12 @@ def run_experiments(**options: Any) -> Any:
             raise click.UsageError(
                 f"{name}: no such pipeline; there are: {', '.join(there)}.{did_you_mean(name, there)}"
             )
-    if "submission" in names and len(names) > 1:  # it would read what an earlier command has left
-        raise click.UsageError(
-            "submission: it is made of the weights that an experiment has stored, so it is a command of its own, given "
-            "after the experiment's: kedro run --pipelines=submission --params experiment=exp4"
-        )
+    for name in names:
+        if name in AFTERWARDS and len(names) > 1:  # it would read what an earlier command has left
+            raise click.UsageError(
+                f"{name}: it is made of what experiments have stored, so it is a command of its own, given after the "
+                f"experiments': kedro run --pipelines={name}"
+            )
     assert kedro_run.callback  # noqa: S101 - a command has one
     if "seeds" not in options["params"]:
         return kedro_run.callback(**options)

@@ -74,6 +74,13 @@ def test_subtitles_beside_a_clip_make_an_utterance_of_each_cue(folder: Path) -> 
     assert second["clip"] == str(folder / "a.mp4")
 
 
+def test_a_cue_and_a_clip_of_one_name_are_refused(folder: Path) -> None:
+    (folder / "a.srt").write_text(CUES)
+    (folder / "a_001.mp4").touch()
+    with pytest.raises(WordsError, match="a_001: two utterances would have this name"):
+        own_utterances(str(folder), None)
+
+
 def test_subtitles_of_one_cue_are_the_words_of_the_whole_clip(folder: Path) -> None:
     (folder / "a.srt").write_text(CUES.split("\n\n", maxsplit=1)[0] + "\n")
     table = own_utterances(str(folder / "a.mp4"), None)

@@ -143,6 +143,17 @@ def test_missing_and_unreadable_sound_is_named(tmp_path: Path) -> None:
         read_waveform(make_wav(tmp_path / "nan.wav", samples, 16000, "pcm_f32le"), 16000)
 
 
+def test_hours_of_silence_in_a_small_file_do_not_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = make_wav(tmp_path / "long.wav", sound("sine", 3.0, 16000), 16000)
+    monkeypatch.setattr("trimood.media.audio.LONGEST_SECONDS", 2)
+    with pytest.raises(ClipError, match=r"long.wav: unreadable: .* lasts more than 2 s, the longest that is taken"):
+        read_waveform(clip, 16000)
+    monkeypatch.setattr("trimood.media.audio.LONGEST_SECONDS", 4)
+    assert len(read_waveform(clip, 16000)) == 48000
+
+
 def test_damaged_sound_is_unreadable(tmp_path: Path) -> None:
     content = bytearray(make_clip(tmp_path / "whole.mp4", seconds=1).read_bytes())
     start, end = content.find(b"mdat") + 4, content.find(b"moov") - 4

@@ -24,7 +24,10 @@ def stage_inputs(sources: dict[str, str], modalities: tuple[str, ...]) -> tuple[
     model = ready(sources, train="head", modalities=modalities).model
     with torch.no_grad():
         model.head.weight.mul_(5)
-    return {"title": "tiny", "settings": wanted, "checkpoints": used}, {"tensors": trained_state(model)}
+    return {"title": "tiny", "settings": wanted, "checkpoints": used}, {
+        "tensors": trained_state(model),
+        "about": {"settings": wanted, "checkpoints": used},
+    }
 
 
 def splits() -> tuple[pd.DataFrame, pd.DataFrame]:

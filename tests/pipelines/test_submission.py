@@ -1,5 +1,6 @@
 """The submission stage: unlabelled utterances are predicted, the file is the task's, scores need annotated pairs."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from trimood.conversations.ecf import AnnotationError
 from trimood.emotions import EMOTIONS
 from trimood.learning.prediction import probabilities
 from trimood.model.classifier import trained_state
+from trimood.model.config import CheckpointError
 from trimood.pipelines.ingestion.nodes import read_for_submission
 from trimood.pipelines.submission.nodes import describe, predict, score_pairs, write_pairs
 
@@ -37,7 +39,7 @@ def test_utterances_without_a_label_are_predicted_as_those_with_one(
     plan = {"settings": settings(), "checkpoints": {"video": sources["video"]}}
     plan["settings"]["training"] |= {"per_device_eval_batch_size": 4}
     model = ready(sources)
-    weights = {"tensors": trained_state(model.model)}
+    weights = {"tensors": trained_state(model.model), "about": copy.deepcopy(plan)}
     labelled = example_table(9)
     unlabelled = labelled.assign(emotion=None, label=pd.Series([pd.NA] * 9, dtype="Int8"))
     rows = predict(plan, weights, unlabelled, prepared_clips)
@@ -45,6 +47,15 @@ def test_utterances_without_a_label_are_predicted_as_those_with_one(
     np.testing.assert_array_equal(rows[[f"p_{emotion}" for emotion in EMOTIONS]].to_numpy(), wanted)
     assert list(rows["predicted"]) == [EMOTIONS[number] for number in wanted.argmax(1)]
     assert len(set(wanted.round(6)[:, 0])) > 1  # the examples are told apart, so an order that is lost would show
+
+
+def test_weights_of_another_training_than_the_plans_are_refused(sources: dict[str, str], prepared_clips: Path) -> None:
+    plan = {"settings": settings(train="lora"), "checkpoints": {"video": sources["video"]}}
+    model = ready(sources, train="lora")
+    weights = {"tensors": trained_state(model.model), "about": copy.deepcopy(plan)}
+    plan["settings"]["lora"]["alpha"] *= 4  # of the same shapes: only what is stored with the weights tells
+    with pytest.raises(CheckpointError, match=r"other settings than the stored plan has \(settings.lora.alpha"):
+        predict(plan, weights, example_table(9), prepared_clips)
 
 
 def test_the_file_holds_every_utterance_and_a_pair_for_each_that_is_not_neutral(

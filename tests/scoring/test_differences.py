@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 
 from made_conversations import made_conversations
-from trimood.scoring.differences import difference, differences, holm
-from trimood.scoring.intervals import Sampled, draw_conversations, macro_f1, sample_score
+from trimood.scoring.differences import _verdict, difference, differences, holm
+from trimood.scoring.intervals import Estimate, Sampled, draw_conversations, macro_f1, sample_score
 
 
 def of_numbers(values: list[float], draws: np.ndarray) -> Sampled:
@@ -68,6 +68,12 @@ def test_verdicts_go_by_the_corrected_p_value_and_its_direction() -> None:
     assert found["same"].p_holm == 1
     assert found["close"].estimate.p_value < 0.1 <= found["close"].p_holm  # alone it would pass for worse
     assert differences({name: systems[name] for name in ("base", "close")}, "base", 0.9)["close"].verdict == "worse"
+
+
+def test_a_verdict_is_of_the_side_that_the_interval_lies_on() -> None:
+    corrected_for_bias = Estimate(value=0.01, low=-0.09, high=-0.01, p_value=0.01)
+    assert _verdict(corrected_for_bias, 0.01, 0.95) == "worse"
+    assert _verdict(Estimate(-0.01, 0.01, 0.09, 0.01), 0.01, 0.95) == "better"
 
 
 TRIALS = 300

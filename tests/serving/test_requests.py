@@ -92,6 +92,8 @@ def test_a_clip_above_the_limit_is_refused(tmp_path: Path) -> None:
     [
         ({"clip": 5}, "clip is int, it has to be a string"),
         ({"text": 5}, "text is int, it has to be a string"),
+        ({"clip": [BASE64, BASE64]}, "clip is list, it has to be a string"),
+        ({"text": []}, "text is list, it has to be a string"),
         ({"text": ""}, "neither clip nor text is there"),
         ({"clips": BASE64}, "no row with a column clip"),
     ],

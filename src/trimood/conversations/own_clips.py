@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,18 @@ def own_utterances(clips: str | None, text: str | None) -> pd.DataFrame:
             rows = [_row(name, text, path) for name, path in _only(names, text).items()]
         else:
             rows = list(_with_words(place, names, given))
+    _refuse_one_name_for_two(row["utterance"] for row in rows)
     return pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=kind) for name, kind in COLUMNS.items()})
+
+
+def _refuse_one_name_for_two(utterances: Iterable[str]) -> None:
+    """A cue of a.srt is a_001; so is the clip a_001.mp4."""
+    twice = [name for name, count in Counter(utterances).items() if count > 1]
+    if twice:
+        raise WordsError(
+            f"{', '.join(twice[:_NAMED])}: two utterances would have this name, a clip's or a cue's. Rename one of the "
+            "files."
+        )
 
 
 def _as_file(text: str | None) -> Path | None:

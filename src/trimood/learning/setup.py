@@ -26,7 +26,7 @@ from trimood.model.classifier import (
     load_trained_state,
     parameter_counts,
 )
-from trimood.model.config import LanguageBindConfig, read_config
+from trimood.model.config import CheckpointError, LanguageBindConfig, read_config
 from trimood.model.sources import locate
 from trimood.model.towers import LanguageBind
 
@@ -117,6 +117,30 @@ def restore(settings: Mapping[str, Any], sources: Mapping[Source, str], trained:
     ready = set_up(settings, sources)
     load_trained_state(ready.model, trained)
     return ready
+
+
+def restore_planned(plan: Mapping[str, Any], weights: Mapping[str, Any]) -> Ready:
+    """`restore` of weights with what they are stored with. Raises CheckpointError where they are not the plan's.
+
+    A plan is stored before its training: one that was stopped leaves it beside an earlier training's weights, whose
+    shapes may well be the same.
+    """
+    about = weights["about"]
+    different = [part for part in ("settings", "checkpoints") if about[part] != plan[part]]
+    if different:
+        raise CheckpointError(
+            f"the stored weights were trained with other {' and '.join(different)} than the stored plan has "
+            f"({_first_difference(about, plan)}): the plan's own training was not finished. "
+            "Run the experiment to its end, then this again."
+        )
+    return restore(about["settings"], about["checkpoints"], weights["tensors"])
+
+
+def _first_difference(stored: Any, planned: Any, path: str = "") -> str:
+    if isinstance(stored, Mapping) and isinstance(planned, Mapping):
+        for name in [name for name in stored if name in planned and stored[name] != planned[name]]:
+            return _first_difference(stored[name], planned[name], f"{path}.{name}".strip("."))
+    return f"{path}: {stored!r} and {planned!r}"
 
 
 def _say_what_is_absent(table: pd.DataFrame, modalities: Sequence[Modality]) -> None:

@@ -27,6 +27,9 @@ STRETCH_SECONDS = 30
 # torchaudio's windowed sinc reaches over `lowpass_filter_width` / `rolloff` = 6 / 0.99 samples of the lower rate.
 MARGIN_SAMPLES = 7
 
+LONGEST_SECONDS = 3600
+"""No utterance lasts an hour. A file of a few megabytes can hold days of silence, which would take all memory."""
+
 
 @dataclass(frozen=True)
 class AudioRecipe:
@@ -87,7 +90,11 @@ def _mono_pieces(frames: Iterator[av.AudioFrame]) -> Iterator[tuple[int, np.ndar
 
 
 def _at_one_rate(pieces: Iterator[tuple[int, np.ndarray]], rate_hz: int) -> Iterator[np.ndarray]:
+    left_samples = LONGEST_SECONDS * rate_hz
     for other_hz, samples in pieces:
+        left_samples -= len(samples)
+        if left_samples < 0:
+            raise ValueError(f"it lasts more than {LONGEST_SECONDS} s, the longest that is taken")
         if other_hz != rate_hz:
             raise ValueError(f"the sample rate changes within the track: {sorted({rate_hz, other_hz})} Hz")
         yield samples

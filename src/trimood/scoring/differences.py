@@ -30,7 +30,7 @@ def differences(samples: Mapping[str, Sampled], baseline: str, confidence: float
     estimates = {name: difference(of, of_baseline, confidence) for name, of in samples.items() if name != baseline}
     corrected = holm([of.p_value for of in estimates.values()])
     return {
-        name: Difference(of, float(p), _verdict(of.value, float(p), confidence))
+        name: Difference(of, float(p), _verdict(of, float(p), confidence))
         for (name, of), p in zip(estimates.items(), corrected, strict=True)
     }
 
@@ -49,7 +49,7 @@ def difference(system: Sampled, baseline: Sampled, confidence: float) -> Estimat
     return interval(value, of_draws, system.conversations, [system.of_seeds, baseline.of_seeds], confidence)
 
 
-def _verdict(value: float, p_holm: float, confidence: float) -> Verdict:
+def _verdict(of: Estimate, p_holm: float, confidence: float) -> Verdict:
     if p_holm >= 1 - confidence:
         return "cannot be told apart"
-    return "better" if value > 0 else "worse"
+    return "better" if of.low + of.high > 0 else "worse"  # the side of zero that the p-value speaks of

@@ -40,7 +40,7 @@ def read_request(rows: pd.DataFrame, folder: Path, largest_clip_megabytes: float
 
 
 def _utterance(name: str, row: dict[Any, Any], folder: Path, largest_clip_megabytes: float) -> Utterance:
-    clip, text = (None if pd.isna(row.get(column)) else row[column] for column in COLUMNS)
+    clip, text = (_given(row.get(column)) for column in COLUMNS)
     if not isinstance(text, str | None):
         raise BadRequest(f"text is {type(text).__name__}, it has to be a string: the words.")
     if not clip and not (text or "").strip():
@@ -51,6 +51,11 @@ def _utterance(name: str, row: dict[Any, Any], folder: Path, largest_clip_megaby
     path = folder / name
     path.write_bytes(content)
     return Utterance(path, text or "", name)
+
+
+def _given(value: Any) -> Any:
+    """None for what is not there: a table marks gaps as NaN."""
+    return None if pd.api.types.is_scalar(value) and pd.isna(value) else value
 
 
 def _content(clip: Any, largest_clip_megabytes: float) -> bytes:

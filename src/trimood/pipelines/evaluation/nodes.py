@@ -20,9 +20,9 @@ def predict(
 ) -> pd.DataFrame:
     """One row per utterance of validation and test: split, keys, words, true and predicted emotion, probabilities."""
     from trimood.learning.prediction import probabilities
-    from trimood.learning.setup import restore
+    from trimood.learning.setup import restore_planned
 
-    ready = restore(plan["settings"], plan["checkpoints"], best_weights["tensors"])
+    ready = restore_planned(plan, best_weights)
     batch_size = plan["settings"]["training"]["per_device_eval_batch_size"]
     tables = []
     for split, examples in (("validation", validation_examples), ("test", test_examples)):
@@ -96,10 +96,10 @@ def measure_modality_worth(
     blanked and shuffled embeddings give exactly what the whole model gives of blanked and shuffled inputs.
     """
     from trimood.learning.prediction import embeddings, probabilities_of
-    from trimood.learning.setup import restore
+    from trimood.learning.setup import restore_planned
     from trimood.scoring.worth import modality_worth
 
-    ready = restore(plan["settings"], plan["checkpoints"], best_weights["tensors"])
+    ready = restore_planned(plan, best_weights)
     batch_size = plan["settings"]["training"]["per_device_eval_batch_size"]
     tables = []
     for split, examples in (("validation", validation_examples), ("test", test_examples)):

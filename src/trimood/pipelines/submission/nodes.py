@@ -18,9 +18,9 @@ def predict(
 ) -> pd.DataFrame:
     """One row for each utterance whose clip could be used: key, predicted emotion, probabilities."""
     from trimood.learning.prediction import probabilities
-    from trimood.learning.setup import restore
+    from trimood.learning.setup import restore_planned
 
-    ready = restore(plan["settings"], plan["checkpoints"], best_weights["tensors"])
+    ready = restore_planned(plan, best_weights)
     unlabelled = ready.examples(examples.drop(columns="label"), prepared_clips)
     found = probabilities(ready.model, unlabelled, plan["settings"]["training"]["per_device_eval_batch_size"])
     rows = examples[["utterance"]].copy()
