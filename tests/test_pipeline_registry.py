@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Pipeline
 
 from trimood.experiments import experiment_names
@@ -26,6 +28,30 @@ def ancestors(pipeline: Pipeline, node_name: str) -> set[str]:
             found.add(dataset)
             waiting += makers[dataset].inputs if dataset in makers else []
     return found
+
+
+LAYERS = ("raw", "intermediate", "primary", "feature", "model_input", "models", "model_output", "reporting")
+
+
+def test_every_dataset_has_a_layer_and_no_node_leads_back_to_an_earlier_one() -> None:
+    """Kedro-Viz leaves all layers out, without a word, as soon as two of them lead to each other."""
+    bootstrap_project(PROJECT)
+    with KedroSession.create(PROJECT) as session:
+        catalog = session.load_context().catalog
+
+    def layer(name: str) -> int:
+        return LAYERS.index(catalog.get(name).metadata["kedro-viz"]["layer"])
+
+    nodes = [node for pipeline in register_pipelines().values() for node in pipeline.nodes]
+    edges = {
+        (source, result)
+        for node in nodes
+        for source in node.inputs
+        if not source.startswith("param")
+        for result in node.outputs
+    }
+    assert len(edges) > 200
+    assert {(source, result) for source, result in edges if layer(source) > layer(result)} == set()
 
 
 def test_the_six_published_experiments_and_the_three_with_a_trained_head_are_pipelines() -> None:
