@@ -9,12 +9,13 @@ them takes its turn in every round; a row gives the median of its rounds. What i
 - trimood: eight frames and the log-mel, written to the cache;
 - upstream: languagebind 0.1.0's frame and mel transforms, in the environment of `make reference`; its sound is
   given as decoded samples, since it reads no mp4's sound;
-- two processes: the same work by two, against one;
+- two processes: the same work by two, against one; and two that only decode at the same time, the machine's own limit;
 - read back: prepared clips from the page cache, every byte of them (a part is mapped, and read only when it is used).
 """
 
 import argparse
 import json
+import multiprocessing
 import os
 import statistics
 import subprocess
@@ -64,6 +65,7 @@ def measure(clips: list[Path], folder: Path, repeats: int) -> dict[str, list[flo
         "floor: decoding alone": on_one_core(lambda: [decode(clip) for clip in clips]),
         "trimood": on_one_core(lambda: [write_part(c, p, recipe) for c, p in zip(clips, parts, strict=True)]),
         **({"upstream": upstream.seconds} if upstream else {}),
+        "floor, two processes": lambda: decode_by_two(clips),
         "trimood, one process": lambda: prepare_anew(clips, recipe, Execution("processes", 1)),
         "trimood, two processes": lambda: prepare_anew(clips, recipe, Execution("processes", 2)),
         "read back": on_one_core(lambda: [tensor.clone() for part in parts for tensor in load_part(part).values()]),
@@ -83,7 +85,11 @@ def print_table(rows: dict[str, list[float]]) -> None:
     for way, rates in rows.items():
         median = statistics.median(rates)
         print(f"| {way} | {median:,.1f} ({min(rates):,.1f} to {max(rates):,.1f}) | {median / floor:.2f} |")
-    for over, under in (("trimood", "upstream"), ("trimood, two processes", "trimood, one process")):
+    for over, under in (
+        ("trimood", "upstream"),
+        ("floor, two processes", "floor: decoding alone"),
+        ("trimood, two processes", "trimood, one process"),
+    ):
         if under in rows:
             ratios = [a / b for a, b in zip(rows[over], rows[under], strict=True)]
             print(f"\n{over} / {under}: {statistics.median(ratios):.2f} (median of the rounds' ratios)")
@@ -121,6 +127,22 @@ def decode(clip: Path) -> None:
             track.thread_type = "NONE"
             for _ in container.decode(track):
                 pass
+
+
+def decode_by_two(clips: list[Path]) -> float:
+    """The seconds for as many clips as there are, when two processes that have nothing to do with each other decode."""
+    both = [multiprocessing.get_context("fork").Process(target=decode_all, args=(clips,)) for _ in range(2)]
+    start = time.perf_counter()
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    return (time.perf_counter() - start) / 2
+
+
+def decode_all(clips: list[Path]) -> None:
+    for clip in clips:
+        decode(clip)
 
 
 def on_one_core(work: Callable[[], object]) -> Callable[[], float]:
