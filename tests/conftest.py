@@ -4,11 +4,11 @@ import os
 
 import torch
 
-from demo_project import demo_project
+from demo_project import demo_project, own_demo_project
 from small_disk import small_disk
 from tracked_project import empty_store, project
 
-__all__ = ["demo_project", "empty_store", "project", "small_disk"]  # fixtures for all tests
+__all__ = ["demo_project", "empty_store", "own_demo_project", "project", "small_disk"]  # fixtures for all tests
 
 # Small projects that the tests write ask nobody whether Kedro may report their use.
 os.environ["DO_NOT_TRACK"] = "1"

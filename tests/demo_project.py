@@ -57,3 +57,12 @@ def demo_project(tmp_path_factory: pytest.TempPathFactory) -> DemoProject:
     project = copy_project(tmp_path_factory.mktemp("demo") / "trimood")
     project.kedro("run", "--pipelines=exp3")
     return project
+
+
+@pytest.fixture(scope="module")
+def own_demo_project(demo_project: DemoProject, tmp_path_factory: pytest.TempPathFactory) -> DemoProject:
+    """The demo with one run of exp3, whatever other tests have left in theirs."""
+    own = copy_project(tmp_path_factory.mktemp("own") / "trimood")
+    shutil.copytree(demo_project.path / "data" / "demo", own.path / "data" / "demo", dirs_exist_ok=True)
+    own.kedro("run", "--pipelines=exp3")
+    return own

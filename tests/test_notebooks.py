@@ -1,7 +1,6 @@
 """Every notebook runs from its first cell to its last on the demo."""
 
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +30,6 @@ def outputs(notebook: Any) -> list[Any]:
     return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
 
 
-@pytest.fixture(scope="module")
-def project(demo_project: DemoProject, tmp_path_factory: pytest.TempPathFactory) -> DemoProject:
-    """The demo with one run of exp3, whatever other tests have left in theirs."""
-    own = copy_project(tmp_path_factory.mktemp("notebooks") / "trimood")
-    shutil.copytree(demo_project.path / "data" / "demo", own.path / "data" / "demo", dirs_exist_ok=True)
-    own.kedro("run", "--pipelines=exp3")
-    return own
-
-
 def test_there_are_notebooks() -> None:
     assert "compare_experiments.ipynb" in NOTEBOOKS
 
@@ -57,14 +47,14 @@ def test_notebooks_are_kept_without_outputs_and_every_cell_is_introduced(name: s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_every_notebook_runs_on_the_demo(name: str, project: DemoProject) -> None:
-    notebook = execute(project.path / "notebooks" / name, project.environment)
+def test_every_notebook_runs_on_the_demo(name: str, own_demo_project: DemoProject) -> None:
+    notebook = execute(own_demo_project.path / "notebooks" / name, own_demo_project.environment)
     assert [output.get("text") for output in outputs(notebook) if output.output_type in ("stream", "error")] == []
 
 
 @pytest.mark.slow
-def test_the_comparison_shows_tables_of_every_run_and_pictures(project: DemoProject) -> None:
-    notebook = execute(project.path / "notebooks" / "compare_experiments.ipynb", project.environment)
+def test_the_comparison_shows_tables_of_every_run_and_pictures(own_demo_project: DemoProject) -> None:
+    notebook = execute(own_demo_project.path / "notebooks" / "compare_experiments.ipynb", own_demo_project.environment)
     tables = "\n".join(shown(notebook, "text/html"))
     for words in ("exp3, seed 42", "test macro F1", "disgust", "validation, share", "head, trained"):
         assert words in tables

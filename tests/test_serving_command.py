@@ -27,15 +27,15 @@ URI = "models:/trimood-exp3@champion"
 
 
 @pytest.fixture(scope="module")
-def registered(demo_project: DemoProject) -> DemoProject:
-    demo_project.kedro("run", "--pipelines=register", "--params", "model=exp3,alias=champion")
-    return demo_project
+def registered(own_demo_project: DemoProject) -> DemoProject:
+    own_demo_project.kedro("run", "--pipelines=register", "--params", "model=exp3,alias=champion")
+    return own_demo_project
 
 
 @pytest.fixture(scope="module")
-def evaluated(demo_project: DemoProject) -> pd.DataFrame:
+def evaluated(own_demo_project: DemoProject) -> pd.DataFrame:
     """Stored predictions of the test split, with each utterance's clip."""
-    data = demo_project.path / "data" / "demo"
+    data = own_demo_project.path / "data" / "demo"
     predictions = pd.read_parquet(data / "07_model_output" / "exp3" / "predictions.parquet")
     examples = pd.read_parquet(data / "05_model_input" / "test_examples.parquet")[["utterance", "clip"]]
     rows = predictions[predictions["split"] == "test"].merge(examples, on="utterance").head(12)
@@ -49,12 +49,12 @@ def environment(project: DemoProject) -> dict[str, str]:
     return {**project.environment, "MLFLOW_TRACKING_URI": store}
 
 
-def test_the_command_predicts_what_evaluation_stored(demo_project: DemoProject, evaluated: pd.DataFrame) -> None:
+def test_the_command_predicts_what_evaluation_stored(own_demo_project: DemoProject, evaluated: pd.DataFrame) -> None:
     (folder,) = {Path(clip).parent for clip in evaluated["clip"]}
     words = folder.parent / f"Subtask_2_{folder.name}.json"
     params = f"model=exp3,clips={folder},text={words}"
-    done = demo_project.kedro("run", "--pipelines=predict", "--params", params)
-    output = demo_project.path / "data" / "demo"
+    done = own_demo_project.kedro("run", "--pipelines=predict", "--params", params)
+    output = own_demo_project.path / "data" / "demo"
     found = pd.read_parquet(output / "07_model_output" / "own_clips" / "predictions.parquet")
     assert len(found) > 50
     wanted = evaluated.set_index("clip")
@@ -72,8 +72,8 @@ def test_words_in_quotes_are_words(registered: DemoProject, evaluated: pd.DataFr
     assert "| Oh, no! |" in done.stdout + done.stderr
 
 
-def test_a_model_that_is_not_there_is_told_in_words(demo_project: DemoProject) -> None:
-    done = demo_project.kedro("run", "--pipelines=predict", "--params", "model=exp33,text=Hi", check=False)
+def test_a_model_that_is_not_there_is_told_in_words(own_demo_project: DemoProject) -> None:
+    done = own_demo_project.kedro("run", "--pipelines=predict", "--params", "model=exp33,text=Hi", check=False)
     said = done.stdout + done.stderr
     assert done.returncode != 0
     assert "Error: model=exp33: nothing is trained under that name" in said
@@ -81,10 +81,10 @@ def test_a_model_that_is_not_there_is_told_in_words(demo_project: DemoProject) -
 
 
 @needs_shared
-def test_real_clips_with_annotations_beside_them_are_predicted(demo_project: DemoProject) -> None:
+def test_real_clips_with_annotations_beside_them_are_predicted(own_demo_project: DemoProject) -> None:
     clips = SHARED / "media" / "ravdess_ecf"
-    demo_project.kedro("run", "--pipelines=predict", "--params", f"model=exp3,clips={clips}")
-    found = pd.read_parquet(demo_project.path / "data/demo/07_model_output/own_clips/predictions.parquet")
+    own_demo_project.kedro("run", "--pipelines=predict", "--params", f"model=exp3,clips={clips}")
+    found = pd.read_parquet(own_demo_project.path / "data/demo/07_model_output/own_clips/predictions.parquet")
     assert len(found) == 52
     assert (found["absent"] == "").all()
     assert found["text"].nunique() == 2
