@@ -15,7 +15,9 @@ from decord import VideoReader
 
 from made_media import make_clip, numbered_frame, read_number, turned
 from trimood.media.audio import AudioRecipe, log_mel, read_waveform
+from trimood.media.cache import prepare_clips
 from trimood.media.errors import ClipError
+from trimood.media.execution import Execution
 from trimood.media.parts import Recipe, load_part, write_part
 from trimood.media.video import VideoRecipe, fit_frame, frame_indices, read_frames
 
@@ -152,3 +154,25 @@ def test_a_clip_of_five_minutes_takes_little_more_memory_than_one_of_seconds(tmp
     assert load_part(long.with_suffix(".part"))["log_mel"].shape[0] >= 29_998
     # The decoded sound alone is 115 MB at its own rate. Its mel is 13 MB, the waveform at 16 kHz 19 MB.
     assert 20 < long_mb - short_mb < 160, (short_mb, long_mb)
+
+
+@pytest.mark.parametrize(
+    ("tag", "hint", "lacking", "kept"),
+    [(b"avc1", b"avc1", "video", "log_mel"), (b"mp4a", b"\x40\x15", "audio", "frames")],
+)
+def test_a_codec_that_nobody_knows_costs_one_track_of_one_clip(
+    tmp_path: Path, tag: bytes, hint: bytes, lacking: str, kept: str
+) -> None:
+    good = make_clip(tmp_path / "good.mp4")
+    strange = tmp_path / "strange.mp4"
+    # The sound's description says AAC a second time: 0x40 is its MPEG-4 object type (ISO 14496-1, table 5).
+    strange.write_bytes(good.read_bytes().replace(tag, b"zzzz").replace(hint, b"\xee\x15"))
+    assert strange.read_bytes() != good.read_bytes()
+    clips = {"strange": strange, "good": good}
+    for executor in ("serial", "processes"):
+        done = prepare_clips(clips, RECIPE, tmp_path / executor, Execution(executor, 1))
+        assert list(done.problems) == ["strange"]
+        assert {m: e.problem for m, e in done.problems["strange"].items()} == {lacking: "unreadable"}
+        assert "FFmpeg does not know its codec" in str(done.problems["strange"][lacking])
+        assert list(load_part(done.parts["strange"])) == [kept]
+        assert set(load_part(done.parts["good"])) == {"frames", "log_mel"}

@@ -67,6 +67,8 @@ def _decode(path: Path, sample_rate_hz: int) -> Tensor:
         if not container.streams.audio:
             raise ClipError(path, "no audio track", "its sound is needed")
         track = container.streams.audio[0]
+        if track.codec_context is None:
+            raise ValueError("FFmpeg does not know its codec")
         track.thread_type = "NONE"
         pieces = _mono_pieces(_frames(container, track))
         # The rate is taken from the decoded frames: for HE-AAC the container may announce half of it.

@@ -130,6 +130,8 @@ def _decode(path: Path, packets: Sequence[_Packet], wanted: set[int]) -> Iterato
     needed = _needed(packets, wanted)
     with av.open(str(path), metadata_errors="ignore") as container:
         track = container.streams.video[0]
+        if track.codec_context is None:
+            raise ValueError("FFmpeg does not know its codec")
         track.thread_type = "NONE"  # clips are prepared in parallel; the decoder's own threads would compete with that
         decoder = track.codec_context
         position = 0
