@@ -216,6 +216,14 @@ def test_an_episode_that_is_no_video_is_refused(tmp_path: Path) -> None:
     assert (result.state, result.detail[:36]) == ("refused", "S01E01.mkv cannot be decoded there (")
 
 
+def test_an_episode_of_a_codec_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    episode = make_episode(tmp_path / "S01E01.mp4", tracks=())
+    episode.write_bytes(episode.read_bytes().replace(b"avc1", b"zzzz"))
+    result, _ = cut(episode, 0, 1000)
+    assert (result.state, result.problem) == ("refused", "unreadable")
+    assert "FFmpeg does not know the codec of its video track" in result.detail
+
+
 def test_a_file_whose_times_are_not_sure_is_refused_with_what_to_do(tmp_path: Path) -> None:
     episode = make_episode(tmp_path / "S01E01.vob", codec="mpeg2video", options={"bf": "2", "g": "15"}, tracks=())
     result, _ = cut(episode, 4100, 5333)

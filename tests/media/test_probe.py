@@ -1,3 +1,4 @@
+import errno
 import json
 import shutil
 from dataclasses import asdict
@@ -149,6 +150,21 @@ def test_kept_facts_that_are_not_whole_are_made_anew(tmp_path: Path, broken: str
     kept.write_text(broken)
     assert kept_facts((clip, folder)) == first
     assert json.loads(kept.read_text()) == asdict(first)
+
+
+def test_a_disk_that_fails_for_a_moment_is_no_fact_of_the_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = make_clip(tmp_path / "clip.mp4")
+
+    def fail(path: Path, recipe: object) -> None:
+        try:
+            raise OSError(errno.EIO, "Input/output error")
+        except OSError as error:
+            raise ClipError(path, "unreadable", "its frames cannot be decoded") from error
+
+    with monkeypatch.context() as moment:
+        moment.setattr("trimood.media.probe.read_frames", fail)
+        assert kept_facts((clip, tmp_path / "facts")).video_problem == "unreadable"
+    assert kept_facts((clip, tmp_path / "facts")).video_problem is None
 
 
 def test_a_clip_that_is_not_there_is_missing_and_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -36,9 +36,13 @@ def reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def may_pass(error: ClipError) -> bool:
+def may_pass(error: Exception) -> bool:
     """Whether it may be gone at the next try, as it lies with the machine or the network and not with the bytes."""
-    return error.problem in ("missing", "timed out", "crashed") or getattr(error.__cause__, "errno", None) in _PASSING
+    if isinstance(error, ClipError):
+        cause = error.__cause__
+        passing = error.problem in ("missing", "timed out", "crashed")
+        return passing or (isinstance(cause, Exception) and may_pass(cause))
+    return isinstance(error, MemoryError) or getattr(error, "errno", None) in _PASSING
 
 
 class PreparationError(Exception):

@@ -67,6 +67,11 @@ def frames_within(path: Path, start: Fraction, end: Fraction) -> Iterator[tuple[
         )
 
 
+def _require_decoder(track: av.VideoStream | av.AudioStream) -> None:
+    if track.codec_context is None:
+        raise SpanError("unreadable", f"FFmpeg does not know the codec of its {track.type} track")
+
+
 def _frames_from(path: Path, seek_to: Fraction) -> Generator[tuple[Fraction, av.VideoFrame, Fraction]]:
     """Frames in the order of showing with their times and durations, from the key frame before `seek_to`."""
     with av.open(str(path), metadata_errors="ignore") as container:
@@ -79,6 +84,7 @@ def _frames_from(path: Path, seek_to: Fraction) -> Generator[tuple[Fraction, av.
         track = video_track(container)
         if track is None:
             raise SpanError("unreadable", "it has no video track")
+        _require_decoder(track)
         track.thread_type = "NONE"  # clips are cut in parallel; the decoder's own threads would compete with that
         origin = start_of(container)
         if seek_to > 0:
@@ -136,6 +142,7 @@ def _sound_from(path: Path, seek_to: Fraction, track_index: int) -> Generator[tu
     """Samples [channel, sample], the number of the first of them as counted from the file's time 0, and their rate."""
     with av.open(str(path), metadata_errors="ignore") as container:
         track = container.streams[track_index]
+        _require_decoder(track)
         track.thread_type = "NONE"
         rate, origin = track.rate, start_of(container)
         if seek_to > 0:

@@ -3,20 +3,20 @@
 import json
 import math
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import av
 import numpy as np
-from torch import Tensor
 
 from trimood.disk import written_whole
 from trimood.media.audio import AudioRecipe, read_waveform
-from trimood.media.errors import ClipError
+from trimood.media.errors import ClipError, may_pass
 from trimood.media.parts import content_name
 from trimood.media.video import VideoRecipe, read_frames
+
+Read = TypeVar("Read")
 
 FORMAT_VERSION = 1
 """Raise it whenever the same file comes to have other facts, so that no older ones are taken for them."""
@@ -88,9 +88,10 @@ def kept_facts(task: tuple[Path, Path]) -> ClipFacts:
     kept = folder / f"v{FORMAT_VERSION}" / content[:2] / f"{content}.json"
     if (facts := _kept(kept)) is not None:
         return facts
-    facts = probe_clip(clip, content)
-    with written_whole(kept) as beside:
-        beside.write_text(json.dumps(asdict(facts)), encoding="utf-8")
+    facts, lasting = _probed(clip, content)
+    if lasting:  # a disk or network that failed for a moment says nothing of the clip's bytes
+        with written_whole(kept) as beside:
+            beside.write_text(json.dumps(asdict(facts)), encoding="utf-8")
     return facts
 
 
@@ -99,17 +100,24 @@ def probe_clip(path: Path, content: str | None = None) -> ClipFacts:
 
     The file is gone through once for its tracks, and then for the frames and the sound as they are prepared.
     """
-    facts: dict[str, Any] = {"content": content}
-    with suppress(Exception):  # the two readers below say what is wrong with a file that cannot be gone through
-        facts |= _tracks(path)
-    _, facts["video_problem"], facts["video_detail"] = _tried(lambda: read_frames(path, VideoRecipe()), path)
+    return _probed(path, content)[0]
+
+
+def _probed(path: Path, content: str | None) -> tuple[ClipFacts, bool]:
+    """The facts, and whether the same bytes would give them again: not where something may be gone at the next try."""
     rate_hz = AudioRecipe().sample_rate_hz
-    waveform, facts["audio_problem"], facts["audio_detail"] = _tried(lambda: read_waveform(path, rate_hz), path)
+    tracks, passed_over = _tried(lambda: _tracks(path))  # the two readers say what is wrong with such a file
+    _, no_frames = _tried(lambda: read_frames(path, VideoRecipe()))
+    waveform, no_sound = _tried(lambda: read_waveform(path, rate_hz))
+    facts: dict[str, Any] = {"content": content, **(tracks or {})}
+    facts["video_problem"], facts["video_detail"] = _in_words(no_frames)
+    facts["audio_problem"], facts["audio_detail"] = _in_words(no_sound)
     if waveform is not None:
         facts |= {"audio_seconds": round(len(waveform) / rate_hz, 3), **_levels(waveform.numpy())}
     elif facts["audio_problem"] == "silent":
         facts |= {"peak_dbfs": QUIETEST_DBFS, "loudness_dbfs": QUIETEST_DBFS}
-    return ClipFacts(**facts)
+    lasting = not any(error and may_pass(error) for error in (passed_over, no_frames, no_sound))
+    return ClipFacts(**facts), lasting
 
 
 def first_picture(path: Path) -> np.ndarray:
@@ -131,14 +139,21 @@ def _kept(path: Path) -> ClipFacts | None:
         return None
 
 
-def _tried(read: Callable[[], Tensor], path: Path) -> tuple[Tensor | None, str | None, str | None]:
-    """What was read, or the problem and its detail. Whatever is raised is a finding here: a check has to go on."""
+def _tried(read: Callable[[], Read]) -> tuple[Read | None, Exception | None]:
+    """What was read, or what was raised. Whatever it is is a finding here: a check has to go on."""
     try:
-        return read(), None, None
-    except ClipError as error:
-        return None, error.problem, error.detail
+        return read(), None
     except Exception as error:
-        return None, "unreadable", f"{type(error).__name__}: {error}"
+        return None, error
+
+
+def _in_words(error: Exception | None) -> tuple[str | None, str | None]:
+    """The problem and its detail; two times None where nothing was raised."""
+    if error is None:
+        return None, None
+    if isinstance(error, ClipError):
+        return error.problem, error.detail
+    return "unreadable", f"{type(error).__name__}: {error}"
 
 
 def _tracks(path: Path) -> dict[str, Any]:
