@@ -164,6 +164,39 @@ def test_a_copy_that_lost_most_of_its_clips_or_all_of_an_emotion_is_not_usable(c
     assert report["reasons"][0] == "Only 20 utterances are left: another corpus than was annotated."
 
 
+def test_an_emotion_that_was_never_annotated_is_not_lost(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    write_ecf(corpus, {number: [emotion for emotion in EMOTIONS if emotion != "fear"] for number in range(1, 11)})
+    for number in range(1, 11):
+        for utterance in range(1, len(EMOTIONS)):
+            make_clip(corpus / "train" / f"dia{number}utt{utterance}.mp4", seed=10 * number + utterance)
+    (corpus / "train" / "dia3utt3.mp4").unlink()
+    report, _ = check(corpus, tmp_path / "facts")
+    assert (report["verdict"], report["reasons"]) == ("usable", [])
+
+
+def test_clips_that_decode_and_are_the_wrong_ones_make_no_good_copy(corpus: Path, tmp_path: Path) -> None:
+    first, *others = sorted((corpus / "train").glob("*.mp4"))
+    for clip in others[:3]:
+        shutil.copy(first, clip)
+    assert check(corpus, tmp_path / "facts")[0]["reasons"] != []  # 4 of 70 are more than one in twenty
+    for clip in others[1:3]:
+        make_clip(clip, seed=100 + others.index(clip))
+    assert check(corpus, tmp_path / "facts")[0]["verdict"] == "good"  # two of one kind may be chance
+    for clip in others:
+        shutil.copy(first, clip)
+    report, _ = check(corpus, tmp_path / "facts")
+    assert report["verdict"] == "usable"
+    assert report["reasons"][0].startswith("Of 70 of the 70 clips it is said: the file is identical to another")
+
+
+def test_an_official_test_without_a_clip_is_said(corpus: Path, tmp_path: Path) -> None:
+    write_ecf(corpus, {20: [*EMOTIONS]}, "Subtask_2_test.json")
+    report, _ = check(corpus, tmp_path / "facts")
+    assert report["verdict"] == "usable"
+    assert report["reasons"][0].startswith("Not one of the official test's 7 labelled utterances has a clip")
+
+
 def test_conversations_in_both_files_are_named_and_make_a_copy_unusable(corpus: Path, tmp_path: Path) -> None:
     write_ecf(corpus, {10: [*EMOTIONS], 11: ["joy"]}, "Subtask_2_test.json")
     report, manifest = check(corpus, tmp_path / "facts")

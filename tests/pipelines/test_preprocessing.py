@@ -235,10 +235,15 @@ def test_a_split_without_utterances_gives_empty_tables_with_the_same_columns(cor
     assert list(excluded) == ["utterance", "clip", "modality", "problem", "policy", "message"]
 
 
-def test_the_official_test_is_scored_where_it_is_labelled_and_else_what_was_held_out() -> None:
+def test_the_official_test_is_scored_where_it_has_examples_and_else_what_was_held_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     official, held_out = utterances(2), utterances(3, first=10)
     assert choose_test(official, held_out) is official
     assert choose_test(official.iloc[:0], held_out) is held_out
+    assert not caplog.records
+    choose_test(official.iloc[:0], held_out.iloc[:0])
+    assert "No test utterance has a clip that can be used" in caplog.text
 
 
 def test_the_recipe_is_what_the_checkpoints_were_trained_with(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from trimood.conversations.published import GENERATIONS
 from trimood.emotions import EMOTIONS
 from trimood.pipelines.check_data.kinds import KINDS
 from trimood.pipelines.check_data.marks import looked_for
-from trimood.pipelines.check_data.verdict import judge
+from trimood.pipelines.check_data.verdict import WRONG_CLIPS, judge
 
 SIDES = ("train", "official_test")
 
@@ -21,7 +21,9 @@ def summarise(
     sides = {side: manifest[manifest["side"] == side] for side in SIDES}
     clips = _clips(manifest)
     emotions = _usable_by_emotion(manifest)
-    verdict = judge(annotation_files, split_state, leakage, clips, emotions)
+    training = manifest[manifest["split"] == "training"]
+    lost = [emotion for emotion in EMOTIONS if not emotions[emotion] and (training["emotion"] == emotion).any()]
+    verdict = judge(annotation_files, split_state, leakage, clips, lost)
     return {
         "verdict": verdict.word,
         "says": verdict.says,
@@ -42,11 +44,15 @@ def summarise(
 
 def _clips(manifest: pd.DataFrame) -> dict[str, Any]:
     there = manifest[~manifest["clip_missing"]]
+    official_test = manifest[manifest["split"] == "official_test"]
     return {
         "utterances": len(manifest),
         "there": len(there),
         "usable": int((~manifest["left_out"]).sum()),
         "left_out": int(manifest["left_out"].sum()),
+        "official_test": len(official_test),
+        "official_test_usable": int((~official_test["left_out"]).sum()),
+        "perhaps_wrong": {kind: int(there[kind].sum()) for kind in WRONG_CLIPS},
         "lack_one": int((there["video_problem"].isna() != there["audio_problem"].isna()).sum()),
         "hours": round(float(there["clip_seconds"].sum()) / 3600, 3),
         "sizes": _commonest(there["width"].astype("str") + "×" + there["height"].astype("str"), there["width"]),

@@ -1,5 +1,6 @@
 """Nodes of the preprocessing stage."""
 
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from upath import UPath
 
 from trimood.parameters import ClipParams
 from trimood.pipelines.preprocessing.bad_clips import BadClips, complaint, table_of_problems, tell_of
+
+log = logging.getLogger(__name__)
 
 
 def read_recipe(video_checkpoint: str, audio_checkpoint: str) -> dict[str, Any]:
@@ -61,4 +64,10 @@ def list_excluded(*excluded: pd.DataFrame) -> pd.DataFrame:
 
 def choose_test(official_test_examples: pd.DataFrame, held_out_examples: pd.DataFrame) -> pd.DataFrame:
     """The examples that are scored: those of a labelled official test file, else those held out of the train file."""
-    return official_test_examples if len(official_test_examples) else held_out_examples
+    chosen = official_test_examples if len(official_test_examples) else held_out_examples
+    if chosen.empty:
+        log.warning(
+            "No test utterance has a clip that can be used: nothing will be scored but validation. Bring the clips of "
+            "the official test, or take its file out of the corpus folder: then a part of the train file is held out"
+        )
+    return chosen
