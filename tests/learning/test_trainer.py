@@ -95,6 +95,14 @@ def test_adapters_alone_are_kept_and_give_the_same_probabilities_to_the_bit(
     ) is (head == "frozen")
 
 
+def test_a_model_trained_in_bf16_is_left_without_it(sources, prepared_clips, tmp_path) -> None:
+    arguments = {**ARGUMENTS, "bf16": True}
+    prepared, validation, fitted = run(sources, prepared_clips, tmp_path, arguments=arguments)
+    fresh = ready(sources)
+    load_trained_state(fresh.model, fitted.best)
+    assert (probabilities(fresh.model, validation, 8) == probabilities(prepared.model, validation, 8)).all()
+
+
 class Stopped(Exception):
     """Stands for a crash."""
 
@@ -183,7 +191,7 @@ def test_a_loss_that_is_no_number_stops_the_training_and_says_what_to_do(sources
 def test_on_a_gpu_a_training_in_bf16_learns_and_reloads_to_the_same_probabilities(
     sources, prepared_clips, tmp_path
 ) -> None:
-    arguments = {**ARGUMENTS, "num_train_epochs": 8}
+    arguments = {**ARGUMENTS, "num_train_epochs": 8, "bf16": "auto"}
     modalities = ("text", "video", "audio")
     prepared, validation, fitted = run(
         sources, prepared_clips, tmp_path, arguments=arguments, train="lora", modalities=modalities

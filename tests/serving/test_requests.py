@@ -20,7 +20,9 @@ def refusal(folder: Path, *rows: dict, largest_clip_megabytes: float = 1) -> str
     return str(caught.value)
 
 
-@pytest.mark.parametrize("clip", [BASE64, CONTENT, base64.encodebytes(CONTENT).decode()])
+@pytest.mark.parametrize(
+    "clip", [BASE64, CONTENT, base64.encodebytes(CONTENT).decode()], ids=["base64", "bytes", "base64 in lines"]
+)
 def test_content_comes_as_base64_or_as_bytes(tmp_path: Path, clip: str | bytes) -> None:
     (utterance,) = read_request(pd.DataFrame({"clip": [clip], "text": ["What?!"]}), tmp_path, 1)
     assert utterance.clip is not None

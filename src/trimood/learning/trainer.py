@@ -72,6 +72,8 @@ def fit(
         if says_disk_full(error):
             raise DiskFull(folder, "an epoch's checkpoint could not be written") from error
         raise
+    # Trainer leaves the model under its autocast: without this, whoever goes on with it would get bf16's rounding.
+    trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
     return Fitted(_on_cpu(trained_state(model)), trainer.last_state, trainer.history())
 
 
@@ -83,6 +85,7 @@ def _training_arguments(arguments: Mapping[str, Any], folder: Path) -> TrainingA
         **{
             **arguments,
             "bf16": bf16,
+            "use_cpu": not torch.cuda.is_available(),  # else bf16=true is refused there
             "output_dir": str(folder),
             "eval_strategy": "epoch",
             "save_strategy": "epoch",
