@@ -1,14 +1,24 @@
 """Whole files, and full disks put plainly."""
 
 import errno
+import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from trimood.disk import DiskFull, free_space, require_space, says_disk_full, written_whole
+from trimood.disk import (
+    LEFTOVER_SECONDS,
+    DiskFull,
+    free_space,
+    remove_leftovers,
+    require_space,
+    says_disk_full,
+    written_whole,
+)
 
 LARGE = {"weights": torch.zeros(100_000)}
 WRITERS = {
@@ -55,3 +65,19 @@ def test_space_is_asked_of_the_disk_of_a_folder_that_is_not_there_yet(tmp_path: 
     require_space(tmp_path / "a" / "b", 1000, "a test")
     with pytest.raises(DiskFull, match=r"b: about 1,000,000,000\.0 MB are needed for a test, and"):
         require_space(tmp_path / "a" / "b", 10**15, "a test")
+
+
+def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    names = []
+    for age_seconds in (LEFTOVER_SECONDS + 10, LEFTOVER_SECONDS - 600):
+        with pytest.raises(FileNotFoundError), written_whole(tmp_path / "deep" / "a.mp4") as path:
+            (tmp_path / "no such file").rename(path)
+        names.append(path.name)
+        path.write_bytes(b"half")
+        os.utime(path, (time.time() - age_seconds,) * 2)
+    for own in (".notes.tmp", "a.mp4", f".a.12.{'f' * 31}.tmp"):
+        (tmp_path / "deep" / own).write_bytes(b"somebody's")
+        os.utime(tmp_path / "deep" / own, (0, 0))
+    before = {path.name for path in tmp_path.rglob("*.*")}
+    remove_leftovers(tmp_path)
+    assert before - {path.name for path in tmp_path.rglob("*.*")} == {names[0]}

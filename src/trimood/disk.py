@@ -2,7 +2,9 @@
 
 import errno
 import os
+import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +14,13 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 # What those become in libraries that put the system's errors into words of their own: safetensors (Rust), torch.save.
 _NO_ROOM_IN_WORDS = ("No space left on device", "Disk quota exceeded", "] . unexpected pos ")
+
+
+# The names that `written_whole` gives: of the file, the process, and 32 hexadecimal digits.
+_BESIDE = re.compile(r"\..*\.\d+\.[0-9a-f]{32}\.tmp")
+
+LEFTOVER_SECONDS = 24 * 60 * 60
+"""How old a half-written file is before nobody can still be writing it."""
 
 
 class DiskFull(Exception):
@@ -69,3 +78,11 @@ def written_whole(path: Path) -> Iterator[Path]:
         if says_disk_full(error):
             raise DiskFull(path) from error
         raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes, at any depth, what writers that were killed have left of `written_whole` a day ago or earlier."""
+    for path in folder.rglob(".*.tmp"):
+        with suppress(OSError):  # another run may remove it at the same time
+            if _BESIDE.fullmatch(path.name) and time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
+                path.unlink()

@@ -115,6 +115,25 @@ def test_a_problem_of_the_machine_is_not_noted_for_ever(
     assert not (tmp_path / "part").exists()
 
 
+def test_a_picture_that_may_be_readable_next_time_costs_no_sound_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip, part = make_clip(tmp_path / "clip.mp4"), tmp_path / "part.safetensors"
+
+    def fails(path: Path, _: object) -> None:
+        raise ClipError(path, "unreadable", "no memory") from MemoryError()
+
+    with monkeypatch.context() as patched:
+        patched.setattr("trimood.media.parts.read_frames", fails)
+        assert {modality: error.problem for modality, error in write_part(clip, part, RECIPE).items()} == {
+            "video": "unreadable"
+        }
+    assert set(load_part(part)) == {"log_mel"}
+    assert problems_in(part, clip) is None, "it would never be tried again"
+    assert write_part(clip, part, RECIPE) == {}
+    assert problems_in(part, clip) == {}
+
+
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

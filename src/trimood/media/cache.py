@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from trimood.disk import require_space
+from trimood.disk import remove_leftovers, require_space
 from trimood.media.errors import ClipError
 from trimood.media.execution import Execution, core_count, run_each
 from trimood.media.parts import (
@@ -69,6 +69,7 @@ def prepare_clips(clips: Mapping[str, Path], recipe: Recipe, cache: Place, execu
     hits = sum(parts.get(path) in found for path in clips.values())
     tasks = [_Task(path, part, recipe) for part, path in clip_of.items() if part not in found]
     if isinstance(cache, Path):
+        remove_leftovers(cache)
         require_space(cache, len(tasks) * part_bytes(recipe), "the clips still to prepare")
     log.info("%d clips: %d prepared before, %d to prepare", len(clips), hits, len(clips) - hits)
     made = _prepared(tasks, execution)

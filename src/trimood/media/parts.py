@@ -30,6 +30,9 @@ ASSUMED_SECONDS = 10
 TENSORS: dict[Modality, tuple[str, str]] = {"video": ("frames", "U8"), "audio": ("log_mel", "F32")}
 """What each modality has in a part: a tensor of this name and type, or a problem in the header."""
 
+TRY_AGAIN = "try_again"
+"""In the header of a part that has a problem which may be gone at the next try: it can be read, and is not whole."""
+
 Problems = dict[Modality, ClipError]
 """What is wrong with a clip's picture and with its sound; nothing where both are in its part."""
 
@@ -77,8 +80,8 @@ def write_part(clip: Path, part: Place, recipe: Recipe) -> Problems:
     """Prepares one clip and puts its part in place in one step, so that no other process ever sees half of it.
 
     A picture or a sound that cannot be used is noted in the part in the place of its tensor, and returned: such a clip
-    is not decoded again either. Raises ClipError, and writes nothing, for a problem that may be gone at the next try;
-    raises DiskFull.
+    is not decoded again either, unless a problem may be gone at the next try. With such a problem and nothing that can
+    be used, it writes nothing and raises ClipError. Raises DiskFull.
     """
     tensors: dict[str, Tensor] = {}
     problems: Problems = {}
@@ -90,11 +93,15 @@ def write_part(clip: Path, part: Place, recipe: Recipe) -> Problems:
         try:
             tensors[TENSORS[modality][0]] = make()
         except ClipError as error:
-            if may_pass(error):
-                raise
             problems[modality] = error
+    passing = [error for error in problems.values() if may_pass(error)]
+    if passing and not tensors:
+        raise passing[0]
     noted = {modality: [error.problem, error.detail] for modality, error in problems.items()}
-    write_whole(part, safetensors.torch.save(tensors, {"problems": json.dumps(noted)} if noted else None))
+    header = {"problems": json.dumps(noted)} if noted else {}
+    if passing:
+        header[TRY_AGAIN] = "yes"
+    write_whole(part, safetensors.torch.save(tensors, header or None))
     return problems
 
 
@@ -138,9 +145,12 @@ def problems_in(part: Place, clip: Path) -> Problems | None:
     """
     try:
         size, header_bytes, header = _header(part)
-        noted = json.loads(header.pop("__metadata__", {}).get("problems", "{}"))
+        about = header.pop("__metadata__", {})
+        noted = json.loads(about.get("problems", "{}"))
         held = {name: tensor["dtype"] for name, tensor in header.items()}
         if held != {name: kind for modality, (name, kind) in TENSORS.items() if modality not in noted}:
+            return None
+        if TRY_AGAIN in about:
             return None
         end = max([tensor["data_offsets"][1] for tensor in header.values()], default=0)
         if size != 8 + header_bytes + end:

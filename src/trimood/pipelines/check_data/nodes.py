@@ -45,11 +45,10 @@ RANDOM_TENTH, RANDOM_DRAWS = 0.1, 10
 
 def probe_clips(annotated: pd.DataFrame, corpus: Path, clip_facts: Path, clips: ClipParams) -> pd.DataFrame:
     """The facts of each utterance's clip (clip, then FACT_TYPES), each file probed once; facts are kept by content."""
-    from tqdm import tqdm
-
     from trimood.media.errors import ClipError
     from trimood.media.execution import Execution, run_each
     from trimood.media.probe import failed, kept_facts
+    from trimood.media.progress import followed
 
     names = sorted(set(annotated["clip"]))
     there = {corpus / name: name for name in names if (corpus / name).is_file()}
@@ -57,7 +56,7 @@ def probe_clips(annotated: pd.DataFrame, corpus: Path, clip_facts: Path, clips: 
     execution = Execution(clips.executor, clips.workers, clips.time_limit_seconds)
     tasks = [(path, clip_facts) for path in there]
     done = run_each(kept_facts, tasks, execution, clip_of=lambda task: task[0])
-    for (path, _), facts in tqdm(done, total=len(tasks), desc="looking at clips", unit="clip", delay=2):
+    for (path, _), facts in followed(done, len(tasks), "looking at clips"):
         rows[there[path]] = asdict(failed(facts) if isinstance(facts, ClipError) else facts)
     table = pd.DataFrame([{"clip": name, **rows[name]} for name in names], columns=["clip", *FACT_TYPES])
     return table.astype({"clip": "str", **FACT_TYPES})

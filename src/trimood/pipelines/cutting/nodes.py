@@ -9,6 +9,7 @@ import pandas as pd
 from trimood.conversations.corpus_files import TEST_FILES, TRAIN_FILES, first_present, no_train_file
 from trimood.conversations.ecf import AnnotationError, read_ecf
 from trimood.conversations.spans import SPAN_COLUMNS, TRAIN_SPANS, read_spans
+from trimood.disk import remove_leftovers
 from trimood.parameters import CuttingParams
 
 log = logging.getLogger(__name__)
@@ -60,10 +61,9 @@ def cut_clips(clip_spans: pd.DataFrame, corpus: Path, episodes: Path, cutting: C
     A bad episode or span costs its own clips only. Raises EpisodeError where there is a file for no episode at all, and
     DiskFull; clips cut so far stay, and are kept in the next run.
     """
-    from tqdm import tqdm
-
     from trimood.media.cutting import CutTask, cut_clip
     from trimood.media.execution import Execution, run_each
+    from trimood.media.progress import followed
 
     rows: dict[str, dict[str, Any]] = {}
     tasks: list[CutTask] = []
@@ -74,10 +74,10 @@ def cut_clips(clip_spans: pd.DataFrame, corpus: Path, episodes: Path, cutting: C
         else:
             rows[clip] = task
     where = Execution(cutting.executor, cutting.workers, cutting.time_limit_seconds)
-    with tqdm(total=len(tasks), desc="cutting clips", unit="clip", disable=not tasks) as progress:
-        for task, result in run_each(cut_clip, tasks, where, lambda task: task.clip):
-            rows[task.clip.relative_to(corpus).as_posix()].update(_row(result, cutting))
-            progress.update()
+    remove_leftovers(corpus)
+    done = run_each(cut_clip, tasks, where, lambda task: task.clip)
+    for task, result in followed(done, len(tasks), "cutting clips"):
+        rows[task.clip.relative_to(corpus).as_posix()].update(_row(result, cutting))
     cut = pd.DataFrame([rows[clip] for clip in clip_spans["clip"]], columns=list(CUT_COLUMNS))
     cut = cut.fillna({"problem": "", "detail": "", "episode_file": "", "audio_track": ""}).fillna(0)
     table = pd.concat([clip_spans.reset_index(drop=True), cut.astype(CUT_COLUMNS)], axis=1)
