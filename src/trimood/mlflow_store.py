@@ -1,5 +1,6 @@
 """Which MLflow store is used, how nested values become its flat params, metrics and tags, and runs within a node."""
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -90,6 +91,12 @@ def log_live(numbers: Mapping[str, float], step: int) -> None:
             name: f"curves/{name.replace('/', '_')}" for name in numbers if name.startswith(("train/", "validation/"))
         }
         mlflow.log_metrics({curves.get(name, name): value for name, value in numbers.items()}, step=step)
+
+
+def fingerprint(examples: Any) -> str:
+    """12 hexadecimal digits that change with any utterance of the table, its words or its label."""
+    content = examples[["utterance", "text", "label"]].to_csv(index=False)
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
 def flat_plan(plan: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from trimood.experiments import REPORTS, experiment_names, experiment_of
-from trimood.mlflow_store import flat_plan, flat_scores, flat_worth, flatten, numbers, use_experiment
+from trimood.mlflow_store import fingerprint, flat_plan, flat_scores, flat_worth, flatten, numbers, use_experiment
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +72,8 @@ class TrackRuns:
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any, node: Node) -> None:
-        """A plan that is read, not made, still says what a partial run's parameters are."""
-        if self._spec(dataset_name).get("log") in ("plan", "tags"):
+        """What is read, not made, still says what a partial run's parameters and examples are."""
+        if self._spec(dataset_name).get("log") in ("plan", "tags", "fingerprint"):
             self._feed(dataset_name, data, node)
 
     @hook_impl
@@ -173,6 +173,8 @@ class TrackRuns:
             client = mlflow.MlflowClient()
             for key, value in flatten({spec["as"]: data}).items():
                 client.set_tag(run, key, value)
+        elif spec["log"] == "fingerprint":
+            mlflow.MlflowClient().set_tag(run, spec["as"], fingerprint(data))
         elif spec["log"] == "rows":
             kinds = data.value_counts(spec["by"]).to_dict() if "by" in spec else {}
             counts = {f"{spec['as']}/{' '.join(kind)}": count for kind, count in kinds.items()}

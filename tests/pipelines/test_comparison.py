@@ -13,6 +13,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from trimood.emotions import EMOTIONS
+from trimood.mlflow_store import fingerprint
 from trimood.parameters import CompareParams
 from trimood.pipelines import comparison
 from trimood.pipelines.comparison.nodes import choose_runs, compare_runs, predict_references, write_report
@@ -124,7 +125,7 @@ def compared(artifacts: Path, **different: Any) -> tuple[dict[str, Any], dict[st
     runs = choose_runs(RUNS, CORPUS, how)
     fetch = fetching(artifacts)
     predictions = gather_predictions(runs, fetch)
-    references = predict_references(predictions, made_utterances("training"))
+    references = predict_references(runs, predictions, made_utterances("training"))
     return compare_runs(
         runs, predictions, references, gather_curves(runs, fetch), gather_modality_worth(runs, fetch), how
     )
@@ -319,10 +320,27 @@ def test_a_run_without_its_predictions_is_named(artifacts: Path) -> None:
 
 
 def test_references_are_not_trained_on_what_they_answer(artifacts: Path) -> None:
-    predictions = gather_predictions(choose_runs(RUNS, CORPUS, HOW), fetching(artifacts))
+    runs = choose_runs(RUNS, CORPUS, HOW)
+    predictions = gather_predictions(runs, fetching(artifacts))
     split_anew = pd.concat([made_utterances("training"), made_utterances("validation")])
     with pytest.raises(CannotCompare, match=r"140 of the runs' validation and test utterances, such as dia100utt1"):
-        predict_references(predictions, split_anew)
+        predict_references(runs, predictions, split_anew)
+
+
+def test_references_are_trained_on_what_the_runs_were(artifacts: Path, caplog: pytest.LogCaptureFixture) -> None:
+    training = made_utterances("training")
+    tagged = RUNS.assign(**{"tags.training_examples": fingerprint(training)})
+    runs = choose_runs(tagged, CORPUS, HOW)
+    predictions = gather_predictions(runs, fetching(artifacts))
+    predict_references(runs, predictions, training)
+    assert "of today" not in caplog.text
+    with pytest.raises(CannotCompare, match=r"419 training examples of today, and the runs had others.*Run the exper"):
+        predict_references(runs, predictions, training.iloc[1:])
+    tagged.loc[0, "tags.training_examples"] = "another"
+    predict_references(choose_runs(tagged, CORPUS, HOW), predictions, training)
+    assert "other ones had: exp1 (seed 1)" in caplog.text
+    reworded = training.assign(text=training["text"].str.upper())
+    assert len({fingerprint(table) for table in (training, reworded, training.iloc[::-1])}) == 3
 
 
 def test_nothing_of_it_needs_torch() -> None:

@@ -8,12 +8,18 @@ import pandas as pd
 
 from trimood.blocks import did_you_mean
 from trimood.emotions import EMOTIONS
+from trimood.mlflow_store import fingerprint
 from trimood.parameters import CompareParams
 from trimood.pipelines.comparison.runs import SEED, latest_runs, named_runs, system_names
 from trimood.pipelines.comparison.stored import DROPS, CannotCompare
 from trimood.scoring.baselines import REFERENCES
 
 log = logging.getLogger(__name__)
+
+AS_THEY_HAD_IT = (
+    "Run the experiments again, or prepare the data as they had it: kedro run --pipelines=preprocessing with their "
+    "--params data.split.… and data.clips.…, which each run's page in MLflow shows (make ui)."
+)
 
 
 def choose_runs(mlflow_runs: pd.DataFrame, corpus_description: dict[str, Any], compare: CompareParams) -> pd.DataFrame:
@@ -44,6 +50,7 @@ def choose_runs(mlflow_runs: pd.DataFrame, corpus_description: dict[str, Any], c
             "train": runs["params.train"],
             "head": runs["params.head"],
             "lora_targets": column("params.lora.targets").str.replace("+", ", "),
+            "training_examples": column("tags.training_examples"),
             "trainable_parameters": runs["params.parameters.all.trainable"].astype(int),
             "seconds": column("metrics.cost/seconds").astype(float),
             "peak_memory_gib": column("metrics.cost/peak_memory_gib").astype(float),
@@ -54,15 +61,18 @@ def choose_runs(mlflow_runs: pd.DataFrame, corpus_description: dict[str, Any], c
     return table.sort_values(["system", "seed"], ignore_index=True)
 
 
-def predict_references(compared_predictions: pd.DataFrame, training_examples: pd.DataFrame) -> pd.DataFrame:
+def predict_references(
+    compared_runs: pd.DataFrame, compared_predictions: pd.DataFrame, training_examples: pd.DataFrame
+) -> pd.DataFrame:
     """What needs no model, on the same utterances: all neutral, the commonest emotion, the words by TF-IDF.
 
-    Raises CannotCompare where an utterance to be predicted is among the training examples: these are then of another
-    split than the runs.
+    Raises CannotCompare where the training examples are not those of any run, or where an utterance to be predicted is
+    among them: they are then of another split or treatment of bad clips than the runs.
     """
     from trimood.scoring.baselines import all_neutral, class_prior, tfidf
     from trimood.scoring.comparison import CHANCES
 
+    _check_training_examples(compared_runs, training_examples)
     first = compared_predictions.iloc[0]
     same = (compared_predictions["system"] == first["system"]) & (compared_predictions["seed"] == first["seed"])
     rows = compared_predictions[same]
@@ -70,8 +80,7 @@ def predict_references(compared_predictions: pd.DataFrame, training_examples: pd
     if seen:
         raise CannotCompare(
             f"{len(seen)} of the runs' validation and test utterances, such as {min(seen)}, are among the training "
-            "examples of today, so the data was split anew after the runs. Run the experiments again, or split the "
-            "data as they had it: kedro run --pipelines=preprocessing with their --params data.split.…"
+            f"examples of today, so the data was split anew after the runs. {AS_THEY_HAD_IT}"
         )
     texts, labels = training_examples["text"].tolist(), training_examples["label"].astype(int)
     chances = (
@@ -85,6 +94,20 @@ def predict_references(compared_predictions: pd.DataFrame, training_examples: pd
         table[CHANCES] = found
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
+
+
+def _check_training_examples(compared_runs: pd.DataFrame, training_examples: pd.DataFrame) -> None:
+    """Runs from before they told theirs pass."""
+    known = compared_runs[compared_runs["training_examples"].notna()]
+    others = known[known["training_examples"] != fingerprint(training_examples)]
+    if len(others) and len(others) == len(compared_runs):
+        raise CannotCompare(
+            f"TF-IDF would be fitted on the {len(training_examples)} training examples of today, and the runs had "
+            f"others: the data was split, or bad clips were treated, in another way. {AS_THEY_HAD_IT}"
+        )
+    if len(others):
+        names = ", ".join(f"{run.system} (seed {run.seed})" for run in others.itertuples())
+        log.warning("TF-IDF is fitted on the training examples of today; other ones had: %s", names)
 
 
 def compare_runs(

@@ -31,7 +31,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 predict_references,
-                ["compared_predictions", "training_examples"],
+                ["compared_runs", "compared_predictions", "training_examples"],
                 "reference_predictions",
                 name="predict_references",
             ),
