@@ -8,8 +8,9 @@ them takes its turn in every round; a row gives the median of its rounds. What i
 - floor: every frame and the whole sound decoded with PyAV, nothing done with them;
 - trimood: eight frames and the log-mel, written to the cache;
 - upstream: languagebind 0.1.0's frame and mel transforms, in the environment of `make reference`; its sound is
-  given as decoded samples, since it reads no mp4's sound;
-- two processes: the same work by two, against one; and two that only decode at the same time, the machine's own limit;
+  given as decoded samples, since it reads no mp4's sound, and nothing is written;
+- two processes: the same work by two, against one, from the first clip that is finished to the last, so without the
+  workers' start; and two that only decode at the same time, the machine's own limit;
 - read back: prepared clips from the page cache, every byte of them (a part is mapped, and read only when it is used).
 """
 
@@ -17,6 +18,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -30,8 +32,8 @@ import numpy as np
 import torch
 
 from trimood.media.audio import read_waveform
-from trimood.media.cache import load_part, prepare_clips
-from trimood.media.execution import Execution
+from trimood.media.cache import load_part
+from trimood.media.execution import Execution, run_each
 from trimood.media.parts import Recipe, write_part
 
 HERE = Path(__file__).parent
@@ -60,14 +62,20 @@ def measure(clips: list[Path], folder: Path, repeats: int) -> dict[str, list[flo
     """Clips a second of every way, one number for each round."""
     recipe = Recipe()
     parts = [folder / "parts" / f"{number}.safetensors" for number in range(len(clips))]
+
+    def prepare_all() -> None:
+        shutil.rmtree(folder / "parts", ignore_errors=True)  # to write over a file is slower than to write a new one
+        for clip, part in zip(clips, parts, strict=True):
+            write_part(clip, part, recipe)
+
     upstream = Upstream(clips, folder) if UPSTREAM_PYTHON.exists() else None
     ways: dict[str, Callable[[], float]] = {
         "floor: decoding alone": on_one_core(lambda: [decode(clip) for clip in clips]),
-        "trimood": on_one_core(lambda: [write_part(c, p, recipe) for c, p in zip(clips, parts, strict=True)]),
+        "trimood": on_one_core(prepare_all),
         **({"upstream": upstream.seconds} if upstream else {}),
         "floor, two processes": lambda: decode_by_two(clips),
-        "trimood, one process": lambda: prepare_anew(clips, recipe, Execution("processes", 1)),
-        "trimood, two processes": lambda: prepare_anew(clips, recipe, Execution("processes", 2)),
+        "trimood, one process": lambda: prepare_by(1, clips, recipe, folder),
+        "trimood, two processes": lambda: prepare_by(2, clips, recipe, folder),
         "read back": on_one_core(lambda: [tensor.clone() for part in parts for tensor in load_part(part).values()]),
     }
     rows: dict[str, list[float]] = {way: [] for way in ways}
@@ -161,12 +169,19 @@ def on_one_core(work: Callable[[], object]) -> Callable[[], float]:
     return seconds
 
 
-def prepare_anew(clips: list[Path], recipe: Recipe, execution: Execution) -> float:
-    """The seconds of a whole preparation into an empty cache, workers' start included."""
-    with tempfile.TemporaryDirectory() as cache:
-        start = time.perf_counter()
-        prepare_clips({clip.name: clip for clip in clips}, recipe, Path(cache), execution)
-        return time.perf_counter() - start
+def prepare_by(workers: int, clips: list[Path], recipe: Recipe, folder: Path) -> float:
+    """The seconds for as many clips as there are, at the pace that workers have once they are started."""
+    tasks = [
+        (clip, folder / "parts" / f"by_{workers}_{number}.safetensors", recipe) for number, clip in enumerate(clips)
+    ]
+    moments = [
+        time.perf_counter() for _ in run_each(prepare, tasks, Execution("processes", workers), lambda task: task[0])
+    ]
+    return (moments[-1] - moments[0]) * len(clips) / (len(clips) - 1)
+
+
+def prepare(task: tuple[Path, Path, Recipe]) -> None:
+    write_part(*task)
 
 
 class Upstream:

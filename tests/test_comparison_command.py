@@ -80,6 +80,19 @@ def test_runs_are_compared_by_their_ids(project: DemoProject, said: str) -> None
     assert sorted(found["systems"]["exp6"]["runs"]) == sorted(named)
 
 
+def test_references_are_not_fitted_on_other_training_examples_than_the_runs_had(
+    project: DemoProject, said: str
+) -> None:
+    path = project.path / "data" / "demo" / "05_model_input" / "training_examples.parquet"
+    whole = path.read_bytes()
+    pd.read_parquet(path).iloc[:-20].to_parquet(path)  # as a smaller share for training would leave it
+    done = project.kedro(*RUN, HOW, check=False)
+    path.write_bytes(whole)
+    assert done.returncode != 0
+    assert "training examples of today, and the runs had others" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_baseline_without_a_run_is_told_what_to_do(project: DemoProject, said: str) -> None:
     done = project.kedro("run", "--pipelines=compare", check=False)
     assert done.returncode != 0

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, groupby, islice
 from pathlib import Path
 
 import av
@@ -26,6 +26,8 @@ STRETCH_SECONDS = 30
 
 # torchaudio's windowed sinc reaches over `lowpass_filter_width` / `rolloff` = 6 / 0.99 samples of the lower rate.
 MARGIN_SAMPLES = 7
+
+FRAMES_AT_ONCE = 16
 
 LONGEST_SECONDS = 3600
 """No utterance lasts an hour. A file of a few megabytes can hold days of silence, which would take all memory."""
@@ -72,8 +74,9 @@ def _decode(path: Path, sample_rate_hz: int) -> Tensor:
         track.thread_type = "NONE"
         pieces = _mono_pieces(_frames(container, track))
         # The rate is taken from the decoded frames: for HE-AAC the container may announce half of it.
-        rate_hz, first = next(pieces, (sample_rate_hz, np.zeros(0, dtype=np.float32)))
-        return torch.cat(list(_resampled(chain([first], _at_one_rate(pieces, rate_hz)), rate_hz, sample_rate_hz)))
+        first = next(pieces, (sample_rate_hz, np.zeros(0, dtype=np.float32)))
+        rate_hz = first[0]
+        return torch.cat(list(_resampled(_at_one_rate(chain([first], pieces), rate_hz), rate_hz, sample_rate_hz)))
 
 
 def _frames(container: av.container.InputContainer, track: av.AudioStream) -> Iterator[av.AudioFrame]:
@@ -84,11 +87,18 @@ def _frames(container: av.container.InputContainer, track: av.AudioStream) -> It
 
 
 def _mono_pieces(frames: Iterator[av.AudioFrame]) -> Iterator[tuple[int, np.ndarray]]:
-    for frame in frames:
-        samples = frame.to_ndarray()
-        if not frame.format.is_planar:
-            samples = samples.reshape(-1, len(frame.layout.channels)).T
-        yield frame.sample_rate, _as_float(samples).mean(axis=0, dtype=np.float32)  # [channel, sample] -> [sample]
+    """The rate and the mean of the channels, [sample] float32, of some frames at a time: one holds but milliseconds."""
+    for (rate_hz, _, _), alike in groupby(
+        frames, lambda frame: (frame.sample_rate, frame.format.name, frame.layout.name)
+    ):
+        while some := [_samples(frame) for frame in islice(alike, FRAMES_AT_ONCE)]:
+            yield rate_hz, _as_float(np.concatenate(some, axis=1)).mean(axis=0, dtype=np.float32)
+
+
+def _samples(frame: av.AudioFrame) -> np.ndarray:
+    """[channel, sample] in the frame's own type."""
+    samples = frame.to_ndarray()
+    return samples if frame.format.is_planar else samples.reshape(-1, len(frame.layout.channels)).T
 
 
 def _at_one_rate(pieces: Iterator[tuple[int, np.ndarray]], rate_hz: int) -> Iterator[np.ndarray]:

@@ -81,8 +81,11 @@ def fit_frame(frame: Tensor, size_pixels: int) -> Tensor:
         scaled = (math.floor(height / width * size_pixels), size_pixels)
     else:
         scaled = (size_pixels, math.floor(width / height * size_pixels))
-    pixels = frame.permute(2, 0, 1)[None].float()  # [1, 3, height, width]
-    pixels = functional.interpolate(pixels, size=scaled, mode="bilinear", align_corners=False, antialias=False)
+    pixels = frame.permute(2, 0, 1)[None]  # [1, 3, height, width]
+    if scaled != (height, width):
+        pixels = functional.interpolate(
+            pixels.float(), size=scaled, mode="bilinear", align_corners=False, antialias=False
+        )
     top, left = round((scaled[0] - size_pixels) / 2), round((scaled[1] - size_pixels) / 2)
     square = pixels[0, :, top : top + size_pixels, left : left + size_pixels]
     return square.round().clamp(0, 255).to(torch.uint8)
