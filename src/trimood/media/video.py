@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
+from av.video.reformatter import VideoReformatter
 from torch import Tensor
 from torch.nn import functional
 
@@ -131,6 +132,7 @@ def _decode(path: Path, packets: Sequence[_Packet], wanted: set[int]) -> Iterato
     skipped by it. What is decoded is exact to the bit.
     """
     needed = _needed(packets, wanted)
+    to_rgb = VideoReformatter()
     with av.open(str(path), metadata_errors="ignore") as container:
         track = container.streams.video[0]
         if track.codec_context is None:
@@ -149,15 +151,15 @@ def _decode(path: Path, packets: Sequence[_Packet], wanted: set[int]) -> Iterato
             position += bool(packet.size)
             for frame in frames:
                 if frame.pts in wanted and not frame.is_corrupt:
-                    yield frame.pts, _turned(frame)
+                    pixels = to_rgb.reformat(frame, format="rgb24", threads=1).to_ndarray()
+                    yield frame.pts, _turned(pixels, frame)
 
 
-def _turned(frame: av.VideoFrame) -> np.ndarray:
+def _turned(pixels: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
     """The picture as a player shows it, [height, width, 3] uint8: a phone held upright stores it lying on its side.
 
     decord turns it too, and so upstream's frames are turned.
     """
-    pixels = frame.to_ndarray(format="rgb24")
     return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90))) if frame.rotation else pixels
 
 
