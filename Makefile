@@ -47,7 +47,7 @@ results: $(STAMP) ## all nine experiments on the demo corpus with three seeds, c
 
 .PHONY: test
 test: $(STAMP) ## all tests that need neither a GPU nor the Hugging Face hub
-	$(BIN)/python -m pytest -m "not gpu and not hub"
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not gpu and not hub"
 
 .PHONY: test-quick
 test-quick: $(STAMP) ## the tests that take seconds

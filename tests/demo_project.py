@@ -30,6 +30,15 @@ class DemoProject:
         assert done.returncode == 0 or not check, f"kedro {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
         return done
 
+    def refused(self, *arguments: str) -> str:
+        """What a `kedro run` that must fail says: words for people, no stack of frames."""
+        done = self.kedro("run", *arguments, check=False)
+        said = done.stdout + done.stderr
+        assert done.returncode != 0, said
+        assert "Traceback" not in said
+        assert "Error: " in said
+        return said
+
     @property
     def environment(self) -> dict[str, str]:
         """The caller's, but for what would lead a command out of the copy: another store, another environment."""

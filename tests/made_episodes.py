@@ -82,7 +82,7 @@ def samples_of_episode(seconds: float, track: int = 0, rate: int = 48000) -> np.
 def _sound(
     track: av.AudioStream, samples: np.ndarray, first: int, begin_ms: int, rate: int, layout: str
 ) -> list[av.Packet]:
-    channels = {"mono": 1, "stereo": 2, "5.1": 6}[layout]
-    frame = av.AudioFrame.from_ndarray(np.tile(samples[first:], (channels, 1)), format="fltp", layout=layout)
+    channels = {"mono": 1, "stereo": 2, "5.1": 6, "7.1": 8}[layout]
+    frame = av.AudioFrame.from_ndarray(samples[first:].repeat(channels)[None], format="flt", layout=layout)
     frame.sample_rate, frame.pts, frame.time_base = rate, first + begin_ms * rate // 1000, Fraction(1, rate)
     return [*track.encode(frame), *track.encode(None)]

@@ -121,13 +121,13 @@ def read_number(frame: np.ndarray) -> int:
 
 
 def _layout(channels: int) -> str:
-    return {1: "mono", 2: "stereo", 6: "5.1"}[channels]
+    return {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}[channels]
 
 
 def _encode_sound(
     container: av.container.OutputContainer, track: av.AudioStream, samples: np.ndarray, sample_rate_hz: int
 ) -> None:
-    frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=_layout(len(samples)))
+    frame = av.AudioFrame.from_ndarray(samples.T.reshape(1, -1), format="flt", layout=_layout(len(samples)))
     frame.sample_rate, frame.pts, frame.time_base = sample_rate_hz, 0, Fraction(1, sample_rate_hz)
     resampler = av.AudioResampler(format=track.codec_context.format, frame_size=track.codec_context.frame_size or 0)
     for piece in (*resampler.resample(frame), *resampler.resample(None)):

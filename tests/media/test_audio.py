@@ -19,7 +19,7 @@ def strongest_hz(waveform: torch.Tensor, sample_rate_hz: int) -> float:
 
 
 @pytest.mark.parametrize("sample_rate_hz", [48000, 44100, 22050, 8000])
-@pytest.mark.parametrize("channels", [1, 2, 6])
+@pytest.mark.parametrize("channels", [1, 2, 6, 8])
 def test_the_sound_of_a_clip_keeps_its_pitch_length_and_loudness(
     tmp_path: Path, sample_rate_hz: int, channels: int
 ) -> None:

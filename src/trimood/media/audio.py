@@ -29,6 +29,9 @@ MARGIN_SAMPLES = 7
 
 FRAMES_AT_ONCE = 16
 
+UNREADABLE_PLANES = 8
+"""From so many channels on, PyAV (18.1) counts more planes than a frame has, and reading them ends the process."""
+
 LONGEST_SECONDS = 3600
 """No utterance lasts an hour. A file of a few megabytes can hold days of silence, which would take all memory."""
 
@@ -91,14 +94,17 @@ def _mono_pieces(frames: Iterator[av.AudioFrame]) -> Iterator[tuple[int, np.ndar
     for (rate_hz, _, _), alike in groupby(
         frames, lambda frame: (frame.sample_rate, frame.format.name, frame.layout.name)
     ):
-        while some := [_samples(frame) for frame in islice(alike, FRAMES_AT_ONCE)]:
+        while some := [samples_of(frame) for frame in islice(alike, FRAMES_AT_ONCE)]:
             yield rate_hz, _as_float(np.concatenate(some, axis=1)).mean(axis=0, dtype=np.float32)
 
 
-def _samples(frame: av.AudioFrame) -> np.ndarray:
+def samples_of(frame: av.AudioFrame) -> np.ndarray:
     """[channel, sample] in the frame's own type."""
+    channels = len(frame.layout.channels)
+    if frame.format.is_planar and channels >= UNREADABLE_PLANES:
+        (frame,) = av.AudioResampler(format=frame.format.packed).resample(frame)
     samples = frame.to_ndarray()
-    return samples if frame.format.is_planar else samples.reshape(-1, len(frame.layout.channels)).T
+    return samples if frame.format.is_planar else samples.reshape(-1, channels).T
 
 
 def _at_one_rate(pieces: Iterator[tuple[int, np.ndarray]], rate_hz: int) -> Iterator[np.ndarray]:

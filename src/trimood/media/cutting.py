@@ -188,7 +188,7 @@ def _audio_packets(
     def packets() -> Iterator[av.Packet]:
         position = 0
         for piece in pieces:
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(piece), format="fltp", layout=layout)
+            frame = av.AudioFrame.from_ndarray(piece.T.reshape(1, -1), format="flt", layout=layout)
             frame.sample_rate, frame.pts, frame.time_base = rate, position, Fraction(1, rate)
             position += piece.shape[1]
             yield from track.encode(frame)

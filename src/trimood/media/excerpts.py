@@ -12,6 +12,7 @@ import av
 import numpy as np
 from av.audio.resampler import AudioResampler
 
+from trimood.media.audio import samples_of
 from trimood.media.episodes import video_track
 
 # From a key frame a decoder needs some frames until what it shows, and a second of sound until what it says, is exact.
@@ -147,7 +148,7 @@ def _sound_from(path: Path, seek_to: Fraction, track_index: int) -> Generator[tu
         rate, origin = track.rate, start_of(container)
         if seek_to > 0:
             container.seek(round((seek_to + origin) * _MICROSECONDS), backward=True)
-        planar = AudioResampler(format="fltp", rate=rate)
+        to_float = AudioResampler(format="flt", rate=rate)
         position: int | None = None
         for frame in container.decode(track):
             if frame.pts is not None:
@@ -155,8 +156,8 @@ def _sound_from(path: Path, seek_to: Fraction, track_index: int) -> Generator[tu
                 if position is None or abs(stamp - position) > _GAP_SECONDS * rate:
                     position = round(stamp)
             position = position or 0
-            for piece in planar.resample(frame):
-                samples = piece.to_ndarray()
+            for piece in to_float.resample(frame):
+                samples = samples_of(piece)
                 yield position, samples, rate
                 position += samples.shape[1]
 
