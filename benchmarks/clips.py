@@ -9,14 +9,13 @@ them takes its turn in every round; a row gives the median of its rounds. What i
 - trimood: eight frames and the log-mel, written to the cache;
 - upstream: languagebind 0.1.0's frame and mel transforms, in the environment of `make reference`; its sound is
   given as decoded samples, since it reads no mp4's sound, and nothing is written;
-- two processes: the same work by two, against one, from the first clip that is finished to the last, so without the
-  workers' start; and two that only decode at the same time, the machine's own limit;
+- by one worker and by two: the same work and mere decoding by processes of their own, from the first clip that is
+  finished to the last, so without their start. What decoding gains by the second is the machine's own limit;
 - read back: prepared clips from the page cache, every byte of them (a part is mapped, and read only when it is used).
 """
 
 import argparse
 import json
-import multiprocessing
 import os
 import shutil
 import statistics
@@ -25,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import av
@@ -33,9 +33,11 @@ import torch
 
 from trimood.media.audio import read_waveform
 from trimood.media.cache import load_part
+from trimood.media.errors import ClipError
 from trimood.media.execution import Execution, run_each
 from trimood.media.parts import Recipe, write_part
 
+FLOOR = "floor: decoding alone"
 HERE = Path(__file__).parent
 UPSTREAM_PYTHON = HERE.parent / ".venv-reference/bin/python"
 WIDTH, HEIGHT, FPS, SECONDS, RATE_HZ = 1280, 720, 24, 3, 48000
@@ -47,8 +49,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=12, help="how many clips to read in each round")
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
+    if arguments.count < 2:
+        parser.error("--count is 2 or more")
     torch.set_num_threads(1)
-    os.environ["TQDM_DISABLE"] = "1"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         clips = made_clips(folder, arguments.count)
@@ -70,12 +73,14 @@ def measure(clips: list[Path], folder: Path, repeats: int) -> dict[str, list[flo
 
     upstream = Upstream(clips, folder) if UPSTREAM_PYTHON.exists() else None
     ways: dict[str, Callable[[], float]] = {
-        "floor: decoding alone": on_one_core(lambda: [decode(clip) for clip in clips]),
+        FLOOR: on_one_core(lambda: [decode(clip) for clip in clips]),
         "trimood": on_one_core(prepare_all),
         **({"upstream": upstream.seconds} if upstream else {}),
-        "floor, two processes": lambda: decode_by_two(clips),
-        "trimood, one process": lambda: prepare_by(1, clips, recipe, folder),
-        "trimood, two processes": lambda: prepare_by(2, clips, recipe, folder),
+        **{
+            f"{way}, {words}": partial(by_workers, count, function, clips, folder)
+            for way, function in (("decoding", decode_only), ("trimood", prepare))
+            for count, words in ((1, "one worker"), (2, "two workers"))
+        },
         "read back": on_one_core(lambda: [tensor.clone() for part in parts for tensor in load_part(part).values()]),
     }
     rows: dict[str, list[float]] = {way: [] for way in ways}
@@ -88,19 +93,22 @@ def measure(clips: list[Path], folder: Path, repeats: int) -> dict[str, list[flo
 
 
 def print_table(rows: dict[str, list[float]]) -> None:
-    floor = statistics.median(rows["floor: decoding alone"])
     print("\n| way | clips a second, median (lowest to highest) | against the floor |\n|---|--:|--:|")
     for way, rates in rows.items():
-        median = statistics.median(rates)
-        print(f"| {way} | {median:,.1f} ({min(rates):,.1f} to {max(rates):,.1f}) | {median / floor:.2f} |")
+        span = f"{statistics.median(rates):,.1f} ({min(rates):,.1f} to {max(rates):,.1f})"
+        print(f"| {way} | {span} | {ratio(rows, way, FLOOR):.2f} |")
     for over, under in (
         ("trimood", "upstream"),
-        ("floor, two processes", "floor: decoding alone"),
-        ("trimood, two processes", "trimood, one process"),
+        ("decoding, two workers", "decoding, one worker"),
+        ("trimood, two workers", "trimood, one worker"),
     ):
         if under in rows:
-            ratios = [a / b for a, b in zip(rows[over], rows[under], strict=True)]
-            print(f"\n{over} / {under}: {statistics.median(ratios):.2f} (median of the rounds' ratios)")
+            print(f"\n{over} / {under}: {ratio(rows, over, under):.2f}")
+    print("\nEvery ratio is the median of the rounds' own ratios.")
+
+
+def ratio(rows: dict[str, list[float]], over: str, under: str) -> float:
+    return statistics.median(a / b for a, b in zip(rows[over], rows[under], strict=True))
 
 
 def made_clips(folder: Path, count: int) -> list[Path]:
@@ -137,22 +145,6 @@ def decode(clip: Path) -> None:
                 pass
 
 
-def decode_by_two(clips: list[Path]) -> float:
-    """The seconds for as many clips as there are, when two processes that have nothing to do with each other decode."""
-    both = [multiprocessing.get_context("fork").Process(target=decode_all, args=(clips,)) for _ in range(2)]
-    start = time.perf_counter()
-    for process in both:
-        process.start()
-    for process in both:
-        process.join()
-    return (time.perf_counter() - start) / 2
-
-
-def decode_all(clips: list[Path]) -> None:
-    for clip in clips:
-        decode(clip)
-
-
 def on_one_core(work: Callable[[], object]) -> Callable[[], float]:
     """The seconds that the work takes while this process may use one core only."""
 
@@ -169,19 +161,27 @@ def on_one_core(work: Callable[[], object]) -> Callable[[], float]:
     return seconds
 
 
-def prepare_by(workers: int, clips: list[Path], recipe: Recipe, folder: Path) -> float:
-    """The seconds for as many clips as there are, at the pace that workers have once they are started."""
-    tasks = [
-        (clip, folder / "parts" / f"by_{workers}_{number}.safetensors", recipe) for number, clip in enumerate(clips)
-    ]
-    moments = [
-        time.perf_counter() for _ in run_each(prepare, tasks, Execution("processes", workers), lambda task: task[0])
-    ]
+def by_workers(count: int, function: Callable[[tuple[Path, Path]], None], clips: list[Path], folder: Path) -> float:
+    """The seconds for as many clips as there are, at the pace that workers have once they are started.
+
+    With two workers off by at most one clip's share, as they need not end together.
+    """
+    shutil.rmtree(folder / "others", ignore_errors=True)
+    tasks = [(clip, folder / "others" / f"{number}.safetensors") for number, clip in enumerate(clips)]
+    moments = []
+    for _, result in run_each(function, tasks, Execution("processes", count), lambda task: task[0]):
+        if isinstance(result, ClipError):
+            raise result
+        moments.append(time.perf_counter())
     return (moments[-1] - moments[0]) * len(clips) / (len(clips) - 1)
 
 
-def prepare(task: tuple[Path, Path, Recipe]) -> None:
-    write_part(*task)
+def decode_only(task: tuple[Path, Path]) -> None:
+    decode(task[0])
+
+
+def prepare(task: tuple[Path, Path]) -> None:
+    write_part(*task, Recipe())
 
 
 class Upstream:

@@ -4,7 +4,8 @@
 
 Towers of the published size with random weights; made-up clips in parts on disk; the published arguments, of which only
 the number of epochs is cut to one of `--steps` optimiser steps. `--batch` is the number of utterances that the device
-takes at a time: an optimiser step has 64 in any case. The limit is the rate of one large bf16 matrix product (float32
+takes at a time: an optimiser step has 64 in any case. "Weights kept" is the checkpoint of an epoch, the best one read
+back, and what was trained brought to the CPU. The limit is the rate of one large bf16 matrix product (float32
 on a CPU), measured in the same minute; the operations of a step are counted by torch.
 """
 
@@ -44,12 +45,14 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[4], help="utterances at a time; it divides 64")
     parser.add_argument("--steps", type=int, default=6)
     arguments = parser.parse_args()
+    if arguments.steps < 2 or any(UTTERANCES_A_STEP % batch for batch in arguments.batch):
+        parser.error(f"--steps is 2 or more (the first is not timed), and --batch divides {UTTERANCES_A_STEP}")
     limit = matrix_rate()
     name = torch.cuda.get_device_name() if CUDA else f"CPU, {torch.get_num_threads()} threads"
     print(f"{name}: one large matrix product at {limit / 1e12:.1f} TFLOP/s\n")
     print(
         "| experiment | at a time | seconds a step of 64, median (lowest to highest) | utterances a second | "
-        "of the limit | predicted a second | checkpoint s | peak GiB |\n|---|--:|--:|--:|--:|--:|--:|--:|"
+        "of the limit | predicted a second | weights kept s | peak GiB |\n|---|--:|--:|--:|--:|--:|--:|--:|"
     )
     with tempfile.TemporaryDirectory() as folder:
         parts = made_parts(Path(folder) / "parts", UTTERANCES_A_STEP)

@@ -82,7 +82,8 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 def remove_leftovers(folder: Path) -> None:
     """Removes, at any depth, what writers that were killed have left of `written_whole` a day ago or earlier."""
-    for path in folder.rglob(".*.tmp"):
-        with suppress(OSError):  # another run may remove it at the same time
-            if _BESIDE.fullmatch(path.name) and time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
-                path.unlink()
+    with suppress(OSError):  # a folder of a network that fails for a moment: tidying is no reason to end a run
+        for path in folder.rglob(".*.tmp"):
+            with suppress(OSError):  # another run may remove it at the same time
+                if _BESIDE.fullmatch(path.name) and time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
+                    path.unlink()

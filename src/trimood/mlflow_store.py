@@ -1,4 +1,4 @@
-"""Which MLflow store is used, how nested values become its flat params, metrics and tags, and runs within a node."""
+"""Which MLflow store is used, how values and tables become its params, metrics and tags, and runs within a node."""
 
 import hashlib
 import os
@@ -93,8 +93,8 @@ def log_live(numbers: Mapping[str, float], step: int) -> None:
         mlflow.log_metrics({curves.get(name, name): value for name, value in numbers.items()}, step=step)
 
 
-def fingerprint(examples: Any) -> str:
-    """12 hexadecimal digits that change with any utterance of the table, its words or its label."""
+def examples_fingerprint(examples: Any) -> str:
+    """12 hexadecimal digits that change with any utterance of the table, its words, its label, and their order."""
     content = examples[["utterance", "text", "label"]].to_csv(index=False)
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 

@@ -20,7 +20,15 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from trimood.experiments import REPORTS, experiment_names, experiment_of
-from trimood.mlflow_store import fingerprint, flat_plan, flat_scores, flat_worth, flatten, numbers, use_experiment
+from trimood.mlflow_store import (
+    examples_fingerprint,
+    flat_plan,
+    flat_scores,
+    flat_worth,
+    flatten,
+    numbers,
+    use_experiment,
+)
 
 log = logging.getLogger(__name__)
 
@@ -174,7 +182,7 @@ class TrackRuns:
             for key, value in flatten({spec["as"]: data}).items():
                 client.set_tag(run, key, value)
         elif spec["log"] == "fingerprint":
-            mlflow.MlflowClient().set_tag(run, spec["as"], fingerprint(data))
+            mlflow.MlflowClient().set_tag(run, spec["as"], examples_fingerprint(data))
         elif spec["log"] == "rows":
             kinds = data.value_counts(spec["by"]).to_dict() if "by" in spec else {}
             counts = {f"{spec['as']}/{' '.join(kind)}": count for kind, count in kinds.items()}

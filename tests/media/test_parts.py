@@ -128,10 +128,18 @@ def test_a_picture_that_may_be_readable_next_time_costs_no_sound_now(
         assert {modality: error.problem for modality, error in write_part(clip, part, RECIPE).items()} == {
             "video": "unreadable"
         }
-    assert set(load_part(part)) == {"log_mel"}
-    assert problems_in(part, clip) is None, "it would never be tried again"
-    assert write_part(clip, part, RECIPE) == {}
+        first = load_part(part)
+        assert set(first) == {"log_mel"}
+        assert problems_in(part, clip) is None, "it would never be tried again"
+        patched.setattr("trimood.media.parts.read_waveform", fails)
+        assert set(write_part(clip, part, RECIPE)) == {"video"}, "the sound was there already"
+        assert torch.equal(load_part(part)["log_mel"], first["log_mel"])
+    with monkeypatch.context() as patched:
+        patched.setattr("trimood.media.parts.read_waveform", fails)
+        assert write_part(clip, part, RECIPE) == {}
     assert problems_in(part, clip) == {}
+    write_part(clip, tmp_path / "at once", RECIPE)
+    assert part.read_bytes() == (tmp_path / "at once").read_bytes()
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(

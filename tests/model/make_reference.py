@@ -56,7 +56,8 @@ def main() -> None:
         randomise(model)
         arrays = reference_arrays(model)
         config = json.loads(model.config.to_json_string(use_diff=False))
-        # One entry: safetensors writes several in a random order, and the same run shall give the same bytes.
+        # One entry: safetensors writes several in a random order, and the same run on the same machine shall give
+        # the same bytes.
         metadata = {"reference": json.dumps({"config": config, "versions": versions}, sort_keys=True)}
         save_file(arrays, FOLDER / f"{name}.safetensors", metadata)
         print(name, (FOLDER / f"{name}.safetensors").stat().st_size, "bytes", versions)  # noqa: T201

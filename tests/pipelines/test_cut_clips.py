@@ -204,8 +204,12 @@ def test_a_run_that_is_killed_leaves_whole_clips_and_the_next_goes_on(tmp_path: 
     done = list(corpus.glob("train/dia*.mp4"))
     assert 3 <= len(done) < 30
     assert {frame_count(clip) for clip in done} == {88}
+    half = corpus / "train" / f".dia1utt30.1.{'0' * 32}.tmp"  # as a writer that was killed a day ago leaves it
+    half.touch()
+    os.utime(half, (0, 0))
     table = run_stage(corpus, episodes, tmp_path, preset="medium")
     assert table["state"].value_counts().to_dict() == {"kept": len(done), "cut": 30 - len(done)}
+    assert not half.exists()
 
 
 @needs_shared

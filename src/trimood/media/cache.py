@@ -58,8 +58,9 @@ def prepare_clips(clips: Mapping[str, Path], recipe: Recipe, cache: Place, execu
     """Sees to it that every clip has a part in `cache`, decoding only those contents that have none yet.
 
     A part notes what is wrong with a clip's bytes, so that such a clip is a hit too. One that is missing, timed out or
-    crashed has no part and is tried again in every run. Raises DiskFull before the first clip if the space will not
-    do, or when it runs out, and PreparationError; in each case the finished parts stay and the next run goes on there.
+    crashed has no part and is tried again in every run, as is a part with a problem that may be gone at the next try.
+    Raises DiskFull before the first clip if the space will not do, or when it runs out, and PreparationError; in each
+    case the finished parts stay and the next run goes on there.
     """
     contents = _contents(set(clips.values()))
     parts = {path: part_path(cache, recipe, name) for path, name in contents.items() if isinstance(name, str)}

@@ -81,15 +81,17 @@ def write_part(clip: Path, part: Place, recipe: Recipe) -> Problems:
 
     A picture or a sound that cannot be used is noted in the part in the place of its tensor, and returned: such a clip
     is not decoded again either, unless a problem may be gone at the next try. With such a problem and nothing that can
-    be used, it writes nothing and raises ClipError. Raises DiskFull.
+    be used, it writes nothing and raises ClipError. What an earlier try has left is not made again. Raises DiskFull.
     """
-    tensors: dict[str, Tensor] = {}
+    tensors = _of_an_earlier_try(part)
     problems: Problems = {}
     makers: dict[Modality, Callable[[], Tensor]] = {
         "video": lambda: read_frames(clip, recipe.video),
         "audio": lambda: log_mel(read_waveform(clip, recipe.audio.sample_rate_hz), recipe.audio),
     }
     for modality, make in makers.items():
+        if TENSORS[modality][0] in tensors:
+            continue
         try:
             tensors[TENSORS[modality][0]] = make()
         except ClipError as error:
@@ -103,6 +105,15 @@ def write_part(clip: Path, part: Place, recipe: Recipe) -> Problems:
         header[TRY_AGAIN] = "yes"
     write_whole(part, safetensors.torch.save(tensors, header or None))
     return problems
+
+
+def _of_an_earlier_try(part: Place) -> dict[str, Tensor]:
+    """What a part holds that is to be tried again; nothing where there is none, or one that is not whole."""
+    try:
+        about = _header(part)[2].get("__metadata__", {})
+        return load_part(part) if TRY_AGAIN in about else {}
+    except (OSError, ValueError, AttributeError, PartError):
+        return {}
 
 
 def write_whole(path: Place, content: bytes) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from trimood.conversations.splits import SplitError, split_utterances
 from trimood.conversations.table import COLUMNS, labelled
+from trimood.disk import remove_leftovers
 from trimood.parameters import ClipParams, SplitParams
 from trimood.pipelines.check_data.marks import mark
 
@@ -54,6 +55,7 @@ def probe_clips(annotated: pd.DataFrame, corpus: Path, clip_facts: Path, clips: 
     there = {corpus / name: name for name in names if (corpus / name).is_file()}
     rows = {name: asdict(failed(ClipError(corpus / name, "missing", "no such file"))) for name in names}
     execution = Execution(clips.executor, clips.workers, clips.time_limit_seconds)
+    remove_leftovers(clip_facts)
     tasks = [(path, clip_facts) for path in there]
     done = run_each(kept_facts, tasks, execution, clip_of=lambda task: task[0])
     for (path, _), facts in followed(done, len(tasks), "looking at clips"):

@@ -8,7 +8,7 @@ import pandas as pd
 
 from trimood.blocks import did_you_mean
 from trimood.emotions import EMOTIONS
-from trimood.mlflow_store import fingerprint
+from trimood.mlflow_store import examples_fingerprint
 from trimood.parameters import CompareParams
 from trimood.pipelines.comparison.runs import SEED, latest_runs, named_runs, system_names
 from trimood.pipelines.comparison.stored import DROPS, CannotCompare
@@ -66,7 +66,7 @@ def predict_references(
 ) -> pd.DataFrame:
     """What needs no model, on the same utterances: all neutral, the commonest emotion, the words by TF-IDF.
 
-    Raises CannotCompare where the training examples are not those of any run, or where an utterance to be predicted is
+    Raises CannotCompare where the training examples are not those of the runs, or where an utterance to be predicted is
     among them: they are then of another split or treatment of bad clips than the runs.
     """
     from trimood.scoring.baselines import all_neutral, class_prior, tfidf
@@ -99,15 +99,14 @@ def predict_references(
 def _check_training_examples(compared_runs: pd.DataFrame, training_examples: pd.DataFrame) -> None:
     """Runs from before they told theirs pass."""
     known = compared_runs[compared_runs["training_examples"].notna()]
-    others = known[known["training_examples"] != fingerprint(training_examples)]
-    if len(others) and len(others) == len(compared_runs):
-        raise CannotCompare(
-            f"TF-IDF would be fitted on the {len(training_examples)} training examples of today, and the runs had "
-            f"others: the data was split, or bad clips were treated, in another way. {AS_THEY_HAD_IT}"
-        )
+    others = known[known["training_examples"] != examples_fingerprint(training_examples)]
     if len(others):
         names = ", ".join(f"{run.system} (seed {run.seed})" for run in others.itertuples())
-        log.warning("TF-IDF is fitted on the training examples of today; other ones had: %s", names)
+        raise CannotCompare(
+            f"TF-IDF would be fitted on the {len(training_examples)} training examples of today, and other ones had: "
+            f"{names}. The data was split, or bad clips were treated, in another way, or clips have come or gone. "
+            f"{AS_THEY_HAD_IT}"
+        )
 
 
 def compare_runs(
