@@ -10,7 +10,7 @@ from learning_examples import ready, settings
 from made_media import make_clip
 from trimood.datasets import WeightsDataset
 from trimood.learning.weights import fingerprint
-from trimood.model.classifier import trained_state
+from trimood.model.trained import trained_state
 
 TEMPERATURE = 2.0
 

@@ -12,7 +12,7 @@ from trimood.disk import DiskFull
 from trimood.learning.batches import Augmentation
 from trimood.learning.prediction import probabilities
 from trimood.learning.trainer import Fitted, TrainingDiverged, _training_arguments, fit
-from trimood.model.classifier import load_trained_state
+from trimood.model.trained import load_trained_state
 from trimood.scoring.metrics import summary_scores
 
 

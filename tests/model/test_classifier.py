@@ -21,12 +21,10 @@ from trimood.model.classifier import (
     Train,
     build_classifier,
     load_towers,
-    load_trained_state,
     normalise_frames,
-    parameter_counts,
-    trained_state,
 )
 from trimood.model.config import CheckpointError, LanguageBindConfig
+from trimood.model.trained import load_trained_state, parameter_counts, trained_state
 
 ATTENTION = ("k_proj", "v_proj", "q_proj", "out_proj")
 ATTENTION_AND_MLP = (*ATTENTION, "fc1", "fc2")

@@ -10,7 +10,7 @@ import torch
 from learning_examples import example_table, ready, settings
 from trimood.emotions import EMOTIONS
 from trimood.learning.weights import fingerprint
-from trimood.model.classifier import trained_state
+from trimood.model.trained import trained_state
 from trimood.pipelines.evaluation.nodes import calibrate, draw_modality_worth, measure_modality_worth, predict, score
 
 THREE = ("text", "video", "audio")

@@ -13,8 +13,8 @@ from trimood.conversations.causes import SubmissionError
 from trimood.conversations.ecf import AnnotationError
 from trimood.emotions import EMOTIONS
 from trimood.learning.prediction import probabilities
-from trimood.model.classifier import trained_state
 from trimood.model.config import CheckpointError
+from trimood.model.trained import trained_state
 from trimood.pipelines.ingestion.nodes import read_for_submission
 from trimood.pipelines.submission.nodes import describe, predict, score_pairs, write_pairs
 

@@ -18,7 +18,7 @@ from trimood.media.audio import log_mel, read_waveform
 from trimood.media.cache import prepare_clips
 from trimood.media.execution import Execution
 from trimood.media.video import read_frames
-from trimood.model.classifier import load_trained_state
+from trimood.model.trained import load_trained_state
 from trimood.scoring.calibration import with_temperature
 from trimood.serving.predictor import Prediction, Predictor, Refusal, Utterance, load_predictor
 

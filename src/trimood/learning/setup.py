@@ -16,19 +16,11 @@ from trimood.media.audio import AudioRecipe
 from trimood.media.parts import Place, Recipe
 from trimood.media.video import VideoRecipe
 from trimood.model.checkpoints import check_strictly, state_dict_shapes, tokenize, tokenizer
-from trimood.model.classifier import (
-    SOURCES,
-    EmotionClassifier,
-    Lora,
-    Source,
-    build_classifier,
-    load_towers,
-    load_trained_state,
-    parameter_counts,
-)
+from trimood.model.classifier import SOURCES, EmotionClassifier, Lora, Source, build_classifier, load_towers
 from trimood.model.config import CheckpointError, LanguageBindConfig, read_config
 from trimood.model.sources import locate
 from trimood.model.towers import LanguageBind
+from trimood.model.trained import load_trained_state, parameter_counts
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,8 @@ from transformers.utils import logging as transformers_logging
 
 from trimood.disk import DiskFull, says_disk_full
 from trimood.learning.batches import collate
-from trimood.model.classifier import EmotionClassifier, load_trained_state, trained_state
+from trimood.model.classifier import EmotionClassifier
+from trimood.model.trained import load_trained_state, trained_state
 
 Score = Callable[[Any, Any], Mapping[str, float]]
 Report = Callable[[dict[str, float], int], None]
