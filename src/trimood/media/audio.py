@@ -28,6 +28,7 @@ STRETCH_SECONDS = 30
 MARGIN_SAMPLES = 7
 
 FRAMES_AT_ONCE = 16
+"""Decoded frames whose channels are averaged in one go."""
 
 UNREADABLE_PLANES = 8
 """From so many channels on, PyAV (18.1) counts more planes than a frame has, and reading them ends the process."""
