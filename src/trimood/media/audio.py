@@ -13,6 +13,7 @@ import torchaudio
 from torch import Tensor
 
 from trimood.media.errors import ClipError, reason
+from trimood.media.files import open_media
 
 WINDOW_MS = 25
 SHIFT_MS = 10
@@ -69,7 +70,7 @@ def read_waveform(path: Path, sample_rate_hz: int) -> Tensor:
 
 def _decode(path: Path, sample_rate_hz: int) -> Tensor:
     """The first audio track at the wanted rate, [sample] float32. Sound of minutes is held once, at that rate."""
-    with av.open(str(path), metadata_errors="ignore") as container:
+    with open_media(path) as container:
         if not container.streams.audio:
             raise ClipError(path, "no audio track", "its sound is needed")
         track = container.streams.audio[0]

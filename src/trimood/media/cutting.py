@@ -5,7 +5,6 @@ nothing is copied here.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ import numpy as np
 from trimood.disk import written_whole
 from trimood.media.episodes import video_track
 from trimood.media.excerpts import SpanError, frames_within, samples_within
+from trimood.media.files import open_media
 
 State = Literal["cut", "kept", "refused"]
 
@@ -151,7 +151,7 @@ def _with_durations(packets: list[av.Packet], durations: dict[int, int]) -> Iter
 
 
 def _video_stream(container: av.container.OutputContainer, frame: av.VideoFrame, task: CutTask) -> av.VideoStream:
-    with av.open(str(task.episode), metadata_errors="ignore") as episode:
+    with open_media(task.episode) as episode:
         source = video_track(episode)
         if source is None:
             raise SpanError("unreadable", "it has no video track")
@@ -176,7 +176,7 @@ def _audio_packets(
     container: av.container.OutputContainer, episode: Path, track_index: int | None, pieces: Iterator[np.ndarray]
 ) -> Iterator[av.Packet]:
     """The sound as AAC, in its own rate and channels where AAC has them."""
-    with av.open(str(episode), metadata_errors="ignore") as opened:
+    with open_media(episode) as opened:
         source = opened.streams[track_index]
         rate, layout = source.rate, source.layout.name
     track = container.add_stream(
@@ -199,7 +199,7 @@ def _audio_packets(
 
 def _audio_track(episode: Path, language: str) -> tuple[int | None, str]:
     """Which track is heard, and its name for people: the first in the language, else the one marked as default."""
-    with av.open(str(episode), metadata_errors="ignore") as container:
+    with open_media(episode) as container:
         tracks = container.streams.audio
         if not tracks:
             return None, ""
@@ -212,7 +212,7 @@ def _checked(clip: Path, task: CutTask, state: State, audio_track: str = "") -> 
     """Counts what the written file holds and holds it against the span; SpanError where they differ."""
     start, end = _span(task)
     wanted = float(end - start)
-    with av.open(str(clip), metadata_errors="ignore") as container:
+    with open_media(clip) as container:
         announced = container.streams.video[0].frames
         has_sound = bool(container.streams.audio)
         ends = {"video": 0.0, "audio": 0.0}
@@ -250,7 +250,7 @@ def _mark(task: CutTask) -> dict[str, Any]:
 
 def _mark_of(clip: Path) -> dict[str, Any]:
     try:
-        with av.open(os.fspath(clip), metadata_errors="ignore") as container:
+        with open_media(clip) as container:
             mark = json.loads(container.metadata.get("comment", ""))
     except (av.error.FFmpegError, OSError, ValueError):
         return {}

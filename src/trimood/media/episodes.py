@@ -9,6 +9,8 @@ from pathlib import Path
 
 import av
 
+from trimood.media.files import open_media
+
 Place = tuple[int, int]
 """Season and episode."""
 
@@ -18,9 +20,6 @@ _NAMED = (
     re.compile(r"(?<![a-z0-9])(\d{1,2})x(\d{2})((?:-?x?\d{2}(?![0-9a-z]))*)(?!\d)", re.I),
 )
 _FINGERPRINT_BYTES = 2**20
-
-# FFmpeg also opens pictures and texts that lie beside an episode under its name, and makes a "video" of them.
-_NO_CONTAINERS = ("image2", "tty", "_pipe")
 
 
 class EpisodeError(Exception):
@@ -119,9 +118,7 @@ def video_track(container: av.container.InputContainer) -> av.VideoStream | None
 
 def _has_moving_pictures(path: Path) -> bool:
     try:
-        with av.open(str(path), metadata_errors="ignore") as container:
-            if any(word in container.format.name for word in _NO_CONTAINERS):
-                return False
+        with open_media(path) as container:
             return video_track(container) is not None
     except (av.error.FFmpegError, OSError):
         return False

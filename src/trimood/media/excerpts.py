@@ -14,6 +14,7 @@ from av.audio.resampler import AudioResampler
 
 from trimood.media.audio import samples_of
 from trimood.media.episodes import video_track
+from trimood.media.files import open_media
 
 # From a key frame a decoder needs some frames until what it shows, and a second of sound until what it says, is exact.
 _RUN_UP_SECONDS = 1
@@ -75,7 +76,7 @@ def _require_decoder(track: av.VideoStream | av.AudioStream) -> None:
 
 def _frames_from(path: Path, seek_to: Fraction) -> Generator[tuple[Fraction, av.VideoFrame, Fraction]]:
     """Frames in the order of showing with their times and durations, from the key frame before `seek_to`."""
-    with av.open(str(path), metadata_errors="ignore") as container:
+    with open_media(path) as container:
         if container.format.name == _UNSURE_FORMAT:
             raise SpanError(
                 "unreadable",
@@ -141,7 +142,7 @@ def samples_within(path: Path, start: Fraction, end: Fraction, track_index: int)
 
 def _sound_from(path: Path, seek_to: Fraction, track_index: int) -> Generator[tuple[int, np.ndarray, int]]:
     """Samples [channel, sample], the number of the first of them as counted from the file's time 0, and their rate."""
-    with av.open(str(path), metadata_errors="ignore") as container:
+    with open_media(path) as container:
         track = container.streams[track_index]
         _require_decoder(track)
         track.thread_type = "NONE"

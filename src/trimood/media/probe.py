@@ -13,6 +13,7 @@ import numpy as np
 from trimood.disk import written_whole
 from trimood.media.audio import AudioRecipe, read_waveform
 from trimood.media.errors import ClipError, may_pass
+from trimood.media.files import open_media
 from trimood.media.parts import content_name
 from trimood.media.video import VideoRecipe, read_frames
 
@@ -123,7 +124,7 @@ def _probed(path: Path, content: str | None) -> tuple[ClipFacts, bool]:
 def first_picture(path: Path) -> np.ndarray:
     """The first frame that can be decoded, [height, width, 3] uint8, about 160 pixels high. Raises ClipError."""
     try:
-        with av.open(str(path), metadata_errors="ignore") as container:
+        with open_media(path) as container:
             for frame in container.decode(video=0):
                 width = max(1, round(160 * frame.width / frame.height))
                 return np.asarray(frame.to_ndarray(format="rgb24", width=width, height=160))
@@ -159,7 +160,7 @@ def _in_words(error: Exception | None) -> tuple[str | None, str | None]:
 def _tracks(path: Path) -> dict[str, Any]:
     """What the container says, and what its packets show; decodes no more than the first frame, for its rotation."""
     facts: dict[str, Any] = {"size_bytes": path.stat().st_size}
-    with av.open(str(path), metadata_errors="ignore") as container:
+    with open_media(path) as container:
         facts["container"] = container.format.name
         video = next(iter(container.streams.video), None)
         audio = next(iter(container.streams.audio), None)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trimood.media.errors import ClipError, reason
+from trimood.media.files import open_media
 
 RE_ENCODE = "It was cut without encoding it anew: cut it again, or repair it with ffmpeg -i CLIP.mp4 REPAIRED.mp4"
 
@@ -100,7 +101,7 @@ def _packets(path: Path) -> list[_Packet]:
     """
     packets: list[_Packet] = []
     lost, begun = 0, False
-    with av.open(str(path), metadata_errors="ignore") as container:
+    with open_media(path) as container:
         if not container.streams.video:
             raise ClipError(path, "unreadable", "it has no video track")
         announced = container.streams.video[0].frames  # 0 where the container does not say
@@ -133,7 +134,7 @@ def _decode(path: Path, packets: Sequence[_Packet], wanted: set[int]) -> Iterato
     """
     needed = _needed(packets, wanted)
     to_rgb = VideoReformatter()
-    with av.open(str(path), metadata_errors="ignore") as container:
+    with open_media(path) as container:
         track = container.streams.video[0]
         if track.codec_context is None:
             raise ValueError("FFmpeg does not know its codec")

@@ -82,8 +82,8 @@ def _decoded(clip: str) -> bytes:
 def is_media(content: bytes) -> bool:
     """By its first bytes, whether it is of a kind that holds its pictures and sound itself.
 
-    FFmpeg also reads lists of other files (HLS, concat), and would open what they name: those stay out. So does MP3,
-    as FFmpeg passes over an ID3 tag and looks at what comes after.
+    Lists of other files (HLS, concat) stay out here already; whoever gets past is stopped where the file is opened
+    (trimood.media.files). MP3 stays out, as FFmpeg passes over an ID3 tag and looks at what comes after.
     """
     riff = content[:4] == b"RIFF" and content[8:12] in (b"AVI ", b"WAVE")
     return content[4:8] in _ISO_BOXES or content.startswith(_BEGINNINGS) or riff
