@@ -24,6 +24,7 @@ def make_episode(
     rate: int = 48000,
     layout: str = "stereo",
     codec: str = "libx264",
+    sound_codec: str = "aac",
     size: tuple[int, int] = SIZE,
     key_every: int = 50,
     options: dict[str, str] | None = None,
@@ -43,7 +44,7 @@ def make_episode(
         video = container.add_stream(codec, rate=fps, options=options)
         video.width, video.height, video.pix_fmt, video.thread_count = *size, "yuv420p", 1
         video.codec_context.time_base = CLOCK if codec == "libx264" else Fraction(1, fps)
-        sounds = [container.add_stream("aac", rate=rate, layout=layout) for _ in tracks]
+        sounds = [container.add_stream(sound_codec, rate=rate, layout=layout) for _ in tracks]
         for track, language in zip(sounds, tracks, strict=True):
             if language:
                 track.metadata["language"] = language
@@ -82,7 +83,7 @@ def samples_of_episode(seconds: float, track: int = 0, rate: int = 48000) -> np.
 def _sound(
     track: av.AudioStream, samples: np.ndarray, first: int, begin_ms: int, rate: int, layout: str
 ) -> list[av.Packet]:
-    channels = {"mono": 1, "stereo": 2, "5.1": 6, "7.1": 8}[layout]
+    channels = {"mono": 1, "stereo": 2, "5.1": 6, "quad": 4, "7.1": 8}[layout]
     frame = av.AudioFrame.from_ndarray(samples[first:].repeat(channels)[None], format="flt", layout=layout)
     frame.sample_rate, frame.pts, frame.time_base = rate, first + begin_ms * rate // 1000, Fraction(1, rate)
     return [*track.encode(frame), *track.encode(None)]

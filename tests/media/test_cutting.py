@@ -159,6 +159,19 @@ def test_rate_and_channels_stay_as_they_are(tmp_path: Path, rate: int, layout: s
     assert heard_pitch_hz(sound[0][: rate // 2], rate) == pytest.approx(pitch_hz(1), abs=3)
 
 
+@pytest.mark.parametrize(("layout", "becomes"), [("mono", "mono"), ("5.1", "5.1"), ("quad", "mono")])
+def test_sound_whose_layout_aac_has_not_or_the_file_does_not_say_stays_as_loud(
+    tmp_path: Path, layout: str, becomes: str
+) -> None:
+    episode = make_episode(tmp_path / "S01E01.mkv", layout=layout, sound_codec="pcm_s16le")
+    _, clip = cut(episode, 2000, 3000)
+    with av.open(str(clip)) as container:
+        assert container.streams.audio[0].layout.name == becomes
+    loudness = read_waveform(clip, 16000).square().mean().sqrt().item()
+    if becomes != "5.1":  # the sixth channel of 5.1 keeps low tones only
+        assert loudness == pytest.approx(0.5 / 2**0.5, rel=0.03)
+
+
 def test_an_episode_without_sound_gives_clips_without_sound_and_says_so(tmp_path: Path) -> None:
     result, clip = cut(make_episode(tmp_path / "S01E01.mkv", tracks=()), 2000, 3000)
     assert (result.state, result.detail, result.audio_seconds) == ("cut", "no sound", 0)

@@ -13,7 +13,7 @@ import torchaudio
 from torch import Tensor
 
 from trimood.media.errors import ClipError, reason
-from trimood.media.files import open_media
+from trimood.media.files import open_media, require_file
 
 WINDOW_MS = 25
 SHIFT_MS = 10
@@ -34,6 +34,12 @@ FRAMES_AT_ONCE = 16
 UNREADABLE_PLANES = 8
 """From so many channels on, PyAV (18.1) counts more planes than a frame has, and reading them ends the process."""
 
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 4000, 1_000_000
+"""Beyond them lie broken headers only, and resampling is wrong or takes all memory."""
+
+LOUDEST = 2.0**32
+"""Whole numbers of 32 bits that a file calls floating-point pass; what makes log-mel energies infinite does not."""
+
 LONGEST_SECONDS = 3600
 """No utterance lasts an hour. A file of a few megabytes can hold days of silence, which would take all memory."""
 
@@ -52,8 +58,7 @@ def read_waveform(path: Path, sample_rate_hz: int) -> Tensor:
     Reads mp4 and every other container and codec that FFmpeg knows, wav included.
     Raises ClipError: missing, unreadable, no audio track, too short (below one 25 ms window), silent.
     """
-    if not path.is_file():
-        raise ClipError(path, "missing", f"no such file in {path.parent}")
+    require_file(path)
     try:
         waveform = _decode(path, sample_rate_hz)
     except (av.error.FFmpegError, ValueError) as error:
@@ -61,8 +66,8 @@ def read_waveform(path: Path, sample_rate_hz: int) -> Tensor:
     if len(waveform) < sample_rate_hz * WINDOW_MS // 1000:
         milliseconds = 1000 * len(waveform) / sample_rate_hz
         raise ClipError(path, "too short", f"{milliseconds:.1f} ms of sound, at least {WINDOW_MS} ms are needed")
-    if not waveform.isfinite().all():
-        raise ClipError(path, "unreadable", "its sound holds samples that are not finite numbers")
+    if not waveform.isfinite().all() or waveform.abs().max() > LOUDEST:
+        raise ClipError(path, "unreadable", "its sound holds samples that are no finite numbers, or far beyond -1 to 1")
     if not waveform.any():
         raise ClipError(path, "silent", "every sample of its sound is zero")
     return waveform
@@ -81,6 +86,8 @@ def _decode(path: Path, sample_rate_hz: int) -> Tensor:
         # The rate is taken from the decoded frames: for HE-AAC the container may announce half of it.
         first = next(pieces, (sample_rate_hz, np.zeros(0, dtype=np.float32)))
         rate_hz = first[0]
+        if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
+            raise ValueError(f"its rate is {rate_hz} Hz; {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz are taken")
         return torch.cat(list(_resampled(_at_one_rate(chain([first], pieces), rate_hz), rate_hz, sample_rate_hz)))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from trimood.disk import remove_leftovers, require_space
 from trimood.media.errors import ClipError
 from trimood.media.execution import Execution, core_count, run_each
+from trimood.media.files import require_file
 from trimood.media.parts import (
     TENSORS,
     Place,
@@ -94,10 +95,11 @@ def _contents(paths: set[Path]) -> dict[Path, str | ClipError]:
 
 
 def _content(path: Path) -> str | ClipError:
-    if not path.is_file():
-        return ClipError(path, "missing", f"no such file in {path.parent}")
     try:
+        require_file(path)
         return content_name(path)
+    except ClipError as error:
+        return error
     except OSError as error:
         return ClipError(path, "unreadable", f"the file cannot be read ({error.strerror})")
 

@@ -18,9 +18,8 @@ import av
 import numpy as np
 
 from trimood.disk import written_whole
-from trimood.media.episodes import video_track
 from trimood.media.excerpts import SpanError, frames_within, samples_within
-from trimood.media.files import open_media
+from trimood.media.files import open_media, video_track
 
 State = Literal["cut", "kept", "refused"]
 
@@ -30,6 +29,7 @@ _ALLOWED_SECONDS = 0.002  # between a span and the pictures cut of it: rounding 
 _SOUND_GAP_SECONDS = 0.1
 _MADE_BY = "trimood cut_clips"
 _AAC_RATES_HZ = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
+_USUAL_LAYOUTS = {"1 channels": "mono", "2 channels": "stereo", "6 channels": "5.1", "8 channels": "7.1"}  # of PCM
 _AAC_LAYOUTS = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "5.1(side)", "5.0(side)", "7.1")
 
 
@@ -178,16 +178,17 @@ def _audio_packets(
     """The sound as AAC, in its own rate and channels where AAC has them."""
     with open_media(episode) as opened:
         source = opened.streams[track_index]
-        rate, layout = source.rate, source.layout.name
+        rate, layout = source.rate, _USUAL_LAYOUTS.get(source.layout.name, source.layout.name)
+    folded = layout not in _AAC_LAYOUTS  # by hand: FFmpeg's own way down to stereo changes how loud it is
+    layout = "mono" if folded else layout
     track = container.add_stream(
-        "aac",
-        rate=rate if rate in _AAC_RATES_HZ else 48000,
-        layout=layout.replace("(side)", "") if layout in _AAC_LAYOUTS else "stereo",
+        "aac", rate=rate if rate in _AAC_RATES_HZ else 48000, layout=layout.replace("(side)", "")
     )
 
     def packets() -> Iterator[av.Packet]:
         position = 0
-        for piece in pieces:
+        for samples in pieces:
+            piece = samples.mean(axis=0, keepdims=True) if folded else samples
             frame = av.AudioFrame.from_ndarray(piece.T.reshape(1, -1), format="flt", layout=layout)
             frame.sample_rate, frame.pts, frame.time_base = rate, position, Fraction(1, rate)
             position += piece.shape[1]

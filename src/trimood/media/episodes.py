@@ -9,7 +9,7 @@ from pathlib import Path
 
 import av
 
-from trimood.media.files import open_media
+from trimood.media.files import open_media, video_track
 
 Place = tuple[int, int]
 """Season and episode."""
@@ -108,12 +108,6 @@ def fingerprint(path: Path) -> str:
         file.seek(max(0, size - _FINGERPRINT_BYTES), os.SEEK_SET)
         digest.update(file.read(_FINGERPRINT_BYTES))
     return digest.hexdigest()[:16]
-
-
-def video_track(container: av.container.InputContainer) -> av.VideoStream | None:
-    """The first track of moving pictures; cover pictures are none."""
-    cover = av.stream.Disposition.attached_pic
-    return next((track for track in container.streams.video if not track.disposition & cover), None)
 
 
 def _has_moving_pictures(path: Path) -> bool:

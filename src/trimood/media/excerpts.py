@@ -13,8 +13,7 @@ import numpy as np
 from av.audio.resampler import AudioResampler
 
 from trimood.media.audio import samples_of
-from trimood.media.episodes import video_track
-from trimood.media.files import open_media
+from trimood.media.files import open_media, video_track
 
 # From a key frame a decoder needs some frames until what it shows, and a second of sound until what it says, is exact.
 _RUN_UP_SECONDS = 1

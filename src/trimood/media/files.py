@@ -6,16 +6,19 @@ from pathlib import Path
 
 import av
 
+from trimood.media.errors import ClipError
+
 FORMATS = (
-    *("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf", "ogg"),  # mov: MP4 too; matroska: WebM too
-    *("wav", "w64", "aiff", "caf", "au", "flac", "mp3", "aac", "ac3", "amr"),
+    *("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf"),  # mov is MP4 too, and matroska WebM
+    *("ogg", "mxf", "dv", "rm", "ivf"),
+    *("wav", "w64", "aiff", "caf", "au", "flac", "mp3", "aac", "ac3", "amr", "tta", "wv"),
 )
 """FFmpeg's names of the formats that are read. Not among them are those that list other files, as HLS and concat do."""
 
 
 def open_media(path: Path) -> av.container.InputContainer:
     """A container to read, of one of FORMATS. Raises FFmpeg's own errors; ArgumentError for another format."""
-    name = os.fspath(path)
+    name = os.path.abspath(path)  # "12:30.mp4" as it is would be a file of the protocol 12
     try:
         # A title in another encoding than UTF-8 is no reason to refuse a clip.
         return av.open(name, metadata_errors="ignore", options={"format_whitelist": ",".join(FORMATS)})
@@ -23,3 +26,19 @@ def open_media(path: Path) -> av.container.InputContainer:
         raise av.error.ArgumentError(
             errno.EINVAL, f"it is of no format that is read, which are {', '.join(FORMATS)}", name
         ) from error
+
+
+def require_file(path: Path) -> None:
+    """Raises ClipError where there is no file of this name, or no way to it."""
+    try:
+        if path.is_file():
+            return
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise ClipError(path, "unreadable", f"the file cannot be read ({error.strerror})") from error
+    raise ClipError(path, "missing", f"no such file in {path.parent}")
+
+
+def video_track(container: av.container.InputContainer) -> av.VideoStream | None:
+    """The first track of moving pictures; cover pictures are none."""
+    cover = av.stream.Disposition.attached_pic
+    return next((track for track in container.streams.video if not track.disposition & cover), None)

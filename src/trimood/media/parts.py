@@ -123,8 +123,11 @@ def write_whole(path: Place, content: bytes) -> None:
     there. Object stores, such as S3, know none, and show an object only once all of it has arrived.
     """
     if isinstance(path, Path):
-        with written_whole(path) as beside:
-            beside.write_bytes(content)
+        try:
+            with written_whole(path) as beside:
+                beside.write_bytes(content)
+        except OSError as error:
+            raise PreparationError(f"{path}: it could not be written ({error.strerror}).") from error
         return
     try:
         if type(path.fs).mv is AbstractFileSystem.mv:

@@ -13,7 +13,7 @@ import numpy as np
 from trimood.disk import written_whole
 from trimood.media.audio import AudioRecipe, read_waveform
 from trimood.media.errors import ClipError, may_pass
-from trimood.media.files import open_media
+from trimood.media.files import open_media, require_file, video_track
 from trimood.media.parts import content_name
 from trimood.media.video import VideoRecipe, read_frames
 
@@ -80,8 +80,7 @@ def kept_facts(task: tuple[Path, Path]) -> ClipFacts:
     that is not there or cannot be opened, and DiskFull.
     """
     clip, folder = task
-    if not clip.is_file():
-        raise ClipError(clip, "missing", f"no such file in {clip.parent}")
+    require_file(clip)
     try:
         content = content_name(clip)
     except OSError as error:
@@ -125,7 +124,7 @@ def first_picture(path: Path) -> np.ndarray:
     """The first frame that can be decoded, [height, width, 3] uint8, about 160 pixels high. Raises ClipError."""
     try:
         with open_media(path) as container:
-            for frame in container.decode(video=0):
+            for frame in container.decode(video_track(container) or []):
                 width = max(1, round(160 * frame.width / frame.height))
                 return np.asarray(frame.to_ndarray(format="rgb24", width=width, height=160))
     except Exception as error:
@@ -162,7 +161,7 @@ def _tracks(path: Path) -> dict[str, Any]:
     facts: dict[str, Any] = {"size_bytes": path.stat().st_size}
     with open_media(path) as container:
         facts["container"] = container.format.name
-        video = next(iter(container.streams.video), None)
+        video = video_track(container)
         audio = next(iter(container.streams.audio), None)
         if video is not None:
             video.thread_type = "NONE"  # clips are probed in parallel

@@ -13,9 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from trimood.media.errors import ClipError, reason
-from trimood.media.files import open_media
+from trimood.media.files import open_media, require_file, video_track
 
 RE_ENCODE = "It was cut without encoding it anew: cut it again, or repair it with ffmpeg -i CLIP.mp4 REPAIRED.mp4"
+
+MOST_ASPECT = 100
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,7 @@ def read_frames(path: Path, recipe: VideoRecipe) -> Tensor:
     Decodes only what these frames need; holds one frame of the clip's own size at a time. Raises ClipError: missing,
     unreadable.
     """
-    if not path.is_file():
-        raise ClipError(path, "missing", f"no such file in {path.parent}")
+    require_file(path)
     try:
         packets = _packets(path)
         order = _times_in_order(packets)
@@ -77,8 +78,12 @@ def fit_frame(frame: Tensor, size_pixels: int) -> Tensor:
     Returns [3, size_pixels, size_pixels] uint8, rounded. Bilinear without antialiasing, the long side rounded down as
     in pytorchvideo's ShortSideScale, the crop's corner rounded to even as in torchvision's CenterCropVideo.
     LanguageBind normalises before it scales; scaling is linear, so the order makes no difference but for rounding.
+    Raises ValueError for a strip that would be scaled to gigabytes.
     """
     height, width = frame.shape[:2]
+    if max(height, width) > MOST_ASPECT * min(height, width):
+        raise ValueError(f"of {width}x{height} pixels, one side is more than {MOST_ASPECT} times the other")
+
     if width < height:
         scaled = (math.floor(height / width * size_pixels), size_pixels)
     else:
@@ -102,15 +107,19 @@ def _packets(path: Path) -> list[_Packet]:
     packets: list[_Packet] = []
     lost, begun = 0, False
     with open_media(path) as container:
-        if not container.streams.video:
+        track = video_track(container)
+        if track is None:
             raise ClipError(path, "unreadable", "it has no video track")
-        announced = container.streams.video[0].frames  # 0 where the container does not say
-        for packet in container.demux(video=0):
+        announced = track.frames  # 0 where the container does not say
+        for packet in container.demux(track):
             if packet.size:
                 begun = begun or packet.is_keyframe
                 lost += packet.is_corrupt or not begun
                 packets.append(_Packet(packet.pts, packet.is_keyframe, not packet.is_discard))
-    if len(packets) < announced:
+        # AVI counts dropped frames, which stand in it as empty chunks, and counts time in frames.
+        last = max((packet.time for packet in packets if packet.time is not None), default=-1)
+        is_avi_with_gaps = container.format.name == "avi" and last + 1 >= announced
+    if len(packets) < announced and not is_avi_with_gaps:
         raise ClipError(path, "unreadable", f"it announces {announced} frames and holds {len(packets)}")
     if lost:
         raise ClipError(path, "unreadable", f"{lost} of its {len(packets)} frames cannot be shown. {RE_ENCODE}")
@@ -135,8 +144,8 @@ def _decode(path: Path, packets: Sequence[_Packet], wanted: set[int]) -> Iterato
     needed = _needed(packets, wanted)
     to_rgb = VideoReformatter()
     with open_media(path) as container:
-        track = container.streams.video[0]
-        if track.codec_context is None:
+        track = video_track(container)
+        if track is None or track.codec_context is None:
             raise ValueError("FFmpeg does not know its codec")
         track.thread_type = "NONE"  # clips are prepared in parallel; the decoder's own threads would compete with that
         decoder = track.codec_context
@@ -161,7 +170,8 @@ def _turned(pixels: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
 
     decord turns it too, and so upstream's frames are turned.
     """
-    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90))) if frame.rotation else pixels
+    quarters = round(frame.rotation / 90) % 4 if abs(frame.rotation) <= 360 else 0  # a broken flag says any number
+    return np.ascontiguousarray(np.rot90(pixels, quarters)) if quarters else pixels
 
 
 def _needed(packets: Sequence[_Packet], wanted: set[int]) -> list[bool]:
