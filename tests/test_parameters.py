@@ -159,7 +159,13 @@ def test_an_experiment_is_laid_over_the_shared_blocks_at_any_depth(tree: dict) -
         ("compare.confidence", 95, r"compare\.confidence: Input should be less than 1 \(got 95\)"),
         ("compare.resamples", 10, r"compare\.resamples: Input should be greater than or equal to 100"),
         ("compare.seed", -1, r"compare\.seed: Input should be greater than or equal to 0"),
-        ("compare.runs", "abc", r"compare\.runs: Input should be a valid tuple \(got 'abc'\)"),
+        ("compare.runs", "abc", r"compare\.runs: wanted is a list, in brackets: \[a,b\] \(got 'abc'\)"),
+        ("exp4.modalities", "text", r"exp4\.modalities: wanted is a list, in brackets: \[a,b\] \(got 'text'\)"),
+        ("training.seed", -1, r"training\.seed: Input should be greater than or equal to 0 \(got -1\)"),
+        ("training.seed", 2**32, r"training\.seed: Input should be less than 4294967296"),
+        ("data.split.seed", -1, r"data\.split\.seed: Input should be greater than or equal to 0"),
+        ("alias", "my champion", r"alias: allowed are letters, digits, _ and -, .*\(got 'my champion'\)"),
+        ("alias", "v2", r"alias: .*neither latest nor a v with a number"),
         ("exp3.head", "frozen", r"exp3: .*trains nothing"),
     ],
 )
@@ -183,6 +189,15 @@ def test_all_wrong_parameters_are_named_at_once(tree: dict) -> None:
 def test_a_file_whose_top_key_is_not_its_name_is_refused(tmp_path: Path) -> None:
     (tmp_path / "exp7.yml").write_text("exp8: {modalities: [text], train: head}\n")
     with pytest.raises(ValueError, match=r"exp7\.yml: the top keys are \['exp8'\]; allowed is exactly one, 'exp7'"):
+        experiment_names(tmp_path)
+
+
+def test_a_file_that_cannot_be_read_as_an_experiment_is_named(tmp_path: Path) -> None:
+    (tmp_path / "exp7.yml").write_text("exp7: {modalities: [text], train: head\n")
+    with pytest.raises(ValueError, match=r"exp7\.yml: it is no YAML: "):
+        experiment_names(tmp_path)
+    (tmp_path / "exp7.yml").rename(tmp_path / "exp7.yaml")
+    with pytest.raises(ValueError, match=r"exp7\.yaml: rename it to exp7\.yml"):
         experiment_names(tmp_path)
 
 

@@ -11,7 +11,7 @@ from kedro.framework.project import pipelines
 from kedro.pipeline import Pipeline
 from omegaconf import OmegaConf
 
-from trimood.experiments import experiment_names, experiment_of
+from trimood.experiments import ExperimentFileError, experiment_names, experiment_of
 from trimood.parameters import did_you_mean, read_seeds
 from trimood.runner import REACHED
 
@@ -38,7 +38,10 @@ def run_experiments(**options: Any) -> Any:
     """Kedro's `run`, which puts a misspelt pipeline into a stack of frames; once for each of the parameter `seeds`."""
     names = options["pipelines"] or ([options["pipeline"]] if options["pipeline"] else [])
     pipelines.set_requested(None)
-    there = list(pipelines)
+    try:
+        there = list(pipelines)
+    except ExperimentFileError as error:
+        raise click.UsageError(str(error)) from None
     for name in names:
         if name not in there:
             raise click.UsageError(

@@ -12,14 +12,19 @@ REPORTS = ("check_data", "compare", "submission", "tune")
 
 
 class ExperimentFileError(ValueError):
-    """An experiment's file whose only top key is not the file's own name."""
+    """An experiment's file that is no YAML, ends with another word than yml, or has another top key than its name."""
 
 
 def experiment_names(folder: Path = FOLDER) -> list[str]:
     """Names of the experiments, sorted. Raises ExperimentFileError."""
     names = []
-    for path in sorted(folder.glob("*.yml")):
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for path in sorted(folder.glob("*.y*ml")):
+        if path.suffix != ".yml":
+            raise ExperimentFileError(f"{path}: rename it to {path.stem}.yml, as all experiments' files end with .yml.")
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise ExperimentFileError(f"{path}: it is no YAML: {error}") from error
         keys = list(content) if isinstance(content, dict) else []
         if keys != [path.stem]:
             raise ExperimentFileError(

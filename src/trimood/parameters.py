@@ -1,8 +1,17 @@
 """Every knob once: its type, its bounds, its meaning. Shared values stand in conf/base, differences by experiment."""
 
+import re
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from trimood.blocks import Parameters, Seed, did_you_mean
 from trimood.emotions import MODALITIES, Modality
@@ -28,7 +37,7 @@ class SplitParams(Parameters):
     unit: Literal["conversation", "utterance"]
     validation_fraction: Annotated[float, Field(gt=0, lt=1)]
     test_fraction: Annotated[float, Field(gt=0, lt=1)]
-    seed: int
+    seed: Seed
 
 
 Policy = Literal["fail", "drop", "blank"]
@@ -97,7 +106,7 @@ class CuttingParams(Parameters):
 class DemoParams(Parameters):
     """The generated corpus and the tiny checkpoints, both from one seed."""
 
-    seed: int
+    seed: Seed
 
 
 class CompareParams(Parameters):
@@ -106,7 +115,7 @@ class CompareParams(Parameters):
     baseline: str
     resamples: Annotated[int, Field(ge=100)]
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     runs: tuple[str, ...]
 
 
@@ -133,7 +142,7 @@ class TrainingParams(Parameters):
     dataloader_num_workers: Annotated[int, Field(ge=0)]
     cpu_threads: Annotated[int, Field(ge=0)]
     bf16: bool | Literal["auto"]
-    seed: int
+    seed: Seed
     augmentation: AugmentationParams
 
 
@@ -220,6 +229,13 @@ def _in_quotes(value: Any) -> Any:
 Words = Annotated[str, BeforeValidator(_in_quotes)]
 
 
+def _an_alias(value: str) -> str:
+    """What MLflow takes for an alias: it would refuse others only after a version is registered."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", value) or re.fullmatch(r"latest|v\d+", value, re.IGNORECASE):
+        raise ValueError("allowed are letters, digits, _ and -, but neither latest nor a v with a number")
+    return value
+
+
 class PredictionParams(Parameters):
     """How many utterances of one's own the picture shows."""
 
@@ -273,7 +289,7 @@ _BLOCKS: dict[str, Any] = {
     "model": str,
     "clips": str,
     "text": Words,
-    "alias": str,
+    "alias": Annotated[str, AfterValidator(_an_alias)],
     "prediction": PredictionParams,
     "data": DataParams,
     "cutting": CuttingParams,
@@ -316,5 +332,6 @@ def _lines(name: str, error: ValidationError) -> list[str]:
     for item in error.errors():
         where = ".".join([name, *map(str, item["loc"])])
         got = "" if isinstance(item["input"], dict) else f" (got {item['input']!r})"
-        found.append(f"{where}: {item['msg'].removeprefix('Value error, ')}{got}")
+        wanted = "wanted is a list, in brackets: [a,b]" if item["type"] == "tuple_type" else item["msg"]
+        found.append(f"{where}: {wanted.removeprefix('Value error, ')}{got}")
     return found

@@ -76,3 +76,17 @@ def test_a_table_that_cannot_be_read_says_what_is_allowed(tmp_path: Path, name: 
 def test_subtitles_that_are_none_say_so(tmp_path: Path) -> None:
     with pytest.raises(WordsError, match="cannot be read as subtitles"):
         read_cues(write(tmp_path / "a.srt", ""))
+
+
+@pytest.mark.parametrize(
+    ("rows", "line", "count"),
+    [
+        ("a.mp4,Oh, no!\nb.mp4,Go away\n", 2, 3),  # pandas took "Oh" for the clip
+        ("a.mp4,Hi\nb.mp4,Oh, no!\n", 3, 3),
+        ("a.mp4\n", 2, 1),
+    ],
+)
+def test_a_comma_too_many_or_too_few_is_refused_by_its_line(tmp_path: Path, rows: str, line: int, count: int) -> None:
+    (tmp_path / "words.csv").write_text("clip,text\n" + rows)
+    with pytest.raises(WordsError, match=rf"words\.csv, line {line}: got {count} fields, the header has 2\..*quotes"):
+        read_words(tmp_path / "words.csv")

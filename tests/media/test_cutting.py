@@ -198,8 +198,8 @@ def test_sound_that_begins_late_or_ends_early_keeps_its_place(tmp_path: Path) ->
     [
         (2000, 2000, "the span is empty: it ends at 2.000 s, where it starts"),
         (3000, 2000, "the span is empty: it ends at 2.000 s"),
-        (7000, 9000, "the episode's pictures end at 8.000 s, before the span does"),
-        (60_000, 61_000, "the episode's pictures end at 8.000 s, before the span does"),
+        (7000, 9000, "the video's pictures end at 8.000 s, before the span does"),
+        (60_000, 61_000, "the video's pictures end at 8.000 s, before the span does"),
     ],
 )
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])

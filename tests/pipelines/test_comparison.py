@@ -353,3 +353,18 @@ def test_nothing_of_it_needs_torch() -> None:
     environment = {"PYTHONPATH": str(Path(comparison.__file__).parents[3])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.strip() == "False"
+
+
+def test_a_baseline_that_a_later_run_has_put_aside_is_told_apart_from_one_that_never_ran() -> None:
+    trial = {**made_run("exp3", 9), "start_time": pd.Timestamp("2026-02-01", tz="UTC"), "params.data.split.seed": "7"}
+    with pytest.raises(CannotCompare, match=r"none of the 2 runs of exp1 can be .* exp3-9 \(exp3\);.*Delete that run"):
+        choose_runs(pd.concat([RUNS, pd.DataFrame([trial])], ignore_index=True), CORPUS, HOW)
+
+
+def test_systems_that_were_not_trained_alike_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    choose_runs(RUNS, CORPUS, HOW)
+    assert "not trained alike" not in caplog.text
+    epochs = {"exp1": "20", "exp3": "1"}
+    choose_runs(RUNS.assign(**{"params.training.num_train_epochs": RUNS["tags.experiment"].map(epochs)}), CORPUS, HOW)
+    assert "not trained alike" in caplog.text
+    assert "training.num_train_epochs: exp1 20, exp3 1" in caplog.text

@@ -1,13 +1,12 @@
 """Words that belong to clips of one's own: tables (CSV, JSON, ECF's annotations) and subtitles (SRT, WebVTT)."""
 
+import csv
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from trimood.conversations.ecf import read_ecf
 
@@ -39,7 +38,7 @@ def read_words(path: Path) -> dict[str, str]:
     """The words of each clip that a table names, in its order; clips as the table writes them. Raises WordsError."""
     try:
         pairs = _of_csv(path) if path.suffix.lower() == ".csv" else _of_json(path)
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+    except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
         raise WordsError(f"{path}: cannot be read ({error}). {ALLOWED}") from error
     words: dict[str, str] = {}
     for clip, text in pairs:
@@ -67,11 +66,22 @@ def read_cues(path: Path) -> list[Cue]:
 
 
 def _of_csv(path: Path) -> list[tuple[str, str]]:
-    # As text, all of it: "None", "NA" and "null" are words that people say.
-    table = pd.read_csv(path, dtype="str", keep_default_na=False, encoding="utf-8-sig")
-    if not {"clip", "text"} <= set(table.columns):
-        raise WordsError(f"{path}: got the columns {', '.join(map(str, table.columns))}. {ALLOWED}")
-    return list(zip(table["clip"], table["text"], strict=True))
+    # Not by pandas: it takes a first row with a comma too many for one with an index, and moves all words by one.
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.DictReader(file)
+        columns = list(rows.fieldnames or [])
+        if not {"clip", "text"} <= set(columns):
+            raise WordsError(f"{path}: got the columns {', '.join(columns)}. {ALLOWED}")
+        pairs = []
+        for row in rows:
+            if None in row or None in row.values():
+                count = sum(value is not None for key, value in row.items() if key is not None) + len(row.get(None, []))
+                raise WordsError(
+                    f"{path}, line {rows.line_num}: got {count} fields, the header has {len(columns)}. Put words with "
+                    'a comma into double quotes: a.mp4,"Oh, no!"'
+                )
+            pairs.append((row["clip"], row["text"]))
+    return pairs
 
 
 def _of_json(path: Path) -> list[tuple[str, str]]:

@@ -63,9 +63,7 @@ def frames_within(path: Path, start: Fraction, end: Fraction) -> Iterator[tuple[
         last_end = time + duration
         shown = following
     if shown is None and last_end < end - _GAP_SECONDS:
-        raise SpanError(
-            "beyond the end", f"the episode's pictures end at {float(last_end):.3f} s, before the span does"
-        )
+        raise SpanError("beyond the end", f"the video's pictures end at {float(last_end):.3f} s, before the span does")
 
 
 def _require_decoder(track: av.VideoStream | av.AudioStream) -> None:

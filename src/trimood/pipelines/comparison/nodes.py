@@ -32,6 +32,14 @@ def choose_runs(mlflow_runs: pd.DataFrame, corpus_description: dict[str, Any], c
     runs = runs.assign(system=system_names(runs) if compare.runs else runs["tags.experiment"])
     names = [*runs["system"].unique(), *REFERENCES]
     if compare.baseline not in names:
+        if (others := _finished(mlflow_runs, compare.baseline)) and not compare.runs:
+            latest = runs.sort_values("start_time").iloc[-1]
+            raise CannotCompare(
+                f"compare.baseline: none of the {others} runs of {compare.baseline} can be compared with the latest "
+                f"run on this corpus, which is {latest['run_id']} ({latest['tags.experiment']}); the log says above in "
+                "which values they differ. Delete that run in MLflow (make ui) if it was a trial, name runs with "
+                f"compare.runs, or run with the same values: kedro run --pipelines={compare.baseline} --params …"
+            )
         raise CannotCompare(
             f"compare.baseline: {compare.baseline} is not among what is compared; allowed: {', '.join(names)}."
             f"{did_you_mean(compare.baseline, names)} Say --params compare.baseline={names[0]}, or run the experiment "
@@ -58,7 +66,24 @@ def choose_runs(mlflow_runs: pd.DataFrame, corpus_description: dict[str, Any], c
     )
     for system, rows in table.groupby("system"):
         log.info("%s: %d seeds", system, len(rows))
+    firsts = runs.drop_duplicates("system")
+    for name in [str(name) for name in runs.columns if str(name).startswith("params.training.") and name != SEED]:
+        if runs[name].nunique() > 1:
+            values = ", ".join(
+                f"{system} {value}" for system, value in zip(firsts["system"], firsts[name], strict=True)
+            )
+            log.warning(
+                "not trained alike, so a difference need not be the experiments': %s: %s",
+                name.removeprefix("params."),
+                values,
+            )
     return table.sort_values(["system", "seed"], ignore_index=True)
+
+
+def _finished(mlflow_runs: pd.DataFrame, experiment: str) -> int:
+    if "tags.experiment" not in mlflow_runs:
+        return 0
+    return int(((mlflow_runs["tags.experiment"] == experiment) & (mlflow_runs["status"] == "FINISHED")).sum())
 
 
 def predict_references(
