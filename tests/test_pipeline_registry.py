@@ -9,7 +9,7 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Pipeline
 
-from trimood.experiments import experiment_names
+from trimood.experiments import ExperimentFileError, experiment_names
 from trimood.pipeline_registry import register_pipelines
 
 PROJECT = Path(__file__).parents[1]
@@ -109,3 +109,9 @@ def test_quick_commands_import_no_torch(arguments: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert "imported ['kedro']" in done.stdout, done.stdout + done.stderr
+
+
+def test_an_experiment_never_takes_the_place_of_a_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trimood.pipeline_registry.experiment_names", lambda: ["compare", "exp1"])
+    with pytest.raises(ExperimentFileError, match=r"compare\.yml: a stage has this name already"):
+        register_pipelines()

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline
 
-from trimood.experiments import experiment_names
+from trimood.experiments import ExperimentFileError, experiment_names
 from trimood.pipelines import (
     check_data,
     comparison,
@@ -25,13 +25,12 @@ def register_pipelines() -> dict[str, Pipeline]:
     experiments = {
         name: data + training.create_pipeline(name) + evaluation.create_pipeline(name) for name in experiment_names()
     }
-    return {
+    stages = {
         "demo": demo.create_pipeline(),
         "check_data": check_data.create_pipeline(),
         "cut_clips": cutting.create_pipeline(),
         "ingestion": ingestion.create_pipeline(),
         "preprocessing": data,
-        **experiments,
         "compare": comparison.create_pipeline(),
         "submission": ingestion.create_submission_pipeline()
         + preprocessing.create_submission_pipeline()
@@ -39,5 +38,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "tune": data.to_outputs("training_examples", "validation_examples") + tuning.create_pipeline(),
         "predict": prediction.create_pipeline(),
         "register": registration.create_pipeline(),
-        "__default__": sum(experiments.values(), Pipeline([])),
     }
+    if taken := sorted(experiments.keys() & stages.keys()):
+        raise ExperimentFileError(f"{taken[0]}.yml: a stage has this name already; call the experiment something else.")
+    return {**stages, **experiments, "__default__": sum(experiments.values(), Pipeline([]))}

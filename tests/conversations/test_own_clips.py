@@ -128,3 +128,14 @@ def test_what_cannot_be_meant_is_refused(
     (folder / "cues.srt").write_text(CUES)
     with pytest.raises(WordsError, match=words):
         own_utterances(clips, text)
+
+
+def test_a_table_of_other_clips_or_with_two_rows_of_one_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    table = tmp_path / "words.csv"
+    table.write_text("clip,text\nb.mp4,Hi\n")
+    with pytest.raises(WordsError, match=r"words\.csv: not one of its 1 clips is among these: b\.mp4"):
+        own_utterances(str(tmp_path), str(table))
+    table.write_text("clip,text\na.mp4,Hi\na,Bye\n")
+    with pytest.raises(WordsError, match=r"words\.csv: a: two of its rows are of this clip"):
+        own_utterances(str(tmp_path), str(table))

@@ -97,3 +97,12 @@ def test_a_gap_in_what_a_model_does_not_use_is_nothing_to_speak_of(sources, prep
     with caplog.at_level(logging.INFO, logger="trimood"):
         ready(sources).examples(table, prepared_clips)
     assert not caplog.records
+
+
+def test_words_that_are_cut_off_are_told(sources, prepared_clips, caplog) -> None:
+    table = example_table(3)
+    ready(sources).examples(table, prepared_clips)
+    assert "is not read" not in caplog.text
+    table.loc[1, "text"] = "so much joy ! " * 60
+    ready(sources).examples(table, prepared_clips)
+    assert "1 of 3 utterances fill all 77 tokens: the rest is not read" in caplog.text

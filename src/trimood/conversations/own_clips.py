@@ -153,10 +153,15 @@ def _matched(words: Mapping[str, str], names: Mapping[str, Path], table: Path) -
     spellings = {path.name: name for name, path in names.items() if by_stem[path.stem] == 1}
     spellings |= {path.stem: name for name, path in names.items() if by_stem[path.stem] == 1}
     spellings |= {f"{name}{path.suffix}": name for name, path in names.items()} | {name: name for name in names}
+    rows = Counter(spellings[clip] for clip in words if clip in spellings)
+    if twice := [name for name, count in rows.items() if count > 1]:
+        raise WordsError(f"{table}: {', '.join(twice[:_NAMED])}: two of its rows are of this clip; keep one for each.")
     matched = {spellings[clip]: text for clip, text in words.items() if clip in spellings}
     strangers = [clip for clip in words if clip not in spellings]
     if strangers:
         first = ", ".join(strangers[:_NAMED]) + (", …" if len(strangers) > _NAMED else "")
+        if not matched:
+            raise WordsError(f"{table}: not one of its {len(words)} clips is among these: {first}")
         log.warning("%s: %d of its %d clips are not among these: %s", table.name, len(strangers), len(words), first)
     return matched
 

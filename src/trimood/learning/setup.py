@@ -45,6 +45,8 @@ class Ready:
         _say_what_is_absent(table, self.modalities)
         texts = table["text"].fillna("").tolist()
         input_ids = tokenize(self.tokenizer, texts) if self.tokenizer and len(table) else None
+        if input_ids is not None and (cut := int((input_ids[:, -2] != input_ids[:, -1]).sum())):
+            log.warning("%d of %d utterances fill all %d tokens: the rest is not read", cut, *input_ids.shape)
         return Examples(table, input_ids, prepared_clips, self.modalities, self.video, self.audio, augmentation)
 
 
