@@ -79,13 +79,13 @@ def test_a_rate_that_only_a_broken_header_has_is_unreadable(tmp_path: Path, rate
 
 def test_sound_far_beyond_its_scale_is_unreadable(tmp_path: Path) -> None:
     wav = make_wav(tmp_path / "sound.wav", np.full((1, 16000), 1e30, dtype=np.float32), 16000, "pcm_f32le")
-    with pytest.raises(ClipError, match="its sound holds samples that are no finite numbers, or far beyond"):
+    with pytest.raises(ClipError, match="its sound holds samples that are not finite, or far beyond"):
         read_waveform(wav, 16000)
 
 
 def test_a_strip_is_not_scaled_to_gigabytes(tmp_path: Path) -> None:
-    make_clip(tmp_path / "strip.mp4", size=(2048, 16))
-    with pytest.raises(ClipError, match=r"unreadable: .*of 2048x16 pixels, one side is more than 100 times the other"):
+    make_clip(tmp_path / "strip.mp4", size=(2048, 2))
+    with pytest.raises(ClipError, match=r"unreadable: .*of 2048x2 pixels, one side is more than 500 times the other"):
         read_frames(tmp_path / "strip.mp4", VideoRecipe())
 
 

@@ -67,7 +67,7 @@ def read_waveform(path: Path, sample_rate_hz: int) -> Tensor:
         milliseconds = 1000 * len(waveform) / sample_rate_hz
         raise ClipError(path, "too short", f"{milliseconds:.1f} ms of sound, at least {WINDOW_MS} ms are needed")
     if not waveform.isfinite().all() or waveform.abs().max() > LOUDEST:
-        raise ClipError(path, "unreadable", "its sound holds samples that are no finite numbers, or far beyond -1 to 1")
+        raise ClipError(path, "unreadable", "its sound holds samples that are not finite, or far beyond -1 to 1")
     if not waveform.any():
         raise ClipError(path, "silent", "every sample of its sound is zero")
     return waveform

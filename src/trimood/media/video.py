@@ -17,7 +17,7 @@ from trimood.media.files import open_media, require_file, video_track
 
 RE_ENCODE = "It was cut without encoding it anew: cut it again, or repair it with ffmpeg -i CLIP.mp4 REPAIRED.mp4"
 
-MOST_ASPECT = 100
+MOST_ASPECT = 500
 
 
 @dataclass(frozen=True)
