@@ -114,7 +114,7 @@ def _refuse_contradictions(options: dict[str, Any], experiments: list[str]) -> N
 def _with_seed(params: dict[str, Any], experiments: list[str], seed: int) -> dict[str, Any]:
     """The seed goes to each experiment by its name: so it stands over one that the experiment's own file states."""
     seeded = OmegaConf.from_dotlist([f"{name}.training.seed={seed}" for name in experiments])
-    return dict(OmegaConf.to_container(OmegaConf.merge(params, seeded)))  # type: ignore[arg-type]
+    return dict(OmegaConf.to_container(OmegaConf.merge(params, seeded)))  # type: ignore[arg-type]  # OmegaConf's types know lists too
 
 
 def _experiments_only(options: dict[str, Any], whole: Pipeline) -> dict[str, Any]:

@@ -91,7 +91,7 @@ class CheckpointDataset(FolderDataset):
         super().__init__(filepath=filepath, metadata=metadata)
         self._source = source
 
-    def load(self) -> str:  # type: ignore[override]
+    def load(self) -> str:  # type: ignore[override]  # a hub's name is no path
         """The folder's path where there is one, else the source as given: a hub name, or a typing error."""
         return str(self._filepath) if self._filepath.is_dir() else self._source
 

@@ -97,12 +97,12 @@ class Examples(Dataset[dict[str, Tensor]]):
         return part
 
     def _no_frames(self) -> Tensor:
-        assert self._video is not None  # noqa: S101
+        assert self._video is not None  # noqa: S101 - `Ready` gives it with the modality
         side = self._video.frame_size_pixels
         return torch.zeros(self._video.frame_count, 3, side, side, dtype=torch.uint8)
 
     def _no_mel(self) -> Tensor:
-        assert self._audio is not None  # noqa: S101
+        assert self._audio is not None  # noqa: S101 - as above
         return torch.zeros(3, self._audio.mel_bins, self._audio.target_length)
 
     def _flipped(self, frames: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ class Examples(Dataset[dict[str, Tensor]]):
         return frames
 
     def _image(self, log_mel: Tensor) -> Tensor:
-        assert self._audio is not None  # noqa: S101
+        assert self._audio is not None  # noqa: S101 - as above
         generator = None
         if self._augmentation and self._augmentation.random_mel_chunks:
             generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
