@@ -26,11 +26,10 @@ from trimood.learning.setup import used_checkpoints
 from trimood.model.adapters import Lora
 from trimood.model.checkpoints import locate, tokenize, tokenizer
 from trimood.model.classifier import Source, build_classifier, load_towers
-from trimood.model.config import LanguageBindConfig, config_as_json, read_config
-from trimood.model.full_size import AUDIO, VIDEO
+from trimood.model.config import AUDIO, VIDEO, LanguageBindConfig, config_as_json, read_config
 from trimood.model.towers import LanguageBind
 from trimood.model.trained import parameter_counts
-from trimood.pipelines.demo.tokens import learn_vocabulary, write_tokenizer
+from trimood.synthetic.checkpoints import learn_vocabulary, write_tokenizer
 
 PARAMETERS = Path(__file__).parents[1] / "conf/base/parameters"
 FULL_SIZE: dict[Source, LanguageBindConfig] = {"video": VIDEO, "audio": AUDIO}

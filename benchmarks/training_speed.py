@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from trimood.emotions import EMOTIONS
 from trimood.learning.batches import AudioInput, Augmentation, Examples, VideoInput, collate
-from trimood.learning.memory import forget_peak_memory, peak_memory_gib
+from trimood.learning.experiment import forget_peak_memory, peak_memory_gib
 from trimood.learning.trainer import fit
 from trimood.model.adapters import Lora
 from trimood.model.classifier import EmotionClassifier, build_classifier

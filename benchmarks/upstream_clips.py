@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests/media"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from make_reference import load_upstream
-from upstream_inputs import AUDIO
+
+from support.upstream_inputs import AUDIO
 
 
 def main() -> None:

@@ -4,9 +4,9 @@ import os
 
 import torch
 
-from demo_project import demo_project, own_demo_project
-from small_disk import small_disk
-from tracked_project import empty_store, project
+from support.demo_project import demo_project, own_demo_project
+from support.small_disk import small_disk
+from support.tracked_project import empty_store, project
 
 __all__ = ["demo_project", "empty_store", "own_demo_project", "project", "small_disk"]  # fixtures for all tests
 

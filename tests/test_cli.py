@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 from kedro.framework.cli.cli import KedroCLI
 
-from demo_project import PROJECT
-from tracked_project import runs_in
+from support.demo_project import PROJECT
+from support.tracked_project import runs_in
 
 Command = Callable[..., Result]
 

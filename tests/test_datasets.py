@@ -276,7 +276,7 @@ def test_an_artifact_is_a_file_and_one_that_a_run_has_not_is_none(
     fetch = MlflowArtifactsDataset(tracking_uri="sqlite:///mlflow.db", path=str(project)).load()
     found = [fetch(run.info.run_id, name) for name in ("history.json", "weights/best.txt")]
     assert [path.read_text() if path else None for path in found] == ["there", "deeper"]
-    assert fetch(run.info.run_id, "modality_worth.csv") is None
+    assert fetch(run.info.run_id, "modality_ablation.csv") is None
     assert fetch(run.info.run_id, "weights/last.txt") is None
     assert "Downloading" not in capfd.readouterr().err
 

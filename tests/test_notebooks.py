@@ -9,7 +9,7 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from demo_project import PROJECT, DemoProject, copy_project
+from support.demo_project import PROJECT, DemoProject, copy_project
 
 NOTEBOOKS = sorted(path.name for path in (PROJECT / "notebooks").glob("*.ipynb"))
 

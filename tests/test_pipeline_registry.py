@@ -9,7 +9,7 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Pipeline
 
-from trimood.experiments import ExperimentFileError, experiment_names
+from trimood.config.experiments import ExperimentFileError, experiment_names
 from trimood.pipeline_registry import register_pipelines
 
 PROJECT = Path(__file__).parents[1]

@@ -3,21 +3,65 @@
 import copy
 import logging
 import re
+from itertools import groupby
 from typing import Any
 
 import click
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.project import pipelines
 from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+from kedro.runner import SequentialRunner
 from omegaconf import OmegaConf
 
-from trimood.experiments import ExperimentFileError, experiment_names, experiment_of
-from trimood.parameters import did_you_mean, read_seeds
-from trimood.runner import REACHED
+from trimood.config.experiments import ExperimentFileError, experiment_names, experiment_of
+from trimood.config.parameters import did_you_mean, read_seeds
 
 log = logging.getLogger(__name__)
 
-AFTERWARDS = ("compare", "predict", "register", "submission")
+CHECKS = "checks"
+"""Tag of an experiment's nodes that run before anything is trained."""
+
+REACHED = "trimood.cli.reached"
+"""True in a command's `click.Context.meta` once all that its experiments share is done."""
+
+
+class ExperimentRunner(SequentialRunner):
+    """Runs the shared stages and every experiment's checks first, then each experiment to its end.
+
+    Kedro's own order is that of the graph: all trainings, then all evaluations, so that an error in the last training
+    would leave none evaluated. Here an experiment that fails is told, the others go on, and the first error ends the
+    run. Datasets between the parts are read from the catalog, so each needs an entry there.
+    """
+
+    def _run(self, pipeline: Pipeline, *args: Any, **kwargs: Any) -> None:
+        names = experiment_names()
+
+        def turn(node: Node) -> str:
+            return "" if CHECKS in node.tags else experiment_of(node.namespace, names) or ""
+
+        errors: list[Exception] = []
+        ordered = sorted(pipeline.nodes, key=turn)
+        command = click.get_current_context(silent=True)
+        for experiment, nodes in groupby(ordered, key=turn):
+            if experiment and command:
+                command.meta[REACHED] = True
+            try:
+                # Not SequentialRunner's own, which says a line about --async for each part.
+                part = pipeline.filter(node_names=[node.name for node in nodes])
+                super(SequentialRunner, self)._run(part, *args, **kwargs)
+            except Exception as error:
+                if not experiment:
+                    raise
+                log.error("%s failed: %s", experiment, error)
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+
+log = logging.getLogger(__name__)
+
+RUN_SEPARATELY = ("compare", "predict", "register", "submission")
 """Pipelines that read what finished experiments have left, in MLflow or on disk: no edge of the graph says so."""
 
 
@@ -48,7 +92,7 @@ def run_experiments(**options: Any) -> Any:
                 f"{name}: no such pipeline; there are: {', '.join(there)}.{did_you_mean(name, there)}"
             )
     for name in names:
-        if name in AFTERWARDS and len(names) > 1:  # it would read what an earlier command has left
+        if name in RUN_SEPARATELY and len(names) > 1:  # it would read what an earlier command has left
             raise click.UsageError(
                 f"{name}: it is made of what experiments have stored, so it is a command of its own, given after the "
                 f"experiments': kedro run --pipelines={name}"
@@ -132,7 +176,7 @@ def try_models(env: str | None, params: dict[str, Any], port: int) -> None:
 
     from kedro.framework.session import KedroSession
 
-    from trimood.mlflow_store import tracking_uri
+    from trimood.tracking.store import tracking_uri
 
     with KedroSession.create(env=env, runtime_params=params) as session:
         context = session.load_context()
@@ -154,7 +198,7 @@ def try_models(env: str | None, params: dict[str, Any], port: int) -> None:
 
 run = copy.copy(kedro_run)
 run.callback = run_experiments
-run.context_settings = {**run.context_settings, "default_map": {"runner": "trimood.runner.ExperimentRunner"}}
+run.context_settings = {**run.context_settings, "default_map": {"runner": "trimood.cli.ExperimentRunner"}}
 _kedros_params = next(option for option in kedro_run.params if option.name == "params")
 _params = copy.copy(_kedros_params)
 _params.callback = split_params

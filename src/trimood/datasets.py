@@ -11,7 +11,7 @@ from kedro.io import AbstractDataset, DatasetError
 from upath import UPath
 
 from trimood.disk import written_whole
-from trimood.mlflow_store import SQLITE, tracking_uri, use_store
+from trimood.tracking.store import SQLITE, tracking_uri, use_store
 
 Fill = Callable[[Path], None]
 
@@ -109,7 +109,7 @@ class WeightsDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
 
     def load(self) -> dict[str, Any]:
         """Tensors on the CPU, and the facts stored with them."""
-        from trimood.learning.weights import read_weights
+        from trimood.model.trained import read_weights
 
         return read_weights(self._filepath)
 
@@ -150,8 +150,8 @@ class TrainedModelDataset(AbstractDataset[None, Any]):
         self.metadata = metadata
 
     def load(self) -> Any:
-        """A `trimood.serving.trained.Trained`. Raises ModelError."""
-        from trimood.serving.trained import load_trained
+        """A `trimood.serving.trained_model.Trained`. Raises ModelError."""
+        from trimood.serving.trained_model import load_trained
 
         use_store(tracking_uri(self._uri, self._folder))
         return load_trained(self._model, self._filepath).with_checkpoints(self._checkpoints)

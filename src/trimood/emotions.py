@@ -9,3 +9,11 @@ EMOTIONS: tuple[str, ...] = ("surprise", "fear", "sadness", "neutral", "joy", "a
 
 MODALITIES: tuple[Modality, ...] = ("video", "audio", "text")
 """The order in which embeddings are concatenated before the classifier."""
+
+CLASS_NUMBERS = {emotion: number for number, emotion in enumerate(EMOTIONS)}
+
+PROBABILITIES = tuple(f"p_{emotion}" for emotion in EMOTIONS)
+"""Columns of a table of predictions: the probability of each emotion, in class order."""
+
+CALIBRATED = tuple(f"calibrated_{emotion}" for emotion in EMOTIONS)
+"""The same at the temperature that was fitted on the validation split."""

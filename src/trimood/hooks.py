@@ -15,11 +15,10 @@ from kedro.io import DataCatalog, DatasetError
 from kedro.pipeline import Pipeline
 from yaml import YAMLError
 
+from trimood.config.experiments import experiment_names
+from trimood.config.parameters import check_globals, check_parameters, flatten
 from trimood.datasets import GENERATED
 from trimood.disk import says_disk_full
-from trimood.experiments import experiment_names
-from trimood.mlflow_store import flatten
-from trimood.parameters import check_globals, check_parameters
 
 log = logging.getLogger(__name__)
 

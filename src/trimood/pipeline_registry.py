@@ -2,42 +2,39 @@
 
 from kedro.pipeline import Pipeline
 
-from trimood.experiments import ExperimentFileError, experiment_names
+from trimood.config.experiments import ExperimentFileError, experiment_names
 from trimood.pipelines import (
     check_data,
-    comparison,
-    cutting,
+    compare,
+    cut_clips,
     demo,
-    evaluation,
+    experiment,
     ingestion,
-    prediction,
+    predict,
     preprocessing,
-    registration,
+    register,
     submission,
-    training,
-    tuning,
+    tune,
 )
 
 
 def register_pipelines() -> dict[str, Pipeline]:
     """`kedro run --pipelines=NAME` for each key; `__default__` is every experiment."""
     data = ingestion.create_pipeline() + preprocessing.create_pipeline()
-    experiments = {
-        name: data + training.create_pipeline(name) + evaluation.create_pipeline(name) for name in experiment_names()
-    }
+    experiments = {name: data + experiment.create_pipeline(name) for name in experiment_names()}
     stages = {
         "demo": demo.create_pipeline(),
         "check_data": check_data.create_pipeline(),
-        "cut_clips": cutting.create_pipeline(),
+        "cut_clips": cut_clips.create_pipeline(),
         "ingestion": ingestion.create_pipeline(),
         "preprocessing": data,
-        "compare": comparison.create_pipeline(),
+        "compare": compare.create_pipeline(),
         "submission": ingestion.create_submission_pipeline()
         + preprocessing.create_submission_pipeline()
         + submission.create_pipeline(),
-        "tune": data.to_outputs("training_examples", "validation_examples") + tuning.create_pipeline(),
-        "predict": prediction.create_pipeline(),
-        "register": registration.create_pipeline(),
+        "tune": data.to_outputs("training_examples", "validation_examples") + tune.create_pipeline(),
+        "predict": predict.create_pipeline(),
+        "register": register.create_pipeline(),
     }
     if taken := sorted(experiments.keys() & stages.keys()):
         raise ExperimentFileError(f"{taken[0]}.yml: a stage has this name already; call the experiment something else.")

@@ -3,7 +3,7 @@
 import os
 
 from trimood.hooks import CheckParameters, MakeMissingInputs, SpeakPlainly, TellPaths
-from trimood.tracking import TrackRuns
+from trimood.tracking.hook import TrackRuns
 
 HOOKS = (CheckParameters(), MakeMissingInputs(), TrackRuns(), TellPaths(), SpeakPlainly())
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from trained_experiments import write_trained
+from support.trained_experiments import write_trained
 from trimood.app.answers import NO_MODEL, NOTHING_THERE, answer
-from trimood.app.models import ModelsInMemory
+from trimood.app.choices import ModelsInMemory
 from trimood.emotions import EMOTIONS
 from trimood.serving.predictor import Prediction, Utterance, load_predictor
 

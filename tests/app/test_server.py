@@ -9,9 +9,9 @@ import httpx
 import pytest
 from gradio_client import Client, handle_file
 
-from made_corpus import write_ecf
-from made_media import make_clip
-from served_page import ServedPage, serve_folder
+from support.made_corpus import write_ecf
+from support.made_media import make_clip
+from support.served_page import ServedPage, serve_folder
 from trimood.serving.predictor import Prediction, Utterance, load_predictor
 
 PARTS = ("title", "note", "label", "frames", "sound")

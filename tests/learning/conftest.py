@@ -1,5 +1,5 @@
 """Fixtures of the learning tests."""
 
-from learning_examples import prepared_clips, sources
+from support.learning_examples import prepared_clips, sources
 
 __all__ = ["prepared_clips", "sources"]

@@ -5,8 +5,8 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from learning_examples import example_table
-from made_checkpoints import TINY_AUDIO, TINY_VIDEO
+from support.learning_examples import example_table
+from support.made_checkpoints import TINY_AUDIO, TINY_VIDEO
 from trimood.learning.batches import AudioInput, Augmentation, Examples, VideoInput, collate, presence
 from trimood.media.errors import PartError
 from trimood.media.parts import load_part, write_whole

@@ -1,8 +1,8 @@
 """What decides whether an interrupted training is gone on with."""
 
-from learning_examples import example_table
-from made_checkpoints import TINY_VIDEO, made_checkpoint
-from trimood.learning.experiment import fingerprint
+from support.learning_examples import example_table
+from support.made_checkpoints import TINY_VIDEO, made_checkpoint
+from trimood.learning.experiment import training_fingerprint
 
 
 def test_a_training_is_another_one_if_its_examples_lack_other_things(tmp_path) -> None:
@@ -10,6 +10,6 @@ def test_a_training_is_another_one_if_its_examples_lack_other_things(tmp_path) -
     silent = example_table(4)
     table = silent.assign(has_video=True, has_audio=True)
     gap = table.assign(has_audio=[True, False, True, True])
-    names = {fingerprint(plan, examples, table) for examples in (silent, table, gap)}
+    names = {training_fingerprint(plan, examples, table) for examples in (silent, table, gap)}
     assert len(names) == 3
-    assert fingerprint(plan, gap.copy(), table) in names
+    assert training_fingerprint(plan, gap.copy(), table) in names

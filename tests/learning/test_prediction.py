@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from learning_examples import example_table, ready
+from support.learning_examples import example_table, ready
 from trimood.emotions import MODALITIES, Modality
 from trimood.learning.batches import Examples
 from trimood.learning.prediction import embeddings, probabilities, probabilities_of

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import TrainingArguments
 
-from learning_examples import ARGUMENTS, example_table, ready
+from support.learning_examples import ARGUMENTS, example_table, ready
 from trimood.disk import DiskFull
 from trimood.learning.batches import Augmentation
 from trimood.learning.prediction import probabilities

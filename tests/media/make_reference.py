@@ -12,7 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from upstream_inputs import AUDIO, LENGTHS, SIZES, STRIDE, log_mel_input, pixels_input, waveform_input
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from support.upstream_inputs import AUDIO, LENGTHS, SIZES, STRIDE, log_mel_input, pixels_input, waveform_input
 
 
 def load_upstream(name: str) -> types.ModuleType:

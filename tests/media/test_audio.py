@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from upstream_inputs import AUDIO, LENGTHS, STRIDE, log_mel_input, waveform_input
 
-from made_media import make_clip, make_wav, sound, with_index_in_front
-from shared_data import SHARED, needs_shared
+from support.made_media import make_clip, make_wav, sound, with_index_in_front
+from support.shared_data import SHARED, needs_shared
+from support.upstream_inputs import AUDIO, LENGTHS, STRIDE, log_mel_input, waveform_input
 from trimood.media.audio import AudioRecipe, chunk_starts, log_mel, mel_image, read_waveform, resample
 from trimood.media.errors import ClipError
 
@@ -55,10 +55,20 @@ def test_an_odd_rate_is_resampled_within_bounds(rate_hz: int) -> None:
     assert strongest_hz(waveform, 16000) == pytest.approx(3000, abs=0.5)
 
 
+def assert_same_energies(found: np.ndarray, wanted: np.ndarray) -> None:
+    """To 2e-4, except where an amplitude differs by less than a float32 rounding of the loudest one in its time step.
+
+    MKL's FFT rounds differently on different processors; the logarithm magnifies that in bins that are 100 dB down.
+    """
+    rounding = np.finfo(np.float32).eps * np.exp(wanted.max(axis=1, keepdims=True) / 2)
+    is_rounding = np.abs(np.exp(found / 2) - np.exp(wanted / 2)) <= rounding
+    np.testing.assert_allclose(np.where(is_rounding, wanted, found), wanted, atol=2e-4)
+
+
 @pytest.mark.parametrize("rate_hz", [16000, 24400, 44100, 48000])
 def test_log_mel_is_upstreams(rate_hz: int) -> None:
     energies = log_mel(resample(torch.from_numpy(waveform_input(rate_hz)), rate_hz, 16000), AudioRecipe())
-    np.testing.assert_allclose(energies.numpy(), REFERENCE[f"log_mel_{rate_hz}"], atol=2e-4)
+    assert_same_energies(energies.numpy(), REFERENCE[f"log_mel_{rate_hz}"])
 
 
 @needs_shared
@@ -69,7 +79,7 @@ def test_log_mel_of_real_recordings_is_the_golden_array(mel_bins: int) -> None:
     for number in (0, 1):
         waveform = read_waveform(SHARED / f"media/languagebind_assets/audio/{number}.wav", 16000)
         energies = log_mel(waveform, AudioRecipe(mel_bins=mel_bins))
-        np.testing.assert_allclose(energies.numpy(), golden[f"a{number}_b{mel_bins}"], atol=2e-4)
+        assert_same_energies(energies.numpy(), golden[f"a{number}_b{mel_bins}"])
 
 
 def test_log_mel_leaves_the_callers_waveform_alone() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from made_media import make_clip, make_wav, sound
+from support.made_media import make_clip, make_wav, sound
 from trimood.disk import DiskFull
 from trimood.media.audio import AudioRecipe, log_mel, read_waveform
 from trimood.media.cache import PreparedClips, Recipe, load_part, prepare_clips

@@ -9,8 +9,8 @@ import av
 import numpy as np
 import pytest
 
-from made_episodes import heard_pitch_hz, make_episode, pitch_hz, samples_of_episode
-from made_media import make_clip, read_number
+from support.made_episodes import heard_pitch_hz, make_episode, pitch_hz, samples_of_episode
+from support.made_media import make_clip, read_number
 from trimood.disk import DiskFull
 from trimood.media.audio import read_waveform, samples_of
 from trimood.media.cutting import Cut, CutRecipe, CutTask, cut_clip

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from made_episodes import make_episode
-from trimood.media.episodes import EpisodeError, EpisodeFolder, fingerprint, places_in
+from support.made_episodes import make_episode
+from trimood.media.episodes import EpisodeError, EpisodeFolder, file_fingerprint, places_in
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_a_fingerprint_stays_with_a_moved_file_and_changes_with_its_ends_and_siz
         for place, value in change.items():
             changed[place] = value
         (tmp_path / name).write_bytes(changed)
-        prints.append(fingerprint(tmp_path / name))
+        prints.append(file_fingerprint(tmp_path / name))
     (tmp_path / "d").write_bytes(content + b"0")
-    assert len({*prints, fingerprint(tmp_path / "d")}) == 4
-    assert fingerprint((tmp_path / "a").rename(tmp_path / "moved")) == prints[0]
+    assert len({*prints, file_fingerprint(tmp_path / "d")}) == 4
+    assert file_fingerprint((tmp_path / "a").rename(tmp_path / "moved")) == prints[0]

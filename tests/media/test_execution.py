@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from clip_work import clip_of, work
+from support.clip_work import clip_of, work
 from trimood.media.errors import ClipError, PreparationError
 from trimood.media.execution import Execution, Executor, core_count, run_each
 from trimood.media.on_ray import cluster

@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from made_media import make_clip, make_wav, numbered_frame, read_number
+from support.made_media import make_clip, make_wav, numbered_frame, read_number
 from trimood.media.audio import read_waveform
 from trimood.media.cache import prepare_clips
 from trimood.media.errors import ClipError

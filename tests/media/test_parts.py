@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from made_media import make_clip
+from support.made_media import make_clip
 from trimood.disk import DiskFull
 from trimood.media.audio import AudioRecipe
 from trimood.media.errors import ClipError, PartError

@@ -10,8 +10,8 @@ import av
 import numpy as np
 import pytest
 
-from made_media import Sound, make_clip, make_wav, numbered_frame, sound
-from shared_data import SHARED, needs_shared
+from support.made_media import Sound, make_clip, make_wav, numbered_frame, sound
+from support.shared_data import SHARED, needs_shared
 from trimood.media.errors import ClipError
 from trimood.media.probe import QUIETEST_DBFS, ClipFacts, failed, first_picture, kept_facts, probe_clip
 

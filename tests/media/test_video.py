@@ -8,10 +8,10 @@ import pytest
 import torch
 from decord import VideoReader
 from torch.nn import functional
-from upstream_inputs import SIZES, STRIDE, pixels_input
 
-from made_media import make_clip, numbered_frame, read_number, with_index_in_front
-from shared_data import SHARED, needs_shared
+from support.made_media import make_clip, numbered_frame, read_number, with_index_in_front
+from support.shared_data import SHARED, needs_shared
+from support.upstream_inputs import SIZES, STRIDE, pixels_input
 from trimood.media import video
 from trimood.media.errors import ClipError
 from trimood.media.video import VideoRecipe, fit_frame, frame_indices, read_frames

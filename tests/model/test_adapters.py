@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from made_checkpoints import TINY_VIDEO
+from support.made_checkpoints import TINY_VIDEO
 from trimood.model.adapters import AdapterError, add_lora, base_name, initialise_adapters, is_adapter
 from trimood.model.towers import LanguageBind
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from made_checkpoints import TINY_AUDIO, TINY_VIDEO, WeightFormat, made_checkpoint, made_weights
+from support.made_checkpoints import TINY_AUDIO, TINY_VIDEO, WeightFormat, made_checkpoint, made_weights
 from trimood.model.checkpoints import (
     CheckpointError,
     load_languagebind,

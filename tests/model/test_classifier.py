@@ -9,9 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from made_checkpoints import TINY_AUDIO, TINY_VIDEO, made_checkpoint
+from support.made_checkpoints import TINY_AUDIO, TINY_VIDEO, made_checkpoint
 from trimood.emotions import Modality
-from trimood.model import full_size
 from trimood.model.adapters import AdapterError, Lora, is_adapter
 from trimood.model.checkpoints import load_languagebind
 from trimood.model.classifier import (
@@ -23,7 +22,7 @@ from trimood.model.classifier import (
     load_towers,
     normalise_frames,
 )
-from trimood.model.config import CheckpointError, LanguageBindConfig
+from trimood.model.config import FULL_SIZE_AUDIO, FULL_SIZE_VIDEO, CheckpointError, LanguageBindConfig
 from trimood.model.trained import load_trained_state, parameter_counts, trained_state
 
 ATTENTION = ("k_proj", "v_proj", "q_proj", "out_proj")
@@ -31,7 +30,7 @@ ATTENTION_AND_MLP = (*ATTENTION, "fc1", "fc2")
 TWO: tuple[Modality, ...] = ("text", "video")
 THREE: tuple[Modality, ...] = ("text", "video", "audio")
 TINY: dict[Source, LanguageBindConfig] = {"video": TINY_VIDEO, "audio": TINY_AUDIO}
-FULL: dict[Source, LanguageBindConfig] = {"video": full_size.VIDEO, "audio": full_size.AUDIO}
+FULL: dict[Source, LanguageBindConfig] = {"video": FULL_SIZE_VIDEO, "audio": FULL_SIZE_AUDIO}
 
 
 @pytest.mark.parametrize(

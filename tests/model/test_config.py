@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from made_checkpoints import TINY_AUDIO, TINY_VIDEO, write_config
+from support.made_checkpoints import TINY_AUDIO, TINY_VIDEO, write_config
 from trimood.model.config import (
     CheckpointError,
     LanguageBindConfig,

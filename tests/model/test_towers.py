@@ -9,11 +9,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from made_checkpoints import TINY_AUDIO, TINY_VIDEO
-from shared_data import SHARED, needs_shared
-from trimood.model import full_size
+from support.made_checkpoints import TINY_AUDIO, TINY_VIDEO
+from support.shared_data import SHARED, needs_shared
 from trimood.model.checkpoints import load_languagebind
-from trimood.model.config import LanguageBindConfig
+from trimood.model.config import FULL_SIZE_AUDIO, FULL_SIZE_VIDEO, LanguageBindConfig
 from trimood.model.towers import LanguageBind, drop_patches
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -124,7 +123,7 @@ def test_patch_dropout_keeps_the_class_token_and_the_same_patches_of_all_frames(
     assert len({tuple(utterance[0, :, 0].sort().values.tolist()) for utterance in kept}) > 1
 
 
-FULL_SIZE = {"Video_FT": full_size.VIDEO, "Audio_FT": full_size.AUDIO}
+FULL_SIZE = {"Video_FT": FULL_SIZE_VIDEO, "Audio_FT": FULL_SIZE_AUDIO}
 
 
 @needs_shared

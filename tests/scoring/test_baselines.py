@@ -5,11 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from shared_data import SHARED, needs_shared
+from support.shared_data import SHARED, needs_shared
 from trimood.emotions import EMOTIONS
-from trimood.scoring.baselines import all_neutral, class_prior, tfidf
+from trimood.scoring.baselines import PUBLISHED, all_neutral, class_prior, tfidf
 from trimood.scoring.metrics import summary_scores
-from trimood.scoring.published import PUBLISHED
 
 JOY, ANGER, NEUTRAL = (EMOTIONS.index(emotion) for emotion in ("joy", "anger", "neutral"))
 

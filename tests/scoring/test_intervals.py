@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import f1_score
 
-from made_conversations import CLASSES, made_conversations
+from support.made_conversations import CLASSES, made_conversations
 from trimood.scoring.intervals import (
     Sampled,
     count_confusions,

@@ -1,6 +1,6 @@
 """A trained experiment on disk, as a run leaves it."""
 
-from learning_examples import sources
-from trained_experiments import clips, trained_folder
+from support.learning_examples import sources
+from support.trained_experiments import clips, trained_folder
 
 __all__ = ["clips", "sources", "trained_folder"]

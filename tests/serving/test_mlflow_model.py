@@ -16,12 +16,12 @@ import pytest
 import yaml
 from mlflow.exceptions import MlflowException
 
-from trained_experiments import write_trained
+from support.trained_experiments import write_trained
 from trimood.emotions import EMOTIONS
-from trimood.mlflow_store import use_store
-from trimood.serving.logged import log_model
+from trimood.serving.mlflow_model import log_model
 from trimood.serving.predictor import Prediction, Utterance, load_predictor
-from trimood.serving.trained import load_trained, model_of_run
+from trimood.serving.trained_model import load_trained, model_of_run
+from trimood.tracking.store import use_store
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
 

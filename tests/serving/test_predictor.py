@@ -7,18 +7,17 @@ import pandas as pd
 import pytest
 import torch
 
-from learning_examples import ready
-from made_media import make_clip
-from trained_experiments import TEMPERATURE
+from support.learning_examples import ready
+from support.made_media import make_clip
+from support.trained_experiments import TEMPERATURE
 from trimood.emotions import EMOTIONS
 from trimood.learning.prediction import probabilities
 from trimood.learning.setup import clip_recipe
-from trimood.learning.weights import read_weights
 from trimood.media.audio import log_mel, read_waveform
 from trimood.media.cache import prepare_clips
 from trimood.media.execution import Execution
 from trimood.media.video import read_frames
-from trimood.model.trained import load_trained_state
+from trimood.model.trained import load_trained_state, read_weights
 from trimood.scoring.calibration import with_temperature
 from trimood.serving.predictor import Prediction, Predictor, Refusal, Utterance, load_predictor
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from trimood.serving.example import example_clip
+from trimood.serving.mlflow_model import example_clip
 from trimood.serving.requests import BadRequest, read_request
 
 CONTENT = example_clip()

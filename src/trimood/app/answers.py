@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from trimood.app.models import ModelsInMemory
+from trimood.app.choices import ModelsInMemory
 from trimood.emotions import Modality
 from trimood.model.checkpoints import CheckpointError
 from trimood.serving.predictor import Prediction, Predictor, Refusal, Utterance
 from trimood.serving.requests import is_media
-from trimood.serving.trained import ModelError
+from trimood.serving.trained_model import ModelError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

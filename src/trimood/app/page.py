@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from trimood.app.answers import Answer, answer
-from trimood.app.examples import Example
-from trimood.app.models import ModelsInMemory
+from trimood.app.choices import Example, ModelsInMemory
 from trimood.emotions import EMOTIONS
 
 _TITLE = "# trimood\nWhich of seven emotions do the words, the face and the voice of an utterance tell?"

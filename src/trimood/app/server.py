@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from trimood.app.examples import corpus_examples
-from trimood.app.models import ModelsInMemory, registered_models, trained_experiments
+from trimood.app.choices import ModelsInMemory, corpus_examples, registered_models, trained_experiments
 from trimood.app.page import CSS, build_page
-from trimood.mlflow_store import use_store
+from trimood.tracking.store import use_store
 
 log = logging.getLogger(__name__)
 

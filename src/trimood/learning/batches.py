@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from trimood.emotions import MODALITIES, Modality
 from trimood.media.audio import mel_image
 from trimood.media.errors import PartError
-from trimood.media.parts import TENSORS, Place, load_part
+from trimood.media.parts import TENSORS, Location, load_part
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Examples(Dataset[dict[str, Tensor]]):
         self,
         table: pd.DataFrame,
         input_ids: Tensor | None,
-        prepared_clips: Place,
+        prepared_clips: Location,
         modalities: Sequence[Modality],
         video: VideoInput | None = None,
         audio: AudioInput | None = None,

@@ -3,8 +3,10 @@
 import hashlib
 import json
 import logging
+import re
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +16,35 @@ import torch
 
 from trimood.disk import require_space
 from trimood.learning.batches import Augmentation
-from trimood.learning.memory import forget_peak_memory, peak_memory_gib
 from trimood.learning.setup import count_parameters, set_up, used_checkpoints
-from trimood.learning.trainer import Fitted, Report, Score, fit
-from trimood.model.sources import locate, weight_files
+from trimood.learning.trainer import Fitted, ReportFunction, ScoreFunction, fit
+from trimood.model.checkpoints import locate, weight_files
+
+_PROCESS = Path("/proc/self")
+
+
+def forget_peak_memory() -> None:
+    """Starts the count anew, so that it is of the work that follows and not of what this process did before."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):  # a container may forbid it: then the peak is that of the process's whole life
+        (_PROCESS / "clear_refs").write_text("5")  # man 5 proc: "Reset the peak resident set size"
+
+
+def peak_memory_gib() -> float:
+    """Highest use since `forget_peak_memory`; on a CPU it includes Python and its libraries, some 0.5 GiB."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**30
+    found = re.search(r"VmHWM:\s+(\d+) kB", (_PROCESS / "status").read_text())
+    assert found  # noqa: S101 - Linux has had this line since 2.6
+    return int(found[1]) / 2**20
+
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingOutcome:
     """What a training leaves, what it cost, and the folder that its checkpoints lie in until that is stored."""
 
     fitted: Fitted
@@ -61,9 +82,9 @@ def train_experiment(
     validation_examples: pd.DataFrame,
     prepared_clips: Path,
     training_checkpoints: Path,
-    score: Score,
-    report: Report,
-) -> Trained:
+    score: ScoreFunction,
+    report: ReportFunction,
+) -> TrainingOutcome:
     """Trains what is planned, below `training_checkpoints` in a folder named by all that decides the training.
 
     So an interrupted one goes on from its last epoch when it is started again with the same plan and examples.
@@ -75,7 +96,7 @@ def train_experiment(
     augmentation = Augmentation(**arguments.pop("augmentation"))
     arguments.pop("cpu_threads")
     _log.info("training on %s: %s", "cuda" if torch.cuda.is_available() else "cpu", plan["title"])
-    folder = training_checkpoints / fingerprint(plan, training_examples, validation_examples)
+    folder = training_checkpoints / training_fingerprint(plan, training_examples, validation_examples)
     fitted = fit(
         ready.model,
         ready.examples(training_examples, prepared_clips, augmentation),
@@ -85,7 +106,7 @@ def train_experiment(
         score,
         report,
     )
-    return Trained(fitted, fitted.history[-1]["seconds"], peak_memory_gib(), folder)
+    return TrainingOutcome(fitted, fitted.history[-1]["seconds"], peak_memory_gib(), folder)
 
 
 def remove_checkpoints(folder: Path) -> None:
@@ -99,7 +120,7 @@ def _require_space(plan: dict[str, Any], training_checkpoints: Path) -> None:
     require_space(training_checkpoints, 10 * trained_bytes, "this training's checkpoints and weights")
 
 
-def fingerprint(plan: Mapping[str, Any], *tables: pd.DataFrame) -> str:
+def training_fingerprint(plan: Mapping[str, Any], *tables: pd.DataFrame) -> str:
     """Names a training by all that decides it: with another plan, checkpoint or corpus it starts anew."""
     files = [file.stat() for source in plan["checkpoints"].values() for file in weight_files(locate(source))]
     weights = [(file.st_size, file.st_mtime_ns) for file in files]

@@ -13,12 +13,11 @@ from transformers import CLIPTokenizer
 from trimood.emotions import MODALITIES, Modality
 from trimood.learning.batches import AudioInput, Augmentation, Examples, VideoInput, presence
 from trimood.media.audio import AudioRecipe
-from trimood.media.parts import Place, Recipe
+from trimood.media.parts import Location, Recipe
 from trimood.media.video import VideoRecipe
-from trimood.model.checkpoints import check_strictly, state_dict_shapes, tokenize, tokenizer
+from trimood.model.checkpoints import check_strictly, locate, state_dict_shapes, tokenize, tokenizer
 from trimood.model.classifier import SOURCES, EmotionClassifier, Lora, Source, build_classifier, load_towers
 from trimood.model.config import CheckpointError, LanguageBindConfig, read_config
-from trimood.model.sources import locate
 from trimood.model.towers import LanguageBind
 from trimood.model.trained import load_trained_state, parameter_counts
 
@@ -29,7 +28,7 @@ THREADS_OF_TORCHS_CHOICE = torch.get_num_threads()
 
 
 @dataclass(frozen=True)
-class Ready:
+class LoadedModel:
     """A model with its weights, and what turns examples into its inputs."""
 
     model: EmotionClassifier
@@ -39,7 +38,7 @@ class Ready:
     audio: AudioInput | None
 
     def examples(
-        self, table: pd.DataFrame, prepared_clips: Place, augmentation: Augmentation | None = None
+        self, table: pd.DataFrame, prepared_clips: Location, augmentation: Augmentation | None = None
     ) -> Examples:
         """The table's rows as tensors, words tokenised once; the log names how many lack what."""
         _say_what_is_absent(table, self.modalities)
@@ -85,7 +84,7 @@ def count_parameters(settings: Mapping[str, Any], sources: Mapping[Source, str])
     return parameter_counts(model)
 
 
-def set_up(settings: Mapping[str, Any], sources: Mapping[Source, str]) -> Ready:
+def set_up(settings: Mapping[str, Any], sources: Mapping[Source, str]) -> LoadedModel:
     """Builds the model and loads its towers; head and adapters have their seeded first values.
 
     Sets torch's number of CPU threads to the settings', or to torch's own choice where they leave it.
@@ -97,7 +96,7 @@ def set_up(settings: Mapping[str, Any], sources: Mapping[Source, str]) -> Ready:
         model = _build(settings, configs)
     load_towers(model, folders)
     video, audio = (configs[source].vision if source in settings["modalities"] else None for source in SOURCES)
-    return Ready(
+    return LoadedModel(
         model,
         settings["modalities"],
         tokenizer(folders[model.text_source]) if model.text_source else None,
@@ -106,14 +105,14 @@ def set_up(settings: Mapping[str, Any], sources: Mapping[Source, str]) -> Ready:
     )
 
 
-def restore(settings: Mapping[str, Any], sources: Mapping[Source, str], trained: Mapping[str, Tensor]) -> Ready:
+def restore(settings: Mapping[str, Any], sources: Mapping[Source, str], trained: Mapping[str, Tensor]) -> LoadedModel:
     """The model as a training left it: the checkpoints' towers, and what was trained on top. Raises CheckpointError."""
     ready = set_up(settings, sources)
     load_trained_state(ready.model, trained)
     return ready
 
 
-def restore_planned(plan: Mapping[str, Any], weights: Mapping[str, Any]) -> Ready:
+def load_for_plan(plan: Mapping[str, Any], weights: Mapping[str, Any]) -> LoadedModel:
     """`restore` of weights with what they are stored with. Raises CheckpointError where they are not the plan's.
 
     A plan is stored before its training: one that was stopped leaves it beside an earlier training's weights, whose

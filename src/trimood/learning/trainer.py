@@ -24,8 +24,8 @@ from trimood.learning.batches import collate
 from trimood.model.classifier import EmotionClassifier
 from trimood.model.trained import load_trained_state, trained_state
 
-Score = Callable[[Any, Any], Mapping[str, float]]
-Report = Callable[[dict[str, float], int], None]
+ScoreFunction = Callable[[Any, Any], Mapping[str, float]]
+ReportFunction = Callable[[dict[str, float], int], None]
 
 WEIGHTS_FILE = "trained.safetensors"
 
@@ -54,8 +54,8 @@ def fit(
     validation: Dataset[dict[str, Tensor]],
     arguments: Mapping[str, Any],
     folder: Path,
-    score: Score,
-    report: Report,
+    score: ScoreFunction,
+    report: ReportFunction,
 ) -> Fitted:
     """Trains `model` in place and leaves it at its best epoch by validation macro F1.
 
@@ -127,8 +127,8 @@ class _Trainer(Trainer):
         arguments: TrainingArguments,
         train: Dataset[dict[str, Tensor]],
         validation: Dataset[dict[str, Tensor]],
-        score: Score,
-        report: Report,
+        score: ScoreFunction,
+        report: ReportFunction,
     ) -> None:
         def scores(prediction: EvalPrediction) -> dict[str, float]:
             return dict(score(prediction.label_ids, prediction.predictions.argmax(-1)))

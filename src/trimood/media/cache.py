@@ -9,11 +9,11 @@ from pathlib import Path
 
 from trimood.disk import remove_leftovers, require_space
 from trimood.media.errors import ClipError
-from trimood.media.execution import Execution, core_count, run_each
+from trimood.media.execution import Execution, core_count, followed, run_each
 from trimood.media.files import require_file
 from trimood.media.parts import (
     TENSORS,
-    Place,
+    Location,
     Problems,
     Recipe,
     content_name,
@@ -23,7 +23,6 @@ from trimood.media.parts import (
     problems_in,
     write_part,
 )
-from trimood.media.progress import followed
 
 __all__ = ["PreparedClips", "Recipe", "load_part", "prepare_clips"]
 
@@ -40,7 +39,7 @@ class PreparedClips:
     `hits` were prepared before, `misses` were tried in this run. A clip without a part has problems in both modalities.
     """
 
-    parts: dict[str, Place]
+    parts: dict[str, Location]
     problems: dict[str, Problems]
     hits: int
     misses: int
@@ -51,11 +50,11 @@ class _Task:
     """A clip, where its part goes, and how it is prepared."""
 
     clip: Path
-    part: Place
+    part: Location
     recipe: Recipe
 
 
-def prepare_clips(clips: Mapping[str, Path], recipe: Recipe, cache: Place, execution: Execution) -> PreparedClips:
+def prepare_clips(clips: Mapping[str, Path], recipe: Recipe, cache: Location, execution: Execution) -> PreparedClips:
     """Sees to it that every clip has a part in `cache`, decoding only those contents that have none yet.
 
     A part notes what is wrong with a clip's bytes, so that such a clip is a hit too. One that is missing, timed out or
@@ -104,7 +103,7 @@ def _content(path: Path) -> str | ClipError:
         return ClipError(path, "unreadable", f"the file cannot be read ({error.strerror})")
 
 
-def _whole_parts(clip_of: Mapping[Place, Path]) -> dict[Place, Problems]:
+def _whole_parts(clip_of: Mapping[Location, Path]) -> dict[Location, Problems]:
     """The parts that are there and whole, with the problems that they note."""
     # Of the file systems elsewhere, those of fsspec that are asynchronous inside may be asked by several threads.
     at_once = any(not isinstance(part, Path) and part.fs.async_impl for part in clip_of)
@@ -113,7 +112,7 @@ def _whole_parts(clip_of: Mapping[Place, Path]) -> dict[Place, Problems]:
         return {part: problems for part, problems in zip(clip_of, noted, strict=True) if problems is not None}
 
 
-def _prepared(tasks: list[_Task], execution: Execution) -> dict[Place, Problems | ClipError]:
+def _prepared(tasks: list[_Task], execution: Execution) -> dict[Location, Problems | ClipError]:
     """Prepares each, and tells how fast."""
     if not tasks:
         return {}

@@ -11,7 +11,7 @@ import av
 
 from trimood.media.files import open_media, video_track
 
-Place = tuple[int, int]
+SeasonEpisode = tuple[int, int]
 """Season and episode."""
 
 # S01E01, s1.e1, S09E23E24, S09E23-E24, S09E23-24; and 1x01, 9x23-24, but neither 1920x1080 nor x264.
@@ -29,7 +29,7 @@ class EpisodeError(Exception):
 @dataclass(frozen=True)
 class _File:
     path: Path
-    places: tuple[Place, ...]
+    places: tuple[SeasonEpisode, ...]
 
 
 class EpisodeFolder:
@@ -86,7 +86,7 @@ class EpisodeFolder:
         return ", ".join(str(path.relative_to(self._folder)) for path in paths)
 
 
-def places_in(name: str) -> tuple[Place, ...]:
+def places_in(name: str) -> tuple[SeasonEpisode, ...]:
     """Season and episode that a name says, in order; several for a file of several episodes ("S09E23E24")."""
     for pattern in _NAMED:
         if found := pattern.search(name):
@@ -96,7 +96,7 @@ def places_in(name: str) -> tuple[Place, ...]:
     return ()
 
 
-def fingerprint(path: Path) -> str:
+def file_fingerprint(path: Path) -> str:
     """Tells one episode file from another by its size and its first and last MiB: whole files would take hours.
 
     It stays when a file is renamed or moved.

@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from pebble import ProcessExpired, ProcessPool
 
-from trimood.media.attempts import Result, Task, attempt, crashed, how_it_ended, timed_out
-from trimood.media.errors import PreparationError
+from trimood.media.errors import PreparationError, Result, Task, attempt, crashed, how_it_ended, timed_out
 
 PRELOADED = ["torch", "torchaudio", "av", "safetensors.torch"]
 """No module of trimood: the fork server of Python 3.11 looks for them without the sys.path of this process."""

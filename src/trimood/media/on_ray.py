@@ -15,8 +15,7 @@ from typing import Any
 
 import torch
 
-from trimood.media.attempts import Result, Task, attempt, crashed, timed_out
-from trimood.media.errors import PreparationError
+from trimood.media.errors import PreparationError, Result, Task, attempt, crashed, timed_out
 
 WAITING_PER_CORE = 2
 """Tasks handed to the cluster at once, so that its cores do not wait for this process."""

@@ -36,7 +36,7 @@ TRY_AGAIN = "try_again"
 Problems = dict[Modality, ClipError]
 """What is wrong with a clip's picture and with its sound; nothing where both are in its part."""
 
-Place = Path | UPath
+Location = Path | UPath
 """A file or folder of this machine, or one of any file system that fsspec reaches."""
 
 
@@ -60,12 +60,12 @@ def content_name(clip: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20)).hexdigest()
 
 
-def part_path(cache: Place, recipe: Recipe, content: str) -> Place:
+def part_path(cache: Location, recipe: Recipe, content: str) -> Location:
     """Where the part of a clip lies; the sub-folders keep listings short for tens of thousands of clips."""
     return cache / recipe_name(recipe) / content[:2] / f"{content}.safetensors"
 
 
-def place_in_cache(part: Place) -> str:
+def place_in_cache(part: Location) -> str:
     """The part as a table of examples names it: from the folder of all parts, "recipe/ab/content.safetensors"."""
     return "/".join(part.parts[-3:])
 
@@ -76,7 +76,7 @@ def part_bytes(recipe: Recipe) -> int:
     return frames + 4 * recipe.audio.mel_bins * ASSUMED_SECONDS * 1000 // SHIFT_MS
 
 
-def write_part(clip: Path, part: Place, recipe: Recipe) -> Problems:
+def write_part(clip: Path, part: Location, recipe: Recipe) -> Problems:
     """Prepares one clip and puts its part in place in one step, so that no other process ever sees half of it.
 
     A picture or a sound that cannot be used is noted in the part in the place of its tensor, and returned: such a clip
@@ -107,7 +107,7 @@ def write_part(clip: Path, part: Place, recipe: Recipe) -> Problems:
     return problems
 
 
-def _of_an_earlier_try(part: Place) -> dict[str, Tensor]:
+def _of_an_earlier_try(part: Location) -> dict[str, Tensor]:
     """What a part holds that is to be tried again; nothing where there is none, or one that is not whole."""
     try:
         about = _header(part)[2].get("__metadata__", {})
@@ -116,7 +116,7 @@ def _of_an_earlier_try(part: Place) -> dict[str, Tensor]:
         return {}
 
 
-def write_whole(path: Place, content: bytes) -> None:
+def write_whole(path: Location, content: bytes) -> None:
     """Writes a file so that it is there whole or not at all. Raises DiskFull, and PreparationError for another machine.
 
     Where a file system has a move of its own, as all have that know renaming, it is written beside its place and moved
@@ -150,7 +150,7 @@ def _write_and_move(path: UPath, content: bytes) -> None:
         raise
 
 
-def problems_in(part: Place, clip: Path) -> Problems | None:
+def problems_in(part: Location, clip: Path) -> Problems | None:
     """What a part notes of its clip's problems; None where there is no part, or one that is not whole.
 
     It is whole if every modality has its tensor or its problem, and if it has exactly the length that its own header
@@ -174,7 +174,7 @@ def problems_in(part: Place, clip: Path) -> Problems | None:
         return None
 
 
-def _header(part: Place) -> tuple[int, int, dict[str, Any]]:
+def _header(part: Location) -> tuple[int, int, dict[str, Any]]:
     """Length of the file, length of its header, and the header. Raises OSError or ValueError."""
     size = part.stat().st_size
     with part.open("rb") as file:
@@ -184,7 +184,7 @@ def _header(part: Place) -> tuple[int, int, dict[str, Any]]:
         return size, header_bytes, json.loads(file.read(header_bytes))
 
 
-def load_part(path: Place) -> dict[str, Tensor]:
+def load_part(path: Location) -> dict[str, Tensor]:
     """What was prepared for a clip: frames [frame, 3, height, width] uint8, log_mel [time, mel] float32.
 
     Either is missing where the clip lacks it. Raises PartError for a file that is missing or not whole.

@@ -12,7 +12,7 @@ from trimood.emotions import EMOTIONS, MODALITIES, Modality
 from trimood.model.adapters import Lora, add_lora, base_name, initialise_adapters, is_adapter
 from trimood.model.checkpoints import load_languagebind
 from trimood.model.config import CheckpointError, LanguageBindConfig, read_config
-from trimood.model.towers import LanguageBind, Part
+from trimood.model.towers import LanguageBind, TowerPart
 
 Source = Literal["video", "audio"]
 Train = Literal["everything", "head", "lora"]
@@ -114,7 +114,7 @@ class EmotionClassifier(nn.Module):
         return self.tower(self.text_source)
 
     def _build_tower(self, source: Source, config: LanguageBindConfig) -> LanguageBind:
-        parts: dict[Part, bool] = {"text": source == self.text_source, "vision": source in self.modalities}
+        parts: dict[TowerPart, bool] = {"text": source == self.text_source, "vision": source in self.modalities}
         return LanguageBind(config, [part for part, is_used in parts.items() if is_used])
 
 

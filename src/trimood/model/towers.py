@@ -18,7 +18,7 @@ from transformers.activations import ACT2FN
 
 from trimood.model.config import LanguageBindConfig, TextConfig, VisionConfig
 
-Part = Literal["text", "vision"]
+TowerPart = Literal["text", "vision"]
 
 
 class LanguageBind(nn.Module):
@@ -29,7 +29,7 @@ class LanguageBind(nn.Module):
 
     logit_scale: Tensor
 
-    def __init__(self, config: LanguageBindConfig, parts: Collection[Part] = ("text", "vision")) -> None:
+    def __init__(self, config: LanguageBindConfig, parts: Collection[TowerPart] = ("text", "vision")) -> None:
         super().__init__()
         self.config = config
         self.register_buffer("logit_scale", torch.tensor(config.logit_scale_init_value))

@@ -1,6 +1,10 @@
-"""What of a classifier a training changes: how many numbers, and the tensors that are kept of it."""
+"""What a training changes in a classifier: how many parameters, the tensors kept of it, and the file with them."""
 
+import hashlib
+import json
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -66,3 +70,28 @@ def _part_of(name: str) -> str:
 def _trained(classifier: EmotionClassifier) -> dict[str, nn.Parameter]:
     parameters = classifier.named_parameters()
     return {name: parameter for name, parameter in parameters if parameter.requires_grad or _part_of(name) == "head"}
+
+
+_LOOKED_AT = 1024
+"""Numbers of each tensor that its weights_fingerprint reads: training moves all of them."""
+
+
+def read_weights(path: Path) -> dict[str, Any]:
+    """{"tensors": name → tensor on the CPU, "about": the facts stored with them}, of one safetensors file."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        facts = file.metadata() or {}
+        return {
+            "tensors": {name: file.get_tensor(name) for name in file.keys()},  # noqa: SIM118 - a handle, not a mapping
+            "about": json.loads(facts.get("about", "{}")),
+        }
+
+
+def weights_fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """16 hexadecimal digits that change with any training, quick for gigabytes: of the beginning of each tensor."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name, tensor in sorted(tensors.items()):
+        beginning = tensor.detach().flatten()[:_LOOKED_AT].cpu().contiguous()
+        digest.update(f"{name} {list(tensor.shape)}".encode() + beginning.numpy().tobytes())
+    return digest.hexdigest()

@@ -14,10 +14,10 @@ from trimood.scoring.calibration import (
     reliability,
     with_temperature,
 )
-from trimood.scoring.differences import differences
 from trimood.scoring.intervals import (
     Sampled,
     count_confusions,
+    differences,
     draw_conversations,
     estimate,
     f1_of_classes,

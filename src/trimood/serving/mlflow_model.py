@@ -3,22 +3,134 @@
 MLflow copies the file into the model and runs it there (models from code), so that nothing of it is pickled.
 """
 
+import base64
 import os
+import sys
 import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import av
 import mlflow
+import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
+import trimood
+from trimood.config.parameters import ServingParams
 from trimood.emotions import EMOTIONS
 from trimood.media.execution import Execution
-from trimood.parameters import ServingParams
 from trimood.serving.predictor import Predictor, Refusal
 from trimood.serving.requests import BadRequest, read_request
-from trimood.serving.trained import read_trained
+from trimood.serving.trained_model import read_trained
+
+_SIDE, _FRAMES, _FRAMES_PER_SECOND, _SAMPLE_RATE_HZ, _TONE_HZ = 64, 8, 16, 16000, 440
+
+
+def example_clip() -> bytes:
+    """An MP4 of a bright bar that moves across the picture, with a tone: a few kilobytes."""
+    file = BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        video = container.add_stream("libx264", rate=_FRAMES_PER_SECOND)
+        video.width, video.height, video.pix_fmt = _SIDE, _SIDE, "yuv420p"
+        audio = container.add_stream("aac", rate=_SAMPLE_RATE_HZ, layout="mono")
+        for number in range(_FRAMES):
+            picture = np.full((_SIDE, _SIDE, 3), 40, dtype=np.uint8)
+            picture[:, number * _SIDE // _FRAMES :][:, : _SIDE // _FRAMES] = 220
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(video.encode(None))
+        times = np.arange(_SAMPLE_RATE_HZ * _FRAMES // _FRAMES_PER_SECOND) / _SAMPLE_RATE_HZ
+        samples = (0.3 * np.sin(2 * np.pi * _TONE_HZ * times)).astype(np.float32)[None]
+        sound = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+        sound.sample_rate, sound.pts, sound.time_base = _SAMPLE_RATE_HZ, 0, Fraction(1, _SAMPLE_RATE_HZ)
+        container.mux(audio.encode(sound))
+        container.mux(audio.encode(None))
+    return file.getvalue()
+
+
+MODEL = "model"
+"""What the model is called within its run: runs:/RUN_ID/model."""
+
+REQUIREMENTS = (
+    *("av", "fsspec", "huggingface_hub", "mlflow", "numpy", "pandas", "pebble", "peft", "pydantic", "safetensors"),
+    *("scipy", "torch", "torchaudio", "tqdm", "transformers", "universal-pathlib"),
+)
+"""What the model's code imports, pinned to the versions that it was trained with."""
+
+
+def log_model(weights: Path, calibration: Path) -> str:
+    """Logs the model into the active run. Nothing is loaded, so it takes no longer than to copy the files.
+
+    Returns its URI.
+    """
+    import pandas as pd
+    from mlflow.models import Model
+
+    example = pd.DataFrame({"clip": [base64.b64encode(example_clip()).decode()], "text": ["What?!"]})
+    with _quietly():
+        logged = Model.log(
+            None,
+            sys.modules[__name__],
+            name=MODEL,
+            python_model=str(Path(__file__).with_name("mlflow_model.py")),
+            artifacts={"weights": str(weights), "calibration": str(calibration)},
+            code_paths=[str(Path(trimood.__file__).parent)],
+            model_config=ServingParams().model_dump(),
+            signature=_signature(),
+            input_example=example,
+            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+            validate_serving_input=False,
+        )
+    return str(logged.model_uri)
+
+
+def save_model(path: str, mlflow_model: Any, validate_serving_input: bool, **arguments: Any) -> None:
+    """MLflow's `pyfunc`, for `Model.log`, which itself reads that the example is not to be tried.
+
+    To try it is to load the checkpoints, two gigabytes each, at the end of every run. The tests try it.
+    """
+    import mlflow
+
+    mlflow.pyfunc.save_model(path=path, mlflow_model=mlflow_model, **arguments)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without MLflow's bars for files that are copied in no time, and without warnings about its own insides."""
+    from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR as BARS
+
+    before = os.environ.get(BARS.name)
+    BARS.set(False)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        if before is None:
+            BARS.unset()
+        else:
+            os.environ[BARS.name] = before
+
+
+def _signature():  # type: ignore[no-untyped-def]
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    inputs = [ColSpec(DataType.string, name, required=False) for name in ("clip", "text")]
+    numbers = [f"{kind}_{emotion}" for kind in ("p", "calibrated") for emotion in EMOTIONS]
+    outputs = [
+        ColSpec(DataType.string, "emotion"),
+        *(ColSpec(DataType.double, name) for name in numbers),
+        ColSpec(DataType.string, "absent"),
+    ]
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
 
 
 class EmotionModel(PythonModel):

@@ -14,10 +14,10 @@ from trimood.emotions import EMOTIONS, Modality
 from trimood.learning.prediction import probabilities
 from trimood.learning.setup import clip_recipe, restore
 from trimood.media.execution import Execution
-from trimood.media.parts import Place, Recipe, load_part
+from trimood.media.parts import Location, Recipe, load_part
 from trimood.scoring.calibration import with_temperature
 from trimood.serving.preparation import prepare_own
-from trimood.serving.trained import Trained, load_trained
+from trimood.serving.trained_model import TrainedModel, load_trained
 
 HERE = Execution("serial")
 """For a clip or two: in this process, without a time limit."""
@@ -66,7 +66,7 @@ class Refusal:
 class Predictor:
     """A trained model in memory. Clips that it prepares for itself are forgotten at once."""
 
-    def __init__(self, trained: Trained) -> None:
+    def __init__(self, trained: TrainedModel) -> None:
         """Loads the checkpoints. Raises CheckpointError."""
         self.name, self.modalities, self.temperature = trained.name, trained.modalities, trained.temperature
         self._ready = restore(trained.settings, trained.checkpoints, trained.tensors)
@@ -100,7 +100,7 @@ class Predictor:
         """What the checkpoints expect of a clip."""
         return clip_recipe(self._trained.checkpoints)
 
-    def probabilities(self, examples: pd.DataFrame, prepared_clips: Place) -> np.ndarray:
+    def probabilities(self, examples: pd.DataFrame, prepared_clips: Location) -> np.ndarray:
         """As evaluation has them, [utterance, 7] float64, of what `prepare_own` gives."""
         return probabilities(self._ready.model, self._ready.examples(examples, prepared_clips), self._batch_size)
 

@@ -9,13 +9,47 @@ import pandas as pd
 from trimood.emotions import MODALITIES, Modality
 from trimood.learning.setup import clip_recipe
 from trimood.media.cache import prepare_clips
-from trimood.media.execution import Execution
-from trimood.media.parts import Place, Problems, place_in_cache
-from trimood.serving.trained import Trained
+from trimood.media.cutting import CutRecipe, CutTask, cut_clip
+from trimood.media.episodes import file_fingerprint
+from trimood.media.errors import ClipError
+from trimood.media.execution import Execution, run_each
+from trimood.media.parts import Location, Problems, place_in_cache
+from trimood.serving.trained_model import TrainedModel
+
+
+def cut_spans(utterances: pd.DataFrame, folder: Path, execution: Execution) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The utterances with `clip` pointing to a file in `folder` where they are a span, and a table of those that fail.
+
+    The second (utterance, clip, message) holds spans that their video cannot give. What was cut before is kept.
+    """
+    spans = utterances[utterances["start_milliseconds"].notna()]
+    prints = {clip: file_fingerprint(Path(clip)) for clip in spans["clip"].unique()}
+    tasks = [
+        CutTask(
+            folder / f"{row['utterance']}.mp4",
+            Path(row["clip"]),
+            prints[row["clip"]],
+            int(row["start_milliseconds"]),
+            int(row["end_milliseconds"]),
+            CutRecipe(),
+        )
+        for row in spans.to_dict("records")
+    ]
+    problems: dict[Path, str] = {}
+    for task, cut in run_each(cut_clip, tasks, execution, lambda task: task.clip):
+        if isinstance(cut, ClipError) or cut.state == "refused":
+            problems[task.clip] = f"{cut.problem}: {cut.detail}"
+    became = dict(zip(spans["utterance"], (task.clip for task in tasks), strict=True))
+    clips = [str(became.get(key, clip)) for key, clip in zip(utterances["utterance"], utterances["clip"], strict=True)]
+    moved = utterances.assign(clip=pd.Series(clips, index=utterances.index, dtype="str"))
+    moved["message"] = moved["clip"].map({str(clip): message for clip, message in problems.items()}).astype("str")
+    fails = moved["message"].notna()
+    refused = moved.loc[fails, ["utterance", "clip", "message"]]
+    return moved[~fails].drop(columns="message").reset_index(drop=True), refused.reset_index(drop=True)
 
 
 def prepare_own(
-    utterances: pd.DataFrame, trained: Trained, prepared_clips: Place, execution: Execution
+    utterances: pd.DataFrame, trained: TrainedModel, prepared_clips: Location, execution: Execution
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Examples of the utterances that can be predicted, and a table of the others (utterance, clip, message).
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from trimood.serving.predictor import Utterance
 
-COLUMNS = ("clip", "text")
+REQUEST_COLUMNS = ("clip", "text")
 
 _MEGABYTE = 1_000_000
 _ISO_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
@@ -26,7 +26,7 @@ def read_request(rows: pd.DataFrame, folder: Path, largest_clip_megabytes: float
 
     `clip` holds base64 text or bytes, `text` the words; either may be missing, null or empty, but not both.
     """
-    if not len(rows) or not set(COLUMNS) & set(rows.columns):
+    if not len(rows) or not set(REQUEST_COLUMNS) & set(rows.columns):
         raise BadRequest("the request has no row with a column clip (base64 of its content) or text (its words).")
     utterances, problems = [], []
     for number, row in enumerate(rows.to_dict("records"), start=1):
@@ -40,7 +40,7 @@ def read_request(rows: pd.DataFrame, folder: Path, largest_clip_megabytes: float
 
 
 def _utterance(name: str, row: dict[Any, Any], folder: Path, largest_clip_megabytes: float) -> Utterance:
-    clip, text = (_given(row.get(column)) for column in COLUMNS)
+    clip, text = (_given(row.get(column)) for column in REQUEST_COLUMNS)
     if not isinstance(text, str | None):
         raise BadRequest(f"text is {type(text).__name__}, it has to be a string: the words.")
     if not clip and not (text or "").strip():

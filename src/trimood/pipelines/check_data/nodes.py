@@ -1,4 +1,4 @@
-"""Nodes of the stage check_data. Nothing but an annotation file that cannot be read stops it."""
+"""The last node: pictures and page of a check, and which clips its sheet shows."""
 
 import logging
 from dataclasses import asdict
@@ -7,11 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from trimood.conversations.splits import SplitError, split_utterances
-from trimood.conversations.table import COLUMNS, labelled
+from trimood.config.parameters import ClipParams, SplitParams
+from trimood.corpus.ecf import UTTERANCE_COLUMNS, labelled
+from trimood.corpus.findings import KINDS, mark, to_look_at
+from trimood.corpus.splits import SplitError, split_utterances
 from trimood.disk import remove_leftovers
-from trimood.parameters import ClipParams, SplitParams
-from trimood.pipelines.check_data.marks import mark
+from trimood.reports.data_check import write_page
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +48,8 @@ RANDOM_TENTH, RANDOM_DRAWS = 0.1, 10
 def probe_clips(annotated: pd.DataFrame, corpus: Path, clip_facts: Path, clips: ClipParams) -> pd.DataFrame:
     """The facts of each utterance's clip (clip, then FACT_TYPES), each file probed once; facts are kept by content."""
     from trimood.media.errors import ClipError
-    from trimood.media.execution import Execution, run_each
+    from trimood.media.execution import Execution, followed, run_each
     from trimood.media.probe import failed, kept_facts
-    from trimood.media.progress import followed
 
     names = sorted(set(annotated["clip"]))
     there = {corpus / name: name for name in names if (corpus / name).is_file()}
@@ -76,7 +76,7 @@ def assign_splits(annotated: pd.DataFrame, split: SplitParams) -> tuple[pd.DataF
     problem = None
     try:
         parts = split_utterances(
-            labelled(train[list(COLUMNS)]), split.unit, split.validation_fraction, test_fraction, split.seed
+            labelled(train[list(UTTERANCE_COLUMNS)]), split.unit, split.validation_fraction, test_fraction, split.seed
         )
     except SplitError as error:
         problem = str(error)
@@ -94,7 +94,7 @@ def assemble_manifest(annotated: pd.DataFrame, splits: pd.DataFrame, probed_clip
 
 def measure_leakage(manifest: pd.DataFrame, split: SplitParams) -> dict[str, Any]:
     """What the current split and a random one by utterance give away, and what stands on both sides of the files."""
-    from trimood.scoring.probes import leakage, random_split_leakage
+    from trimood.scoring.leakage import leakage, random_split_leakage
 
     rows = {name: manifest[manifest["split"] == name] for name in ("training", "validation", "held_out")}
     rows["official_test"] = manifest[manifest["split"] == "official_test"]
@@ -103,7 +103,7 @@ def measure_leakage(manifest: pd.DataFrame, split: SplitParams) -> dict[str, Any
     return {
         "splits": {name: probe for name, probe in probes.items() if probe},
         "random_by_utterance": random_split_leakage(
-            labelled(train[list(COLUMNS)]), RANDOM_TENTH, RANDOM_DRAWS, split.seed
+            labelled(train[list(UTTERANCE_COLUMNS)]), RANDOM_TENTH, RANDOM_DRAWS, split.seed
         ),
         "between_files": {
             "conversations_in_both": len(set(train["conversation_id"]) & set(test["conversation_id"])),
@@ -122,3 +122,46 @@ def _spoken(table: pd.DataFrame, shortest: int = 3) -> set[tuple[str, ...]]:
     """What is said in each conversation of at least three utterances: shorter ones may well be said twice."""
     said = table.sort_values("utterance_id").groupby("conversation_id")["text"].agg(tuple)
     return {texts for texts in said if len(texts) >= shortest}
+
+
+log = logging.getLogger(__name__)
+
+SHOWN_CLIPS = 24
+
+
+def draw_report(  # type: ignore[no-untyped-def]
+    manifest: pd.DataFrame, data_report: dict[str, Any], corpus: Path, clips: ClipParams
+):
+    """The page, the class balance, the histogram of durations, and the sheet of clips with problems."""
+    from trimood.reports.data_check_figures import class_balance_figure, durations_figure, problem_sheet_figure
+
+    balance, durations = class_balance_figure(data_report["files"]), durations_figure(manifest)
+    chosen = choose_clips(manifest)
+    sheet = problem_sheet_figure(chosen, _pictures(chosen, corpus, clips))
+    log.info("%s %s", data_report["says"], " ".join(data_report["reasons"]))
+    return write_page(data_report, manifest, balance, durations, sheet), balance, durations, sheet
+
+
+def choose_clips(manifest: pd.DataFrame, shown: int = SHOWN_CLIPS) -> pd.DataFrame:
+    """Clips that are there and have a problem: the first of each kind, then the second, …; the graver kinds first."""
+    rows = manifest[~manifest["clip_missing"] & (manifest["left_out"] | to_look_at(manifest))]
+    kinds = [name for name, kind in KINDS.items() if kind.weight != "known"]
+    places: dict[Any, tuple[int, int]] = {}
+    for weight, name in enumerate(kinds):
+        for turn, row in enumerate(rows.index[rows[name]][:shown]):
+            places[row] = min(places.get(row, (turn, weight)), (turn, weight))
+    first = sorted(places, key=lambda row: places[row])[:shown]
+    return rows.loc[first].sort_values("left_out", ascending=False, kind="stable")
+
+
+def _pictures(chosen: pd.DataFrame, corpus: Path, clips: ClipParams) -> dict[str, Any]:
+    """A frame of each clip, decoded under the same guard as the check: what hung or crashed there may do so here."""
+    from trimood.media.errors import ClipError
+    from trimood.media.execution import Execution, run_each
+    from trimood.media.probe import first_picture
+
+    safe = chosen[~(chosen["clip_timed_out"] | chosen["clip_crashed"])]
+    names = {corpus / clip: clip for clip in safe["clip"]}
+    execution = Execution(clips.executor, clips.workers, clips.time_limit_seconds)
+    done = run_each(first_picture, list(names), execution, clip_of=lambda path: path)
+    return {names[path]: picture for path, picture in done if not isinstance(picture, ClipError)}

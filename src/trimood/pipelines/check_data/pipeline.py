@@ -2,10 +2,15 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from trimood.pipelines.check_data.annotations import read_annotations
-from trimood.pipelines.check_data.nodes import assemble_manifest, assign_splits, measure_leakage, probe_clips
-from trimood.pipelines.check_data.report import draw_report
-from trimood.pipelines.check_data.summary import summarise
+from trimood.corpus.corpus_files import read_annotations
+from trimood.corpus.data_report import summarise
+from trimood.pipelines.check_data.nodes import (
+    assemble_manifest,
+    assign_splits,
+    draw_report,
+    measure_leakage,
+    probe_clips,
+)
 
 
 def create_pipeline() -> Pipeline:

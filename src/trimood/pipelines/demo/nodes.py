@@ -4,14 +4,14 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from trimood.parameters import DemoParams
+from trimood.config.parameters import DemoParams
 
 Fill = Callable[[Path], None]
 
 
 def make_corpus(demo: DemoParams) -> Fill:
     """Conversations of drawn faces with synthesised voices, annotated and laid out as ECF 2.0 is."""
-    from trimood.pipelines.demo.corpus import write_corpus
+    from trimood.synthetic.corpus import write_corpus
 
     return partial(write_corpus, seed=demo.seed)
 
@@ -21,7 +21,7 @@ def make_checkpoints(demo: DemoParams) -> tuple[Fill, Fill]:
 
     Their weights are in the two formats that users meet: pytorch_model.bin, as on the hub, and safetensors.
     """
-    from trimood.pipelines.demo.checkpoints import make_pretrained, write_checkpoint
+    from trimood.synthetic.checkpoints import make_pretrained, write_checkpoint
 
     video, audio = make_pretrained(demo.seed)
     return (

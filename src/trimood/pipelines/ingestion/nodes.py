@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from trimood.conversations.clip_folders import ClipOrigins, point_to_meld
-from trimood.conversations.corpus_files import (
+from trimood.config.parameters import SplitParams
+from trimood.corpus.corpus_files import (
     TEST_FILES,
     TRAIN_FILES,
     clip_folder,
@@ -16,10 +16,9 @@ from trimood.conversations.corpus_files import (
     first_present,
     no_train_file,
 )
-from trimood.conversations.ecf import AnnotationError, read_ecf
-from trimood.conversations.splits import split_utterances
-from trimood.conversations.table import class_counts, empty_table, labelled
-from trimood.parameters import SplitParams
+from trimood.corpus.ecf import AnnotationError, class_counts, empty_table, labelled, read_ecf
+from trimood.corpus.meld import ClipOrigins, point_to_meld
+from trimood.corpus.splits import split_utterances
 
 _log = logging.getLogger(__name__)
 

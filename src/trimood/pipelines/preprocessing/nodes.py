@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 from upath import UPath
 
-from trimood.parameters import ClipParams
-from trimood.pipelines.preprocessing.bad_clips import BadClips, complaint, table_of_problems, tell_of
+from trimood.config.parameters import ClipParams
+from trimood.corpus.preparation import BadClips, error_message, log_exclusions, table_of_problems
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +42,8 @@ def prepare_split(
 
     bad = table_of_problems({key: names[key] for key in done.problems}, done.problems, clips)
     if (bad["policy"] == "fail").any():
-        raise BadClips(complaint(bad[bad["policy"] == "fail"], len(utterances), corpus))
-    tell_of(bad, len(utterances))
+        raise BadClips(error_message(bad[bad["policy"] == "fail"], len(utterances), corpus))
+    log_exclusions(bad, len(utterances))
 
     dropped = bad.loc[bad["policy"] == "drop", "utterance"]
     examples = utterances[~utterances["utterance"].isin(dropped)].reset_index(drop=True)
@@ -71,3 +71,10 @@ def choose_test(official_test_examples: pd.DataFrame, held_out_examples: pd.Data
             "the official test, or take its file out of the corpus folder: then a part of the train file is held out"
         )
     return chosen
+
+
+def draw_contact_sheet(training_examples: pd.DataFrame, prepared_clips: Path | UPath):  # type: ignore[no-untyped-def]
+    """Frames, log-mel energies and words of one utterance of each emotion, as a matplotlib Figure."""
+    from trimood.reports.clips import contact_sheet
+
+    return contact_sheet(training_examples, prepared_clips)

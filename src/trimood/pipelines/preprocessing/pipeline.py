@@ -2,8 +2,13 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from trimood.pipelines.preprocessing.contact_sheet import draw_contact_sheet
-from trimood.pipelines.preprocessing.nodes import choose_test, list_excluded, prepare_split, read_recipe
+from trimood.pipelines.preprocessing.nodes import (
+    choose_test,
+    draw_contact_sheet,
+    list_excluded,
+    prepare_split,
+    read_recipe,
+)
 
 SPLITS = ("training", "validation", "held_out", "official_test")
 

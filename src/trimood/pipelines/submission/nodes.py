@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from trimood.conversations.causes import caused_by_themselves, read_pairs, submitted_pairs
-from trimood.conversations.corpus_files import TEST_FILES, first_present
+from trimood.corpus.causes import caused_by_themselves, read_pairs, submitted_pairs
+from trimood.corpus.corpus_files import TEST_FILES, first_present
 from trimood.emotions import EMOTIONS
 
 log = logging.getLogger(__name__)
@@ -18,9 +18,9 @@ def predict(
 ) -> pd.DataFrame:
     """One row for each utterance whose clip could be used: key, predicted emotion, probabilities."""
     from trimood.learning.prediction import probabilities
-    from trimood.learning.setup import restore_planned
+    from trimood.learning.setup import load_for_plan
 
-    ready = restore_planned(plan, best_weights)
+    ready = load_for_plan(plan, best_weights)
     unlabelled = ready.examples(examples.drop(columns="label"), prepared_clips)
     found = probabilities(ready.model, unlabelled, plan["settings"]["training"]["per_device_eval_batch_size"])
     rows = examples[["utterance"]].copy()
@@ -56,7 +56,7 @@ def describe(experiment: str, corpus: Path, utterances: pd.DataFrame, prediction
 
 def score_pairs(pairs: list[dict[str, Any]], utterances: pd.DataFrame, corpus: Path) -> dict[str, Any]:
     """The organisers' scores where the official file is Subtask 2's with its pairs, else nothing."""
-    from trimood.scoring.pairs import pair_scores
+    from trimood.scoring.metrics import pair_scores
 
     path = first_present(corpus, TEST_FILES)
     annotated = read_pairs(path) if path else None

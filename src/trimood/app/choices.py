@@ -1,0 +1,105 @@
+"""What the page offers: trained models, the one or two of them in memory, and a few clips of the corpus."""
+
+import gc
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trimood.corpus.corpus_files import TEST_FILES, clip_folder, first_present
+from trimood.corpus.ecf import AnnotationError, labelled, read_ecf
+from trimood.emotions import EMOTIONS
+from trimood.serving.predictor import Predictor, load_predictor
+from trimood.serving.trained_model import CALIBRATION, WEIGHTS
+from trimood.tracking.store import SQLITE
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Example:
+    """An utterance of the official test file, which no training has seen."""
+
+    clip: Path
+    text: str
+    emotion: str
+
+
+def corpus_examples(corpus: Path) -> list[Example]:
+    """The first utterance of each emotion whose clip is there, in class order; none where there is no such corpus."""
+    path = first_present(corpus, TEST_FILES)
+    if path is None:
+        return []
+    try:
+        table = labelled(read_ecf(path, clip_folder(corpus, "test")))
+    except AnnotationError as error:
+        log.warning("no examples are offered: %s", error)
+        return []
+    found: dict[str, Example] = {}
+    for row in table.itertuples():
+        clip = corpus / str(row.clip)
+        if row.emotion not in found and clip.is_file():
+            found[str(row.emotion)] = Example(clip, str(row.text), str(row.emotion))
+    return [found[emotion] for emotion in EMOTIONS if emotion in found]
+
+
+log = logging.getLogger(__name__)
+
+
+def trained_experiments(models: Path) -> list[str]:
+    """Experiments that have left weights and a calibration in the folder."""
+    return sorted(path.parent.name for path in models.glob(f"*/{WEIGHTS}") if path.with_name(CALIBRATION).is_file())
+
+
+def registered_models(tracking_uri: str) -> dict[str, str]:
+    """What has an alias in MLflow's registry: "trimood-exp4@champion (version 3)" → "models:/trimood-exp4/3".
+
+    None where there is no store: reading makes none. A store that does not answer is named in the log.
+    """
+    import mlflow
+
+    if tracking_uri.startswith(SQLITE) and not Path(tracking_uri.removeprefix(SQLITE)).is_file():
+        return {}
+    try:
+        found = mlflow.MlflowClient(tracking_uri, tracking_uri).search_registered_models()
+    except mlflow.exceptions.MlflowException as error:
+        log.warning("registered models are not offered: MLflow at %s says: %s", tracking_uri, error)
+        return {}
+    return {
+        f"{model.name}@{alias} (version {version})": f"models:/{model.name}/{version}"
+        for model in found
+        for alias, version in sorted(model.aliases.items())
+    }
+
+
+class ModelsInMemory:
+    """Loads models when they are asked for and lets go of those that no longer are: at full size each takes GBs."""
+
+    def __init__(self, models: Path, checkpoints: Mapping[str, str | None]) -> None:
+        """`models`: the folder of experiments; `checkpoints` as for `load_predictor`."""
+        self._models, self._checkpoints = models, checkpoints
+        self._loaded: dict[tuple[str, int], Predictor] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """Those that are in memory."""
+        return sorted(name for name, _ in self._loaded)
+
+    def keep(self, names: Sequence[str]) -> None:
+        """Lets go of all others, and of those that have been trained anew since they were loaded."""
+        wanted = {self._key(name) for name in names}
+        if self._loaded.keys() - wanted:
+            self._loaded = {key: predictor for key, predictor in self._loaded.items() if key in wanted}
+            gc.collect()  # modules refer to each other in circles, and gigabytes should not wait for their turn
+
+    def load(self, name: str) -> Predictor:
+        """The model, from memory where it is there. Raises ModelError, CheckpointError."""
+        key = self._key(name)
+        if key not in self._loaded:
+            log.info("loading %s", name)
+            self._loaded[key] = load_predictor(name, self._models, self._checkpoints)
+        return self._loaded[key]
+
+    def _key(self, name: str) -> tuple[str, int]:
+        weights = self._models / name / WEIGHTS
+        return name, weights.stat().st_mtime_ns if weights.is_file() else 0

@@ -1,1 +1,0 @@
-"""ECF annotation files, the utterance table and its splits; no torch here."""

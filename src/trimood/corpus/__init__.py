@@ -1,0 +1,1 @@
+"""Annotation files, clips and words as tables of utterances: read, checked, split."""

@@ -1,0 +1,106 @@
+"""What is odd about annotations: counted by conversation, marked by utterance."""
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from trimood.corpus.meld import BROKEN_IN_MELD
+
+SHORT_SPAN_SECONDS = 0.5
+"""Below it there is hardly a word: 351 spans of the published train file."""
+
+LONG_SPAN_SECONDS = 30.0
+"""Above it a span is no utterance: 2 of the published train file (41 s and 305 s); the next longest takes 29 s."""
+
+SLOWEST_WORDS_PER_SECOND, FASTEST_WORDS_PER_SECOND = 0.2, 12.0
+"""Words over the seconds of their span. Tukey's fences of the logarithm on the published train file (quartiles 1.84 and
+3.90): 1.5 interquartile ranges above, where nobody can speak so fast, and 3 below, as pauses and laughter are natural.
+"""
+
+_WORD = re.compile(r"\w+")
+_SPACE_BEFORE_MARK = re.compile(r"\s[.,!?;:]")
+
+
+def word_count(texts: pd.Series) -> pd.Series:
+    """Words of each text: runs of letters and digits, so that the marks of a tokenised text are none."""
+    return texts.map(lambda text: len(_WORD.findall(text))).astype("int64")
+
+
+def conversation_anomalies(table: pd.DataFrame) -> dict[str, int]:
+    """Counts over the conversations of one file, in the order of the file."""
+    ids = table["conversation_id"].drop_duplicates().to_numpy()
+    numbers = table.groupby("conversation_id")["utterance_id"]
+    lengths = numbers.size()
+    broken = numbers.apply(lambda own: sorted(own) != list(range(1, len(own) + 1)))
+    return {
+        "order_breaks": int((np.diff(ids) != 1).sum()),
+        "id_gaps": int(ids.max() - ids.min() + 1 - len(ids)) if len(ids) else 0,
+        "utterance_ids_not_1_to_n": int(broken.sum()),
+        "one_utterance_conversations": int((lengths == 1).sum()),
+        "longest_conversation": int(lengths.max()) if len(lengths) else 0,
+    }
+
+
+def utterance_anomalies(table: pd.DataFrame) -> pd.DataFrame:
+    """A column of truth values for each oddity of an utterance, over the rows of one file with spans and MELD's names.
+
+    `table` has the columns of the utterance table, of spans (SPAN_COLUMNS), and `words`, `meld_split`, `meld_emotion`.
+    """
+    marks: dict[str, Callable[[], pd.Series]] = {
+        "typographic_texts": lambda: ~table["text"].map(str.isascii).astype(bool),
+        "tokenised_texts": lambda: table["text"].map(lambda text: bool(_SPACE_BEFORE_MARK.search(text))).astype(bool),
+        "broken_in_meld": lambda: _broken_in_meld(table),
+        "in_meld_test": lambda: table["meld_split"].eq("test").fillna(False),
+        "meld_label_differs": lambda: _known_and_different(table["meld_emotion"], table["emotion"]),
+    }
+    return pd.DataFrame({name: mark().astype(bool) for name, mark in marks.items()}).join(span_anomalies(table))
+
+
+def span_anomalies(table: pd.DataFrame) -> pd.DataFrame:
+    """Of the spans alone: empty, very short, very long, or used by an earlier row (that one is not marked)."""
+    seconds = span_seconds(table)
+    same = table.duplicated(["episode", "start_seconds", "end_seconds"]) & table["episode"].notna()
+    return pd.DataFrame(
+        {
+            "span_empty": seconds <= 0,
+            "span_under_half_second": seconds < SHORT_SPAN_SECONDS,
+            "span_over_half_minute": seconds > LONG_SPAN_SECONDS,
+            "span_repeated": same,
+        }
+    ).astype(bool)
+
+
+def span_seconds(table: pd.DataFrame) -> pd.Series:
+    """Length of each utterance's span, to the millisecond in which it is annotated; missing where there is none."""
+    return (table["end_seconds"] - table["start_seconds"]).round(3)
+
+
+def pace_anomalies(words: pd.Series, seconds: pd.Series) -> pd.DataFrame:
+    """Utterances that hold too many words for their seconds, or too few; none where the seconds are not known.
+
+    Something of no length counts as too fast.
+    """
+    pace = words / seconds.where(seconds > 0)
+    return pd.DataFrame(
+        {
+            "too_many_words": (pace > FASTEST_WORDS_PER_SECOND) | (seconds <= 0),
+            "too_few_words": pace < SLOWEST_WORDS_PER_SECOND,
+        }
+    ).astype(bool)
+
+
+def repeated_texts(texts: pd.Series, others: pd.Series) -> pd.Series:
+    """Which of the texts stand verbatim among the others."""
+    return texts.isin(set(others))
+
+
+def _broken_in_meld(table: pd.DataFrame) -> pd.Series:
+    """By MELD's own name where the map is there; without it by ECF's, if this is ECF and no other corpus."""
+    named = table["utterance"].isin(list(BROKEN_IN_MELD))
+    return named & table["from_ecf"]
+
+
+def _known_and_different(theirs: pd.Series, ours: pd.Series) -> pd.Series:
+    return theirs.notna() & ours.notna() & (theirs != ours)

@@ -1,0 +1,176 @@
+"""Emotion-cause pairs as SemEval-2024 Task 3 writes them: read, made of predicted emotions, checked.
+
+A pair of Subtask 2 is ["3_surprise", "1"]: utterance 3 is surprised, by utterance 1. A submission is a list of
+{conversation_ID, conversation, emotion-cause_pairs} with every conversation of the official test file
+(https://github.com/NUSTM/SemEval-2024_ECAC, CodaLab/submission/Subtask_2_pred.json).
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import pandas as pd
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr, TypeAdapter, ValidationError
+
+from trimood.emotions import EMOTIONS
+
+CAUSED = tuple(emotion for emotion in EMOTIONS if emotion != "neutral")
+"""The six emotions that have causes."""
+
+_PROBLEMS_SHOWN = 10
+
+
+class SubmissionError(Exception):
+    """A file of pairs that the task's scorer would refuse or misread; the message names the places."""
+
+
+class CausePair(NamedTuple):
+    """An utterance's emotion and the utterance that causes it, both of one conversation."""
+
+    conversation_id: int
+    utterance_id: int
+    emotion: str
+    cause_id: int
+
+
+def _parsed(pair: Sequence[str]) -> tuple[int, str, int]:
+    utterance, _, emotion = pair[0].partition("_")
+    if not utterance.isdecimal() or emotion not in CAUSED or not pair[1].isdecimal():
+        raise ValueError(f'allowed is ["3_surprise", "1"]: two utterance_IDs and one of {", ".join(CAUSED)}')
+    return int(utterance), emotion, int(pair[1])
+
+
+def _of_the_format(pair: tuple[str, str]) -> tuple[str, str]:
+    _parsed(pair)
+    return pair
+
+
+class _Utterance(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    utterance_ID: StrictInt
+    text: StrictStr
+    speaker: StrictStr
+    video_name: StrictStr
+
+
+class _Conversation(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    conversation_ID: StrictInt
+    conversation: list[_Utterance]
+    pairs: Annotated[
+        list[Annotated[tuple[StrictStr, StrictStr], AfterValidator(_of_the_format)]], Field(alias="emotion-cause_pairs")
+    ]
+
+
+_SUBMISSION = TypeAdapter(list[_Conversation])
+
+
+def caused_by_themselves(utterances: pd.DataFrame, predicted: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The submission in which each utterance with an emotion other than neutral is its own cause.
+
+    `utterances` in the order of the official file; `predicted` gives the emotion of an utterance by its key, and one
+    that it lacks has no pair.
+    """
+    return [
+        {
+            "conversation_ID": number,
+            "conversation": [
+                {
+                    "utterance_ID": row["utterance_id"],
+                    "text": row["text"],
+                    "speaker": row["speaker"],
+                    "video_name": f"{row['utterance']}.mp4",
+                }
+                for row in rows
+            ],
+            "emotion-cause_pairs": [
+                [f"{row['utterance_id']}_{predicted[row['utterance']]}", str(row["utterance_id"])]
+                for row in rows
+                if predicted.get(row["utterance"], "neutral") != "neutral"
+            ],
+        }
+        for number, rows in _by_conversation(utterances).items()
+    ]
+
+
+def _by_conversation(utterances: pd.DataFrame) -> dict[int, list[dict[str, Any]]]:
+    """The rows of each conversation, both in the order of the table."""
+    grouped: dict[int, list[dict[str, Any]]] = {}
+    for row in utterances.to_dict("records"):
+        grouped.setdefault(row["conversation_id"], []).append({str(name): value for name, value in row.items()})
+    return grouped
+
+
+def submitted_pairs(submission: Any, utterances: pd.DataFrame) -> set[CausePair]:
+    """The pairs of a submission for the official file that `utterances` was read from.
+
+    Raises SubmissionError, which names up to ten problems at once: what is not of the format, a conversation or an
+    utterance that is missing, repeated or not of the file, a pair that stands twice or names no utterance of its own.
+    """
+    try:
+        conversations = _SUBMISSION.validate_python(submission)
+    except ValidationError as error:
+        raise _refusal([_in_words(submission, problem) for problem in error.errors()]) from None
+    official = {number: [row["utterance_id"] for row in rows] for number, rows in _by_conversation(utterances).items()}
+    problems = list(_problems(conversations, official))
+    if problems:
+        raise _refusal(problems)
+    return {CausePair(one.conversation_ID, *_parsed(pair)) for one in conversations for pair in one.pairs}
+
+
+def read_pairs(path: Path) -> set[CausePair] | None:
+    """The annotated pairs of an official Subtask 2 file that was read before; None where it has none.
+
+    None too for a Subtask 1 file, whose causes are spans of words: it has not all of Subtask 2's pairs.
+    """
+    content = json.loads(path.read_text(encoding="utf-8-sig"))
+    if not path.name.startswith("Subtask_2") or not any("emotion-cause_pairs" in one for one in content):
+        return None
+    return {
+        CausePair(one["conversation_ID"], *_parsed(pair))
+        for one in content
+        for pair in one.get("emotion-cause_pairs", [])
+    }
+
+
+def _problems(conversations: Sequence[_Conversation], official: Mapping[int, list[int]]) -> Iterator[str]:
+    counts = Counter(one.conversation_ID for one in conversations)
+    for number in official:
+        if number not in counts:
+            yield f"conversation {number} of the official file is missing"
+    for number, count in counts.items():
+        if number not in official:
+            yield f"conversation {number} does not stand in the official file"
+        elif count > 1:
+            yield f"conversation {number} stands {count} times"
+    for one in conversations:
+        where, ids = f"conversation {one.conversation_ID}", [row.utterance_ID for row in one.conversation]
+        if ids != official.get(one.conversation_ID, ids):
+            yield f"{where}: its utterance_IDs are {ids}, in the official file {official[one.conversation_ID]}"
+        for pair, count in Counter(one.pairs).items():
+            if count > 1:
+                yield f"{where}: the pair {list(pair)} stands {count} times"
+            utterance_id, _, cause_id = _parsed(pair)
+            if not {utterance_id, cause_id} <= set(ids):
+                yield f"{where}: the pair {list(pair)} names an utterance that the conversation has not"
+
+
+def _in_words(submission: Any, problem: Mapping[str, Any]) -> str:
+    steps = list(problem["loc"])
+    first = submission[steps[0]] if steps and isinstance(submission, list) else None
+    known = isinstance(first, dict) and "conversation_ID" in first
+    where = f"conversation {first['conversation_ID']}" if known and first else "whole file"
+    field = ".".join(map(str, steps[1:]))
+    words = problem["msg"].removeprefix("Value error, ")
+    return f"{where}{', ' + field if field else ''}: got {problem['input']!r:.60}: {words}"
+
+
+def _refusal(problems: list[str]) -> SubmissionError:
+    shown = "".join(f"\n  - {problem}" for problem in problems[:_PROBLEMS_SHOWN])
+    more = f"\n  - and {len(problems) - _PROBLEMS_SHOWN} more" if len(problems) > _PROBLEMS_SHOWN else ""
+    return SubmissionError(
+        f"Subtask_2_pred.json: {len(problems)} problem{'s'[: len(problems) > 1]}.{shown}{more}\n"
+        "The task's scorer takes every conversation of the official test file once, with pairs of its own utterances."
+    )

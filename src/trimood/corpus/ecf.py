@@ -1,0 +1,241 @@
+"""ECF 2.0 annotation files (SemEval-2024 Task 3), checked before anything is learned from them.
+
+A file is a list of {conversation_ID, conversation: [{utterance_ID, text, speaker, emotion, video_name}, ...]}.
+`emotion` is absent from the unlabelled evaluation release and `video_name` from the Subtask_1 files; other keys
+(emotion-cause_pairs, video_source) are left alone. Nothing is assumed of the order or the completeness of the ids:
+the published training file breaks its own order 560 times.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+
+import pandas as pd
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr, TypeAdapter, ValidationError
+
+from trimood.config.parameters import did_you_mean
+from trimood.emotions import EMOTIONS
+
+UTTERANCE_COLUMNS: dict[str, str] = {
+    "utterance": "str",  # key of the row, "dia12utt3"
+    "conversation_id": "int64",
+    "utterance_id": "int64",  # position in the conversation as annotated, from 1
+    "speaker": "str",
+    "text": "str",
+    "emotion": "str",  # missing where the file is unlabelled
+    "label": "Int8",  # class number in the order of EMOTIONS; missing with the emotion
+    "clip": "str",  # relative to the corpus folder, "train/dia12utt3.mp4"; whole where it lies outside
+}
+"""Columns of every utterance table, in order, with their pandas types; Parquet gives the same back."""
+
+
+def utterance_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row per utterance, in the order given; `label` follows from `emotion` (None = unlabelled)."""
+    numbers = {emotion: number for number, emotion in enumerate(EMOTIONS)}
+    values = {name: [row.get(name) for row in rows] for name in UTTERANCE_COLUMNS}
+    values["label"] = [None if emotion is None else numbers[emotion] for emotion in values["emotion"]]
+    return pd.DataFrame({name: pd.Series(values[name], dtype=dtype) for name, dtype in UTTERANCE_COLUMNS.items()})
+
+
+def empty_table() -> pd.DataFrame:
+    """A table with all columns and no row: what stands in for a file that is not there."""
+    return utterance_table([])
+
+
+def conform(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns of the contract in their order and types; raises ValueError for missing columns or a repeated key."""
+    missing = [name for name in UTTERANCE_COLUMNS if name not in table.columns]
+    if missing:
+        raise ValueError(
+            f"utterance table: no column {', '.join(missing)}; got {', '.join(map(str, table.columns))}; "
+            f"needed are {', '.join(UTTERANCE_COLUMNS)}. Build it with trimood.corpus.ecf.read_ecf."
+        )
+    repeated = table["utterance"][table["utterance"].duplicated()].unique()
+    if len(repeated):
+        raise ValueError(
+            f"utterance table: {len(repeated)} keys stand in more than one row, the first is {repeated[0]}; "
+            "each utterance may stand in one row only. Remove the repeated rows."
+        )
+    return table[list(UTTERANCE_COLUMNS)].astype(UTTERANCE_COLUMNS).reset_index(drop=True)
+
+
+def labelled(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that have an emotion."""
+    return table[table["label"].notna()].reset_index(drop=True)
+
+
+def class_counts(table: pd.DataFrame) -> dict[str, int]:
+    """Utterances per emotion in class order, zeros included; unlabelled rows are not counted."""
+    counts = table["label"].value_counts()
+    return {emotion: int(counts.get(number, 0)) for number, emotion in enumerate(EMOTIONS)}
+
+
+_PROBLEMS_SHOWN = 10
+_WHAT_IS_ALLOWED = (
+    "Allowed is a list of {conversation_ID: int, conversation: [{utterance_ID: int, text, speaker, "
+    "emotion (left out where unlabelled), video_name (may be left out)}, ...]}"
+)
+
+
+class AnnotationError(Exception):
+    """An annotation file that cannot be used; the message names file, places, what was got and what is allowed."""
+
+
+def _known_emotion(emotion: str) -> str:
+    if emotion in EMOTIONS:
+        return emotion
+    hint = did_you_mean(emotion.strip().lower(), list(EMOTIONS))
+    raise ValueError(f"unknown label, allowed are {', '.join(EMOTIONS)}.{hint}")
+
+
+def _storable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        # Half a character escaped in JSON ("\ud83d"): it parses, but neither Parquet nor a tokenizer takes it.
+        raise ValueError(
+            f"character {error.start + 1} is half of a surrogate pair; write the whole character"
+        ) from None
+    return text
+
+
+def _with_words(text: str) -> str:
+    if not text.strip():
+        raise ValueError("the text is empty; every utterance needs words, or has to be taken out of the file")
+    return text
+
+
+_Id = Annotated[StrictInt, Field(ge=0, lt=2**63)]  # int64 in the table
+
+
+class _Utterance(BaseModel):
+    model_config = ConfigDict(frozen=True)
+    utterance_ID: _Id
+    text: Annotated[StrictStr, AfterValidator(_storable), AfterValidator(_with_words)]
+    speaker: Annotated[StrictStr, AfterValidator(_storable)]
+    emotion: Annotated[StrictStr, AfterValidator(_known_emotion)] | None = None
+    video_name: StrictStr | None = None
+
+
+class _Conversation(BaseModel):
+    model_config = ConfigDict(frozen=True)
+    conversation_ID: _Id
+    conversation: Annotated[list[_Utterance], Field(min_length=1)]
+
+
+_FILE = TypeAdapter(list[_Conversation])
+
+
+def read_ecf(path: Path, split_folder: str = "") -> pd.DataFrame:
+    """Utterances of an annotation file in file order (columns: trimood.corpus.ecf).
+
+    `split_folder` is put before the clip's name ("train" gives "train/dia1utt2.mp4"; "" leaves it beside the file).
+    Whether the clip exists is not looked at. Raises AnnotationError, which names up to ten problems at once.
+    """
+    conversations = _checked(path.name, _parsed(path))
+    problems = list(_contradictions(conversations))
+    if problems:
+        raise _refusal(path.name, problems)
+    return utterance_table(
+        [
+            {
+                "utterance": _key(conversation, utterance),
+                "conversation_id": conversation.conversation_ID,
+                "utterance_id": utterance.utterance_ID,
+                "speaker": utterance.speaker,
+                "text": utterance.text,
+                "emotion": utterance.emotion,
+                "clip": str(PurePosixPath(split_folder, f"{_key(conversation, utterance)}.mp4")),
+            }
+            for conversation in conversations
+            for utterance in conversation.conversation
+        ]
+    )
+
+
+def _key(conversation: _Conversation, utterance: _Utterance) -> str:
+    return f"dia{conversation.conversation_ID}utt{utterance.utterance_ID}"
+
+
+def _parsed(path: Path) -> Any:
+    try:
+        # "-sig": editors on Windows put a byte order mark before the list.
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise AnnotationError(
+            f"{path.name}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}). "
+            f"{_WHAT_IS_ALLOWED}. Repair the line or fetch the file again."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise AnnotationError(
+            f"{path.name}, byte {error.start}: not UTF-8 (got {error.object[error.start]:#04x}). "
+            "ECF files are UTF-8: save it so, or fetch it again."
+        ) from error
+    except OSError as error:
+        raise AnnotationError(
+            f"{path}: cannot be read ({error.strerror}). Check the path and its permissions."
+        ) from error
+
+
+def _checked(file_name: str, content: Any) -> list[_Conversation]:
+    try:
+        conversations = _FILE.validate_python(content)
+    except ValidationError as error:
+        raise _refusal(file_name, [_in_words(content, problem) for problem in error.errors()]) from None
+    if not conversations:
+        raise _refusal(file_name, ["got an empty list, which holds no conversation"])
+    return conversations
+
+
+def _in_words(content: Any, problem: Mapping[str, Any]) -> str:
+    """Pydantic's path into the file as conversation and utterance, with the ids where they can be read."""
+    steps = list(problem["loc"])
+    places = []
+    for name, noun in (("conversation_ID", "conversation"), ("utterance_ID", "utterance")):
+        if steps and isinstance(steps[0], int):
+            number = steps.pop(0)
+            content = content[number]
+            known = isinstance(content, Mapping) and isinstance(content.get(name), int)
+            places.append(f"{noun} no. {number + 1}" + (f" ({name} {content[name]})" if known else ""))
+        if steps == ["conversation"] or not (steps and steps[0] == "conversation"):
+            break
+        content = content[steps.pop(0)]
+    where = ", ".join(places) or "whole file"
+    field = f"{steps[0]}: " if steps else ""
+    got = problem["input"]
+    if problem["type"] == "missing":
+        return f"{where}: {field}this key is missing; got the keys {', '.join(map(str, got))}"
+    wrong = problem["ctx"]["error"] if problem["type"] == "value_error" else problem["msg"]
+    return f"{where}: {field}got {_shortened(got)} ({type(got).__name__}): {wrong}"
+
+
+def _shortened(value: Any, length: int = 60) -> str:
+    words = repr(value)
+    return words if len(words) <= length else words[: length - 3] + "..."
+
+
+def _contradictions(conversations: list[_Conversation]) -> Iterator[str]:
+    """Utterances that stand twice, and clips that belong to another utterance than the one that names them."""
+    first_seen: dict[str, int] = {}
+    for number, conversation in enumerate(conversations, start=1):
+        for utterance in conversation.conversation:
+            key = _key(conversation, utterance)
+            where = (
+                f"conversation no. {number} (conversation_ID {conversation.conversation_ID}), "
+                f"utterance_ID {utterance.utterance_ID}"
+            )
+            if key in first_seen:
+                yield f"{where}: duplicate utterance, it also stands in conversation no. {first_seen[key]}; keep one"
+            first_seen.setdefault(key, number)
+            if utterance.video_name not in (None, f"{key}.mp4"):
+                yield f"{where}: video_name: got {utterance.video_name!r}, allowed is {key}.mp4, or no video_name"
+
+
+def _refusal(file_name: str, problems: list[str]) -> AnnotationError:
+    shown = "".join(f"\n  - {problem}" for problem in problems[:_PROBLEMS_SHOWN])
+    more = f"\n  - and {len(problems) - _PROBLEMS_SHOWN} more" if len(problems) > _PROBLEMS_SHOWN else ""
+    return AnnotationError(
+        f"{file_name}: {len(problems)} problem{'s'[: len(problems) > 1]} in the annotations.{shown}{more}\n"
+        f"{_WHAT_IS_ALLOWED}. Correct these places in the file, or fetch it again."
+    )

@@ -1,0 +1,260 @@
+"""MELD's names for ECF's utterances: the map that ECF publishes, MELD's own labels, and where MELD keeps its clips.
+
+ECF's training utterances were drawn from all three splits of MELD, so whatever was trained on MELD has seen some of
+what ECF holds back, and the other way round. The map covers the training file only: no clip of the official test is in
+MELD. Two clips are broken in MELD's own release: train_dia125_utt3 (dia564utt4) cannot be decoded, and
+dev_dia110_utt7 (dia850utt8) is not there.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from trimood.corpus.ecf import AnnotationError
+
+
+@dataclass(frozen=True)
+class ClipOrigins:
+    """Whose layout the clips of a table lie in, counted; `missing` are in neither, of which `unmapped` have no name
+    in MELD."""
+
+    ecf: int
+    meld: dict[str, int]
+    missing: int
+    unmapped: int
+
+    def __str__(self) -> str:
+        meld = ", ".join(f"{count} of its {split}" for split, count in self.meld.items())
+        return (
+            f"clips: {self.ecf} in ECF's layout, {sum(self.meld.values())} in MELD's ({meld}), {self.missing} are not "
+            f"there, of which {self.unmapped} have no partner in MELD"
+        )
+
+
+def point_to_meld(table: pd.DataFrame, corpus: Path, meld: Path) -> tuple[pd.DataFrame, ClipOrigins | None]:
+    """The table with `clip` pointing to MELD's file wherever ECF's own is not there; nothing is copied.
+
+    A path in `meld` is given relative to the corpus where it lies below it, else whole. The counts are None, and the
+    table is unchanged, where `meld` has none of MELD's folders. Raises AnnotationError where it has them and no map
+    lies beside them or in the corpus, or where `meld` is another folder than the corpus and has none.
+    """
+    folders = _meld_folders(meld)
+    if not any(folder.is_dir() for folder in folders.values()):
+        if meld != corpus:
+            raise AnnotationError(_no_meld(meld))
+        return table, None
+    places = read_meld_map(_map(corpus, meld)).set_index("utterance").reindex(table["utterance"])
+    in_meld = {split: _file_names(folder) for split, folder in folders.items()}
+    in_ecf = {folder: _file_names(corpus / folder) for folder in {str(Path(clip).parent) for clip in table["clip"]}}
+    clips, origins = [], []
+    for clip, split, meld_clip in zip(table["clip"], places["meld_split"], places["meld_clip"], strict=True):
+        own, mapped = Path(clip), not pd.isna(split)
+        if own.name in in_ecf[str(own.parent)]:
+            origins.append("ecf")
+        elif mapped:
+            own = _seen_from(corpus, folders[split] / Path(meld_clip).name)
+            origins.append(split if own.name in in_meld[split] else "missing")
+        else:
+            origins.append("unmapped")
+        clips.append(own.as_posix())
+    counts = pd.Series(origins, dtype="str").value_counts()
+    unmapped = int(counts.get("unmapped", 0))
+    return table.assign(clip=pd.Series(clips, index=table.index, dtype="str")), ClipOrigins(
+        ecf=int(counts.get("ecf", 0)),
+        meld={split: int(counts.get(split, 0)) for split in MELD_FOLDERS},
+        missing=int(counts.get("missing", 0)) + unmapped,
+        unmapped=unmapped,
+    )
+
+
+def _meld_folders(meld: Path) -> dict[str, Path]:
+    """MELD's folder of each split, directly in `meld` or up to two folders below, as its archives unpack."""
+    found = {}
+    for split, name in MELD_FOLDERS.items():
+        direct = meld / name
+        below = [] if direct.is_dir() else sorted(path for step in ("*", "*/*") for path in meld.glob(f"{step}/{name}"))
+        if len(below) > 1:
+            raise AnnotationError(
+                f"{meld}: {name} is there {len(below)} times: {', '.join(str(p.relative_to(meld)) for p in below)}. "
+                "Give the right one's folder with --params meld_dir=FOLDER."
+            )
+        found[split] = below[0] if below else direct
+    return found
+
+
+def _map(corpus: Path, meld: Path) -> Path:
+    places = [folder / MELD_MAP for folder in dict.fromkeys((corpus, meld))]
+    there = next((path for path in places if path.is_file()), None)
+    if there is None:
+        raise AnnotationError(
+            f"{meld}: MELD's folders of clips are there, but nothing says which clip is which utterance; looked for "
+            f"{' and '.join(map(str, places))}. ECF's publishers hand it out: put it beside the annotations."
+        )
+    return there
+
+
+def _no_meld(meld: Path) -> str:
+    found = ", ".join(sorted(path.name for path in meld.iterdir())[:10]) or "an empty folder"
+    return (
+        f"{meld} (meld_dir): none of MELD's folders {', '.join(MELD_FOLDERS.values())}; got {found}. Unpack MELD.Raw's "
+        "archives there, or give the folder that has them."
+    )
+
+
+def _file_names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.is_file()} if folder.is_dir() else set()
+
+
+def _seen_from(corpus: Path, path: Path) -> Path:
+    return path.relative_to(corpus) if path.is_relative_to(corpus) else path.absolute()
+
+
+MELD_MAP = "all_data_pair_ECFvsMELD.txt"
+"""The name under which ECF publishes the map."""
+
+MELD_FOLDERS = {
+    "train": "train_splits",
+    "dev": "dev_splits_complete",
+    "test": "output_repeated_splits_test",
+}
+"""Where MELD.Raw has the clips of each of its splits, once its archives are unpacked."""
+
+BROKEN_IN_MELD = {"dia564utt4": "train_dia125_utt3", "dia850utt8": "dev_dia110_utt7"}
+"""Utterances whose clip is broken or missing in MELD's own release: nothing that a second download would mend."""
+
+MELD_LABELS = {"train": "train_sent_emo.csv", "dev": "dev_sent_emo.csv", "test": "test_sent_emo.csv"}
+"""MELD's own annotation files, by split."""
+
+MAP_COLUMNS = {
+    "utterance": "str",  # ECF's key, "dia564utt4"
+    "emotion": "str",  # ECF's label: the map repeats it; MELD's own stand in MELD's files only
+    "meld_split": "str",  # train, dev or test; this and all that follows is missing where MELD has no such utterance
+    "meld_dialogue": "Int64",
+    "meld_utterance": "Int64",
+    "meld_clip": "str",  # relative to the folder of MELD's clips, "train_splits/dia125_utt3.mp4"
+    "meld_emotion": "str",  # missing also where MELD's own label is not known
+}
+
+_HEAD = re.compile(r"(\d+) (\d+)")
+_ROW = re.compile(r"(\d+) \| [^|]* \| (\w+) \| .* \|(?: (train|dev|test)_dia(\d+)_utt(\d+))?\s*")
+_LABEL_COLUMNS = ["Dialogue_ID", "Utterance_ID", "Emotion"]
+
+
+@dataclass(frozen=True)
+class MeldCounts:
+    """What the map says of ECF's utterances; `labels_that_differ` is counted over `labels_compared`."""
+
+    utterances: int
+    without_partner: int
+    by_split: dict[str, int]
+    labels_compared: int
+    labels_that_differ: int
+
+    @property
+    def mapped(self) -> int:
+        """Utterances that MELD has too."""
+        return self.utterances - self.without_partner
+
+
+def read_meld_map(path: Path, labels_folder: Path | None = None) -> pd.DataFrame:
+    """One row for each utterance of the map, in its order (MAP_COLUMNS), those without a partner included.
+
+    `labels_folder` holds MELD's own `train_sent_emo.csv`, `dev_…` and `test_…`; of those that are there,
+    `meld_emotion` is filled. Raises AnnotationError by line.
+    """
+    table = pd.DataFrame(list(_rows(path)), columns=[name for name in MAP_COLUMNS if name != "meld_emotion"])
+    repeated = table["utterance"][table["utterance"].duplicated()]
+    if len(repeated):
+        raise AnnotationError(f"{path.name}: {repeated.iloc[0]} stands in it twice; fetch the file again.")
+    labels = read_meld_labels(labels_folder) if labels_folder else _no_labels()
+    table = table.astype({name: kind for name, kind in MAP_COLUMNS.items() if name in table})
+    table = table.merge(labels, on=["meld_split", "meld_dialogue", "meld_utterance"], how="left", validate="m:1")
+    return table.astype(MAP_COLUMNS)
+
+
+def read_meld_labels(folder: Path) -> pd.DataFrame:
+    """MELD's own labels (meld_split, meld_dialogue, meld_utterance, meld_emotion) from its CSV files in `folder`.
+
+    No row for a file that is not there. Raises AnnotationError for one without the columns that are needed.
+    """
+    found = [_no_labels()]
+    for split, name in MELD_LABELS.items():
+        if not (folder / name).is_file():
+            continue
+        try:
+            # MELD's texts, which are not needed here, hold bytes that are no UTF-8.
+            table = pd.read_csv(folder / name, usecols=_LABEL_COLUMNS, encoding_errors="replace")
+            table = table[_LABEL_COLUMNS].astype({"Dialogue_ID": "Int64", "Utterance_ID": "Int64", "Emotion": "str"})
+        except (ValueError, TypeError) as error:
+            raise AnnotationError(
+                f"{folder / name}: not MELD's annotation file ({error}); needed are the columns "
+                f"{', '.join(_LABEL_COLUMNS)}. Fetch it again, or take it out of the folder."
+            ) from error
+        table.columns = pd.Index(["meld_dialogue", "meld_utterance", "meld_emotion"])
+        found.append(table.assign(meld_split=split).drop_duplicates(["meld_dialogue", "meld_utterance"]))
+    return pd.concat(found, ignore_index=True).astype(_no_labels().dtypes.to_dict())
+
+
+def count_meld(meld_map: pd.DataFrame) -> MeldCounts:
+    """Counts of a map as `read_meld_map` gives it; pass it rows of one ECF split for the counts of that split."""
+    mapped = meld_map[meld_map["meld_split"].notna()]
+    compared = mapped[mapped["meld_emotion"].notna()]
+    counts = mapped["meld_split"].value_counts()
+    return MeldCounts(
+        utterances=len(meld_map),
+        without_partner=len(meld_map) - len(mapped),
+        by_split={split: int(counts.get(split, 0)) for split in MELD_FOLDERS},
+        labels_compared=len(compared),
+        labels_that_differ=int((compared["emotion"] != compared["meld_emotion"]).sum()),
+    )
+
+
+def _rows(path: Path) -> Iterator[tuple[str, str, str | None, int | None, int | None, str | None]]:
+    """The map is blocks of `conversation count`, a line of cause pairs, and `count` lines of utterances."""
+    lines = _lines(path)
+    place = 0
+    while place < len(lines):
+        if not lines[place].strip():
+            place += 1
+            continue
+        head = _HEAD.fullmatch(lines[place].strip())
+        if head is None:
+            raise _refusal(path, place, lines, "a conversation's number and its count of utterances ('564 9')")
+        conversation, count = int(head[1]), int(head[2])
+        first = place + 2
+        place = first + count
+        for line in range(first, place):
+            row = _ROW.fullmatch(lines[line]) if line < len(lines) else None
+            if row is None:
+                raise _refusal(path, line, lines, "'number | speaker | emotion | text | train_dia125_utt3' or no name")
+            number, emotion, split, dialogue, utterance = row.groups()
+            yield (
+                f"dia{conversation}utt{number}",
+                emotion,
+                split,
+                int(dialogue) if split else None,
+                int(utterance) if split else None,
+                f"{MELD_FOLDERS[split]}/dia{dialogue}_utt{utterance}.mp4" if split else None,
+            )
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise AnnotationError(f"{path.name}, byte {error.start}: not UTF-8. Fetch the file again.") from error
+    except OSError as error:
+        raise AnnotationError(f"{path}: cannot be read ({error.strerror}). Check the path.") from error
+
+
+def _refusal(path: Path, place: int, lines: list[str], allowed: str) -> AnnotationError:
+    got = f"got {lines[place][:60]!r}" if place < len(lines) else "the file ends"
+    return AnnotationError(f"{path.name}, line {place + 1}: {got}; allowed is {allowed}. Fetch the file again.")
+
+
+def _no_labels() -> pd.DataFrame:
+    names = ["meld_split", "meld_dialogue", "meld_utterance", "meld_emotion"]
+    return pd.DataFrame({name: pd.Series(dtype=MAP_COLUMNS[name]) for name in names})

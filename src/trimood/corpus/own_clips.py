@@ -1,0 +1,185 @@
+"""Utterances of a person's own: a clip or a folder of clips, and words given, beside them, or alone."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from trimood.corpus.words import ALLOWED, SUBTITLES, TABLES, Cue, WordsError, read_cues, read_words
+
+log = logging.getLogger(__name__)
+
+CLIPS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wav", ".mp3", ".m4a", ".flac", ".ogg", ".opus")
+"""What counts as a clip in a folder; a single clip may be called anything."""
+
+OWN_UTTERANCE_COLUMNS = {
+    "utterance": "str",  # the clip's name without its ending, "dia1utt2"; for a part of a longer video "episode_003"
+    "text": "str",  # "" where there are no words
+    "clip": "str",  # path; "" where there are only words
+    "start_milliseconds": "Int64",  # of the span within the clip; missing where the whole clip is the utterance
+    "end_milliseconds": "Int64",
+}
+"""Columns of the table of a person's own utterances, with their pandas types."""
+
+_NAMED = 5
+
+Rows = list[dict[str, Any]]
+
+
+def own_utterances(clips: str | None, text: str | None) -> pd.DataFrame:
+    """One row for each utterance (OWN_UTTERANCE_COLUMNS).
+
+    `clips` is a file or a folder, `text` words or a file with words; without `text`, files beside the clips are looked
+    for. Subtitles of several cues make each cue an utterance; those of one are the words of the whole clip. Raises
+    WordsError.
+    """
+    given = _as_file(text)
+    if clips is None:
+        rows = _words_alone(given if given else text)
+    else:
+        place = Path(clips).expanduser()
+        names = _clips_in(place)
+        if given is None and text is not None:
+            rows = [_row(name, text, path) for name, path in _only(names, text).items()]
+        else:
+            rows = list(_with_words(place, names, given))
+    _refuse_one_name_for_two(row["utterance"] for row in rows)
+    return pd.DataFrame(
+        {name: pd.Series([row[name] for row in rows], dtype=kind) for name, kind in OWN_UTTERANCE_COLUMNS.items()}
+    )
+
+
+def _refuse_one_name_for_two(utterances: Iterable[str]) -> None:
+    """A cue of a.srt is a_001; so is the clip a_001.mp4."""
+    twice = [name for name, count in Counter(utterances).items() if count > 1]
+    if twice:
+        raise WordsError(
+            f"{', '.join(twice[:_NAMED])}: two utterances would have this name, a clip's or a cue's. Rename one of the "
+            "files."
+        )
+
+
+def _as_file(text: str | None) -> Path | None:
+    """The file that `text` names; None where it is words, or nothing."""
+    if text is None or not text.lower().endswith((*TABLES, *SUBTITLES)):
+        return None
+    path = Path(text).expanduser()
+    if not path.is_file():
+        raise WordsError(f"text={text}: no such file. Give a file with words, or the words themselves. {ALLOWED}")
+    return path
+
+
+def _clips_in(place: Path) -> dict[str, Path]:
+    """Clips by name: the file, or all clips in a folder and below it, hidden ones left out, in order of their names."""
+    if place.is_file():
+        return {place.stem: place}
+    if not place.is_dir():
+        raise WordsError(f"clips={place}: no such file or folder. Give a clip, or a folder of clips.")
+    found = [
+        path
+        for path in sorted(place.rglob("*"))
+        if path.suffix.lower() in CLIPS
+        and path.is_file()
+        and not any(step.startswith(".") for step in path.relative_to(place).parts)
+    ]
+    if not found:
+        raise WordsError(f"clips={place}: no clip in this folder or below it; looked for {', '.join(CLIPS)}.")
+    short = Counter(path.relative_to(place).with_suffix("") for path in found)
+    return {
+        (own if short[own.with_suffix("")] > 1 else own.with_suffix("")).as_posix(): path
+        for path in found
+        for own in [path.relative_to(place)]
+    }
+
+
+def _only(names: dict[str, Path], text: str) -> dict[str, Path]:
+    if len(names) > 1:
+        raise WordsError(
+            f"text={text}: the same words for {len(names)} clips? Give one clip, or a file with the words of each. "
+            f"{ALLOWED}"
+        )
+    return names
+
+
+def _words_alone(source: Path | str | None) -> Rows:
+    if source is None:
+        raise WordsError("Nothing to predict: give clips=FILE-OR-FOLDER, text=WORDS-OR-FILE, or both.")
+    if isinstance(source, str):
+        return [_row("words", source)]
+    if source.suffix.lower() in TABLES:
+        return [_row(Path(clip).with_suffix("").as_posix(), words) for clip, words in read_words(source).items()]
+    return [_row(f"{source.stem}_{number:03}", cue.text) for number, cue in enumerate(read_cues(source), start=1)]
+
+
+def _with_words(place: Path, names: Mapping[str, Path], given: Path | None) -> Iterator[dict[str, Any]]:
+    """The clips with the words of a given file, else of the files beside them."""
+    if given and given.suffix.lower() in SUBTITLES:
+        (name, path), *others = names.items()
+        if others:
+            raise WordsError(f"text={given}: subtitles belong to one clip, and there are {len(names)}. {ALLOWED}")
+        yield from _of_cues(name, path, given)
+        return
+    table = given or _table_beside(place)
+    words = _matched(read_words(table), names, table) if table else {}
+    for name, path in names.items():
+        subtitles = None if given else _subtitles_beside(path)
+        if name not in words and subtitles:
+            yield from _of_cues(name, path, subtitles)
+        else:
+            yield _row(name, words.get(name, ""), path)
+
+
+def _table_beside(place: Path) -> Path | None:
+    folder = place if place.is_dir() else place.parent
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in TABLES)
+    if place.is_file():  # what else lies beside a single clip need not speak of it
+        found = [path for path in found if path.stem == place.stem]
+    if len(found) > 1:
+        raise WordsError(
+            f"{folder}: {len(found)} files may hold the words: {', '.join(path.name for path in found)}. Say which: "
+            "text=FILE"
+        )
+    return found[0] if found else None
+
+
+def _subtitles_beside(clip: Path) -> Path | None:
+    return next((path for ending in SUBTITLES if (path := clip.with_suffix(ending)).is_file()), None)
+
+
+def _matched(words: Mapping[str, str], names: Mapping[str, Path], table: Path) -> dict[str, str]:
+    """The words by the clips' names here: a table may write the ending or not, and the folder or not."""
+    by_stem = Counter(path.stem for path in names.values())
+    spellings = {path.name: name for name, path in names.items() if by_stem[path.stem] == 1}
+    spellings |= {path.stem: name for name, path in names.items() if by_stem[path.stem] == 1}
+    spellings |= {f"{name}{path.suffix}": name for name, path in names.items()} | {name: name for name in names}
+    rows = Counter(spellings[clip] for clip in words if clip in spellings)
+    if twice := [name for name, count in rows.items() if count > 1]:
+        raise WordsError(f"{table}: {', '.join(twice[:_NAMED])}: two of its rows are of this clip; keep one for each.")
+    matched = {spellings[clip]: text for clip, text in words.items() if clip in spellings}
+    strangers = [clip for clip in words if clip not in spellings]
+    if strangers:
+        first = ", ".join(strangers[:_NAMED]) + (", …" if len(strangers) > _NAMED else "")
+        if not matched:
+            raise WordsError(f"{table}: not one of its {len(words)} clips is among these: {first}")
+        log.warning("%s: %d of its %d clips are not among these: %s", table.name, len(strangers), len(words), first)
+    return matched
+
+
+def _of_cues(name: str, path: Path, subtitles: Path) -> Rows:
+    cues = read_cues(subtitles)
+    if len(cues) < 2:
+        return [_row(name, cues[0].text if cues else "", path)]
+    return [_row(f"{name}_{number:03}", cue.text, path, cue) for number, cue in enumerate(cues, start=1)]
+
+
+def _row(name: str, text: str, clip: Path | None = None, span: Cue | None = None) -> dict[str, Any]:
+    return {
+        "utterance": name,
+        "text": text,
+        "clip": str(clip) if clip else "",
+        "start_milliseconds": span.start_milliseconds if span else None,
+        "end_milliseconds": span.end_milliseconds if span else None,
+    }

@@ -1,0 +1,116 @@
+"""What is published of ECF's annotation files: how much each generation holds, and the oddities that belong to it.
+
+Source: SemEval-2024 Task 3, https://github.com/NUSTM/SemEval-2024_ECAC; counted on the files that are published there,
+and the spans on MECPE's `train_video_source_from_MECPE.json`, https://github.com/NUSTM/MECPE.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from trimood.corpus.ecf import class_counts
+
+Side = Literal["train", "official_test"]
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One published annotation file: what it is called, what it holds, and what is odd about it by nature.
+
+    `emotions` is empty for the file without labels. `oddities` are counts by the names of
+    trimood.corpus.anomalies; one that is not named is not known for this file.
+    """
+
+    name: str
+    side: Side
+    file: str
+    conversations: int
+    utterances: int
+    emotions: dict[str, int]
+    oddities: dict[str, int]
+
+
+TRAIN = Generation(
+    name="ECF 2.0 train",
+    side="train",
+    file="Subtask_2_train.json",
+    conversations=1374,
+    utterances=13619,
+    emotions={
+        "surprise": 1840,
+        "fear": 373,
+        "sadness": 1147,
+        "neutral": 5929,
+        "joy": 2301,
+        "anger": 1615,
+        "disgust": 414,
+    },
+    oddities={
+        "order_breaks": 560,
+        "id_gaps": 0,
+        "one_utterance_conversations": 41,
+        "longest_conversation": 33,
+        "typographic_texts": 54,
+        "span_empty": 1,
+        "span_under_half_second": 351,
+        "span_repeated": 27,
+        "broken_in_meld": 2,
+        "in_meld_test": 2535,
+        "meld_label_differs": 2375,
+    },
+)
+
+TEST = Generation(
+    name="ECF 2.0 test, labelled",
+    side="official_test",
+    file="Subtask_2_test.json",
+    conversations=341,
+    utterances=3101,
+    emotions={"surprise": 363, "fear": 151, "sadness": 249, "neutral": 1280, "joy": 700, "anger": 235, "disgust": 123},
+    oddities={
+        "id_gaps": 324,
+        "one_utterance_conversations": 12,
+        "typographic_texts": 0,
+        "span_empty": 0,
+        "span_repeated": 11,
+    },
+)
+
+EVALUATION = Generation(
+    name="ECF 2.0 evaluation release, without labels",
+    side="official_test",
+    file="Subtask_2_test_eval_release_unlabelled.json",
+    conversations=665,
+    utterances=6301,
+    emotions={},
+    oddities={},
+)
+
+GENERATIONS = (TRAIN, TEST, EVALUATION)
+
+SCORED_IN_EVALUATION = 341
+"""Conversations of the evaluation release that the labelled test file holds; the other 324 were never scored."""
+
+
+def generation_of(table: pd.DataFrame) -> Generation | None:
+    """The published file that has as many conversations and utterances; its labels may differ (`differences`)."""
+    size = (table["conversation_id"].nunique(), len(table))
+    return next((known for known in GENERATIONS if (known.conversations, known.utterances) == size), None)
+
+
+def nearest_generation(table: pd.DataFrame, side: Side) -> Generation | None:
+    """The published file of that side that a table is most like, if at most a tenth of its conversations differ."""
+    count = table["conversation_id"].nunique()
+    nearest = min((g for g in GENERATIONS if g.side == side), key=lambda known: abs(known.conversations - count))
+    return nearest if abs(nearest.conversations - count) <= nearest.conversations / 10 else None
+
+
+def differences(table: pd.DataFrame, published: Generation) -> list[str]:
+    """In what a table's counts are unlike those published, in words; empty where nothing differs."""
+    pairs = [
+        ("conversations", table["conversation_id"].nunique(), published.conversations),
+        ("utterances", len(table), published.utterances),
+        *((emotion, count, published.emotions.get(emotion, 0)) for emotion, count in class_counts(table).items()),
+    ]
+    return [f"{name}: {got:,} instead of {wanted:,}" for name, got, wanted in pairs if got != wanted]

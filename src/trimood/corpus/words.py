@@ -1,0 +1,109 @@
+"""Words that belong to clips of one's own: tables (CSV, JSON, ECF's annotations) and subtitles (SRT, WebVTT)."""
+
+import csv
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trimood.corpus.ecf import read_ecf
+
+TABLES, SUBTITLES = (".csv", ".json"), (".srt", ".vtt")
+"""Kinds of files with words, by their ending."""
+
+ALLOWED = (
+    "Allowed are CSV with the columns clip,text; JSON as {clip: text}, as [{clip, text}, ...] or in ECF's format; "
+    "SRT and WebVTT."
+)
+
+_TAG = re.compile(r"</?\w[^>]*>|\{\\[^}]*\}")
+
+
+class WordsError(Exception):
+    """A file with words, or a choice of clips, that cannot be used."""
+
+
+@dataclass(frozen=True)
+class Cue:
+    """What is said from one time to another, in whole milliseconds as subtitles have them."""
+
+    start_milliseconds: int
+    end_milliseconds: int
+    text: str
+
+
+def read_words(path: Path) -> dict[str, str]:
+    """The words of each clip that a table names, in its order; clips as the table writes them. Raises WordsError."""
+    try:
+        pairs = _of_csv(path) if path.suffix.lower() == ".csv" else _of_json(path)
+    except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
+        raise WordsError(f"{path}: cannot be read ({error}). {ALLOWED}") from error
+    words: dict[str, str] = {}
+    for clip, text in pairs:
+        if clip in words:
+            raise WordsError(f"{path}: {clip} stands in it twice; keep one row for each clip.")
+        words[clip] = " ".join(text.split())
+    return words
+
+
+def read_cues(path: Path) -> list[Cue]:
+    """The cues of a subtitle file that say something, in order of time, without markup. Raises WordsError."""
+    import av
+
+    cues = []
+    try:
+        with av.open(str(path)) as container:
+            for packet in container.demux():
+                if packet.size and packet.pts is not None and packet.time_base is not None:
+                    text = " ".join(_TAG.sub("", bytes(packet).decode("utf-8")).split())
+                    start, end = (1000 * time * packet.time_base for time in (packet.pts, packet.pts + packet.duration))
+                    cues.append(Cue(round(start), round(end), text))
+    except (OSError, ValueError) as error:
+        raise WordsError(f"{path}: cannot be read as subtitles ({error}). {ALLOWED}") from error
+    return sorted((cue for cue in cues if cue.text), key=lambda cue: cue.start_milliseconds)
+
+
+def _of_csv(path: Path) -> list[tuple[str, str]]:
+    # Not by pandas: it takes a first row with a comma too many for one with an index, and moves all words by one.
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.DictReader(file)
+        columns = list(rows.fieldnames or [])
+        if not {"clip", "text"} <= set(columns):
+            raise WordsError(f"{path}: got the columns {', '.join(columns)}. {ALLOWED}")
+        pairs = []
+        for row in rows:
+            if None in row or None in row.values():
+                count = sum(value is not None for key, value in row.items() if key is not None) + len(row.get(None, []))
+                raise WordsError(
+                    f"{path}, line {rows.line_num}: got {count} fields, the header has {len(columns)}. Put words with "
+                    'a comma into double quotes: a.mp4,"Oh, no!"'
+                )
+            pairs.append((row["clip"], row["text"]))
+    return pairs
+
+
+def _of_json(path: Path) -> list[tuple[str, str]]:
+    content = json.loads(path.read_text(encoding="utf-8-sig"))
+    if isinstance(content, dict):
+        return [(_word(path, clip), _word(path, text)) for clip, text in content.items()]
+    if not isinstance(content, list) or not all(isinstance(row, Mapping) for row in content):
+        raise WordsError(f"{path}: got {_kind(content)}. {ALLOWED}")
+    if any("conversation" in row for row in content):
+        table = read_ecf(path)
+        return list(zip(table["utterance"], table["text"], strict=True))
+    for number, row in enumerate(content, start=1):
+        if not {"clip", "text"} <= set(row):
+            raise WordsError(f"{path}, row {number}: got the keys {', '.join(map(str, row))}. {ALLOWED}")
+    return [(_word(path, row["clip"]), _word(path, row["text"])) for row in content]
+
+
+def _word(path: Path, value: Any) -> str:
+    if not isinstance(value, str):
+        raise WordsError(f"{path}: got {value!r} where words or the name of a clip are needed. {ALLOWED}")
+    return value
+
+
+def _kind(content: Any) -> str:
+    return f"a list of {type(content[0]).__name__}" if isinstance(content, list) and content else repr(content)[:60]

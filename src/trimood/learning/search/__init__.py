@@ -1,0 +1,1 @@
+"""A search over an experiment's parameters with Optuna."""

@@ -1,0 +1,95 @@
+"""The space of a search: its dimensions held against the experiment, values drawn, and put into its settings."""
+
+import copy
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from trimood.config.parameters import Dimension, ExperimentParams, LoraParams, TrainingParams, did_you_mean, resolve
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+
+class SpaceError(Exception):
+    """A search over something that the experiment cannot be set to."""
+
+
+def with_changes(own: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """An experiment's own block with other values of parameters, which are named by dots.
+
+    Raises SpaceError for a name that goes on below a value.
+    """
+    changed = copy.deepcopy(dict(own))
+    for name, value in changes.items():
+        *blocks, last = name.split(".")
+        place = changed
+        for block in blocks:
+            place = place.setdefault(block, {})
+            if not isinstance(place, dict):
+                raise SpaceError(f"{name}: {block} is a value ({place}), so nothing is named below it")
+        place[last] = list(value) if isinstance(value, tuple) else value
+    return changed
+
+
+def settings_with(
+    own: Mapping[str, Any], training: TrainingParams, lora: LoraParams, changes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The experiment's resolved settings with those changes. Raises SpaceError where they do not fit."""
+    try:
+        experiment = ExperimentParams.model_validate(with_changes(own, changes))
+        return resolve(experiment, training, lora).model_dump(mode="json")
+    except ValidationError as error:
+        words = "; ".join(f"{item['msg'].removeprefix('Value error, ')}" for item in error.errors())
+        raise SpaceError(f"{', '.join(f'{k} = {v}' for k, v in changes.items())}: {words}") from None
+
+
+def check_space(
+    name: str, own: Mapping[str, Any], training: TrainingParams, lora: LoraParams, space: Mapping[str, Dimension]
+) -> None:
+    """Holds both ends of each range and each choice against the experiment; SpaceError names all that do not fit."""
+    problems = []
+    for parameter, dimension in space.items():
+        block = parameter.split(".")[0]
+        allowed = list(ExperimentParams.model_fields)
+        if block not in allowed:
+            hint = did_you_mean(block, allowed)
+            problems.append(f"{parameter}: an experiment has no {block!r}; allowed are {', '.join(allowed)}.{hint}")
+            continue
+        for value in dimension.choices or (dimension.low, dimension.high):
+            try:
+                settings_with(own, training, lora, {parameter: value})
+            except SpaceError as error:
+                problems.append(str(error))
+    if problems:
+        raise SpaceError(f"tune.space does not fit {name}:\n  - " + "\n  - ".join(problems))
+
+
+def drawn(trial: "Trial", space: Mapping[str, Dimension]) -> dict[str, Any]:
+    """The trial's values by the parameters' names."""
+    values: dict[str, Any] = {}
+    for parameter, dimension in space.items():
+        low, high = dimension.low, dimension.high
+        if low is None or high is None:
+            words = {_in_words(choice): choice for choice in dimension.choices}
+            values[parameter] = words[trial.suggest_categorical(parameter, list(words))]
+        elif isinstance(low, int) and isinstance(high, int):
+            values[parameter] = trial.suggest_int(parameter, low, high, log=dimension.log)
+        else:
+            values[parameter] = trial.suggest_float(parameter, low, high, log=dimension.log)
+    return values
+
+
+def as_set(parameters: Mapping[str, Any], space: Mapping[str, Dimension]) -> dict[str, Any]:
+    """A finished trial's parameters, which Optuna keeps with choices in words, as values."""
+    return {
+        name: next((choice for choice in space[name].choices if _in_words(choice) == value), value)
+        for name, value in parameters.items()
+    }
+
+
+def _in_words(choice: Any) -> str:
+    """Optuna keeps no lists."""
+    return json.dumps(choice)

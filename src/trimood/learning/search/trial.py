@@ -1,0 +1,144 @@
+"""One trial of a search: a training with other values, judged on validation, in an MLflow run of its own."""
+
+import logging
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import optuna
+import pandas as pd
+import torch
+
+from trimood.config.parameters import Dimension, LoraParams, TrainingParams
+from trimood.learning.experiment import (
+    TrainingOutcome,
+    plan_experiment,
+    remove_checkpoints,
+    train_experiment,
+    training_fingerprint,
+)
+from trimood.learning.search.space import SpaceError, drawn, settings_with
+from trimood.learning.search.study import ENDED, RUN, with_same_values
+from trimood.learning.trainer import ScoreFunction, TrainingDiverged
+
+log = logging.getLogger(__name__)
+
+OBJECTIVE = "validation/macro_f1"
+
+
+class TrackedTrial(Protocol):
+    """One trial as it is tracked; `run` is the id of its run, None where nothing is tracked."""
+
+    run: str | None
+
+    def log_plan(self, plan: Mapping[str, Any]) -> None:
+        """The trial's settings."""
+
+    def log_live(self, numbers: Mapping[str, float], step: int) -> None:
+        """Numbers of the training while it lasts."""
+
+    def log_pruned(self) -> None:
+        """The pruner has stopped the trial."""
+
+    def log_outcome(self, numbers: Mapping[str, float]) -> None:
+        """The figures that the trial ends with."""
+
+
+class SearchTracker(Protocol):
+    """Where the trials of a search are tracked."""
+
+    def trial(self, name: str, tags: Mapping[str, Any]) -> AbstractContextManager[TrackedTrial]:
+        """A trial's run, which ends as the block does."""
+
+    def end_interrupted(self, run: str) -> None:
+        """Closes the run of a trial whose process died."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What all trials of a search share; there is no test example in it."""
+
+    study: optuna.Study
+    plan: Mapping[str, Any]
+    space: Mapping[str, Dimension]
+    training_examples: pd.DataFrame
+    validation_examples: pd.DataFrame
+    prepared_clips: Path
+    training_checkpoints: Path
+    tags: Mapping[str, Any]
+    score: ScoreFunction
+    tracker: SearchTracker
+
+    @staticmethod
+    def costs_one_trial() -> tuple[type[Exception], ...]:
+        """Errors that its values are to blame for: they exclude each other, steps or batches are too large."""
+        return SpaceError, TrainingDiverged, torch.OutOfMemoryError
+
+    def run(self, trial: optuna.Trial) -> float:
+        """Best macro F1 on validation; that of an earlier trial, and no training, where the values are the same."""
+        values = drawn(trial, self.space)
+        if same := with_same_values(self.study, trial):
+            trial.set_user_attr("same_as", same.number)
+            trial.set_user_attr(ENDED, True)
+            return float(same.value or 0)
+        name = self.study.study_name
+        tags = {"study": name, "trial": trial.number, "tuned": self.plan["experiment"], **self.tags}
+        stopped = None
+        try:
+            with self.tracker.trial(f"{name} trial {trial.number}", tags) as tracked:
+                if tracked.run:
+                    trial.set_user_attr(RUN, tracked.run)
+                try:
+                    best = self._train(trial, values, tracked)
+                except optuna.TrialPruned as error:  # which is no failure of the run
+                    stopped = error
+        except self.costs_one_trial() as error:
+            trial.set_user_attr(ENDED, True)
+            log.error("trial %d failed: %s", trial.number, error)
+            raise
+        trial.set_user_attr(ENDED, True)
+        if stopped:
+            log.info("trial %d stopped early: below the median of the earlier ones", trial.number)
+            raise stopped
+        words = ", ".join(f"{parameter} {value}" for parameter, value in values.items())
+        log.info("trial %d: macro F1 %.3f on validation with %s", trial.number, best, words)
+        return best
+
+    def _train(self, trial: optuna.Trial, values: dict[str, Any], tracked: TrackedTrial) -> float:
+        training = TrainingParams.model_validate(self.plan["training"])
+        lora = LoraParams.model_validate(self.plan["lora"])
+        settings = settings_with(self.plan["own"], training, lora, values)
+        planned = plan_experiment(settings, **self.plan["given_checkpoints"])
+        tracked.log_plan(planned)
+
+        def report(numbers: dict[str, float], step: int) -> None:
+            tracked.log_live(numbers, step)
+            if OBJECTIVE in numbers:
+                trial.report(numbers[OBJECTIVE], step)
+                if trial.should_prune():
+                    tracked.log_pruned()
+                    raise optuna.TrialPruned
+
+        trained = self._fit(planned, report)
+        best: dict[str, float] = max(trained.fitted.history, key=lambda row: row[OBJECTIVE])
+        trial.set_user_attr("best_epoch", round(best["epoch"]))
+        scores = {name: value for name, value in best.items() if name.startswith("validation/")}
+        cost = {"cost/seconds": trained.seconds, "cost/peak_memory_gib": trained.peak_memory_gib}
+        tracked.log_outcome({**scores, **cost})
+        return best[OBJECTIVE]
+
+    def _fit(self, planned: dict[str, Any], report: Any) -> TrainingOutcome:
+        """Checkpoints stay for a trial that is interrupted, and for no other: what counts is the figure."""
+        examples = (self.training_examples, self.validation_examples)
+        folder = self.training_checkpoints / training_fingerprint(planned, *examples)
+        try:
+            trained = train_experiment(
+                planned, *examples, self.prepared_clips, self.training_checkpoints, self.score, report
+            )
+        except (optuna.TrialPruned, SpaceError, TrainingDiverged, torch.OutOfMemoryError):
+            remove_checkpoints(folder)
+            raise
+        remove_checkpoints(folder)
+        return trained

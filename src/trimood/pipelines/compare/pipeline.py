@@ -1,0 +1,60 @@
+"""The comparison stage: what all finished runs say together."""
+
+from kedro.pipeline import Node, Pipeline
+
+from trimood.pipelines.compare.nodes import choose_runs, compare_runs, predict_references, write_report
+from trimood.tracking.runs import gather_curves, gather_modality_ablation, gather_predictions
+
+
+def create_pipeline() -> Pipeline:
+    """Reads MLflow, so it comes after the experiments, in a run of its own. Nothing is trained or predicted anew."""
+    return Pipeline(
+        [
+            Node(
+                choose_runs,
+                ["mlflow_runs", "corpus_description", "params:compare"],
+                "compared_runs",
+                name="choose_runs",
+            ),
+            Node(
+                gather_predictions,
+                ["compared_runs", "mlflow_artifacts"],
+                "compared_predictions",
+                name="gather_predictions",
+            ),
+            Node(gather_curves, ["compared_runs", "mlflow_artifacts"], "compared_curves", name="gather_curves"),
+            Node(
+                gather_modality_ablation,
+                ["compared_runs", "mlflow_artifacts"],
+                "compared_modality_ablation",
+                name="gather_modality_ablation",
+            ),
+            Node(
+                predict_references,
+                ["compared_runs", "compared_predictions", "training_examples"],
+                "reference_predictions",
+                name="predict_references",
+            ),
+            Node(
+                compare_runs,
+                [
+                    "compared_runs",
+                    "compared_predictions",
+                    "reference_predictions",
+                    "compared_curves",
+                    "compared_modality_ablation",
+                    "params:compare",
+                ],
+                ["comparison", "comparison_scores"],
+                name="compare_runs",
+            ),
+            Node(
+                write_report,
+                "comparison",
+                ["comparison_page", "comparison_table", "comparison_pictures", "comparison_drawings"],
+                name="write_report",
+            ),
+        ],
+        namespace="compare",
+        prefix_datasets_with_namespace=False,
+    )

@@ -1,5 +1,0 @@
-"""Experiments side by side, from what their MLflow runs have stored."""
-
-from trimood.pipelines.comparison.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]

@@ -1,0 +1,172 @@
+"""Nodes of the cutting stage; `corpus` is the folder that holds the annotation files and gets the clips."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from trimood.config.parameters import CuttingParams
+from trimood.corpus.corpus_files import (
+    SPAN_COLUMNS,
+    TEST_FILES,
+    TRAIN_FILES,
+    TRAIN_SPANS,
+    first_present,
+    no_train_file,
+    read_spans,
+)
+from trimood.corpus.ecf import AnnotationError, read_ecf
+from trimood.disk import remove_leftovers
+
+log = logging.getLogger(__name__)
+
+NAMED = 20
+"""How many refused clips the log names; the table holds them all."""
+
+CUT_COLUMNS = {
+    "state": "str",  # cut, kept or refused
+    "problem": "str",  # of a refused one, in two words
+    "detail": "str",
+    "episode_file": "str",  # relative to the folder of episodes
+    "frame_count": "int64",
+    "video_seconds": "float64",
+    "audio_seconds": "float64",
+    "audio_track": "str",
+}
+
+
+def list_spans(corpus: Path, cutting: CuttingParams) -> pd.DataFrame:
+    """Each utterance of the wanted splits with its clip, episode, and begin and end in it; missing where there is none.
+
+    Spans stand in the annotation files themselves (`video_source`, in the published test file) and for the train file
+    in MECPE's own. Raises AnnotationError where there is no annotation file, or no span at all.
+    """
+    tables = []
+    for split, names, more in (("train", TRAIN_FILES, (TRAIN_SPANS,)), ("test", TEST_FILES, ())):
+        path = first_present(corpus, names)
+        if path and split in cutting.splits:
+            sources = [read_spans(corpus / name) for name in (*names, *more) if (corpus / name).is_file()]
+            spans = pd.concat(sources).drop_duplicates("utterance").set_index("utterance")
+            table = read_ecf(path, _clip_folder(corpus, split))[["utterance", "clip"]]
+            tables.append(table.join(spans, on="utterance"))
+    if not tables:
+        wanted = f"{corpus}: no test file, needed is one of {', '.join(TEST_FILES)}"
+        raise AnnotationError(no_train_file(corpus) if "train" in cutting.splits else wanted)
+    found = pd.concat(tables, ignore_index=True)
+    if found["episode"].isna().all():
+        raise AnnotationError(
+            f"{corpus}: nothing says where its {len(found)} utterances stand in the episodes. Needed is {TRAIN_SPANS} "
+            "for the train file, or annotations with video_source, as the published Subtask_2_test.json has them."
+        )
+    return found.astype({"clip": "str", **SPAN_COLUMNS})
+
+
+def cut_clips(clip_spans: pd.DataFrame, corpus: Path, episodes: Path, cutting: CuttingParams) -> pd.DataFrame:
+    """Cuts every clip that has a span and an episode; the spans with what became of each (CUT_COLUMNS).
+
+    A bad episode or span costs its own clips only. Raises EpisodeError where there is a file for no episode at all, and
+    DiskFull; clips cut so far stay, and are kept in the next run.
+    """
+    from trimood.media.cutting import CutTask, cut_clip
+    from trimood.media.execution import Execution, followed, run_each
+
+    rows: dict[str, dict[str, Any]] = {}
+    tasks: list[CutTask] = []
+    for clip, task in _plan(clip_spans, corpus, episodes, cutting).items():
+        if isinstance(task, CutTask):
+            rows[clip] = {"episode_file": task.episode.relative_to(episodes).as_posix()}
+            tasks.append(task)
+        else:
+            rows[clip] = task
+    where = Execution(cutting.executor, cutting.workers, cutting.time_limit_seconds)
+    remove_leftovers(corpus)
+    done = run_each(cut_clip, tasks, where, lambda task: task.clip)
+    for task, result in followed(done, len(tasks), "cutting clips"):
+        rows[task.clip.relative_to(corpus).as_posix()].update(_row(result, cutting))
+    cut = pd.DataFrame([rows[clip] for clip in clip_spans["clip"]], columns=list(CUT_COLUMNS))
+    cut = cut.fillna({"problem": "", "detail": "", "episode_file": "", "audio_track": ""}).fillna(0)
+    table = pd.concat([clip_spans.reset_index(drop=True), cut.astype(CUT_COLUMNS)], axis=1)
+    _report(table, corpus)
+    return table
+
+
+def _plan(spans: pd.DataFrame, corpus: Path, episodes: Path, cutting: CuttingParams) -> dict[str, Any]:
+    """A task for each clip, in the order of the episodes, or the row of a clip that cannot be cut."""
+    from trimood.media.cutting import CutRecipe, CutTask
+    from trimood.media.episodes import EpisodeError, file_fingerprint
+
+    recipe = CutRecipe(cutting.crf, cutting.preset, cutting.audio_language)
+    files = _episode_files(sorted(spans["episode"].dropna().unique()), episodes)
+    prints = {path: file_fingerprint(path) for path in files.values() if isinstance(path, Path)}
+    plan: dict[str, Any] = {}
+    for row in spans.sort_values(["episode", "start_seconds"]).to_dict("records"):
+        clip = str(row["clip"])
+        if pd.isna(row["episode"]):
+            plan[clip] = _refused("no source", "nothing says where it stands in which episode")
+        elif isinstance(path := files[row["episode"]], EpisodeError):
+            plan[clip] = _refused("no episode", str(path))
+        else:
+            start, end = (round(row[f"{end}_seconds"] * 1000) for end in ("start", "end"))
+            plan[clip] = CutTask(corpus / clip, path, prints[path], start, end, recipe, cutting.overwrite)
+    return plan
+
+
+def _episode_files(names: list[str], episodes: Path) -> dict[str, Any]:
+    from trimood.media.episodes import EpisodeError, EpisodeFolder
+
+    folder = EpisodeFolder(episodes)
+    files: dict[str, Any] = {}
+    for name in names:
+        try:
+            files[name] = folder.find(name)
+        except EpisodeError as error:
+            files[name] = error
+    missing = [str(error) for error in files.values() if isinstance(error, EpisodeError)]
+    if len(missing) == len(files):
+        shown = "".join(f"\n  - {message}" for message in missing[:3])
+        raise EpisodeError(f"{episodes}: it holds none of the {len(files)} episodes that are asked for, such as{shown}")
+    return files
+
+
+def _row(result: Any, cutting: CuttingParams) -> dict[str, Any]:
+    from trimood.media.errors import ClipError
+
+    if not isinstance(result, ClipError):
+        return dict(vars(result))
+    more = f" ({cutting.time_limit_seconds:g} s: cutting.time_limit_seconds)" if result.problem == "timed out" else ""
+    return _refused(result.problem, f"the process that cut it {result.problem}{more}")
+
+
+def _refused(problem: str, detail: str) -> dict[str, Any]:
+    return {"state": "refused", "problem": problem, "detail": detail}
+
+
+def _report(table: pd.DataFrame, corpus: Path) -> None:
+    states = table["state"].value_counts()
+    log.info(
+        "%s: %d clips cut, %d kept, %d refused; %d of the clips have no sound",
+        corpus,
+        *(int(states.get(state, 0)) for state in ("cut", "kept", "refused")),
+        int((table["detail"] == "no sound").sum()),
+    )
+    refused = table[table["state"] == "refused"]
+    if len(refused):
+        counts = ", ".join(f"{count} {problem}" for problem, count in refused["problem"].value_counts().items())
+        reasons = refused.groupby("detail", sort=False)["clip"].agg(["first", "size"])
+        shown = zip(reasons.index, reasons["first"], reasons["size"], strict=True)
+        lines = [
+            f"  {first}: {detail}" if size == 1 else f"  {size} clips, the first is {first}: {detail}"
+            for detail, first, size in list(shown)[:NAMED]
+        ]
+        more = [f"  … and {len(reasons) - NAMED} more reasons"] if len(reasons) > NAMED else []
+        log.warning("%d clips were not cut (%s):\n%s", len(refused), counts, "\n".join(lines + more))
+
+
+def _clip_folder(corpus: Path, split: str) -> str:
+    """Where the split's clips go: beside the annotations if some lie there already, else into the split's own folder.
+
+    Once that folder is there, those beside the annotations are no longer looked for (`corpus_files.clip_folder`).
+    """
+    beside = not (corpus / split).is_dir() and any(corpus.glob("dia*utt*.mp4"))
+    return "" if beside else split

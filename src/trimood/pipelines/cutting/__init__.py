@@ -1,5 +1,0 @@
-"""Clips of utterances from whole episodes: spans, episode files, cutting, and a table of what became of each."""
-
-from trimood.pipelines.cutting.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]

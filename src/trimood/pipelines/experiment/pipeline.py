@@ -1,0 +1,75 @@
+"""The stage of one experiment, a copy for each in a namespace of its name: plan, train, evaluate."""
+
+from kedro.pipeline import Node, Pipeline
+
+from trimood.pipelines.experiment.nodes import (
+    ablate,
+    calibrate,
+    draw_confusion_matrix,
+    draw_learning_curves,
+    draw_modality_ablation,
+    plan,
+    predict,
+    remove_checkpoints,
+    score,
+    train,
+)
+
+SHARED = {
+    "video_checkpoint",
+    "audio_checkpoint",
+    "training_examples",
+    "validation_examples",
+    "test_examples",
+    "prepared_clips",
+    "training_checkpoints",
+}
+
+
+def create_pipeline(experiment: str) -> Pipeline:
+    """Plans, trains and evaluates one experiment.
+
+    `plan` needs no data, so it is in the first rank of the graph: what is wrong with an experiment or a checkpoint
+    is known before a clip is decoded.
+    """
+    trained = ["plan", "best_weights", "validation_examples", "test_examples", "prepared_clips"]
+    training = [
+        Node(
+            plan,
+            ["params:experiment", "params:training", "params:lora", "video_checkpoint", "audio_checkpoint"],
+            "plan",
+            name="plan",
+            tags=["checks"],  # see trimood.cli
+        ),
+        Node(
+            train,
+            ["plan", "training_examples", "validation_examples", "prepared_clips", "training_checkpoints"],
+            ["best_weights", "last_weights", "history"],
+            name="train",
+        ),
+        Node(remove_checkpoints, ["history", "training_checkpoints"], None, name="remove_checkpoints"),
+    ]
+    evaluation = [
+        Node(predict, trained, "predictions", name="predict"),
+        Node(score, "predictions", "scores", name="score"),
+        Node(calibrate, ["predictions", "best_weights"], "calibration", name="calibrate"),
+        Node(draw_confusion_matrix, ["scores", "plan"], "confusion_matrix", name="draw_confusion_matrix"),
+        Node(draw_learning_curves, ["history", "plan"], "learning_curves", name="draw_learning_curves"),
+        Node(ablate, trained, "modality_ablation", name="ablate"),
+        Node(
+            draw_modality_ablation,
+            ["modality_ablation", "plan"],
+            "modality_ablation_figure",
+            name="draw_modality_ablation",
+        ),
+    ]
+    return Pipeline(
+        [*Pipeline(training, tags=["training"]).nodes, *Pipeline(evaluation, tags=["evaluation"]).nodes],
+        namespace=experiment,
+        inputs=SHARED,
+        parameters={
+            "params:experiment": f"params:{experiment}",
+            "params:training": "params:training",
+            "params:lora": "params:lora",
+        },
+    )

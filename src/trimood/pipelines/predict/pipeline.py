@@ -1,0 +1,35 @@
+"""The prediction stage: clips and words that the parameters name, by the model that they name."""
+
+from kedro.pipeline import Node, Pipeline
+
+from trimood.pipelines.predict.nodes import draw, predict, prepare, read_utterances, tabulate
+
+
+def create_pipeline() -> Pipeline:
+    """What is prepared goes into the cache that training uses."""
+    return Pipeline(
+        [
+            Node(read_utterances, ["params:clips", "params:text"], "own_clips_utterances", name="read_utterances"),
+            Node(
+                prepare,
+                ["own_clips_utterances", "trained_model", "own_clips_cut", "prepared_clips", "params:data.clips"],
+                ["own_clips_examples", "own_clips_refused"],
+                name="prepare",
+            ),
+            Node(
+                predict,
+                ["own_clips_examples", "trained_model", "prepared_clips"],
+                "own_clips_predictions",
+                name="predict",
+            ),
+            Node(tabulate, ["own_clips_predictions", "own_clips_refused"], "own_clips_table", name="tabulate"),
+            Node(
+                draw,
+                ["own_clips_predictions", "own_clips_examples", "prepared_clips", "params:prediction"],
+                "own_clips_picture",
+                name="draw",
+            ),
+        ],
+        namespace="predict",
+        prefix_datasets_with_namespace=False,
+    )

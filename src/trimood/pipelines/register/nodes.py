@@ -1,0 +1,49 @@
+"""Nodes of the registration stage."""
+
+import logging
+from typing import Any
+
+import pandas as pd
+
+log = logging.getLogger(__name__)
+
+PREFIX = "trimood-"
+"""Registered models are called by their experiment: trimood-exp4. Its versions are that experiment's runs."""
+
+
+class NotRegistered(Exception):
+    """There is no run whose model could be registered."""
+
+
+def register(mlflow_runs: pd.DataFrame, model: str, alias: str) -> dict[str, Any]:
+    """Registers the model of an experiment's latest whole run, or of the run with that id, and gives it the alias.
+
+    A run that is registered already gets no second version. Raises NotRegistered, or ModelError for a run without one.
+    """
+    import mlflow
+
+    from trimood.serving.trained_model import model_of_run
+
+    run = _run(mlflow_runs, model)
+    name = PREFIX + run["tags.experiment"]
+    client = mlflow.MlflowClient()
+    known = [v for v in client.search_model_versions(f"name='{name}'") if v.run_id == run["run_id"]]
+    version = known[0] if known else mlflow.register_model(model_of_run(run["run_id"]), name)
+    client.set_registered_model_alias(name, alias, version.version)
+    uri = f"models:/{name}@{alias}"
+    log.info("%s is version %s, run %s", uri, version.version, run["run_id"])
+    return {"uri": uri, "name": name, "alias": alias, "version": int(version.version), "run": run["run_id"]}
+
+
+def _run(runs: pd.DataFrame, model: str) -> pd.Series:
+    wanted = runs.iloc[:0]
+    if len(runs) and "tags.experiment" in runs:
+        whole = (runs["status"] == "FINISHED") & (runs["tags.partial"].isna() if "tags.partial" in runs else True)
+        by_name = whole & (runs["tags.experiment"] == model)
+        wanted = runs[by_name | (runs["run_id"] == model) & runs["tags.experiment"].notna()]
+    if wanted.empty:
+        raise NotRegistered(
+            f"model={model}: MLflow holds no finished whole run of it; {len(runs)} runs were looked at. Give an "
+            f"experiment that has run (kedro run --pipelines={model}), or a run's id."
+        )
+    return wanted.sort_values("start_time").iloc[-1]

@@ -1,0 +1,145 @@
+"""Nodes of the tuning stage."""
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from pydantic import BaseModel
+
+from trimood.config.parameters import LoraParams, TrainingParams, TuneParams, flatten
+from trimood.learning.search.space import as_set, check_space, settings_with, with_changes
+
+log = logging.getLogger(__name__)
+
+
+def plan_search(
+    experiment: str,
+    parameters: dict[str, Any],
+    training: TrainingParams,
+    lora: LoraParams,
+    tune: TuneParams,
+    video_checkpoint: str,
+    audio_checkpoint: str,
+) -> dict[str, Any]:
+    """The experiment's plan as it stands, and what the search needs to change it: no clip is read for it.
+
+    Raises SpaceError, CheckpointError or AdapterError.
+    """
+    from trimood.learning.experiment import plan_experiment
+
+    own = parameters[experiment]
+    own = own.model_dump(mode="json", exclude_unset=True) if isinstance(own, BaseModel) else own
+    check_space(experiment, own, training, lora, tune.space)
+    planned = plan_experiment(settings_with(own, training, lora, {}), video_checkpoint, audio_checkpoint)
+    return planned | {
+        "experiment": experiment,
+        "study": tune.study or experiment,
+        "own": own,
+        "training": training.model_dump(mode="json"),
+        "lora": lora.model_dump(mode="json"),
+        "given_checkpoints": {"video_checkpoint": video_checkpoint, "audio_checkpoint": audio_checkpoint},
+    }
+
+
+def search(
+    plan: dict[str, Any],
+    tune: TuneParams,
+    training_examples: pd.DataFrame,
+    validation_examples: pd.DataFrame,
+    prepared_clips: Path,
+    training_checkpoints: Path,
+    studies: Path,
+    corpus_description: dict[str, Any],
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Runs what is missing of the study's trials, each a training and an MLflow run; the table of all, and the best.
+
+    A trial's figure is the best macro F1 on validation of its epochs. One that diverges or needs more memory than
+    there is has failed, and the search goes on. Raises StudyError.
+    """
+    import mlflow
+
+    from trimood.learning.experiment import training_fingerprint
+    from trimood.learning.search import study as kept
+    from trimood.learning.search.trial import Search
+    from trimood.scoring.metrics import summary_scores
+    from trimood.tracking.store import SearchTracker
+
+    tracker = SearchTracker()
+
+    decisive = {key: plan[key] for key in ("title", "settings", "checkpoints", "parameters")}
+    about = {
+        **flatten({"settings": plan["settings"], "checkpoints": plan["checkpoints"]}),
+        **{f"space {name}": str(dimension) for name, dimension in tune.space.items()},
+        "sampler": tune.sampler,
+        "pruner": tune.pruner,
+        "examples and weights": training_fingerprint(decisive, training_examples, validation_examples),
+    }
+    if mlflow.active_run():
+        mlflow.set_tags({"study": plan["study"], "tuned": plan["experiment"]})
+    with kept.opened(studies, plan["study"], tune, about) as study:
+        kept.take_up_interrupted(study, tracker.end_interrupted)
+        missing = tune.trials - len(kept.finished(study))
+        log.info("study %s: %d of %d trials are finished", plan["study"], tune.trials - missing, tune.trials)
+        search = Search(
+            study=study,
+            plan=plan,
+            space=tune.space,
+            training_examples=training_examples,
+            validation_examples=validation_examples,
+            prepared_clips=prepared_clips,
+            training_checkpoints=training_checkpoints,
+            tags=flatten({"corpus": corpus_description}),
+            score=summary_scores,
+            tracker=tracker,
+        )
+        if missing > 0:
+            study.optimize(search.run, n_trials=missing, catch=search.costs_one_trial())
+        table = kept.tabulated(study, tune.space)
+        best = study.best_trial
+        return table, {
+            "trial": best.number,
+            "validation_macro_f1": best.value,
+            "finished_trials": len(kept.finished(study)),
+            "values": as_set(best.params, tune.space),
+        }
+
+
+def write_best(plan: dict[str, Any], best: dict[str, Any]) -> str:
+    """The best trial as an experiment's file, to be put into conf/base/parameters/experiments/ under its top key."""
+    name = f"{plan['experiment']}_tuned"
+    content = yaml.safe_dump(
+        {name: with_changes(plan["own"], best["values"])}, sort_keys=False, default_flow_style=None, width=110
+    )
+    return (
+        f"# {name} - how far does {plan['experiment']} get with the values that a search has found?\n"
+        f"# kedro run --pipelines={name}\n"
+        f"# Trial {best['trial']} of {best['finished_trials']} of the study {plan['study']}: "
+        f"macro F1 {best['validation_macro_f1']:.3f} on validation, on which it was chosen.\n{content}"
+    )
+
+
+def draw_search(plan: dict[str, Any], studies: Path, trials: pd.DataFrame):  # type: ignore[no-untyped-def]
+    """Optuna's pictures of the study: its history, and how much each parameter matters, as matplotlib Figures."""
+    import optuna
+    from matplotlib import pyplot
+    from optuna.exceptions import ExperimentalWarning
+    from optuna.visualization import matplotlib as pictures
+
+    study = optuna.load_study(study_name=plan["study"], storage=f"sqlite:///{studies / 'optuna.db'}")
+    figures: list[Any] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # Optuna's matplotlib pictures are so since its version 2
+        for draw in (pictures.plot_optimization_history, pictures.plot_param_importances):
+            if draw is pictures.plot_param_importances and trials["macro_f1"].nunique() < 2:
+                figure = pyplot.figure()
+                figure.text(0.5, 0.5, "two trials with different figures are needed", ha="center")
+            else:
+                draw(study)
+                figure = pyplot.gcf()
+                figure.set_layout_engine("constrained")
+            pyplot.close(figure)
+            figures.append(figure)
+    return tuple(figures)

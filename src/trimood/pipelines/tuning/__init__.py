@@ -1,5 +1,0 @@
-"""A search over one experiment's parameters by Optuna, judged on validation alone."""
-
-from trimood.pipelines.tuning.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]

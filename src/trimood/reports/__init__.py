@@ -1,0 +1,1 @@
+"""Every HTML page, table for people and figure; nothing is computed here."""

@@ -1,0 +1,110 @@
+"""Finds what a training left by the name that a person gives: an experiment, an MLflow run, a registered model."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from trimood.emotions import MODALITIES, Modality
+from trimood.model.classifier import Source
+from trimood.model.trained import read_weights, weights_fingerprint
+
+WEIGHTS, CALIBRATION = "best.safetensors", "calibration.json"
+"""What makes up a model, beside its checkpoints: in an experiment's folder, and as artifacts of an MLflow model."""
+
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class ModelError(Exception):
+    """There is no such model, or not all of it."""
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """The trained tensors of one experiment, the settings and checkpoints they belong to, and its temperature."""
+
+    name: str
+    tensors: Mapping[str, Tensor]
+    settings: dict[str, Any]
+    checkpoints: dict[Source, str]
+    temperature: float
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """What the model reads, in the order of MODALITIES."""
+        return tuple(modality for modality in MODALITIES if modality in self.settings["modalities"])
+
+    def with_checkpoints(self, others: Mapping[str, str | None]) -> "TrainedModel":
+        """The same with other places of the checkpoints that it uses, where one is given."""
+        return replace(
+            self, checkpoints={source: others.get(source) or own for source, own in self.checkpoints.items()}
+        )
+
+
+def load_trained(model: str, models: Path) -> TrainedModel:
+    """What `model` names: an experiment trained in the folder `models`, a run id, or a `models:/` URI.
+
+    Runs and registered models are those of the MLflow store in use. Raises ModelError.
+    """
+    if _RUN_ID.fullmatch(model):
+        model = model_of_run(model)
+    if model.startswith("models:/"):
+        return of_mlflow(model)
+    folder = models / model
+    if not model or not (folder / WEIGHTS).is_file():
+        there = sorted(path.parent.name for path in models.glob(f"*/{WEIGHTS}"))
+        raise ModelError(
+            f"model={model}: nothing is trained under that name in {models}; there are: {', '.join(there) or 'none'}. "
+            f"Train it (kedro run --pipelines={model or 'exp4'}), or give an MLflow run id or models:/NAME@ALIAS."
+        )
+    return read_trained(model, folder / WEIGHTS, folder / CALIBRATION)
+
+
+def model_of_run(run: str) -> str:
+    """The URI of the model that a run logged. Raises ModelError."""
+    import mlflow
+
+    try:
+        outputs = mlflow.MlflowClient().get_run(run).outputs
+    except mlflow.exceptions.MlflowException as error:
+        raise ModelError(f"model={run}: no such run in MLflow at {mlflow.get_tracking_uri()} ({error}).") from error
+    if not outputs or not outputs.model_outputs:
+        raise ModelError(f"model={run}: this run logged no model, as one does that evaluates an experiment.")
+    return f"models:/{outputs.model_outputs[-1].model_id}"
+
+
+def of_mlflow(uri: str) -> TrainedModel:
+    """What an MLflow model holds, taken from the store in use. Raises ModelError."""
+    import mlflow
+    from mlflow.models import Model
+
+    try:
+        folder = Path(mlflow.artifacts.download_artifacts(uri))
+        artifacts = Model.load(str(folder)).flavors["python_function"]["artifacts"]
+        weights, calibration = (folder / artifacts[name]["path"] for name in ("weights", "calibration"))
+    except (mlflow.exceptions.MlflowException, OSError) as error:
+        raise ModelError(
+            f"model={uri}: MLflow at {mlflow.get_tracking_uri()} has no such model ({error}). A finished experiment "
+            "logs one; kedro run --pipelines=register --params model=exp4 gives it a name."
+        ) from error
+    except KeyError as error:
+        raise ModelError(f"model={uri}: this MLflow model was not made here, it has no {error}.") from error
+    return read_trained(uri, weights, calibration)
+
+
+def read_trained(name: str, weights: Path, calibration: Path) -> TrainedModel:
+    """The two files as one; ModelError where the second is not there, or is that of other weights."""
+    stored = read_weights(weights)
+    about = stored["about"]
+    evaluate = f"Evaluate it: kedro run --pipelines={name} --from-nodes={name}.predict"
+    try:
+        calibrated = json.loads(calibration.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{calibration}: not there, so {name} has no temperature. {evaluate}") from None
+    if calibrated["weights"] != weights_fingerprint(stored["tensors"]):
+        raise ModelError(f"{calibration}: is that of another training than {weights.name} beside it. {evaluate}")
+    return TrainedModel(name, stored["tensors"], about["settings"], about["checkpoints"], calibrated["temperature"])

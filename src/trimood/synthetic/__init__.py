@@ -1,0 +1,1 @@
+"""The generated corpus and checkpoints of the demo."""

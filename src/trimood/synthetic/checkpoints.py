@@ -1,0 +1,152 @@
+"""The demo's two checkpoints: pre-trained here, and written as LanguageBind's lie on the Hugging Face hub."""
+
+import json
+import re
+import tempfile
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from trimood.model.checkpoints import tokenize, tokenizer
+from trimood.model.config import LanguageBindConfig
+from trimood.synthetic.pretraining import pretrain
+from trimood.synthetic.scenes import collect_sentences, config_json, play_voices, show_faces
+
+START, END = "<|startoftext|>", "<|endoftext|>"
+WORD_END = "</w>"
+# How CLIP splits text (github.com/openai/CLIP, simple_tokenizer.py), in the terms of Python's own `re`.
+PIECES = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[^\W\d_]+|\d|(?:[^\s\w]|_)+")
+
+TokenPair = tuple[str, str]
+
+
+def learn_vocabulary(sentences: Iterable[str], merge_count: int) -> tuple[dict[str, int], list[TokenPair]]:
+    """Up to `merge_count` merges of the most frequent pairs, and token → id; the end token has the highest id.
+
+    In CLIP's order: bytes, bytes that end a word, merges by rank, start, end. Written out here because the trainer of
+    `tokenizers` breaks ties differently from run to run.
+    """
+    byte_letters = _byte_letters()
+    pieces = Counter(
+        piece for text in sentences for piece in PIECES.findall(unicodedata.normalize("NFC", text).lower())
+    )
+    words = {_spell(piece, byte_letters): count for piece, count in pieces.items()}
+    merges: list[TokenPair] = []
+    while len(merges) < merge_count:
+        pairs: Counter[TokenPair] = Counter()
+        for word, count in words.items():
+            for pair in pairwise(word):
+                pairs[pair] += count
+        if not pairs:
+            break
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append(best)
+        words = {_merge(word, best): count for word, count in words.items()}
+    letters = [*byte_letters, *(letter + WORD_END for letter in byte_letters)]
+    tokens = dict.fromkeys([*letters, *(first + second for first, second in merges), START, END])
+    return {token: number for number, token in enumerate(tokens)}, merges
+
+
+def write_tokenizer(folder: Path, vocabulary: dict[str, int], merges: list[TokenPair]) -> None:
+    """The four files of a CLIP tokenizer, as they lie beside the published checkpoints."""
+    special = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
+    settings = {**special, "tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "do_lower_case": True}
+    ranks = "".join(f"{first} {second}\n" for first, second in merges)
+    (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
+    (folder / "merges.txt").write_text("#version: 0.2\n" + ranks, encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")
+    (folder / "special_tokens_map.json").write_text(json.dumps(special, indent=2), encoding="utf-8")
+
+
+def _byte_letters() -> list[str]:
+    """A visible letter for each of the 256 bytes, by byte: itself if printable, else one from 256 upwards (GPT-2's)."""
+    printable = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
+    others = [byte for byte in range(256) if byte not in printable]
+    return [chr(byte) if byte in printable else chr(256 + others.index(byte)) for byte in range(256)]
+
+
+def _spell(piece: str, byte_letters: list[str]) -> tuple[str, ...]:
+    letters = [byte_letters[byte] for byte in piece.encode("utf-8")]
+    return (*letters[:-1], letters[-1] + WORD_END)
+
+
+def _merge(word: tuple[str, ...], pair: TokenPair) -> tuple[str, ...]:
+    merged: list[str] = []
+    for token in word:
+        if merged and (merged[-1], token) == pair:
+            merged[-1] += token
+        else:
+            merged.append(token)
+    return tuple(merged)
+
+
+SCENES = 512
+TIMES = 8  # that each template sentence occurs among the texts
+MERGES = 450
+
+Format = Literal["bin", "safetensors"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint folder holds."""
+
+    config: LanguageBindConfig
+    weights: dict[str, Tensor]
+    vocabulary: dict[str, int]
+    merges: list[TokenPair]
+
+
+def make_pretrained(seed: int, scene_count: int = SCENES) -> tuple[Checkpoint, Checkpoint]:
+    """The video and the audio checkpoint; the same seed gives the same weights on the same machine."""
+    threads = torch.get_num_threads()
+    # Sums depend on the number of threads, and these towers are too small to gain from a second one.
+    torch.set_num_threads(1)
+    try:
+        return _make_pretrained(seed, scene_count)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _make_pretrained(seed: int, scene_count: int) -> tuple[Checkpoint, Checkpoint]:
+    faces, voices, sentences = (
+        show_faces(scene_count, seed),
+        play_voices(scene_count, seed),
+        collect_sentences(TIMES, seed),
+    )
+    vocabulary, merges = learn_vocabulary([*faces.captions, *voices.captions, *sentences], MERGES)
+    with tempfile.TemporaryDirectory() as folder:
+        write_tokenizer(Path(folder), vocabulary, merges)
+        clip = tokenizer(Path(folder))
+
+    def to_ids(texts: list[str]) -> Tensor:
+        ids = tokenize(clip, texts)
+        # Attention is causal and read at the first end token: what follows it costs time and changes nothing.
+        return ids[:, : int(ids.argmax(dim=-1).max()) + 1]
+
+    video, audio = pretrain(faces, voices, sentences, to_ids, len(vocabulary), seed)
+    return (
+        Checkpoint(video.config, video.state_dict(), vocabulary, merges),
+        Checkpoint(audio.config, audio.state_dict(), vocabulary, merges),
+    )
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint, weight_format: Format) -> None:
+    """Fills `folder` with config.json, tokenizer and weights: pytorch_model.bin, or model.safetensors."""
+    (folder / "config.json").write_text(json.dumps(config_json(checkpoint.config), indent=2), encoding="utf-8")
+    write_tokenizer(folder, checkpoint.vocabulary, checkpoint.merges)
+    positions = torch.arange(checkpoint.config.vision.position_count)[None]  # the published files hold this buffer too
+    weights = {name: tensor.detach().clone() for name, tensor in checkpoint.weights.items()}
+    weights["vision_model.embeddings.position_ids"] = positions
+    if weight_format == "bin":
+        torch.save(weights, folder / "pytorch_model.bin")
+    else:
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})

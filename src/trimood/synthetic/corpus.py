@@ -1,0 +1,80 @@
+"""The generated corpus as a folder in ECF 2.0's layout, with real H.264 video and AAC sound."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import av
+import numpy as np
+
+from trimood.synthetic.dialogues import (
+    CONVERSATIONS,
+    Conversation,
+    Utterance,
+    official_test_record,
+    train_record,
+    write_dialogues,
+)
+from trimood.synthetic.faces import draw_clip
+from trimood.synthetic.voices import speak
+
+FRAMES_PER_SECOND = 8
+SIZE_PIXELS = 96
+SOUNDS = ((16000, "mono"), (16000, "mono"), (44100, "stereo"))  # both kinds that users meet; the second costs more
+
+
+def write_clip(utterance: Utterance, folder: Path) -> None:
+    """Performs the utterance into `folder`, under ECF's name; the same utterance gives the same content."""
+    rng = np.random.default_rng(utterance.seed)
+    sample_rate_hz, layout = SOUNDS[int(rng.integers(len(SOUNDS)))]
+    speaker, duration = utterance.speaker, utterance.duration_seconds
+    frames = draw_clip(utterance.expression, speaker.look, round(duration * FRAMES_PER_SECOND), SIZE_PIXELS, rng)
+    voice = speak(utterance.prosody, speaker.usual_pitch_hz, duration, sample_rate_hz, rng)
+    with av.open(str(folder / utterance.clip_name), "w", options={"movflags": "+faststart"}) as container:
+        # One thread: with more, x264's output depends on the machine.
+        options = {"preset": "ultrafast", "crf": "30", "threads": "1"}
+        video = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options=options)
+        video.width, video.height, video.pix_fmt = SIZE_PIXELS, SIZE_PIXELS, "yuv420p"
+        audio = container.add_stream(
+            "aac", rate=sample_rate_hz, layout=layout, options={"b": "48k", "aac_coder": "fast"}
+        )
+        for frame in frames:
+            container.mux(video.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(video.encode(None))
+        sound = av.AudioFrame.from_ndarray(_to_channels(voice, layout), format="fltp", layout=layout)
+        sound.sample_rate, sound.pts = sample_rate_hz, 0
+        container.mux(audio.encode(sound))
+        container.mux(audio.encode(None))
+
+
+def _to_channels(voice: np.ndarray, layout: str) -> np.ndarray:
+    """[channel, sample]; in stereo the voice stands a little to the left."""
+    channels = (1.0,) if layout == "mono" else (1.0, 0.7)
+    return np.ascontiguousarray(np.outer(channels, voice).astype(np.float32))
+
+
+def write_corpus(folder: Path, seed: int, conversation_count: int = CONVERSATIONS, threads: int = 2) -> None:
+    """Fills `folder` with Subtask_2_train.json, Subtask_2_test.json and the clips of both in train/ and test/."""
+    train, test = write_dialogues(seed, conversation_count)
+    _write_split(folder, "train", train, train_record, threads)
+    _write_split(folder, "test", test, official_test_record, threads)
+
+
+def _write_split(
+    folder: Path,
+    split: str,
+    conversations: list[Conversation],
+    as_record: Callable[[Conversation], dict[str, object]],
+    threads: int,
+) -> None:
+    clips = folder / split
+    clips.mkdir()
+    records = [as_record(conversation) for conversation in conversations]
+    # ECF's own files are indented by four and hold curly quotes unescaped.
+    content = json.dumps(records, indent=4, ensure_ascii=False)
+    (folder / f"Subtask_2_{split}.json").write_text(content, encoding="utf-8")
+    utterances = [utterance for conversation in conversations for utterance in conversation]
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(write_clip, utterances, [clips] * len(utterances)):
+            pass

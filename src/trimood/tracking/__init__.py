@@ -1,0 +1,1 @@
+"""MLflow: what is logged, where runs are kept, and which runs there are."""

@@ -1,0 +1,92 @@
+"""Words of one's own clips are read as they are written, and a file that cannot be read says what is allowed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from support.made_corpus import made_conversation, write_ecf
+from trimood.corpus.words import Cue, WordsError, read_cues, read_words
+
+SRT = """1
+00:00:01,000 --> 00:00:02,500
+<i>What?!</i>
+Oh my God, “Ross”.
+
+2
+00:01:03,040 --> 00:01:04,000
+- No.
+
+3
+00:02:00,000 --> 00:02:01,000
+<b></b>
+"""
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_csv_holds_words_that_look_like_missing_values(tmp_path: Path) -> None:
+    words = read_words(
+        write(tmp_path / "words.csv", '\ufeffclip,text\na.mp4,NA\nb.mp4,None\nc.mp4,"Oh, no!"\nd.mp4,\n')
+    )
+    assert words == {"a.mp4": "NA", "b.mp4": "None", "c.mp4": "Oh, no!", "d.mp4": ""}
+
+
+@pytest.mark.parametrize(
+    "content", [{"a": "Hi .", "b": "No\n!"}, [{"clip": "a", "text": "Hi ."}, {"clip": "b", "text": "No !"}]]
+)
+def test_json_is_a_mapping_or_a_list(tmp_path: Path, content: object) -> None:
+    assert read_words(write(tmp_path / "words.json", json.dumps(content))) == {"a": "Hi .", "b": "No !"}
+
+
+def test_annotations_in_ecfs_format_name_clips_by_their_ids(tmp_path: Path) -> None:
+    words = read_words(write_ecf(tmp_path, [made_conversation(12, ["joy", None])]))
+    assert list(words) == ["dia12utt1", "dia12utt2"]
+    assert all(words.values())
+
+
+def test_subtitles_are_cues_in_order_without_markup(tmp_path: Path) -> None:
+    cues = [Cue(1000, 2500, "What?! Oh my God, “Ross”."), Cue(63040, 64000, "- No.")]
+    assert read_cues(write(tmp_path / "a.srt", SRT)) == cues
+    blocks = SRT.split("\n\n")
+    assert read_cues(write(tmp_path / "b.srt", "\n\n".join([blocks[1], blocks[0]]) + "\n\n")) == cues
+    webvtt = "WEBVTT\n\n" + SRT.replace(",000", ".000").replace(",500", ".500").replace(",040", ".040")
+    assert read_cues(write(tmp_path / "a.vtt", webvtt)) == cues
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.csv", "file,words\na,b\n", "got the columns file, words"),
+        ("a.csv", "clip,text\na,b\na,c\n", "a stands in it twice"),
+        ("a.json", "{", "cannot be read"),
+        ("a.json", '["a"]', "got a list of str"),
+        ("a.json", '[{"clip": "a"}]', "row 1: got the keys clip"),
+        ("a.json", '{"a": 5}', "got 5 where words"),
+    ],
+)
+def test_a_table_that_cannot_be_read_says_what_is_allowed(tmp_path: Path, name: str, content: str, words: str) -> None:
+    with pytest.raises(WordsError, match=words):
+        read_words(write(tmp_path / name, content))
+
+
+def test_subtitles_that_are_none_say_so(tmp_path: Path) -> None:
+    with pytest.raises(WordsError, match="cannot be read as subtitles"):
+        read_cues(write(tmp_path / "a.srt", ""))
+
+
+@pytest.mark.parametrize(
+    ("rows", "line", "count"),
+    [
+        ("a.mp4,Oh, no!\nb.mp4,Go away\n", 2, 3),  # pandas took "Oh" for the clip
+        ("a.mp4,Hi\nb.mp4,Oh, no!\n", 3, 3),
+        ("a.mp4\n", 2, 1),
+    ],
+)
+def test_a_comma_too_many_or_too_few_is_refused_by_its_line(tmp_path: Path, rows: str, line: int, count: int) -> None:
+    (tmp_path / "words.csv").write_text("clip,text\n" + rows)
+    with pytest.raises(WordsError, match=rf"words\.csv, line {line}: got {count} fields, the header has 2\..*quotes"):
+        read_words(tmp_path / "words.csv")

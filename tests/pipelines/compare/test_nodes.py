@@ -1,0 +1,368 @@
+"""The comparison stage on made predictions: what it stores, draws and writes, and what it refuses."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+
+from trimood.config.parameters import CompareParams
+from trimood.emotions import EMOTIONS
+from trimood.pipelines import compare
+from trimood.pipelines.compare.nodes import choose_runs, compare_runs, predict_references, write_report
+from trimood.reports.comparison import comparison_page, markdown
+from trimood.scoring.comparison import CHANCES
+from trimood.scoring.metrics import summary_scores
+from trimood.tracking.runs import (
+    DROPS,
+    CannotCompare,
+    WrongRun,
+    gather_curves,
+    gather_modality_ablation,
+    gather_predictions,
+)
+from trimood.tracking.store import examples_fingerprint
+
+CORPUS = {"train": {"sha256": "0a1b2c3d4e5f"}, "official_test": {"sha256": None}}
+HOW = CompareParams(baseline="exp1", resamples=500, confidence=0.95, seed=0, runs=())
+RIGHT = {"exp1": 0.85, "exp3": 0.3}
+CONVERSATIONS = {"training": range(60), "validation": range(100, 120), "test": range(200, 230)}
+
+
+def made_utterances(split: str) -> pd.DataFrame:
+    """Seven utterances a conversation, each emotion once, its name among the words."""
+    rows = [
+        (f"dia{conversation}utt{number + 1}", conversation, number + 1, f"so {emotion} !", emotion, number)
+        for conversation in CONVERSATIONS[split]
+        for number, emotion in enumerate(EMOTIONS)
+    ]
+    return pd.DataFrame(rows, columns=["utterance", "conversation_id", "utterance_id", "text", "emotion", "label"])
+
+
+def made_predictions(experiment: str, seed: int) -> pd.DataFrame:
+    """Right so often, else neutral; surer than right. Disgust is never the answer."""
+    generator = np.random.default_rng([seed, len(experiment), int(100 * RIGHT[experiment])])
+    tables = []
+    for split in ("validation", "test"):
+        rows = made_utterances(split)
+        right = (generator.random(len(rows)) < RIGHT[experiment]) & (rows["emotion"] != "disgust")
+        answers = np.where(right, rows["label"], EMOTIONS.index("neutral"))
+        rows.insert(0, "split", split)
+        rows["predicted"] = [EMOTIONS[number] for number in answers]
+        rows[CHANCES] = 0.96 * np.eye(7)[answers] + 0.04 / 7
+        tables.append(rows.sample(frac=1, random_state=seed))  # the order of rows is no matter
+    return pd.concat(tables, ignore_index=True)
+
+
+def made_run(experiment: str, seed: int) -> dict[str, Any]:
+    return {
+        "run_id": f"{experiment}-{seed}",
+        "status": "FINISHED",
+        "start_time": pd.Timestamp("2026-01-01", tz="UTC"),
+        "tags.experiment": experiment,
+        "tags.corpus.train.sha256": "0a1b2c3d4e5f",
+        "tags.corpus.official_test.sha256": "None",
+        "params.data.split.seed": "42",
+        "params.checkpoint.video": "LanguageBind/Video",
+        "params.training.seed": str(seed),
+        "params.modalities": "text+video",
+        "params.train": "head",
+        "params.head": "trained",
+        "params.parameters.all.trainable": "10752",
+        "metrics.test/macro_f1": 0.5,
+        "metrics.validation/macro_f1": 0.5,
+        "metrics.cost/seconds": 10.0 * seed,
+        "metrics.cost/peak_memory_gib": 1.5,
+    }
+
+
+Whole = tuple[dict[str, Any], dict[str, Any]]
+
+RUNS = pd.DataFrame([made_run(experiment, seed) for experiment in RIGHT for seed in (1, 2)])
+
+
+def write_artifacts(target: Path) -> Path:
+    """A folder for each run; one run has measured what its modalities are ablation."""
+    for run in RUNS["run_id"]:
+        folder = target / run
+        folder.mkdir(parents=True)
+        experiment, seed = run.split("-")
+        made_predictions(experiment, int(seed)).to_parquet(folder / "predictions.parquet")
+        epochs = [
+            {"epoch": 1.0, "train/macro_f1": 0.2, "validation/macro_f1": 0.1 * int(seed)},
+            {"epoch": 2.0, "validation/macro_f1": 0.3 * int(seed)},  # resumed: its training score is lost
+            {"epoch": 3.0, "train/macro_f1": 0.9, "validation/macro_f1": 0.2 * int(seed)},
+        ]
+        (folder / "history.json").write_text(json.dumps({"epochs": epochs}))
+    changes = (("test", "intact", 0), ("test", "blanked", 0.25), ("validation", "blanked", 0.5))
+    ablation = [
+        {"split": split, "modality": "video", "change": change, **dict.fromkeys(DROPS, drop)}
+        for split, change, drop in changes
+    ]
+    pd.DataFrame(ablation).to_csv(target / "exp1-1" / "modality_ablation.csv", index=False)
+    return target
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Path:
+    return write_artifacts(tmp_path / "artifacts")
+
+
+def fetching(artifacts: Path) -> Any:
+    return lambda run, name: path if (path := artifacts / run / name).exists() else None
+
+
+def compared(artifacts: Path, **different: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The comparison and its numbers for MLflow, with some parameters different."""
+    how = HOW.model_copy(update=different)
+    runs = choose_runs(RUNS, CORPUS, how)
+    fetch = fetching(artifacts)
+    predictions = gather_predictions(runs, fetch)
+    references = predict_references(runs, predictions, made_utterances("training"))
+    return compare_runs(
+        runs, predictions, references, gather_curves(runs, fetch), gather_modality_ablation(runs, fetch), how
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    return compared(write_artifacts(tmp_path_factory.mktemp("artifacts")))
+
+
+@pytest.fixture(scope="module")
+def report(whole: Whole) -> tuple[str, str, dict[str, Any], dict[str, Any]]:
+    return write_report(whole[0])
+
+
+def test_scores_are_those_of_the_stored_predictions(whole: Whole) -> None:
+    found, _ = whole
+    assert (found["test_utterances"], found["test_conversations"]) == (210, 30)
+    assert list(found["systems"]) == ["exp1", "exp3", "all neutral", "majority", "TF-IDF"]
+    for experiment in RIGHT:
+        expected = []
+        for seed in (1, 2):
+            test = made_predictions(experiment, seed).query("split == 'test'")
+            expected.append(summary_scores(test["label"], test["predicted"].map(EMOTIONS.index)))
+        system = found["systems"][experiment]
+        for score in ("macro_f1", "weighted_f1"):
+            values = [of[score] for of in expected]
+            assert system[score]["of_seeds"] == pytest.approx(values)
+            assert system[score]["value"] == pytest.approx(np.mean(values))
+            assert system[score]["sd_over_seeds"] == pytest.approx(np.std(values, ddof=1))
+            assert system[score]["low"] < system[score]["value"] < system[score]["high"]
+        assert np.mean(list(system["f1_of_classes"].values())) == pytest.approx(system["macro_f1"]["value"])
+        assert np.sum(system["confusion_matrix"]) == 2 * 210
+        assert system["never_predicted"] == {"disgust": 2}
+        assert (system["seeds"], system["runs"]) == ([1, 2], [f"{experiment}-1", f"{experiment}-2"])
+        assert (system["trainable_parameters"], system["seconds"], system["peak_memory_gib"]) == (10752, 15, 1.5)
+
+
+def test_references_are_scored_on_the_same_utterances(whole: Whole) -> None:
+    systems = whole[0]["systems"]
+    share = 1 / 7
+    assert systems["all neutral"]["macro_f1"]["value"] == pytest.approx(2 * share / (share + 1) / 7)
+    assert systems["all neutral"]["calibration"] is None
+    assert systems["TF-IDF"]["macro_f1"]["value"] == 1  # the emotion's name is among the words
+    assert {systems[name]["kind"] for name in ("all neutral", "majority", "TF-IDF")} == {"reference"}
+
+
+def test_differences_are_to_the_chosen_baseline(whole: Whole, artifacts: Path) -> None:
+    systems = whole[0]["systems"]
+    assert systems["exp1"]["difference"] is None
+    values = [systems[name]["macro_f1"]["value"] for name in ("exp3", "exp1")]
+    assert systems["exp3"]["difference"]["estimate"]["value"] == pytest.approx(values[0] - values[1])
+    verdicts = {name: of["difference"]["verdict"] for name, of in systems.items() if of["difference"]}
+    assert verdicts == {"exp3": "worse", "all neutral": "worse", "majority": "worse", "TF-IDF": "better"}
+    other = compared(artifacts, baseline="exp3")[0]["systems"]
+    assert other["exp1"]["difference"]["verdict"] == "better"
+    reference = compared(artifacts, baseline="TF-IDF")[0]["systems"]
+    assert reference["exp1"]["difference"]["verdict"] == "worse"
+
+
+def test_too_sure_a_model_is_cooled_down_by_what_validation_says(whole: Whole) -> None:
+    calibration = whole[0]["systems"]["exp3"]["calibration"]
+    assert min(calibration["temperature_of_seeds"]) > 1
+    assert calibration["after"]["nll"] < calibration["before"]["nll"]
+    assert calibration["after"]["ece"] < calibration["before"]["ece"] / 2
+    assert sum(row["utterances"] for row in calibration["before"]["reliability"]) == 2 * 210
+
+
+def test_curves_are_means_over_seeds_and_a_lost_score_is_none(whole: Whole) -> None:
+    first, second, third = whole[0]["systems"]["exp1"]["curves"]
+    assert first == pytest.approx({"epoch": 1, "train": 0.2, "validation": 0.15, "gap": 0.05})
+    assert (second["train"], second["gap"]) == (None, None)
+    assert third["gap"] == pytest.approx(0.6)
+
+
+def test_what_a_modality_is_worth_is_shown_where_a_run_has_measured_it(whole: Whole) -> None:
+    systems = whole[0]["systems"]
+    (row,) = systems["exp1"]["modality_ablation"]
+    assert (row["modality"], row["change"], row["macro_f1_drop"]) == ("video", "blanked", 0.25)
+    assert systems["exp3"]["modality_ablation"] == []
+    assert "Modality ablation" in comparison_page(whole[0], {})
+    nowhere = {name: {**of, "modality_ablation": []} for name, of in systems.items()}
+    assert "Modality ablation" not in comparison_page({**whole[0], "systems": nowhere}, {})
+
+
+def test_the_page_the_table_and_the_figures_say_the_same(whole: Whole, report: tuple[Any, ...]) -> None:
+    score = f"{whole[0]['systems']['exp3']['macro_f1']['value']:.3f}"
+    shown, table, pictures, drawings = report
+    rows = {line.split("|")[1].strip(): line for line in table.splitlines()}
+    assert score in rows["exp3"]
+    assert "| worse |" in rows["exp3"]
+    assert "| the baseline |" in rows["exp1"]
+    assert "0.365" in rows["exp1 as published (split not known)"]
+    assert len({line.count("|") for line in table.splitlines()}) == 1
+    assert f'<td class="number">{score}</td>' in shown
+    for words in ("Worse than exp1: exp3, all neutral, majority.", "15 bins", "third-ranked, 3 modalities", "exp3-2"):
+        assert words in shown
+    assert shown.count('src="data:image/png;base64,') == 6
+    names = {"scores", "differences", "classes", "confusion", "calibration", "gap"}
+    assert set(pictures) == {f"{name}.png" for name in names}
+    assert set(drawings) == {f"{name}.svg" for name in names}
+
+
+def drawn_at(ax: Axes) -> dict[str, float]:
+    """Where the dot of each row stands."""
+    rows = {place: label.get_text() for place, label in zip(ax.get_yticks(), ax.get_yticklabels(), strict=True)}
+    dots = [line for line in ax.lines if line.get_marker() in ("o", "D") and len(line.get_xdata()) == 1]
+    return {rows[line.get_ydata()[0]]: float(line.get_xdata()[0]) for line in dots}
+
+
+def test_scores_are_drawn_where_they_are_beside_the_published_ones(whole: Whole, report: tuple[Any, ...]) -> None:
+    (ax,) = report[2]["scores.png"].axes
+    places = drawn_at(ax)
+    for name, of in whole[0]["systems"].items():
+        assert places[name] == of["macro_f1"]["value"]
+    assert places["third-ranked, 3 modalities (official test)"] == 0.468
+    bars = {tuple(line.get_xdata()) for line in ax.lines}
+    exp3 = whole[0]["systems"]["exp3"]["macro_f1"]
+    assert (exp3["low"], exp3["high"]) in bars
+    (ax,) = report[2]["differences.png"].axes
+    places = drawn_at(ax)
+    assert set(places) == set(whole[0]["systems"]) - {"exp1"}
+    assert places["exp3"] == whole[0]["systems"]["exp3"]["difference"]["estimate"]["value"]
+
+
+def test_each_experiment_has_its_curves_and_each_calibrated_system_its_bins(report: tuple[Any, ...]) -> None:
+    titles = {name: [ax.get_title() for ax in figure.axes if ax.get_visible()] for name, figure in report[2].items()}
+    assert titles["gap.png"] == ["exp1, 2 seeds", "exp3, 2 seeds"]
+    assert [title.split(",")[0] for title in titles["calibration.png"]] == ["exp1", "exp3", "majority", "TF-IDF"]
+    assert [title.split(",")[0] for title in titles["confusion.png"]] == [
+        *("exp1", "exp3", "all neutral", "majority", "TF-IDF")
+    ]
+    cells = [text.get_text() for text in report[2]["classes.png"].axes[0].texts]
+    assert len(cells) == 5 * 7
+    assert cells[-7:] == ["1.00"] * 7  # TF-IDF
+
+
+def test_all_numbers_are_json_and_those_for_mlflow_are_few(whole: Whole) -> None:
+    text = json.dumps(whole[0], allow_nan=False)
+    assert json.loads(text)["settings"] == {"baseline": "exp1", "resamples": 500, "confidence": 0.95, "seed": 0}
+    assert set(whole[1]["exp3"]) == {"macro_f1", "weighted_f1", "difference"}
+    assert set(whole[1]["exp1"]) == {"macro_f1", "weighted_f1"}
+
+
+def test_the_same_seed_draws_the_same(whole: Whole, artifacts: Path) -> None:
+    first, again, other = (
+        of["systems"]["exp3"]["macro_f1"] for of in (whole[0], compared(artifacts)[0], compared(artifacts, seed=1)[0])
+    )
+    assert first == again != other
+
+
+def test_a_single_experiment_of_one_seed_is_compared_with_the_references(artifacts: Path) -> None:
+    found, _ = compared(artifacts, runs=("exp1-1",))
+    assert found["systems"]["exp1"]["macro_f1"]["sd_over_seeds"] is None
+    assert re.search(r"\| exp1 \| text, video: the head only \| 1 \|", markdown(found))
+
+
+def test_a_baseline_that_is_not_compared_is_refused_before_anything_is_read() -> None:
+    with pytest.raises(
+        CannotCompare, match=r"baseline: exp11 is not among.*exp1, exp3, all neutral.*mean exp1.*--pipel"
+    ):
+        choose_runs(RUNS, CORPUS, HOW.model_copy(update={"baseline": "exp11"}))
+    with pytest.raises(WrongRun, match="MLflow holds no run nope"):
+        choose_runs(RUNS, CORPUS, HOW.model_copy(update={"runs": ("nope",)}))
+
+
+@pytest.mark.parametrize("what", ["fewer", "another emotion"])
+def test_runs_that_were_scored_on_other_utterances_are_refused(artifacts: Path, what: str) -> None:
+    path = artifacts / "exp3-2" / "predictions.parquet"
+    rows = pd.read_parquet(path)
+    if what == "fewer":
+        rows = rows.drop(rows.index[rows["split"] == "test"][0])
+    else:
+        rows.loc[rows.index[rows["split"] == "test"][0], "emotion"] = "no emotion"
+    rows.to_parquet(path)
+    words = (
+        rf"run exp3-2 \(exp3, seed 2\) was scored on {209 if what == 'fewer' else 210} test utterances, run exp1-1 on"
+    )
+    with pytest.raises(CannotCompare, match=words):
+        gather_predictions(choose_runs(RUNS, CORPUS, HOW), fetching(artifacts))
+
+
+def test_a_run_without_its_predictions_is_named(artifacts: Path) -> None:
+    runs = choose_runs(RUNS, CORPUS, HOW)
+    (artifacts / "exp3-1" / "predictions.parquet").unlink()
+    (artifacts / "exp3-1" / "history.json").unlink()
+    with pytest.raises(CannotCompare, match=r"run exp3-1 has no artifact predictions\.parquet"):
+        gather_predictions(runs, fetching(artifacts))
+    with pytest.raises(CannotCompare, match=r"run exp3-1 has no artifact history\.json"):
+        gather_curves(runs, fetching(artifacts))
+    assert len(gather_modality_ablation(runs, fetching(artifacts))) == 1
+
+
+def test_references_are_not_trained_on_what_they_answer(artifacts: Path) -> None:
+    runs = choose_runs(RUNS, CORPUS, HOW)
+    predictions = gather_predictions(runs, fetching(artifacts))
+    split_anew = pd.concat([made_utterances("training"), made_utterances("validation")])
+    with pytest.raises(CannotCompare, match=r"140 of the runs' validation and test utterances, such as dia100utt1"):
+        predict_references(runs, predictions, split_anew)
+
+
+def test_references_are_trained_on_what_the_runs_were(artifacts: Path) -> None:
+    training = made_utterances("training")
+    tagged = RUNS.assign(**{"tags.training_examples": examples_fingerprint(training)})
+    tagged.loc[0, "tags.training_examples"] = None  # from before runs told theirs
+    runs = choose_runs(tagged, CORPUS, HOW)
+    predictions = gather_predictions(runs, fetching(artifacts))
+    predict_references(runs, predictions, training)
+    with pytest.raises(CannotCompare, match=r"419 training examples of today, and .*had: exp1 \(seed 2\), exp3"):
+        predict_references(runs, predictions, training.iloc[1:])
+    tagged.loc[3, "tags.training_examples"] = "another"
+    with pytest.raises(CannotCompare, match=r"other ones had: exp3 \(seed 2\)\. .*Run the experiments again"):
+        predict_references(choose_runs(tagged, CORPUS, HOW), predictions, training)
+    reworded = training.assign(text=training["text"].str.upper())
+    assert len({examples_fingerprint(table) for table in (training, reworded, training.iloc[::-1])}) == 3
+
+
+def test_nothing_of_it_needs_torch() -> None:
+    code = (
+        "import sys, trimood.pipelines.compare.nodes, trimood.tracking.runs, trimood.reports.comparison\n"
+        "import trimood.scoring.comparison, trimood.reports.comparison_figures, sklearn, statsmodels.stats.multitest\n"
+        "print('torch' in sys.modules)"
+    )
+    environment = {"PYTHONPATH": str(Path(compare.__file__).parents[3])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == "False"
+
+
+def test_a_baseline_that_a_later_run_has_put_aside_is_told_apart_from_one_that_never_ran() -> None:
+    trial = {**made_run("exp3", 9), "start_time": pd.Timestamp("2026-02-01", tz="UTC"), "params.data.split.seed": "7"}
+    with pytest.raises(CannotCompare, match=r"none of the 2 runs of exp1 can be .* exp3-9 \(exp3\);.*Delete that run"):
+        choose_runs(pd.concat([RUNS, pd.DataFrame([trial])], ignore_index=True), CORPUS, HOW)
+
+
+def test_systems_that_were_not_trained_alike_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    choose_runs(RUNS, CORPUS, HOW)
+    assert "not trained alike" not in caplog.text
+    epochs = {"exp1": "20", "exp3": "1"}
+    choose_runs(RUNS.assign(**{"params.training.num_train_epochs": RUNS["tags.experiment"].map(epochs)}), CORPUS, HOW)
+    assert "not trained alike" in caplog.text
+    assert "training.num_train_epochs: exp1 20, exp3 1" in caplog.text

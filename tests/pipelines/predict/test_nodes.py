@@ -1,0 +1,118 @@
+"""The prediction stage's nodes on real clips and a real, tiny model."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from support.made_media import make_clip
+from trimood.config.parameters import ClipParams, PredictionParams
+from trimood.emotions import EMOTIONS
+from trimood.pipelines.predict.nodes import NothingPredicted, draw, predict, prepare, read_utterances, tabulate
+from trimood.serving.predictor import Prediction, Utterance, load_predictor
+from trimood.serving.trained_model import TrainedModel, load_trained
+
+HERE = ClipParams(on_bad_clip="fail", executor="serial", workers=1, time_limit_seconds=60)
+CUES = """1
+00:00:00,000 --> 00:00:01,000
+Hi .
+
+2
+00:00:01,000 --> 00:00:02,000
+No !
+
+3
+00:00:05,000 --> 00:00:06,000
+Gone
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(trained_folder: Path) -> TrainedModel:
+    return load_trained("exp6_head", trained_folder)
+
+
+@pytest.fixture
+def own(clips: Path, tmp_path: Path) -> Path:
+    """The clips with words for two of them."""
+    folder = tmp_path / "own"
+    shutil.copytree(clips, folder)
+    (folder / "words.csv").write_text('clip,text\nwhole.mp4,"Oh, no | never !"\nbroken.mp4,Hi .\n')
+    return folder
+
+
+def prepared(clips: str, trained: TrainedModel, cache: Path, text: str = "") -> tuple[pd.DataFrame, pd.DataFrame]:
+    return prepare(read_utterances(clips, text), trained, cache / "cut", cache / "parts", HERE)
+
+
+def test_a_folder_is_predicted_and_what_is_bad_costs_only_itself(
+    own: Path, trained: TrainedModel, trained_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="trimood"):
+        examples, refused = prepared(str(own), trained, tmp_path)
+    assert refused["utterance"].tolist() == ["broken"]
+    assert "not predicted: broken: unreadable: " in caplog.text
+    predictions = predict(examples, trained, tmp_path / "parts")
+    assert predictions["utterance"].tolist() == ["mute", "whole"]
+    assert predictions["absent"].tolist() == ["audio (no audio track), text (no words)", ""]
+    utterances = [Utterance(own / "mute.mp4"), Utterance(own / "whole.mp4", "Oh, no | never !")]
+    found = load_predictor("exp6_head", trained_folder).predict(utterances)
+    for row, wanted in zip(predictions.to_dict("records"), found, strict=True):
+        assert isinstance(wanted, Prediction)
+        assert row["predicted"] == wanted.emotion
+        assert {e: row[f"p_{e}"] for e in EMOTIONS} == pytest.approx(wanted.probabilities, abs=1e-9)
+        assert {e: row[f"calibrated_{e}"] for e in EMOTIONS} == pytest.approx(wanted.calibrated, abs=1e-9)
+
+
+def test_the_table_shows_calibrated_numbers_and_what_was_left_out(
+    own: Path, trained: TrainedModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    examples, refused = prepared(str(own), trained, tmp_path)
+    predictions = predict(examples, trained, tmp_path / "parts")
+    with caplog.at_level(logging.INFO, logger="trimood"):
+        table = tabulate(predictions, refused)
+    assert table in caplog.text
+    (row,) = [line for line in table.splitlines() if line.startswith("| whole ")]
+    numbers = " | ".join(f"{predictions.iloc[1][f'calibrated_{emotion}']:.2f}" for emotion in EMOTIONS)
+    assert row == f"| whole | Oh, no \\| never ! | {predictions.iloc[1]['predicted']} | {numbers} |  |"
+    assert "\n- broken: unreadable: " in table
+    assert "Not predicted" not in tabulate(predictions, refused.iloc[:0])
+
+
+def test_subtitles_cut_a_video_into_utterances(trained: TrainedModel, tmp_path: Path) -> None:
+    long = make_clip(tmp_path / "long.mp4", seconds=3.0)
+    (tmp_path / "long.srt").write_text(CUES)
+    examples, refused = prepared(str(long), trained, tmp_path)
+    assert examples[["utterance", "text"]].values.tolist() == [["long_001", "Hi ."], ["long_002", "No !"]]
+    assert examples["part"].nunique() == 2
+    assert refused["utterance"].tolist() == ["long_003"]
+    assert refused["message"].iloc[0].startswith("beyond the end")
+    predictions = predict(examples, trained, tmp_path / "parts")
+    alone, _ = prepared(str(long), trained, tmp_path, "Hi .")
+    whole = predict(alone, trained, tmp_path / "parts")
+    assert whole["p_joy"].iloc[0] != pytest.approx(predictions["p_joy"].iloc[0], abs=1e-6)
+
+
+def test_the_picture_has_a_row_for_each_of_the_first_utterances(
+    own: Path, trained: TrainedModel, tmp_path: Path
+) -> None:
+    examples, _ = prepared(str(own), trained, tmp_path)
+    predictions = predict(examples, trained, tmp_path / "parts")
+    words = {
+        shown: [text.get_text() for ax in figure.axes for text in ax.texts]
+        for shown in (1, 2)
+        for figure in [draw(predictions, examples, tmp_path / "parts", PredictionParams(shown_utterances=shown))]
+    }
+    assert "no sound" in words[1]  # of mute.mp4, the first
+    assert "absent: audio (no audio track), text (no words)" in " ".join(words[1]).replace("\n", " ")
+    assert not any("never" in text for text in words[1])
+    assert any("never" in text for text in words[2])
+
+
+def test_where_nothing_can_be_predicted_the_reasons_are_the_error(
+    clips: Path, trained: TrainedModel, tmp_path: Path
+) -> None:
+    with pytest.raises(NothingPredicted, match="none of 1 utterances can be predicted:\n  broken: unreadable"):
+        prepared(str(clips / "broken.mp4"), trained, tmp_path)

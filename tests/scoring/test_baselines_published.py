@@ -1,0 +1,23 @@
+from pathlib import Path
+
+import pytest
+
+from trimood.scoring.baselines import OFFICIAL_TEST, PUBLISHED, UNKNOWN_SPLIT, PublishedFigure, published_figures
+
+NOTES = Path(__file__).parents[2] / "docs" / "experiments.md"
+
+
+@pytest.mark.parametrize("figure", PUBLISHED, ids=lambda figure: figure.title)
+def test_each_figure_stands_in_the_notes_that_it_names_as_its_source(figure: PublishedFigure) -> None:
+    assert "docs/experiments.md" in figure.source
+    words = NOTES.read_text(encoding="utf-8")
+    for score in (figure.macro_f1, figure.weighted_f1):
+        if score is not None:
+            assert f"{score:.3f}".lstrip("0") in words or f"{score:.4f}" in words
+
+
+def test_each_figure_is_called_by_its_split() -> None:
+    assert {figure["split"] for figure in published_figures()} == {UNKNOWN_SPLIT, OFFICIAL_TEST}
+    assert all(f"({figure['split']})" in str(figure["title"]) for figure in published_figures())
+    titles = [figure["title"] for figure in published_figures()]
+    assert len(set(titles)) == len(titles) == 7

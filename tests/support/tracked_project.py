@@ -1,0 +1,146 @@
+"""A small Kedro project with trimood's configuration and its MLflow hook, whose experiments take milliseconds.
+
+In the environment, FAIL names a node and what it raises ("exp4.train: ValueError", "exp4.train seed 2: ValueError"),
+BAD_SCORES makes scores that no JSON file can hold, DESCRIBED names a file that gets a line when the shared stage runs.
+"""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+from kedro.framework.startup import bootstrap_project
+from mlflow.entities import Run
+
+PROJECT = Path(__file__).parents[2]
+PACKAGE = "tracked"
+STORE = "sqlite:///{}/mlflow.db"
+
+REGISTRY = """
+import builtins, os, threading
+
+import mlflow
+import pandas as pd
+from kedro.pipeline import Node, Pipeline
+
+from trimood.config.parameters import SplitParams
+from trimood.scoring.metrics import classification_report
+
+
+def fail_if_asked(name):
+    node, _, error = os.environ.get("FAIL", "").partition(": ")
+    if node == name:
+        raise getattr(builtins, error)(f"{name} was asked to fail")
+
+
+def describe(parameters: dict, split: SplitParams):
+    fail_if_asked("describe")
+    if "DESCRIBED" in os.environ:
+        with open(os.environ["DESCRIBED"], "a") as file:
+            file.write("once\\n")
+    return {"train": {"sha256": "0a1b2c3d4e5f", "utterances": parameters["seed"]}}
+
+
+def list_excluded(parameters: dict):
+    problems = ["missing", "silent", "silent", "unreadable and silent"]
+    return pd.DataFrame({"utterance": range(4), "problem": problems, "policy": ["drop", "blank", "blank", "drop"]})
+
+
+def plan(experiment, training):
+    settings = {**experiment, "training": {**training, **experiment.get("training", {})}}
+    rows = {"head": {"trainable": 8, "all": 8}, "all": {"trainable": 8, "all": 100}}
+    return {"title": "", "settings": settings, "checkpoints": {"video": "LanguageBind/Video"}, "parameters": rows}
+
+
+def experiment(name):
+    def train(plan, description):
+        fail_if_asked(f"{name}.train")
+        fail_if_asked(f"{name}.train seed {plan['settings']['training']['seed']}")
+        run = mlflow.active_run()
+        for epoch in (1, 2):
+            mlflow.log_metrics({"validation/macro_f1": epoch / 10}, step=epoch)
+        return {"epochs": [], "run": run.info.run_id, "thread": threading.current_thread().name}
+
+    def score(history):
+        fail_if_asked(f"{name}.score")
+        right = 7 if name == "exp3" else 6
+        predicted = [*range(right), *[0] * (7 - right)]
+        scores = {"test": classification_report(range(7), predicted)}
+        return {"test": object()} if "BAD_SCORES" in os.environ else scores
+
+    def ablate(history):
+        changes = {"change": ["intact", "blanked"], "macro_f1_drop": [0.0, 0.25]}
+        return pd.DataFrame({"split": "test", "modality": ["all", "text"], **changes})
+
+    nodes = [
+        Node(plan, ["params:experiment", "params:training"], "plan", name="plan"),
+        Node(train, ["plan", "corpus_description"], "history", name="train"),
+        Node(score, "history", "scores", name="score"),
+        Node(ablate, "history", "modality_ablation", name="ablate"),
+    ]
+    parameters = {"params:experiment": f"params:{name}", "params:training": "params:training"}
+    return Pipeline(nodes, namespace=name, inputs={"corpus_description"}, parameters=parameters)
+
+
+def register_pipelines():
+    describe_corpus = Node(describe, ["params:demo", "params:data.split"], "corpus_description", name="describe")
+    exclude = Node(list_excluded, "params:demo", "excluded_clips", name="list_excluded")
+    data = Pipeline([describe_corpus, exclude], namespace="ingestion", prefix_datasets_with_namespace=False)
+    return {"data": data, **{name: data + experiment(name) for name in ("exp3", "exp4")}, "__default__": data}
+"""
+
+SETTINGS = """
+from trimood.settings import CONFIG_LOADER_ARGS
+from trimood.tracking.hook import TrackRuns
+
+HOOKS = (TrackRuns(),)
+"""
+
+
+def write_tracked_project(folder: Path) -> Path:
+    """Write the project, with the whole of trimood's own conf/. Returns its folder."""
+    package = folder / "src" / PACKAGE
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "settings.py").write_text(SETTINGS)
+    (package / "cli.py").write_text("from trimood.cli import cli, run\n")
+    (package / "pipeline_registry.py").write_text(REGISTRY)
+    (folder / "pyproject.toml").write_text(
+        f'[tool.kedro]\npackage_name = "{PACKAGE}"\nproject_name = "{PACKAGE}"\nkedro_init_version = "1.7.0"\n'
+    )
+    shutil.copytree(PROJECT / "conf", folder / "conf", ignore=shutil.ignore_patterns("local"))
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The small project, entered from a folder outside it."""
+    for name in ("MLFLOW_TRACKING_URI", "FAIL", "BAD_SCORES", "DESCRIBED"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    folder = write_tracked_project(tmp_path / "project")
+    bootstrap_project(folder)
+    yield folder
+    mlflow.set_tracking_uri(None)
+    for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE]:
+        del sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with MLflow's tables and nothing in them: they take seconds to make."""
+    folder = tmp_path_factory.mktemp("store")
+    mlflow.MlflowClient(STORE.format(folder)).search_experiments()
+    return folder / "mlflow.db"
+
+
+def runs_in(store: Path) -> list[Run]:
+    """All runs of the store, the first made first."""
+    client = mlflow.MlflowClient(STORE.format(store))
+    experiment = client.get_experiment_by_name("trimood")
+    assert experiment is not None
+    return sorted(client.search_runs([experiment.experiment_id]), key=lambda run: run.info.start_time)

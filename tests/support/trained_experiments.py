@@ -1,0 +1,49 @@
+"""What a run leaves of an experiment, made without one: weights, calibration, and clips to predict."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from support.learning_examples import ready, settings
+from support.made_media import make_clip
+from trimood.datasets import WeightsDataset
+from trimood.model.trained import trained_state, weights_fingerprint
+
+TEMPERATURE = 2.0
+
+
+def write_trained(folder: Path, sources: dict[str, str], modalities: tuple[str, ...], train: str = "head") -> Path:
+    """An experiment's folder with best.safetensors and calibration.json; its head tells utterances well apart."""
+    wanted = settings(train, modalities)
+    wanted["training"] |= {"per_device_eval_batch_size": 8}
+    used = {name: sources[name] for name in ("video", "audio") if name in modalities} or {"video": sources["video"]}
+    model = ready(sources, train=train, modalities=modalities).model
+    with torch.no_grad():
+        model.head.weight.mul_(5)
+    tensors = {name: tensor.clone() for name, tensor in trained_state(model).items()}
+    about = {"settings": wanted, "checkpoints": used, "epoch": "best"}
+    WeightsDataset(filepath=str(folder / "best.safetensors")).save({"tensors": tensors, "about": about})
+    calibration = {"temperature": TEMPERATURE, "weights": weights_fingerprint(tensors)}
+    (folder / "calibration.json").write_text(json.dumps(calibration))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_folder(sources: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """06_models with exp6_head of all three modalities and exp3 of words and video."""
+    folder = tmp_path_factory.mktemp("06_models")
+    write_trained(folder / "exp6_head", sources, ("text", "video", "audio"))
+    write_trained(folder / "exp3", sources, ("text", "video"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a whole clip, one without sound, and one that is cut off."""
+    folder = tmp_path_factory.mktemp("clips")
+    make_clip(folder / "whole.mp4", seconds=1.0)
+    make_clip(folder / "mute.mp4", audio="none", seed=1)
+    (folder / "broken.mp4").write_bytes((folder / "whole.mp4").read_bytes()[:2000])
+    return folder

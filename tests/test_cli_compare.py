@@ -1,0 +1,123 @@
+"""The comparison by the real command line: two experiments with two seeds of one epoch, on the demo corpus."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+
+from support.demo_project import PROJECT, DemoProject, copy_project
+from trimood.tracking.store import use_store
+
+pytestmark = pytest.mark.slow
+
+RUN = ("run", "--pipelines=compare", "--params")
+HOW = "compare.baseline=exp3,compare.resamples=500"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> DemoProject:
+    """A project in which four runs were made and compared."""
+    project = copy_project(tmp_path_factory.mktemp("compared") / "trimood")
+    project.kedro("run", "--pipelines=exp3,exp6", "--params", "seeds=[1,2],training.num_train_epochs=1")
+    return project
+
+
+@pytest.fixture(scope="module")
+def said(project: DemoProject) -> str:
+    return project.kedro(*RUN, HOW).stderr
+
+
+def runs_of(project: DemoProject) -> pd.DataFrame:
+    use_store(f"sqlite:///{project.path / 'mlflow.db'}")
+    try:
+        return mlflow.search_runs(experiment_names=["trimood"])
+    finally:
+        mlflow.set_tracking_uri(None)
+
+
+def test_a_comparison_is_a_page_a_table_figures_and_numbers(project: DemoProject, said: str) -> None:
+    folder = project.path / "data" / "demo" / "08_reporting" / "comparison"
+    found = json.loads((folder / "comparison.json").read_text())
+    assert list(found["systems"]) == ["exp3", "exp6", "all neutral", "majority", "TF-IDF"]
+    assert [len(found["systems"][name]["seeds"]) for name in ("exp3", "exp6")] == [2, 2]
+    assert found["systems"]["exp3"]["modality_ablation"] != []
+    assert "Experiments side by side" in (folder / "report.html").read_text()
+    assert (folder / "table.md").read_text().count("\n") == 2 + 5 + 7
+    for name in ("scores", "differences", "classes", "confusion", "calibration", "gap"):
+        assert (folder / "pictures" / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
+        assert "<svg" in (folder / "drawings" / f"{name}.svg").read_text()[:1000]
+    assert "exp6: macro F1" in said
+    assert f"{folder / 'report.html'}: the comparison" in said
+    assert "Downloading" not in said
+
+
+def test_a_comparison_is_a_run_of_its_own_and_never_compared_itself(project: DemoProject, said: str) -> None:
+    runs = runs_of(project)
+    own = runs[runs["tags.report"] == "compare"].iloc[0]
+    assert own["status"] == "FINISHED"
+    assert own["metrics.exp6/macro_f1/low"] < own["metrics.exp6/macro_f1/value"] < own["metrics.exp6/macro_f1/high"]
+    assert 0 <= own["metrics.exp6/difference/p_holm"] <= 1
+    artifacts = Path(own["artifact_uri"].removeprefix("file://"))
+    stored = {path.relative_to(artifacts).as_posix() for path in artifacts.rglob("*") if path.is_file()}
+    assert {"report.html", "table.md", "comparison.json", "pictures/scores.png", "drawings/scores.svg"} <= stored
+    project.kedro(*RUN, HOW)  # again, with a comparison among the runs
+    found = json.loads((artifacts / "comparison.json").read_text())
+    again = (project.path / "data/demo/08_reporting/comparison/comparison.json").read_text()
+    assert json.loads(again) == found
+
+
+def test_runs_are_compared_by_their_ids(project: DemoProject, said: str) -> None:
+    runs = runs_of(project)
+    named = runs[(runs["tags.experiment"] == "exp6")]["run_id"].tolist()
+    project.kedro(*RUN, f"compare.runs=[{','.join(named)}],compare.baseline=TF-IDF,compare.resamples=500")
+    found = json.loads((project.path / "data/demo/08_reporting/comparison/comparison.json").read_text())
+    assert list(found["systems"]) == ["exp6", "all neutral", "majority", "TF-IDF"]
+    assert sorted(found["systems"]["exp6"]["runs"]) == sorted(named)
+
+
+def test_references_are_not_fitted_on_other_training_examples_than_the_runs_had(
+    project: DemoProject, said: str
+) -> None:
+    path = project.path / "data" / "demo" / "05_model_input" / "training_examples.parquet"
+    whole = path.read_bytes()
+    pd.read_parquet(path).iloc[:-20].to_parquet(path)  # as a smaller share for training would leave it
+    try:
+        done = project.kedro(*RUN, HOW, check=False)
+    finally:
+        path.write_bytes(whole)
+    assert done.returncode != 0
+    assert "training examples of today, and other ones had: exp3 (seed 1)" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_baseline_without_a_run_is_told_what_to_do(project: DemoProject, said: str) -> None:
+    done = project.kedro("run", "--pipelines=compare", check=False)
+    assert done.returncode != 0
+    for words in ("compare.baseline: exp1 is not among", "exp3, exp6, all neutral", "kedro run --pipelines=exp1"):
+        assert words in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_table_and_picture_are_put_into_the_readme(project: DemoProject, said: str, tmp_path: Path) -> None:
+    """As `make results` does it, in a copy."""
+    for name in ("README.md", "benchmarks", "docs/pictures"):
+        source, target = PROJECT / name, tmp_path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
+    comparison = project.path / "data" / "demo" / "08_reporting" / "comparison"
+    command = [sys.executable, "benchmarks/comparison_into_readme.py", str(comparison)]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    once = (tmp_path / "README.md").read_text()
+    assert (comparison / "table.md").read_text() in once
+    assert once.count("<!-- results: written by make results -->") == once.count("<!-- end of results -->") == 1
+    before, after = (text.split("<!-- end of results -->")[1] for text in ((PROJECT / "README.md").read_text(), once))
+    assert before == after
+    picture = tmp_path / "docs" / "pictures" / "comparison.png"
+    assert picture.read_bytes() == (comparison / "pictures" / "scores.png").read_bytes()
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert (tmp_path / "README.md").read_text() == once

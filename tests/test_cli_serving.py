@@ -1,0 +1,191 @@
+"""A trained experiment put to use as a person would: by command, in a process of its own, and over HTTP."""
+
+import base64
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import requests
+
+from support.demo_project import DemoProject
+from support.shared_data import SHARED, needs_shared
+from trimood.emotions import EMOTIONS
+
+pytestmark = pytest.mark.slow
+
+COLUMNS = [f"p_{emotion}" for emotion in EMOTIONS]
+URI = "models:/trimood-exp3@champion"
+
+
+@pytest.fixture(scope="module")
+def registered(own_demo_project: DemoProject) -> DemoProject:
+    own_demo_project.kedro("run", "--pipelines=register", "--params", "model=exp3,alias=champion")
+    return own_demo_project
+
+
+@pytest.fixture(scope="module")
+def evaluated(own_demo_project: DemoProject) -> pd.DataFrame:
+    """Stored predictions of the test split, with each utterance's clip."""
+    data = own_demo_project.path / "data" / "demo"
+    predictions = pd.read_parquet(data / "07_model_output" / "exp3" / "predictions.parquet")
+    examples = pd.read_parquet(data / "05_model_input" / "test_examples.parquet")[["utterance", "clip"]]
+    rows = predictions[predictions["split"] == "test"].merge(examples, on="utterance").head(12)
+    assert len(rows) == 12
+    rows["clip"] = [str(data / "01_raw" / "corpus" / clip) for clip in rows["clip"]]
+    return rows
+
+
+def environment(project: DemoProject) -> dict[str, str]:
+    store = f"sqlite:///{project.path}/mlflow.db"
+    return {**project.environment, "MLFLOW_TRACKING_URI": store}
+
+
+def test_the_command_predicts_what_evaluation_stored(own_demo_project: DemoProject, evaluated: pd.DataFrame) -> None:
+    (folder,) = {Path(clip).parent for clip in evaluated["clip"]}
+    words = folder.parent / f"Subtask_2_{folder.name}.json"
+    params = f"model=exp3,clips={folder},text={words}"
+    done = own_demo_project.kedro("run", "--pipelines=predict", "--params", params)
+    output = own_demo_project.path / "data" / "demo"
+    found = pd.read_parquet(output / "07_model_output" / "own_clips" / "predictions.parquet")
+    assert len(found) > 50
+    wanted = evaluated.set_index("clip")
+    same = found.set_index("clip").loc[wanted.index]
+    assert (same[COLUMNS] - wanted[COLUMNS]).abs().to_numpy().max() < 1e-6
+    assert same["predicted"].tolist() == wanted["predicted"].tolist()
+    assert (output / "08_reporting" / "own_clips" / "predictions.png").stat().st_size > 20_000
+    assert (output / "08_reporting" / "own_clips" / "predictions.md").read_text() in done.stdout + done.stderr
+
+
+def test_words_in_quotes_are_words(registered: DemoProject, evaluated: pd.DataFrame) -> None:
+    clip = evaluated["clip"].iloc[0]
+    params = f'model={URI},clips={clip},text="Oh, no!"'
+    done = registered.kedro("run", "--pipelines=predict", "--params", params)
+    assert "| Oh, no! |" in done.stdout + done.stderr
+
+
+def test_a_model_that_is_not_there_is_told_in_words(own_demo_project: DemoProject) -> None:
+    done = own_demo_project.kedro("run", "--pipelines=predict", "--params", "model=exp33,text=Hi", check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "Error: model=exp33: nothing is trained under that name" in said
+    assert "Traceback" not in said
+
+
+@needs_shared
+def test_real_clips_with_annotations_beside_them_are_predicted(own_demo_project: DemoProject) -> None:
+    clips = SHARED / "media" / "ravdess_ecf"
+    own_demo_project.kedro("run", "--pipelines=predict", "--params", f"model=exp3,clips={clips}")
+    found = pd.read_parquet(own_demo_project.path / "data/demo/07_model_output/own_clips/predictions.parquet")
+    assert len(found) == 52
+    assert (found["absent"] == "").all()
+    assert found["text"].nunique() == 2
+
+
+def test_a_fresh_process_gives_the_probabilities_that_evaluation_stored(
+    registered: DemoProject, evaluated: pd.DataFrame, tmp_path: Path
+) -> None:
+    evaluated.to_parquet(tmp_path / "rows.parquet")
+    code = (
+        "import sys, mlflow, pandas as pd\n"
+        "from pathlib import Path\n"
+        "rows = pd.read_parquet(sys.argv[1])\n"
+        f"model = mlflow.pyfunc.load_model({URI!r})\n"
+        "asked = pd.DataFrame({'clip': [Path(c).read_bytes() for c in rows['clip']], 'text': rows['text'].tolist()})\n"
+        "model.predict(asked).to_parquet(sys.argv[2])\n"
+        "import trimood; print(trimood.__file__)\n"
+    )
+    arguments = [str(tmp_path / "rows.parquet"), str(tmp_path / "found.parquet")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=tmp_path,
+        env=environment(registered),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "artifacts/code/trimood" in done.stdout  # the code that the model brought, not this project's
+    found = pd.read_parquet(tmp_path / "found.parquet")
+    assert abs(found[COLUMNS].to_numpy() - evaluated[COLUMNS].to_numpy()).max() < 1e-6
+
+
+@pytest.fixture(scope="module")
+def server(registered: DemoProject, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of `mlflow models serve`, on this machine only."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("server")
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", URI, "--env-manager", "local"]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [*command, "--host", "127.0.0.1", "--port", str(port)],
+            cwd=folder,
+            env={**environment(registered), "PATH": path},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            time.sleep(1)
+            assert process.poll() is None, (folder / "log").read_text()
+            try:
+                if requests.get(f"{address}/ping", timeout=5).ok:
+                    break
+            except requests.ConnectionError:
+                continue
+        else:
+            pytest.fail((folder / "log").read_text())
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(60)
+
+
+def ask(server: str, *rows: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    answer = requests.post(f"{server}/invocations", json={"dataframe_records": rows}, timeout=120)
+    return answer.status_code, answer.json()
+
+
+def test_the_server_answers_with_the_probabilities_that_evaluation_stored(server: str, evaluated: pd.DataFrame) -> None:
+    contents = [base64.b64encode(Path(clip).read_bytes()).decode() for clip in evaluated["clip"]]
+    rows = [{"clip": clip, "text": text} for clip, text in zip(contents, evaluated["text"], strict=True)]
+    status, answer = ask(server, *rows)
+    assert status == 200, answer
+    found = pd.DataFrame(answer["predictions"])
+    assert abs(found[COLUMNS].to_numpy() - evaluated[COLUMNS].to_numpy()).max() < 1e-6
+    assert found["emotion"].tolist() == evaluated["predicted"].tolist()
+    status, answer = ask(server, {"text": rows[0]["text"]}, {"clip": contents[0]})
+    assert status == 200
+    assert [row["absent"] for row in answer["predictions"]] == ["video", "text"]
+
+
+def test_the_server_refuses_what_is_wrong_with_a_400_that_says_what(server: str, evaluated: pd.DataFrame) -> None:
+    path = evaluated["clip"].iloc[0]
+    listing = base64.b64encode(f"ffconcat version 1.0\nfile '{path}'\n".encode()).decode()
+    cut_off = base64.b64encode(Path(path).read_bytes()[:1500]).decode()
+    wrong = {
+        "row 1: clip is not base64": {"clip": path},
+        "row 1: clip is no video or sound": {"clip": listing},
+        "row 1: unreadable": {"clip": cut_off, "text": "Hi ."},
+        "no row with a column clip": {"video": "abc"},
+        "row 1: neither clip nor text": {"clip": "", "text": " "},
+    }
+    for words, row in wrong.items():
+        status, answer = ask(server, row)
+        assert status == 400, answer
+        assert words in answer["message"]
+        assert "Traceback" not in json.dumps(answer)
+    assert ask(server, {"text": "Still there ?"})[0] == 200

@@ -1,0 +1,163 @@
+"""Which runs are compared: the latest that are alike in all but the seed, or those that are named."""
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from trimood.tracking.runs import NoRuns, WrongRun, latest_runs, named_runs, system_names
+
+CORPUS = {"train": {"sha256": "0a1b2c3d4e5f"}, "official_test": {"sha256": None}}
+
+
+def made_run(experiment: str, macro_f1: float, seed: int = 42, start: str = "2026-01-01", **different: Any) -> dict:
+    """A row of `mlflow.search_runs`, by its test macro F1."""
+    lora = experiment in ("exp4", "exp6")
+    return {
+        "run_id": f"{experiment}-{seed}-{start}",
+        "status": "FINISHED",
+        "start_time": pd.Timestamp(start, tz="UTC"),
+        "tags.experiment": experiment,
+        "tags.corpus.train.sha256": "0a1b2c3d4e5f",
+        "tags.corpus.official_test.sha256": "None",
+        "tags.partial": None,
+        "params.data.split.seed": "42",
+        "params.checkpoint.video": "LanguageBind/Video",
+        "params.checkpoint.audio": "LanguageBind/Audio" if experiment == "exp6" else None,
+        "params.training.learning_rate": "5e-05",
+        "params.training.seed": str(seed),
+        "params.modalities": "text+video",
+        "params.train": "lora" if lora else "head",
+        "params.head": "frozen" if lora else "trained",
+        "params.lora.targets": "q_proj+v_proj" if lora else None,
+        "params.parameters.all.trainable": "7968512" if lora else "10752",
+        "metrics.test/macro_f1": macro_f1,
+        "metrics.validation/macro_f1": macro_f1 + 0.1,
+        **different,
+    }
+
+
+def chosen(*runs: dict[str, Any]) -> list[tuple[str, int, float]]:
+    """Experiment, seed and test macro F1 of those that are compared."""
+    found = latest_runs(pd.DataFrame(runs), CORPUS)
+    columns = ("tags.experiment", "params.training.seed", "metrics.test/macro_f1")
+    return [(name, int(seed), score) for name, seed, score in zip(*(found[of] for of in columns), strict=True)]
+
+
+def test_runs_stand_in_order_of_experiment_and_seed() -> None:
+    runs = [made_run("exp4", 0.2, 10), made_run("exp4", 0.3, 2), made_run("exp3", 0.1, 7)]
+    assert chosen(*runs) == [("exp3", 7, 0.1), ("exp4", 2, 0.3), ("exp4", 10, 0.2)]
+
+
+def test_of_an_experiment_and_seed_the_latest_run_counts_wherever_it_stands() -> None:
+    later, earlier = made_run("exp4", 0.9, start="2026-01-02"), made_run("exp4", 0.1, start="2026-01-01")
+    for runs in ([later, earlier], [earlier, later]):
+        assert chosen(*runs) == [("exp4", 42, 0.9)]
+
+
+@pytest.mark.parametrize(
+    "different",
+    [
+        {"status": "FAILED"},
+        {"status": "RUNNING"},
+        {"tags.partial": "true"},
+        {"tags.corpus.train.sha256": "ffffffffffff"},
+        {"tags.corpus.train.sha256": None},
+        {"tags.corpus.official_test.sha256": "ffffffffffff"},
+        {"metrics.test/macro_f1": None},
+    ],
+    ids=str,
+)
+def test_runs_that_say_nothing_of_the_whole_experiment_on_this_corpus_are_left_out(different: dict[str, Any]) -> None:
+    left_out = made_run("exp4", 0.9, start="2026-01-02", **different)
+    assert chosen(made_run("exp4", 0.1), left_out) == [("exp4", 42, 0.1)]
+    with pytest.raises(NoRuns, match="1 runs were looked at"):
+        latest_runs(pd.DataFrame([left_out]), CORPUS)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("params.data.split.seed", "1 earlier runs of exp3, with other values of data.split.seed"),
+        ("params.checkpoint.video", "1 earlier runs of exp3, with other values of checkpoint.video"),
+        ("params.training.learning_rate", "1 earlier runs of exp3, with other values of training.learning_rate"),
+    ],
+)
+def test_an_experiments_row_never_mixes_runs_that_differ_in_more_than_the_seed(
+    caplog: pytest.LogCaptureFixture, name: str, words: str
+) -> None:
+    earlier = made_run("exp3", 0.9, seed=1, start="2026-01-01", **{name: "another"})
+    assert chosen(made_run("exp3", 0.2, seed=2, start="2026-01-03"), earlier) == [("exp3", 2, 0.2)]
+    assert f"left out: {words}" in caplog.text
+
+
+def test_experiments_of_another_split_or_checkpoint_do_not_stand_beside_the_latest() -> None:
+    on_another_split = made_run("exp3", 0.9, **{"params.data.split.unit": "utterance"})
+    later = made_run("exp4", 0.2, start="2026-01-02", **{"params.data.split.unit": "conversation"})
+    assert chosen(later, on_another_split) == [("exp4", 42, 0.2)]
+
+
+def test_experiments_may_differ_in_their_settings_and_in_the_checkpoints_that_they_use() -> None:
+    slower = made_run("exp6", 0.2, **{"params.training.learning_rate": "1e-05"})
+    assert chosen(slower, made_run("exp3", 0.1)) == [("exp3", 42, 0.1), ("exp6", 42, 0.2)]
+
+
+def test_where_and_how_fast_clips_were_prepared_makes_no_two_runs_different() -> None:
+    here = made_run(
+        "exp3", 0.1, 1, **{"params.data.clips.executor": "processes", "params.data.clips.on_bad_clip": "drop"}
+    )
+    there = made_run("exp3", 0.2, 2, "2026-01-02", **{"params.data.clips.executor": "ray"})
+    there |= {"params.data.clips.on_bad_clip": "drop"}
+    assert chosen(here, there) == [("exp3", 1, 0.1), ("exp3", 2, 0.2)]
+    there |= {"params.data.clips.on_bad_clip": "blank"}
+    assert chosen(here, there) == [("exp3", 2, 0.2)]
+
+
+def test_a_store_where_no_run_was_ever_partial_has_no_such_column() -> None:
+    runs = pd.DataFrame([made_run("exp3", 0.1)]).drop(columns=["tags.partial"])
+    assert len(latest_runs(runs, CORPUS)) == 1
+
+
+@pytest.mark.parametrize("runs", [pd.DataFrame(), pd.DataFrame([{"status": "FINISHED"}])], ids=["none", "foreign"])
+def test_without_a_run_the_error_says_what_to_do(runs: pd.DataFrame) -> None:
+    with pytest.raises(NoRuns, match=r"no finished run on the corpus 0a1b2c3d4e5f.*Run experiments first: kedro run"):
+        latest_runs(runs, CORPUS)
+
+
+SLOWER = {"params.training.learning_rate": "1e-05"}
+
+
+def test_named_runs_may_differ_in_anything_and_are_called_by_what_tells_them_apart() -> None:
+    first, second = made_run("exp4", 0.1, 1), made_run("exp4", 0.2, 1, **SLOWER, run_id="slower")
+    other = made_run("exp3", 0.3, 5, **{"tags.corpus.train.sha256": "ffffffffffff"})
+    runs = named_runs(
+        pd.DataFrame([first, second, other, made_run("exp6", 0.9)]),
+        [second["run_id"], first["run_id"], other["run_id"]],
+    )
+    assert runs["run_id"].tolist() == [other["run_id"], "slower", first["run_id"]]
+    assert system_names(runs).tolist() == [
+        "exp3",
+        "exp4 (training.learning_rate=1e-05)",
+        "exp4 (training.learning_rate=5e-05)",
+    ]
+
+
+def test_seeds_of_one_experiment_bear_one_name() -> None:
+    runs = pd.DataFrame([made_run("exp4", 0.1, 1), made_run("exp4", 0.2, 2)])
+    assert system_names(runs).tolist() == ["exp4", "exp4"]
+
+
+def test_a_run_is_not_counted_twice() -> None:
+    runs = pd.DataFrame([made_run("exp4", 0.1, 1), made_run("exp4", 0.2, 1, start="2026-01-02")])
+    with pytest.raises(WrongRun, match=r"exp4-1-2026-01-01, exp4-1-2026-01-02 are one experiment with one seed"):
+        system_names(runs)
+
+
+def test_a_named_run_that_is_not_there_or_not_whole_is_refused() -> None:
+    runs = pd.DataFrame([made_run("exp4", 0.1), made_run("exp3", 0.2, status="FAILED")])
+    with pytest.raises(WrongRun, match=r"compare\.runs: MLflow holds no run abc\. Wanted are run ids of 32"):
+        named_runs(runs, ["exp4-42-2026-01-01", "abc"])
+    with pytest.raises(WrongRun, match="MLflow holds no run abc"):
+        named_runs(pd.DataFrame(), ["abc"])
+    with pytest.raises(WrongRun, match=r"compare\.runs: exp3-42-2026-01-01 cannot be compared: not a finished run"):
+        named_runs(runs, ["exp4-42-2026-01-01", "exp3-42-2026-01-01"])
