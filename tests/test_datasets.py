@@ -2,21 +2,26 @@ import json
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
 import torch
 from kedro.io import DatasetError
 from safetensors import SafetensorError
 from upath import UPath
 
+from support.learning_examples import settings, tiny_weights
+from trimood.config.plan import Plan
 from trimood.datasets import (
     GENERATED,
     CheckpointDataset,
+    EmbeddingsDataset,
     FolderDataset,
     MlflowArtifactsDataset,
     MlflowRunsDataset,
     WeightsDataset,
 )
 from trimood.disk import DiskFull
+from trimood.model.stored import Embeddings, TrainedWeights
 
 MADE = {"made_by": {"pipeline": "demo"}}
 
@@ -173,22 +178,29 @@ def test_a_name_on_the_hub_is_handed_on_as_it_is(tmp_path: Path) -> None:
     assert not dataset.exists()
 
 
+def weights(tensors: dict[str, torch.Tensor]) -> TrainedWeights:
+    """Weights of a made-up training of exp3."""
+    plan = Plan(title="fünf", settings=settings("head"), checkpoints={"video": "V"}, parameters={})
+    return tiny_weights(plan, tensors)
+
+
 def test_weights_come_back_to_the_bit_with_what_is_known_about_them(tmp_path: Path) -> None:
     dataset = WeightsDataset(filepath=str(tmp_path / "exp4" / "best.safetensors"))
     draws = torch.Generator().manual_seed(0)
     tensors = {
         "head.weight": torch.randn(7, 24, generator=draws).T,  # not contiguous
-        "lora": torch.randn(3, generator=draws).to(torch.bfloat16),
+        "lora": torch.randn(3, generator=draws),
         "step": torch.tensor(5),
     }
-    about = {"emotions": ["joy"], "settings": {"lora": None, "learning_rate": 5e-5}, "epoch": "best", "words": "fünf"}
-    dataset.save({"tensors": tensors, "about": about})
+    saved = weights(tensors)
+    dataset.save(saved)
     loaded = dataset.load()
-    assert loaded["about"] == about
-    assert set(loaded["tensors"]) == set(tensors)
+    assert loaded.about == saved.about
+    assert set(loaded.tensors) == set(tensors)
     for name, tensor in tensors.items():
-        assert loaded["tensors"][name].dtype == tensor.dtype
-        assert torch.equal(loaded["tensors"][name], tensor)
+        assert loaded.tensors[name].dtype == tensor.dtype
+        assert torch.equal(loaded.tensors[name], tensor)
+    assert torch.equal(loaded.head, tensors["head.weight"])
     assert names(tmp_path) == ["exp4", "exp4/best.safetensors"]
 
 
@@ -202,25 +214,43 @@ def test_weights_that_cannot_be_written_leave_the_earlier_ones_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = WeightsDataset(filepath=str(tmp_path / "best.safetensors"))
-    dataset.save({"tensors": {"a": torch.ones(2)}, "about": {}})
-    with pytest.raises(DatasetError):
-        dataset.save({"tensors": {"a": torch.zeros(2)}, "about": {"path": tmp_path}})
+    dataset.save(weights({"a": torch.ones(2)}))
     shared = torch.zeros(4)
     with pytest.raises(DatasetError):
-        dataset.save({"tensors": {"a": shared, "b": shared}, "about": {}})
+        dataset.save(weights({"a": shared, "b": shared}))
     monkeypatch.setattr("safetensors.torch.save_file", fill_the_disk)
     with pytest.raises(DatasetError) as caught:
-        dataset.save({"tensors": {"a": torch.zeros(2)}, "about": {}})
+        dataset.save(weights({"a": torch.zeros(2)}))
     assert isinstance(caught.value.__cause__, DiskFull)
-    assert torch.equal(dataset.load()["tensors"]["a"], torch.ones(2))
+    assert torch.equal(dataset.load().tensors["a"], torch.ones(2))
     assert [path.name for path in tmp_path.iterdir()] == ["best.safetensors"]
 
 
-def test_any_safetensors_file_can_be_read_as_weights(tmp_path: Path) -> None:
+def test_weights_of_another_version_and_damaged_ones_are_refused_with_what_to_do(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
-    save_file({"a": torch.ones(1)}, tmp_path / "plain.safetensors")
-    assert WeightsDataset(filepath=str(tmp_path / "plain.safetensors")).load()["about"] == {}
+    save_file({"a": torch.ones(1)}, tmp_path / "plain.safetensors", {"about": '{"settings": {}}'})
+    with pytest.raises(DatasetError, match=r"another version of trimood .*plan.*Run the experiment again"):
+        WeightsDataset(filepath=str(tmp_path / "plain.safetensors")).load()
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "plain.safetensors").read_bytes()[:20])
+    with pytest.raises(DatasetError, match=r"not a whole file of weights"):
+        WeightsDataset(filepath=str(tmp_path / "cut.safetensors")).load()
+
+
+def test_embeddings_come_back_to_the_bit_also_of_a_split_without_utterances(tmp_path: Path) -> None:
+    dataset = EmbeddingsDataset(filepath=str(tmp_path / "exp3" / "embeddings.safetensors"))
+    rows = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
+    splits = {"validation": {"video": rows, "text": rows + 1}, "test": {"video": rows[:0], "text": rows[:0]}}
+    saved = Embeddings("0a1b2c3d4e5f6071", {"validation": ["dia1utt1", "dia1utt2"], "test": []}, splits)
+    dataset.save(saved)
+    loaded = dataset.load()
+    assert (loaded.weights, loaded.utterances) == (saved.weights, saved.utterances)
+    for split, embeddings in splits.items():
+        assert list(loaded.splits[split]) == ["video", "text"]
+        assert all(np.array_equal(loaded.splits[split][name], array) for name, array in embeddings.items())
+    (tmp_path / "exp3" / "embeddings.safetensors").write_bytes(b"half")
+    with pytest.raises(DatasetError, match="not a whole file of embeddings"):
+        dataset.load()
 
 
 def test_runs_are_read_from_the_store_in_the_projects_root(project: Path) -> None:

@@ -1,16 +1,25 @@
 """Catalog datasets that Kedro's collection lacks: folders, checkpoints, trained weights, MLflow runs and artifacts."""
 
-import json
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
+from pydantic import BaseModel, ValidationError
 from upath import UPath
 
 from trimood.disk import written_whole
+from trimood.model.stored import (
+    Embeddings,
+    TrainedWeights,
+    read_embeddings,
+    read_weights,
+    write_embeddings,
+    write_weights,
+)
 from trimood.tracking.store import SQLITE, tracking_uri, use_store
 
 Fill = Callable[[Path], None]
@@ -99,27 +108,92 @@ class CheckpointDataset(FolderDataset):
         return {"source": self._source}
 
 
-class WeightsDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
-    """What a training learnt: {"tensors": name → tensor, "about": JSON-able facts}, as one safetensors file."""
+class WeightsDataset(AbstractDataset[TrainedWeights, TrainedWeights]):
+    """Trained weights and what they belong to, as one safetensors file; tensors are read when they are asked for."""
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        """`filepath`: a .safetensors file; the facts stand in its header."""
+        """`filepath`: a .safetensors file."""
         self._filepath = Path(filepath)
         self.metadata = metadata
 
-    def load(self) -> dict[str, Any]:
-        """Tensors on the CPU, and the facts stored with them."""
-        from trimood.model.trained import read_weights
-
+    def load(self) -> TrainedWeights:
+        """Reads the header only. Raises CheckpointError."""
         return read_weights(self._filepath)
 
-    def save(self, data: dict[str, Any]) -> None:
+    def save(self, data: TrainedWeights) -> None:
         """The whole file or nothing. Raises DiskFull."""
-        from safetensors.torch import save_file
+        write_weights(self._filepath, data)
 
-        tensors = {name: tensor.contiguous() for name, tensor in data["tensors"].items()}
+    def _exists(self) -> bool:
+        return self._filepath.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+
+class ModelDataset(AbstractDataset[BaseModel, BaseModel]):
+    """An instance of a pydantic class as a JSON file: saved as it is, loaded with validation."""
+
+    def __init__(self, *, filepath: str, model: str, command: str, metadata: dict[str, Any] | None = None) -> None:
+        """`model`: the import path of the class; `command`: what writes the file again, for the error messages.
+
+        Raises DatasetError where the path does not lead to a pydantic class.
+        """
+        self._filepath = Path(filepath)
+        try:
+            self._model = resolve_name(model)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise DatasetError(f"{filepath}: the class {model!r} cannot be imported: {error}") from error
+        if not (isinstance(self._model, type) and issubclass(self._model, BaseModel)):
+            raise DatasetError(f"{filepath}: {model!r} is not a pydantic class")
+        self._command = command
+        self.metadata = metadata
+
+    def load(self) -> BaseModel:
+        """Raises DatasetError for a file that is missing, or whose content does not fit the class."""
+        if not self._exists():
+            raise DatasetError(f"{self._filepath}: no such file. Run this first: {self._command}")
+        try:
+            found: BaseModel = self._model.model_validate_json(self._filepath.read_bytes())
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "the file"
+            raise DatasetError(
+                f"{self._filepath}: {where}: {first['msg']} ({error.error_count()} such errors). The file does not fit "
+                f"{self._model.__name__}: another version of trimood wrote it, or it was edited. Write it again with: "
+                f"{self._command}"
+            ) from error
+        return found
+
+    def save(self, data: BaseModel) -> None:
+        """The whole file or nothing. Raises DatasetError for an instance of another class, and DiskFull."""
+        if not isinstance(data, self._model):
+            raise DatasetError(f"{self._filepath}: got {type(data).__name__}, expected {self._model.__name__}")
         with written_whole(self._filepath) as beside:
-            save_file(tensors, beside, {"about": json.dumps(data["about"])})
+            beside.write_text(data.model_dump_json(indent=2), encoding="utf-8")
+
+    def _exists(self) -> bool:
+        return self._filepath.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath), "model": f"{self._model.__module__}.{self._model.__qualname__}"}
+
+
+class EmbeddingsDataset(AbstractDataset[Embeddings, Embeddings]):
+    """Embeddings of whole splits, as one safetensors file."""
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        """`filepath`: a .safetensors file."""
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> Embeddings:
+        """All of them. Raises CheckpointError."""
+        return read_embeddings(self._filepath)
+
+    def save(self, data: Embeddings) -> None:
+        """The whole file or nothing. Raises DiskFull."""
+        write_embeddings(self._filepath, data)
 
     def _exists(self) -> bool:
         return self._filepath.is_file()

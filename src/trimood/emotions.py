@@ -4,6 +4,9 @@ from typing import Literal
 
 Modality = Literal["video", "audio", "text"]
 
+Source = Literal["video", "audio"]
+"""The two LanguageBind checkpoints; the text tower comes with either."""
+
 EMOTIONS: tuple[str, ...] = ("surprise", "fear", "sadness", "neutral", "joy", "anger", "disgust")
 """Class number = position: SemEval-2024 Task 3 as the published experiments number it."""
 

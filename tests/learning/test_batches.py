@@ -7,11 +7,13 @@ from safetensors.torch import save
 
 from support.learning_examples import example_table
 from support.made_checkpoints import TINY_AUDIO, TINY_VIDEO
-from trimood.learning.batches import AudioInput, Augmentation, Examples, VideoInput, collate, presence
+from trimood.config.parameters import AugmentationParams
+from trimood.learning.batches import AudioInput, Examples, collate, presence
 from trimood.media.errors import PartError
 from trimood.media.parts import load_part, write_whole
+from trimood.media.video import VideoRecipe
 
-VIDEO = VideoInput(TINY_VIDEO.vision.num_frames, TINY_VIDEO.vision.image_size)
+VIDEO = VideoRecipe(TINY_VIDEO.vision.num_frames, TINY_VIDEO.vision.image_size)
 AUDIO = AudioInput(TINY_AUDIO.vision.num_mel_bins, TINY_AUDIO.vision.target_length, mean=-4.0, std=4.5)
 
 
@@ -52,7 +54,11 @@ def gradient_part(folder, length: int):
 def test_frames_are_mirrored_with_the_probability_asked_for_and_never_without(tmp_path) -> None:
     part = gradient_part(tmp_path, 10)
     always = Examples(
-        example_table(1), None, tmp_path, ("video",), augmentation=Augmentation(1.0, random_mel_chunks=False)
+        example_table(1),
+        None,
+        tmp_path,
+        ("video",),
+        augmentation=AugmentationParams(flip_probability=1.0, random_mel_chunks=False),
     )
     never = Examples(example_table(1), None, tmp_path, ("video",))
     assert torch.equal(always[0]["frames"], part["frames"].flip(-1))
@@ -61,7 +67,7 @@ def test_frames_are_mirrored_with_the_probability_asked_for_and_never_without(tm
 
 def test_mel_chunks_start_at_random_in_training_only(tmp_path) -> None:
     gradient_part(tmp_path, 5 * AUDIO.target_length)
-    random = Augmentation(0.0, random_mel_chunks=True)
+    random = AugmentationParams(flip_probability=0.0, random_mel_chunks=True)
     training = Examples(example_table(1), None, tmp_path, ("audio",), audio=AUDIO, augmentation=random)
     evaluation = Examples(example_table(1), None, tmp_path, ("audio",), audio=AUDIO)
     assert len({float(training[0]["mel"].sum()) for _ in range(5)}) > 1
@@ -105,7 +111,7 @@ def test_what_a_part_lacks_is_not_read(tmp_path) -> None:
         write_whole(tmp_path / f"{emotion}.safetensors", save({name: part[name]}))
     table = table_with_gaps()
     table.loc[0, "has_video"] = False
-    video = VideoInput(*part["frames"].shape[::3])
+    video = VideoRecipe(*part["frames"].shape[::3])
     examples = Examples(table, None, tmp_path, ("video", "audio"), video, AUDIO)
     assert [bool(examples[number]["mel"].any()) for number in range(4)] == [True, True, False, False]
     assert torch.equal(examples[2]["frames"], part["frames"])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from support.learning_examples import ARGUMENTS, example_table, ready
+from support.learning_examples import TRAINING, example_table, tiny_model, training
 from trimood.learning.prediction import probabilities
 from trimood.learning.trainer import fit
 from trimood.scoring.metrics import summary_scores
@@ -50,10 +50,10 @@ def test_training_on_whole_utterances_is_the_same_to_the_bit_with_and_without_th
 ) -> None:
     fitted = []
     for name, change in (("with", lambda examples: examples), ("without", WithoutMask)):
-        prepared = ready(sources, train=train, modalities=THREE)
+        prepared = tiny_model(sources, train=train, modalities=THREE)
         examples, validation = (change(prepared.examples(example_table(n), prepared_clips)) for n in (28, 14))
         assert ("present" in examples[0]) == (name == "with")
-        fitted.append(fit(prepared.model, examples, validation, ARGUMENTS, tmp_path / name, summary_scores, silent))
+        fitted.append(fit(prepared.model, examples, validation, TRAINING, tmp_path / name, summary_scores, silent))
     masked, unmasked = fitted
     assert [{**row, "seconds": 0} for row in masked.history] == [{**row, "seconds": 0} for row in unmasked.history]
     assert masked.last.keys() == unmasked.last.keys()
@@ -63,15 +63,22 @@ def test_training_on_whole_utterances_is_the_same_to_the_bit_with_and_without_th
 def test_training_learns_from_utterances_with_gaps_and_evaluation_sees_the_gaps_too(
     sources, prepared_clips, tmp_path, caplog
 ) -> None:
-    prepared = ready(sources, modalities=THREE)
+    prepared = tiny_model(sources, modalities=THREE)
     with caplog.at_level(logging.INFO, logger="trimood"):
         examples = prepared.examples(table_with_gaps(28), prepared_clips)
-    assert "of 28 utterances, absent is: video in 8, audio in 8, text in 7" in caplog.text
+    for words in (
+        "8 of 28 utterances have no video",
+        "8 of 28 utterances have no audio",
+        "7 of 28 utterances have no text",
+    ):
+        assert words in caplog.text
     (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
-    assert warning.getMessage().startswith("1 of 28 utterances have nothing of video, audio, text")
+    assert warning.getMessage().startswith(
+        "1 of 28 utterances lack every modality this model uses (video, audio, text)"
+    )
     validation_table = table_with_gaps(15)
     validation = prepared.examples(validation_table, prepared_clips)
-    arguments = {**ARGUMENTS, "num_train_epochs": 8}
+    arguments = training(num_train_epochs=8)
     fitted = fit(prepared.model, examples, validation, arguments, tmp_path, summary_scores, silent)
 
     scores = [row["validation/macro_f1"] for row in fitted.history]
@@ -88,21 +95,21 @@ def test_training_learns_from_utterances_with_gaps_and_evaluation_sees_the_gaps_
 
 def test_whole_utterances_are_nothing_to_speak_of(sources, prepared_clips, caplog) -> None:
     with caplog.at_level(logging.INFO, logger="trimood"):
-        ready(sources).examples(example_table(7), prepared_clips)
+        tiny_model(sources).examples(example_table(7), prepared_clips)
     assert not caplog.records
 
 
 def test_a_gap_in_what_a_model_does_not_use_is_nothing_to_speak_of(sources, prepared_clips, caplog) -> None:
     table = example_table(7).assign(has_audio=False)
     with caplog.at_level(logging.INFO, logger="trimood"):
-        ready(sources).examples(table, prepared_clips)
+        tiny_model(sources).examples(table, prepared_clips)
     assert not caplog.records
 
 
 def test_words_that_are_cut_off_are_told(sources, prepared_clips, caplog) -> None:
     table = example_table(3)
-    ready(sources).examples(table, prepared_clips)
-    assert "is not read" not in caplog.text
+    tiny_model(sources).examples(table, prepared_clips)
+    assert "are cut to" not in caplog.text
     table.loc[1, "text"] = "so much joy ! " * 60
-    ready(sources).examples(table, prepared_clips)
-    assert "1 of 3 utterances fill all 77 tokens: the rest is not read" in caplog.text
+    tiny_model(sources).examples(table, prepared_clips)
+    assert "1 of 3 utterances are cut to 77 tokens" in caplog.text

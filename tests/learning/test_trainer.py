@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers import TrainingArguments
 
-from support.learning_examples import ARGUMENTS, example_table, ready
+from support.learning_examples import TRAINING, example_table, tiny_model, training
+from trimood.config.parameters import AugmentationParams
 from trimood.disk import DiskFull
-from trimood.learning.batches import Augmentation
 from trimood.learning.prediction import probabilities
 from trimood.learning.trainer import Fitted, TrainingDiverged, _training_arguments, fit
 from trimood.model.trained import load_trained_state
@@ -17,10 +17,10 @@ from trimood.scoring.metrics import summary_scores
 
 
 def run(
-    sources, prepared_clips, folder: Path, report=lambda numbers, step: None, arguments=ARGUMENTS, **kwargs
+    sources, prepared_clips, folder: Path, report=lambda numbers, step: None, arguments=TRAINING, **kwargs
 ) -> tuple:
     augmentation = kwargs.pop("augmentation", None)
-    prepared = ready(sources, **kwargs)
+    prepared = tiny_model(sources, **kwargs)
     examples = prepared.examples(example_table(28), prepared_clips, augmentation)
     validation = prepared.examples(example_table(14), prepared_clips)
     return prepared, validation, fit(prepared.model, examples, validation, arguments, folder, summary_scores, report)
@@ -34,7 +34,7 @@ def trained(sources, prepared_clips, tmp_path_factory) -> tuple:
         prepared_clips,
         tmp_path_factory.mktemp("run"),
         lambda numbers, step: heard.append((numbers, step)),
-        {**ARGUMENTS, "num_train_epochs": 8},
+        training(num_train_epochs=8),
     )
     return prepared, validation, fitted, heard
 
@@ -70,7 +70,7 @@ def test_the_model_is_left_at_its_best_epoch_and_reloading_gives_the_same_probab
     found = probabilities(prepared.model, validation, 8)
     scores = summary_scores(example_table(14)["label"].tolist(), found.argmax(1))
     assert scores["macro_f1"] == max(row["validation/macro_f1"] for row in fitted.history)
-    fresh = ready(sources)
+    fresh = tiny_model(sources)
     assert (probabilities(fresh.model, validation, 8) != found).any()
     load_trained_state(fresh.model, fitted.best)
     assert (probabilities(fresh.model, validation, 8) == found).all()
@@ -85,20 +85,20 @@ def test_adapters_alone_are_kept_and_give_the_same_probabilities_to_the_bit(
     )
     stored = sum(tensor.numel() for tensor in fitted.best.values())
     assert stored < 0.5 * sum(parameter.numel() for parameter in prepared.model.parameters())
-    fresh = ready(sources, train="lora", head=head, modalities=("text", "video", "audio"))
+    fresh = tiny_model(sources, train="lora", head=head, modalities=("text", "video", "audio"))
     load_trained_state(fresh.model, fitted.best)
     assert (probabilities(fresh.model, validation, 8) == probabilities(prepared.model, validation, 8)).all()
     assert ("head.weight" in fitted.best) is True
     assert torch.equal(
         fitted.best["head.weight"],
-        ready(sources, train="lora", head=head, modalities=("text", "video", "audio")).model.head.weight,
+        tiny_model(sources, train="lora", head=head, modalities=("text", "video", "audio")).model.head.weight,
     ) is (head == "frozen")
 
 
 def test_a_model_trained_in_bf16_is_left_without_it(sources, prepared_clips, tmp_path) -> None:
-    arguments = {**ARGUMENTS, "bf16": True}
+    arguments = training(bf16=True)
     prepared, validation, fitted = run(sources, prepared_clips, tmp_path, arguments=arguments)
-    fresh = ready(sources)
+    fresh = tiny_model(sources)
     load_trained_state(fresh.model, fitted.best)
     assert (probabilities(fresh.model, validation, 8) == probabilities(prepared.model, validation, 8)).all()
 
@@ -112,7 +112,7 @@ RANDOM = {
     "train": "lora",
     "dropout": 0.1,
     "modalities": ("text", "video", "audio"),
-    "augmentation": Augmentation(flip_probability=0.5, random_mel_chunks=True),
+    "augmentation": AugmentationParams(flip_probability=0.5, random_mel_chunks=True),
 }
 
 
@@ -162,9 +162,9 @@ def test_a_disk_that_fills_up_with_checkpoints_is_said(sources, prepared_clips, 
 
 def test_of_several_gpus_one_is_used_so_that_the_batch_is_the_published_one(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(TrainingArguments, "n_gpu", property(lambda self: getattr(self, "_n_gpu", 0) or 2))
-    arguments = _training_arguments(ARGUMENTS, tmp_path)
+    arguments = _training_arguments(TRAINING, tmp_path)
     assert arguments.n_gpu == 1
-    assert arguments.train_batch_size == ARGUMENTS["per_device_train_batch_size"]
+    assert arguments.train_batch_size == TRAINING.per_device_train_batch_size
 
 
 def assert_same(one: Fitted, other: Fitted) -> None:
@@ -177,21 +177,21 @@ def assert_same(one: Fitted, other: Fitted) -> None:
 def test_the_same_seed_trains_the_same_and_another_does_not(sources, prepared_clips, tmp_path) -> None:
     _, _, one = run(sources, prepared_clips, tmp_path / "one", train="head")
     _, _, same = run(sources, prepared_clips, tmp_path / "same", train="head")
-    _, _, other = run(sources, prepared_clips, tmp_path / "other", train="head", arguments={**ARGUMENTS, "seed": 2})
+    _, _, other = run(sources, prepared_clips, tmp_path / "other", train="head", arguments=training(seed=2))
     assert_same(one, same)
     assert not torch.equal(one.last["head.weight"], other.last["head.weight"])
 
 
 def test_a_loss_that_is_no_number_stops_the_training_and_says_what_to_do(sources, prepared_clips, tmp_path) -> None:
     with pytest.raises(TrainingDiverged, match=r"loss is nan in epoch .*learning rate.*Lower training\.learning_rate"):
-        run(sources, prepared_clips, tmp_path, arguments={**ARGUMENTS, "learning_rate": math.inf, "logging_steps": 1})
+        run(sources, prepared_clips, tmp_path, arguments=training(learning_rate=math.inf, logging_steps=1))
 
 
 @pytest.mark.gpu
 def test_on_a_gpu_a_training_in_bf16_learns_and_reloads_to_the_same_probabilities(
     sources, prepared_clips, tmp_path
 ) -> None:
-    arguments = {**ARGUMENTS, "num_train_epochs": 8, "bf16": "auto"}
+    arguments = training(num_train_epochs=8, bf16="auto")
     modalities = ("text", "video", "audio")
     prepared, validation, fitted = run(
         sources, prepared_clips, tmp_path, arguments=arguments, train="lora", modalities=modalities
@@ -200,6 +200,6 @@ def test_on_a_gpu_a_training_in_bf16_learns_and_reloads_to_the_same_probabilitie
     assert _training_arguments(arguments, tmp_path).bf16 == torch.cuda.is_bf16_supported()
     assert max(row["validation/macro_f1"] for row in fitted.history) > fitted.history[0]["validation/macro_f1"]
     assert all(tensor.device.type == "cpu" for tensor in fitted.best.values())
-    fresh = ready(sources, train="lora", modalities=modalities)
+    fresh = tiny_model(sources, train="lora", modalities=modalities)
     load_trained_state(fresh.model, fitted.best)
     assert (probabilities(fresh.model, validation, 8) == probabilities(prepared.model, validation, 8)).all()

@@ -2,18 +2,21 @@
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
+from support.learning_examples import lora
 from support.made_checkpoints import TINY_VIDEO
+from trimood.config.parameters import Bias
 from trimood.model.adapters import AdapterError, add_lora, base_name, initialise_adapters, is_adapter
 from trimood.model.towers import LanguageBind
 
 ATTENTION = ("k_proj", "v_proj", "q_proj", "out_proj")
 
 
-def adapted(targets: tuple[str, ...] = ATTENTION, seed: int = 1, **settings: object) -> LanguageBind:
+def adapted(targets: tuple[str, ...] = ATTENTION, seed: int = 1, bias: Bias = "all") -> LanguageBind:
     model = LanguageBind(TINY_VIDEO)
-    add_lora(model, targets, r=4, alpha=8, dropout=0.0, **settings)  # type: ignore[arg-type]
+    add_lora(model, lora(*targets, r=4, alpha=8, bias=bias))
     initialise_adapters(model, seed)
     return model
 
@@ -61,7 +64,7 @@ def test_fresh_adapters_change_no_output_and_trained_ones_do() -> None:
         model = LanguageBind(TINY_VIDEO)
         pixels = torch.randn(2, 3, 2, 16, 16)
     before = model.embed_vision(pixels)
-    add_lora(model, ATTENTION, r=4, alpha=8, dropout=0.0)
+    add_lora(model, lora(*ATTENTION, r=4, alpha=8))
     initialise_adapters(model, seed=1)
     assert torch.equal(model.embed_vision(pixels), before)
     with torch.no_grad():
@@ -86,7 +89,7 @@ def test_the_seed_alone_decides_the_first_values() -> None:
     state = torch.random.get_rng_state()
     model = LanguageBind(TINY_VIDEO)
     after_build = torch.random.get_rng_state()
-    add_lora(model, ATTENTION, r=4, alpha=8, dropout=0.0)
+    add_lora(model, lora(*ATTENTION, r=4, alpha=8))
     initialise_adapters(model, seed=7)
     assert not torch.equal(state, after_build)
     assert torch.equal(torch.random.get_rng_state(), after_build)
@@ -99,14 +102,14 @@ def test_the_seed_alone_decides_the_first_values() -> None:
 @pytest.mark.parametrize("target", ["q_project", "proj", "layer_norm1", "self_attn"])
 def test_a_target_that_matches_no_linear_layer_is_named_with_those_that_exist(target: str) -> None:
     with pytest.raises(AdapterError) as caught:
-        add_lora(LanguageBind(TINY_VIDEO), ["q_proj", target], r=4, alpha=8, dropout=0.0)
+        add_lora(LanguageBind(TINY_VIDEO), lora("q_proj", target))
     assert repr(target) in str(caught.value)
     assert "fc1, fc2, k_proj, out_proj, q_proj, text_projection, v_proj, visual_projection" in str(caught.value)
 
 
 def test_lora_without_targets_is_refused() -> None:
-    with pytest.raises(AdapterError, match="at least one suffix"):
-        add_lora(LanguageBind(TINY_VIDEO), [], r=4, alpha=8, dropout=0.0)
+    with pytest.raises(ValidationError, match=r"targets\n  Tuple should have at least 1 item"):
+        lora()
 
 
 def test_without_bias_only_adapters_are_trained() -> None:

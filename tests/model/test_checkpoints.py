@@ -8,22 +8,20 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from support.made_checkpoints import TINY_AUDIO, TINY_VIDEO, WeightFormat, made_checkpoint, made_weights
+from support.made_checkpoints import TINY_AUDIO, TINY_VIDEO, WeightFormat, load_whole, made_checkpoint, made_weights
 from trimood.model.checkpoints import (
-    CheckpointError,
-    load_languagebind,
     read_state_dict,
     state_dict_shapes,
     tokenize,
     tokenizer,
 )
-from trimood.model.config import LanguageBindConfig
+from trimood.model.config import CheckpointError, LanguageBindConfig
 
 
 @pytest.mark.parametrize("file", ["bin", "safetensors"])
 @pytest.mark.parametrize("config", [TINY_VIDEO, TINY_AUDIO])
 def test_every_weight_of_a_checkpoint_arrives(config: LanguageBindConfig, file: WeightFormat, tmp_path: Path) -> None:
-    model = load_languagebind(made_checkpoint(tmp_path, config, seed=3, file=file))
+    model = load_whole(made_checkpoint(tmp_path, config, seed=3, file=file))
     expected = made_weights(config, seed=3)
     assert model.state_dict().keys() == expected.keys()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in model.state_dict().items())
@@ -36,7 +34,7 @@ def test_the_older_torch_format_loads_too(tmp_path: Path) -> None:
     made_checkpoint(tmp_path, TINY_VIDEO)
     torch.save(made_weights(TINY_VIDEO, 5), tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=False)
     name = "visual_projection.weight"
-    assert torch.equal(load_languagebind(tmp_path).state_dict()[name], made_weights(TINY_VIDEO, 5)[name])
+    assert torch.equal(load_whole(tmp_path).state_dict()[name], made_weights(TINY_VIDEO, 5)[name])
 
 
 def test_safetensors_are_preferred_and_shards_are_put_together(tmp_path: Path) -> None:
@@ -54,12 +52,12 @@ def test_half_precision_weights_become_float32(tmp_path: Path) -> None:
     made_checkpoint(tmp_path, TINY_VIDEO)
     weights = {name: tensor.half() for name, tensor in made_weights(TINY_VIDEO, 0).items()}
     save_file(weights, tmp_path / "model.safetensors")
-    assert {tensor.dtype for tensor in load_languagebind(tmp_path).state_dict().values()} == {torch.float32}
+    assert {tensor.dtype for tensor in load_whole(tmp_path).state_dict().values()} == {torch.float32}
 
 
 @pytest.mark.parametrize("file", ["bin", "safetensors"])
 def test_changing_a_loaded_weight_leaves_the_file_as_it_is(file: WeightFormat, tmp_path: Path) -> None:
-    model = load_languagebind(made_checkpoint(tmp_path, TINY_VIDEO, file=file))
+    model = load_whole(made_checkpoint(tmp_path, TINY_VIDEO, file=file))
     with torch.no_grad():
         model.visual_projection.weight.fill_(7.0)
     assert not (read_state_dict(tmp_path)["visual_projection.weight"] == 7.0).any()
@@ -79,7 +77,7 @@ def test_missing_unexpected_and_mismatched_weights_are_named(tmp_path: Path) -> 
     weights["visual_projection.weight"] = torch.zeros(12, 17)
     save_file(weights, folder / "model.safetensors")
     with pytest.raises(CheckpointError) as caught:
-        load_languagebind(folder)
+        load_whole(folder)
     message = str(caught.value)
     assert "1 missing: vision_model.encoder.layers.1.temporal_embedding" in message
     assert "1 unexpected: vision_model.encoder.layers.0.temporal_mlp.fc1.bias" in message
@@ -90,7 +88,7 @@ def test_only_the_first_of_many_names_are_listed(tmp_path: Path) -> None:
     folder = made_checkpoint(tmp_path, TINY_VIDEO, file="safetensors")
     save_file({"logit_scale": torch.tensor(1.0)}, folder / "model.safetensors")
     with pytest.raises(CheckpointError, match=r"\d+ missing: ([\w.]+, ){3}…"):
-        load_languagebind(folder)
+        load_whole(folder)
 
 
 @pytest.mark.parametrize("file", ["bin", "safetensors"])
@@ -99,7 +97,7 @@ def test_a_truncated_file_is_named_with_its_size(file: WeightFormat, tmp_path: P
     path = folder / ("pytorch_model.bin" if file == "bin" else "model.safetensors")
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(CheckpointError, match=rf"{path.name}: 5,000 bytes that cannot be read.*download it again"):
-        load_languagebind(folder)
+        load_whole(folder)
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>Not found</html>"])
@@ -107,10 +105,10 @@ def test_a_file_that_holds_no_weights_is_refused(content: bytes, tmp_path: Path)
     folder = made_checkpoint(tmp_path, TINY_VIDEO)
     (folder / "pytorch_model.bin").write_bytes(content)
     with pytest.raises(CheckpointError, match="cannot be read as weights"):
-        load_languagebind(folder)
+        load_whole(folder)
     (folder / "pytorch_model.bin").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     with pytest.raises(CheckpointError, match="Git LFS pointer"):
-        load_languagebind(folder)
+        load_whole(folder)
 
 
 class Unsafe:
@@ -123,7 +121,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path, monkeypatch
     torch.save({"logit_scale": Unsafe()}, folder / "pytorch_model.bin")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckpointError, match="cannot be read as weights"):
-        load_languagebind(folder)
+        load_whole(folder)
     assert not (tmp_path / "made-by-a-checkpoint").exists()
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from huggingface_hub import constants
 
-from support.made_checkpoints import TINY_VIDEO, made_checkpoint
-from trimood.model.checkpoints import load_languagebind, locate
+from support.made_checkpoints import TINY_VIDEO, load_whole, made_checkpoint
+from trimood.model.checkpoints import locate
 from trimood.model.config import FULL_SIZE_AUDIO, FULL_SIZE_VIDEO, CheckpointError, read_config
 from trimood.model.towers import LanguageBind
 
@@ -92,7 +92,7 @@ def test_a_hub_name_is_fetched_once_and_without_what_is_not_needed(hub: tuple[st
     folder = locate("owner/tiny")
     assert folder.is_relative_to(cache)
     assert names(folder) == CONFIGURATION | {"model.safetensors"}
-    assert load_languagebind(folder).config == TINY_VIDEO
+    assert load_whole(folder).config == TINY_VIDEO
     assert any(question.endswith("model.safetensors") for question in hub[1])
     hub[1].clear()
     assert locate("owner/tiny") == locate("owner/tiny", weights=False) == folder

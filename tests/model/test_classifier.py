@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from support.made_checkpoints import TINY_AUDIO, TINY_VIDEO, made_checkpoint
+from support.learning_examples import lora
+from support.made_checkpoints import TINY_AUDIO, TINY_VIDEO, load_whole, made_checkpoint
 from trimood.emotions import Modality
-from trimood.model.adapters import AdapterError, Lora, is_adapter
-from trimood.model.checkpoints import load_languagebind
+from trimood.model.adapters import AdapterError, is_adapter
 from trimood.model.classifier import (
     EmotionClassifier,
     HeadTraining,
@@ -55,7 +55,7 @@ def test_published_experiments_have_their_parameter_counts_to_the_unit(
     expected: tuple[int, int],
 ) -> None:
     with torch.device("meta"):
-        classifier = build_classifier(modalities, FULL, train, head=head, lora=Lora(targets) if targets else None)
+        classifier = build_classifier(modalities, FULL, train, head=head, lora=lora(*targets) if targets else None)
     counts = parameter_counts(classifier)
     assert counts.pop("all") == expected
     assert set(counts) == {*modalities, "head"}
@@ -83,9 +83,9 @@ def loaded(
     seed: int = 42,
 ) -> EmotionClassifier:
     """Built on meta and filled from the tiny checkpoints, as a full-size model is."""
-    lora = Lora(targets, r=4, alpha=4, dropout=dropout) if targets else None
+    adapters = lora(*targets, r=4, alpha=4, dropout=dropout) if targets else None
     with torch.device("meta"):
-        classifier = build_classifier(modalities, TINY, train, head=head, lora=lora, seed=seed)
+        classifier = build_classifier(modalities, TINY, train, head=head, lora=adapters, seed=seed)
     load_towers(classifier, folders)
     return classifier
 
@@ -107,7 +107,7 @@ def test_logits_are_the_head_on_scaled_unit_embeddings_in_the_order_video_audio_
     folders: dict[Source, Path],
 ) -> None:
     classifier, inputs = loaded(folders), batch()
-    video, audio = load_languagebind(folders["video"]), load_languagebind(folders["audio"])
+    video, audio = load_whole(folders["video"]), load_whole(folders["audio"])
     pixels = normalise_frames(inputs["frames"])
     expected = torch.cat(
         [
@@ -190,9 +190,9 @@ def test_a_missing_input_and_missing_or_contradictory_settings_are_refused() -> 
     with pytest.raises(ValueError, match="with train 'lora', and only then"):
         build_classifier(TWO, TINY, "lora")
     with pytest.raises(ValueError, match="with train 'lora', and only then"):
-        build_classifier(TWO, TINY, "head", lora=Lora(("q_proj",)))
+        build_classifier(TWO, TINY, "head", lora=lora("q_proj"))
     with pytest.raises(AdapterError, match="'head' matches no linear layer"):
-        build_classifier(TWO, TINY, "lora", lora=Lora(("head",)))
+        build_classifier(TWO, TINY, "lora", lora=lora("head"))
 
 
 def changed_by_a_step(classifier: EmotionClassifier) -> set[str]:
@@ -239,7 +239,7 @@ def test_head_and_adapters_start_alike_for_a_seed_wherever_they_are_built(folder
     torch.manual_seed(1)
     first = loaded(folders, train="lora", head="frozen", targets=ATTENTION)
     torch.manual_seed(2)
-    built = build_classifier(THREE, TINY, "lora", head="trained", lora=Lora(ATTENTION, r=4, alpha=4))
+    built = build_classifier(THREE, TINY, "lora", head="trained", lora=lora(*ATTENTION, r=4, alpha=4))
     other = loaded(folders, train="lora", targets=ATTENTION, seed=43)
     without_adapters = loaded(folders, train="head")
     new = {name for name, _ in first.named_parameters() if is_adapter(name) or name == "head.weight"}

@@ -9,9 +9,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from support.made_checkpoints import TINY_AUDIO, TINY_VIDEO
+from support.made_checkpoints import TINY_AUDIO, TINY_VIDEO, load_whole
 from support.shared_data import SHARED, needs_shared
-from trimood.model.checkpoints import load_languagebind
 from trimood.model.config import FULL_SIZE_AUDIO, FULL_SIZE_VIDEO, LanguageBindConfig
 from trimood.model.towers import LanguageBind, drop_patches
 
@@ -34,7 +33,7 @@ def reference_towers(case: str, folder: Path, **vision: object) -> tuple[Languag
     (folder / "config.json").write_text(json.dumps(facts["config"]))
     weights = {name.removeprefix("weights."): tensor for name, tensor in arrays.items() if name.startswith("weights.")}
     save_file(weights, folder / "model.safetensors")
-    return load_languagebind(folder).eval(), arrays
+    return load_whole(folder).eval(), arrays
 
 
 def test_the_reference_was_made_with_the_versions_that_the_documents_name() -> None:

@@ -160,7 +160,7 @@ def test_checkpoints_that_moved_are_given_at_loading_or_by_the_environment(
 
 def test_a_runs_id_and_its_models_uri_find_the_same_weights(run: str, trained_folder: Path) -> None:
     by_run, by_uri = load_trained(run, trained_folder), load_trained(model_of_run(run), trained_folder)
-    assert by_run.tensors["head.weight"].equal(by_uri.tensors["head.weight"])
+    assert by_run.weights.tensors["head.weight"].equal(by_uri.weights.tensors["head.weight"])
     assert by_run.temperature == load_trained("exp6_head", trained_folder).temperature
 
 

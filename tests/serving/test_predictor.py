@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from support.learning_examples import ready
+from support.learning_examples import tiny_model
 from support.made_media import make_clip
 from support.trained_experiments import TEMPERATURE
 from trimood.emotions import EMOTIONS
@@ -17,7 +17,8 @@ from trimood.media.audio import log_mel, read_waveform
 from trimood.media.cache import prepare_clips
 from trimood.media.execution import Execution
 from trimood.media.video import read_frames
-from trimood.model.trained import load_trained_state, read_weights
+from trimood.model.stored import read_weights
+from trimood.model.trained import load_trained_state
 from trimood.scoring.calibration import with_temperature
 from trimood.serving.predictor import Prediction, Predictor, Refusal, Utterance, load_predictor
 
@@ -35,9 +36,9 @@ def test_the_probabilities_are_those_of_evaluation_to_the_bit(
     whole = clips / "whole.mp4"
     prepared = prepare_clips({"a": whole}, clip_recipe(sources), tmp_path, Execution("serial"))
     table = pd.DataFrame({"text": ["so much joy !"], "label": [4], "part": [str(prepared.parts["a"])]})
-    evaluated = ready(sources, train="head", modalities=THREE)
+    evaluated = tiny_model(sources, train="head", modalities=THREE)
     untrained = probabilities(evaluated.model, evaluated.examples(table, tmp_path), 8)
-    load_trained_state(evaluated.model, read_weights(trained_folder / "exp6_head" / "best.safetensors")["tensors"])
+    load_trained_state(evaluated.model, read_weights(trained_folder / "exp6_head" / "best.safetensors").tensors)
     wanted = probabilities(evaluated.model, evaluated.examples(table, tmp_path), 8)
     (found,) = predictor.predict([Utterance(whole, "so much joy !")])
     assert isinstance(found, Prediction)

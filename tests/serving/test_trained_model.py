@@ -16,15 +16,15 @@ def test_an_experiment_is_found_by_its_name(trained_folder: Path, sources: dict[
     assert trained.name == "exp3"
     assert trained.modalities == ("video", "text")
     assert trained.temperature == 2.0
-    assert trained.checkpoints == {"video": sources["video"]}
-    assert set(trained.tensors) == {"head.weight"}
+    assert trained.plan.checkpoints == {"video": sources["video"]}
+    assert set(trained.weights.tensors) == {"head.weight"}
 
 
 def test_checkpoints_that_moved_are_given_anew(trained_folder: Path, sources: dict[str, str]) -> None:
     trained = load_trained("exp6_head", trained_folder)
     moved = trained.with_checkpoints({"video": "", "audio": "/elsewhere"})
-    assert moved.checkpoints == {"video": sources["video"], "audio": "/elsewhere"}
-    assert load_trained("exp3", trained_folder).with_checkpoints({"audio": "/elsewhere"}).checkpoints == {
+    assert moved.plan.checkpoints == {"video": sources["video"], "audio": "/elsewhere"}
+    assert load_trained("exp3", trained_folder).with_checkpoints({"audio": "/elsewhere"}).plan.checkpoints == {
         "video": sources["video"]
     }
 

@@ -1,27 +1,56 @@
 """Examples in which the emotion can be read from the words, the frames and the sound, and a tiny model to learn it."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save
+from torch import Tensor
 
 from support.made_checkpoints import TINY_AUDIO, TINY_VIDEO, made_checkpoint
-from trimood.emotions import EMOTIONS
-from trimood.learning.setup import LoadedModel, set_up
+from trimood.config.parameters import (
+    AugmentationParams,
+    Bias,
+    HeadTraining,
+    LoraParams,
+    Settings,
+    Train,
+    TrainingParams,
+)
+from trimood.config.plan import ExampleFingerprints, Plan
+from trimood.emotions import EMOTIONS, Modality, Source
+from trimood.learning.experiment import plan_experiment
+from trimood.learning.setup import LoadedModel, load_model, used_checkpoints
 from trimood.media.parts import write_whole
+from trimood.model.stored import AboutWeights, TrainedWeights
+from trimood.model.trained import weights_fingerprint
+from trimood.tracking.store import examples_fingerprint
 
-ARGUMENTS = {
-    "num_train_epochs": 3,
-    "per_device_train_batch_size": 4,
-    "per_device_eval_batch_size": 8,
-    "gradient_accumulation_steps": 1,
-    "learning_rate": 3e-3,
-    "logging_steps": 2,
-    "bf16": False,  # as on a CPU, so that scores in training and after it are of the same numbers
-    "seed": 1,
-}
+TRAINING = TrainingParams(
+    num_train_epochs=3,
+    per_device_train_batch_size=4,
+    per_device_eval_batch_size=8,
+    gradient_accumulation_steps=1,
+    learning_rate=3e-3,
+    lr_scheduler_type="linear",
+    warmup_steps=0,
+    weight_decay=0.0,
+    max_grad_norm=1.0,
+    logging_steps=2,
+    dataloader_num_workers=0,
+    cpu_threads=1,
+    bf16=False,  # as on a CPU, so that scores in training and after it are computed from the same numbers
+    seed=1,
+    augmentation=AugmentationParams(flip_probability=0.0, random_mel_chunks=False),
+)
+
+
+def training(**changes: object) -> TrainingParams:
+    """TRAINING with other values, which are not checked: a test may ask for what the parameters refuse."""
+    return TRAINING.model_copy(update=changes)
 
 
 @pytest.fixture(scope="session")
@@ -63,29 +92,42 @@ def example_table(count: int) -> pd.DataFrame:
     )
 
 
+def lora(*targets: str, r: int = 16, alpha: int = 16, dropout: float = 0.0, bias: Bias = "all") -> LoraParams:
+    """LoRA on these targets, otherwise as published."""
+    return LoraParams(targets=targets, r=r, alpha=alpha, dropout=dropout, bias=bias)
+
+
 def settings(
-    train: str = "everything",
-    modalities: tuple[str, ...] = ("text", "video"),
-    head: str = "trained",
+    train: Train = "everything",
+    modalities: tuple[Modality, ...] = ("text", "video"),
+    head: HeadTraining = "trained",
     dropout: float = 0.0,
-) -> dict:
-    lora = (
-        {"targets": ["q_proj", "v_proj"], "r": 4, "alpha": 4, "dropout": dropout, "bias": "all"}
-        if train == "lora"
-        else None
+) -> Settings:
+    adapters = lora("q_proj", "v_proj", r=4, alpha=4, dropout=dropout) if train == "lora" else None
+    return Settings(modalities=modalities, train=train, head=head, lora=adapters, training=TRAINING)
+
+
+def tiny_model(sources: dict[Source, str], **kwargs: Any) -> LoadedModel:
+    """A model of `settings(**kwargs)` with the tiny checkpoints."""
+    wanted = settings(**kwargs)
+    return load_model(wanted, used_checkpoints(wanted.modalities, sources))
+
+
+def tiny_plan(sources: dict[Source, str], **kwargs: Any) -> Plan:
+    """The plan that belongs to `tiny_model(sources, **kwargs)`."""
+    return plan_experiment(settings(**kwargs), sources["video"], sources.get("audio", ""))
+
+
+def tiny_weights(
+    plan: Plan, tensors: Mapping[str, Tensor], validation: pd.DataFrame | None = None, test: pd.DataFrame | None = None
+) -> TrainedWeights:
+    """Weights of a training by this plan that belongs to these tables of examples."""
+    none = example_table(0)
+    prints = {
+        name: examples_fingerprint(none if table is None else table)
+        for name, table in (("training", none), ("validation", validation), ("test", test))
+    }
+    about = AboutWeights(
+        plan=plan, examples=ExampleFingerprints(**prints), epoch="best", fingerprint=weights_fingerprint(tensors)
     )
-    return {
-        "modalities": list(modalities),
-        "train": train,
-        "head": head,
-        "lora": lora,
-        "training": {"seed": 1, "cpu_threads": 1},
-    }
-
-
-def ready(sources: dict[str, str], **kwargs: object) -> LoadedModel:
-    wanted = settings(**kwargs)  # type: ignore[arg-type]
-    used = {name: sources[name] for name in ("video", "audio") if name in wanted["modalities"]} or {
-        "video": sources["video"]
-    }
-    return set_up(wanted, used)  # type: ignore[arg-type]
+    return TrainedWeights(about, tensors)

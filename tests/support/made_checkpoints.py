@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from trimood.model.config import LanguageBindConfig, TextConfig, VisionConfig, config_as_json
+from trimood.model.checkpoints import read_strictly
+from trimood.model.config import LanguageBindConfig, TextConfig, VisionConfig, config_as_json, read_config
 from trimood.model.towers import LanguageBind
 
 TINY_TEXT = TextConfig(
@@ -83,3 +84,13 @@ def byte_characters() -> list[str]:
     printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     return [chr(byte) for byte in printable] + [chr(256 + number) for number in range(len(others))]
+
+
+def load_whole(folder: Path) -> LanguageBind:
+    """Both towers of a checkpoint, as its config.json describes them, with its weights; strictly."""
+    config = read_config(folder)
+    with torch.device("meta"):
+        model = LanguageBind(config)
+    model.load_state_dict(read_strictly(folder, config), assign=True)
+    model.materialise_position_ids()
+    return model

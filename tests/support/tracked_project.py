@@ -25,7 +25,8 @@ import mlflow
 import pandas as pd
 from kedro.pipeline import Node, Pipeline
 
-from trimood.config.parameters import SplitParams
+from trimood.config.parameters import ExperimentParams, LoraParams, SplitParams, TrainingParams, resolve
+from trimood.config.plan import Plan
 from trimood.scoring.metrics import classification_report
 
 
@@ -48,16 +49,17 @@ def list_excluded(parameters: dict):
     return pd.DataFrame({"utterance": range(4), "problem": problems, "policy": ["drop", "blank", "blank", "drop"]})
 
 
-def plan(experiment, training):
-    settings = {**experiment, "training": {**training, **experiment.get("training", {})}}
-    rows = {"head": {"trainable": 8, "all": 8}, "all": {"trainable": 8, "all": 100}}
-    return {"title": "", "settings": settings, "checkpoints": {"video": "LanguageBind/Video"}, "parameters": rows}
+def plan(experiment: ExperimentParams, training: TrainingParams, lora: LoraParams):
+    rows = {"head": (8, 8), "all": (8, 100)}
+    counts = {k: {"trainable": own, "all": total, "trainable_share": own / total} for k, (own, total) in rows.items()}
+    settings = resolve(experiment, training, lora)
+    return Plan(title="", settings=settings, checkpoints={"video": "LanguageBind/Video"}, parameters=counts)
 
 
 def experiment(name):
     def train(plan, description):
         fail_if_asked(f"{name}.train")
-        fail_if_asked(f"{name}.train seed {plan['settings']['training']['seed']}")
+        fail_if_asked(f"{name}.train seed {plan.settings.training.seed}")
         run = mlflow.active_run()
         for epoch in (1, 2):
             mlflow.log_metrics({"validation/macro_f1": epoch / 10}, step=epoch)
@@ -75,12 +77,13 @@ def experiment(name):
         return pd.DataFrame({"split": "test", "modality": ["all", "text"], **changes})
 
     nodes = [
-        Node(plan, ["params:experiment", "params:training"], "plan", name="plan"),
+        Node(plan, ["params:experiment", "params:training", "params:lora"], "plan", name="plan"),
         Node(train, ["plan", "corpus_description"], "history", name="train"),
         Node(score, "history", "scores", name="score"),
         Node(ablate, "history", "modality_ablation", name="ablate"),
     ]
-    parameters = {"params:experiment": f"params:{name}", "params:training": "params:training"}
+    shared = {f"params:{block}": f"params:{block}" for block in ("training", "lora")}
+    parameters = {"params:experiment": f"params:{name}", **shared}
     return Pipeline(nodes, namespace=name, inputs={"corpus_description"}, parameters=parameters)
 
 

@@ -6,26 +6,23 @@ from pathlib import Path
 import pytest
 import torch
 
-from support.learning_examples import ready, settings
+from support.learning_examples import tiny_model, tiny_plan, tiny_weights
 from support.made_media import make_clip
-from trimood.datasets import WeightsDataset
-from trimood.model.trained import trained_state, weights_fingerprint
+from trimood.model.stored import write_weights
+from trimood.model.trained import trained_state
 
 TEMPERATURE = 2.0
 
 
 def write_trained(folder: Path, sources: dict[str, str], modalities: tuple[str, ...], train: str = "head") -> Path:
     """An experiment's folder with best.safetensors and calibration.json; its head tells utterances well apart."""
-    wanted = settings(train, modalities)
-    wanted["training"] |= {"per_device_eval_batch_size": 8}
-    used = {name: sources[name] for name in ("video", "audio") if name in modalities} or {"video": sources["video"]}
-    model = ready(sources, train=train, modalities=modalities).model
+    model = tiny_model(sources, train=train, modalities=modalities).model
     with torch.no_grad():
         model.head.weight.mul_(5)
     tensors = {name: tensor.clone() for name, tensor in trained_state(model).items()}
-    about = {"settings": wanted, "checkpoints": used, "epoch": "best"}
-    WeightsDataset(filepath=str(folder / "best.safetensors")).save({"tensors": tensors, "about": about})
-    calibration = {"temperature": TEMPERATURE, "weights": weights_fingerprint(tensors)}
+    weights = tiny_weights(tiny_plan(sources, train=train, modalities=modalities), tensors)
+    write_weights(folder / "best.safetensors", weights)
+    calibration = {"temperature": TEMPERATURE, "weights": weights.about.fingerprint}
     (folder / "calibration.json").write_text(json.dumps(calibration))
     return folder
 

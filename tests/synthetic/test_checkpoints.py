@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoTokenizer
 
+from support.made_checkpoints import load_whole
 from support.shared_data import SHARED, needs_shared
 from trimood.emotions import EMOTIONS
-from trimood.model.checkpoints import load_languagebind, state_dict_shapes, tokenize, tokenizer
+from trimood.model.checkpoints import state_dict_shapes, tokenize, tokenizer
 from trimood.model.config import read_config
 from trimood.synthetic.checkpoints import Checkpoint, learn_vocabulary, make_pretrained, write_checkpoint
 from trimood.synthetic.pretraining import contrastive_loss
@@ -40,7 +41,7 @@ def test_both_load_strictly_from_either_format_of_weights(folders, checkpoints):
     assert {path.name for path in folders["video"].glob("*model*")} == {"pytorch_model.bin"}
     assert {path.name for path in folders["audio"].glob("*model*")} == {"model.safetensors"}
     for folder, checkpoint in zip(folders.values(), checkpoints, strict=True):
-        loaded = load_languagebind(folder).state_dict()
+        loaded = load_whole(folder).state_dict()
         assert loaded.keys() == checkpoint.weights.keys()
         assert all(loaded[name].equal(tensor) for name, tensor in checkpoint.weights.items())
 
@@ -106,7 +107,7 @@ def test_the_global_random_state_is_left_as_it_was():
 
 @pytest.mark.parametrize(("name", "make"), [("video", show_faces), ("audio", play_voices)])
 def test_strangers_and_their_captions_find_each_other_better_than_by_chance(folders, name, make):
-    towers, unseen = load_languagebind(folders[name]), make(32, seed=6)
+    towers, unseen = load_whole(folders[name]), make(32, seed=6)
     ids = tokenize(tokenizer(folders[name]), unseen.captions)
     with torch.inference_mode():
         loss = contrastive_loss(towers.embed_vision(unseen.pixels), towers.embed_text(ids))
@@ -114,7 +115,7 @@ def test_strangers_and_their_captions_find_each_other_better_than_by_chance(fold
 
 
 def test_sentences_that_share_words_embed_closer_than_others(folders):
-    towers, clip = load_languagebind(folders["video"]), tokenizer(folders["video"])
+    towers, clip = load_whole(folders["video"]), tokenizer(folders["video"])
     texts = ["I miss my sister so much .", "I miss Ada so much .", "Where is the landlord ?"]
     with torch.inference_mode():
         one, near, far = F.normalize(towers.embed_text(tokenize(clip, texts)), dim=-1)

@@ -236,6 +236,11 @@ class TrainingParams(Parameters):
     augmentation: AugmentationParams
 
 
+Train = Literal["everything", "head", "lora"]
+HeadTraining = Literal["trained", "frozen"]
+Bias = Literal["none", "all", "lora_only"]
+
+
 class LoraParams(Parameters):
     """Low-rank adapters: on which layers (by the end of a module's name), rank, scale, dropout, and which biases."""
 
@@ -243,15 +248,15 @@ class LoraParams(Parameters):
     r: Annotated[int, Field(ge=1)]
     alpha: Annotated[int, Field(ge=1)]
     dropout: Fraction
-    bias: Literal["none", "all", "lora_only"]
+    bias: Bias
 
 
 class ExperimentParams(Parameters):
     """What one experiment's file may say; `lora` and `training` hold only what differs from the shared blocks."""
 
     modalities: Annotated[tuple[Modality, ...], Field(min_length=1)]
-    train: Literal["everything", "head", "lora"]
-    head: Literal["trained", "frozen"] = "trained"
+    train: Train
+    head: HeadTraining = "trained"
     lora: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
 
@@ -272,8 +277,8 @@ class Settings(Parameters):
     """One experiment with everything resolved: what is run, logged and stored with its weights."""
 
     modalities: tuple[Modality, ...]
-    train: Literal["everything", "head", "lora"]
-    head: Literal["trained", "frozen"]
+    train: Train
+    head: HeadTraining
     lora: LoraParams | None
     training: TrainingParams
 

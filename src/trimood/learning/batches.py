@@ -8,18 +8,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from trimood.config.parameters import AugmentationParams
 from trimood.emotions import MODALITIES, Modality
 from trimood.media.audio import mel_image
 from trimood.media.errors import PartError
 from trimood.media.parts import TENSORS, Location, load_part
-
-
-@dataclass(frozen=True)
-class VideoInput:
-    """What the video tower takes; every value from the checkpoint's configuration."""
-
-    frame_count: int
-    frame_size_pixels: int
+from trimood.media.video import VideoRecipe
 
 
 @dataclass(frozen=True)
@@ -32,19 +26,10 @@ class AudioInput:
     std: float
 
 
-@dataclass(frozen=True)
-class Augmentation:
-    """Random changes, for training only: the probability of mirrored frames, and random starts of the mel chunks."""
-
-    flip_probability: float
-    random_mel_chunks: bool
-
-
 class Examples(Dataset[dict[str, Tensor]]):
-    """Utterances as tensors, one at a time: labels if there are any, what is present, and the modalities' inputs.
+    """Utterances as tensors, one at a time: `labels` if there are any, `present`, and input_ids, frames and mel.
 
-    These are input_ids, frames and mel. What an utterance lacks is zeros, in the shape that the others have; nothing
-    is read for it.
+    A modality that an utterance lacks is zeros in the usual shape; nothing is read for it.
     """
 
     def __init__(
@@ -53,9 +38,9 @@ class Examples(Dataset[dict[str, Tensor]]):
         input_ids: Tensor | None,
         prepared_clips: Location,
         modalities: Sequence[Modality],
-        video: VideoInput | None = None,
+        video: VideoRecipe | None = None,
         audio: AudioInput | None = None,
-        augmentation: Augmentation | None = None,
+        augmentation: AugmentationParams | None = None,
     ) -> None:
         """`table` has `part` (a file in `prepared_clips`), what `presence` reads, and `label` where it is known.
 
@@ -97,7 +82,7 @@ class Examples(Dataset[dict[str, Tensor]]):
         return part
 
     def _no_frames(self) -> Tensor:
-        assert self._video is not None  # noqa: S101 - `Ready` gives it with the modality
+        assert self._video is not None  # noqa: S101 - `LoadedModel` gives it with the modality
         side = self._video.frame_size_pixels
         return torch.zeros(self._video.frame_count, 3, side, side, dtype=torch.uint8)
 

@@ -5,26 +5,26 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
 
+from trimood.config.parameters import Settings
+from trimood.config.plan import ParameterCount, Plan
 from trimood.disk import require_space
-from trimood.learning.batches import Augmentation
-from trimood.learning.setup import count_parameters, set_up, used_checkpoints
+from trimood.learning.setup import count_parameters, load_model, used_checkpoints
 from trimood.learning.trainer import Fitted, ReportFunction, ScoreFunction, fit
+from trimood.media.parts import Location
 from trimood.model.checkpoints import locate, weight_files
 
 _PROCESS = Path("/proc/self")
 
 
 def forget_peak_memory() -> None:
-    """Starts the count anew, so that it is of the work that follows and not of what this process did before."""
+    """Resets the peak, so that it counts only the work that follows."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     with suppress(OSError):  # a container may forbid it: then the peak is that of the process's whole life
@@ -45,7 +45,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """What a training leaves, what it cost, and the folder that its checkpoints lie in until that is stored."""
+    """What a training leaves, what it cost, and the folder of its checkpoints, which stays until all is stored."""
 
     fitted: Fitted
     seconds: float
@@ -53,55 +53,52 @@ class TrainingOutcome:
     folder: Path
 
 
-def plan_experiment(settings: dict[str, Any], video_checkpoint: str, audio_checkpoint: str) -> dict[str, Any]:
+def plan_experiment(settings: Settings, video_checkpoint: str, audio_checkpoint: str) -> Plan:
     """What resolved settings will do: a title, the checkpoints they use, trainable and all parameters per tower.
 
-    Builds the model without weights and holds the checkpoints' names and shapes against it.
+    Builds the model without weights and compares it with the checkpoints' names and shapes.
     Raises CheckpointError or AdapterError.
     """
-    sources = used_checkpoints(settings["modalities"], {"video": video_checkpoint, "audio": audio_checkpoint})
-    table = {
-        tower: {"trainable": trainable, "all": total, "trainable_share": round(trainable / total, 6)}
+    sources = used_checkpoints(settings.modalities, {"video": video_checkpoint, "audio": audio_checkpoint})
+    counts = {
+        tower: ParameterCount(trainable=trainable, all=total, trainable_share=round(trainable / total, 6))
         for tower, (trainable, total) in count_parameters(settings, sources).items()
     }
-    return {"title": _title(settings), "settings": settings, "checkpoints": sources, "parameters": table}
+    return Plan(title=_title(settings), settings=settings, checkpoints=sources, parameters=counts)
 
 
-def _title(settings: dict[str, Any]) -> str:
-    parts = [" + ".join(settings["modalities"])]
-    if settings["lora"]:
-        parts.append(f"LoRA r={settings['lora']['r']} on {', '.join(settings['lora']['targets'])}")
+def _title(settings: Settings) -> str:
+    parts = [" + ".join(settings.modalities)]
+    if settings.lora:
+        parts.append(f"LoRA r={settings.lora.r} on {', '.join(settings.lora.targets)}")
     else:
-        parts.append({"everything": "full fine-tuning", "head": "head only"}[settings["train"]])
-    return ", ".join([*parts, f"head {settings['head']}"] if settings["train"] == "lora" else parts)
+        parts.append({"everything": "full fine-tuning", "head": "head only"}[settings.train])
+    return ", ".join([*parts, f"head {settings.head}"] if settings.train == "lora" else parts)
 
 
 def train_experiment(
-    plan: dict[str, Any],
+    plan: Plan,
     training_examples: pd.DataFrame,
     validation_examples: pd.DataFrame,
-    prepared_clips: Path,
+    prepared_clips: Location,
     training_checkpoints: Path,
     score: ScoreFunction,
     report: ReportFunction,
 ) -> TrainingOutcome:
-    """Trains what is planned, below `training_checkpoints` in a folder named by all that decides the training.
+    """Trains what is planned, in a folder of `training_checkpoints` that is named by `training_fingerprint`.
 
-    So an interrupted one goes on from its last epoch when it is started again with the same plan and examples.
+    An interrupted training continues from its last epoch when it is started again with the same plan and examples.
     """
     _require_space(plan, training_checkpoints)
     forget_peak_memory()
-    ready = set_up(plan["settings"], plan["checkpoints"])
-    arguments = dict(plan["settings"]["training"])
-    augmentation = Augmentation(**arguments.pop("augmentation"))
-    arguments.pop("cpu_threads")
-    _log.info("training on %s: %s", "cuda" if torch.cuda.is_available() else "cpu", plan["title"])
+    loaded = load_model(plan.settings, plan.checkpoints)
+    _log.info("training on %s: %s", "cuda" if torch.cuda.is_available() else "cpu", plan.title)
     folder = training_checkpoints / training_fingerprint(plan, training_examples, validation_examples)
     fitted = fit(
-        ready.model,
-        ready.examples(training_examples, prepared_clips, augmentation),
-        ready.examples(validation_examples, prepared_clips),
-        arguments,
+        loaded.model,
+        loaded.examples(training_examples, prepared_clips, plan.settings.training.augmentation),
+        loaded.examples(validation_examples, prepared_clips),
+        plan.settings.training,
         folder,
         score,
         report,
@@ -110,21 +107,21 @@ def train_experiment(
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Frees the disk of what an interrupted training would need."""
+    """Removes what an interrupted training would continue from."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _require_space(plan: dict[str, Any], training_checkpoints: Path) -> None:
-    """At most three checkpoints lie there at once, each with AdamW's two numbers for each weight, then the results."""
-    trained_bytes = 4 * plan["parameters"]["all"]["trainable"]
+def _require_space(plan: Plan, training_checkpoints: Path) -> None:
+    """At most three checkpoints exist at once, each with AdamW's two numbers for each weight, then the results."""
+    trained_bytes = 4 * plan.parameters["all"].trainable
     require_space(training_checkpoints, 10 * trained_bytes, "this training's checkpoints and weights")
 
 
-def training_fingerprint(plan: Mapping[str, Any], *tables: pd.DataFrame) -> str:
-    """Names a training by all that decides it: with another plan, checkpoint or corpus it starts anew."""
-    files = [file.stat() for source in plan["checkpoints"].values() for file in weight_files(locate(source))]
+def training_fingerprint(plan: Plan, *tables: pd.DataFrame) -> str:
+    """16 hexadecimal digits of everything that decides a training: plan, checkpoint files and tables of examples."""
+    files = [file.stat() for source in plan.checkpoints.values() for file in weight_files(locate(source))]
     weights = [(file.st_size, file.st_mtime_ns) for file in files]
     decisive = ("utterance", "text", "label", "part", "has_video", "has_audio")
     rows = [table[[name for name in decisive if name in table]].values.tolist() for table in tables]
-    content = json.dumps([plan, weights, *rows], default=int)
+    content = json.dumps([plan.model_dump(mode="json"), weights, *rows], default=int)
     return hashlib.sha256(content.encode()).hexdigest()[:16]

@@ -1,16 +1,20 @@
-"""Class probabilities and embeddings of a trained model, without any randomness."""
+"""Embeddings and class probabilities of a trained model, without any randomness."""
 
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from trimood.emotions import EMOTIONS, Modality
+from trimood.emotions import EMOTIONS, MODALITIES, Modality
 from trimood.learning.batches import collate
-from trimood.model.classifier import EmotionClassifier
+from trimood.learning.setup import LoadedModel
+from trimood.media.parts import Location
+from trimood.model.classifier import EmotionClassifier, classify
+from trimood.model.stored import Embeddings
 
 
 @torch.inference_mode()
@@ -22,12 +26,28 @@ def probabilities(model: EmotionClassifier, examples: Dataset[dict[str, Tensor]]
     return torch.cat(found).numpy()
 
 
+def embed_splits(
+    loaded: LoadedModel, tables: Mapping[str, pd.DataFrame], prepared_clips: Location, batch_size: int, weights: str
+) -> Embeddings:
+    """One pass of the towers over each split's table of examples; `weights` is the fingerprint of the trained ones."""
+    return Embeddings(
+        weights,
+        {split: table["utterance"].tolist() for split, table in tables.items()},
+        {
+            split: embed(loaded.model, loaded.examples(table, prepared_clips), batch_size)
+            for split, table in tables.items()
+        },
+    )
+
+
 @torch.inference_mode()
-def embeddings(
+def embed(
     model: EmotionClassifier, examples: Dataset[dict[str, Tensor]], batch_size: int
 ) -> dict[Modality, np.ndarray]:
     """What the head reads of each modality, [utterance, projection_dim] float32, in the order of the examples."""
-    found: dict[Modality, list[Tensor]] = {modality: [] for modality in model.modalities}
+    found: dict[Modality, list[Tensor]] = {
+        modality: [torch.empty(0, model.embedding_size(modality))] for modality in model.modalities
+    }
     for batch in _batches(model, examples, batch_size):
         inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
         for modality, embedding in model.embed(**inputs).items():
@@ -36,11 +56,18 @@ def embeddings(
 
 
 @torch.inference_mode()
-def probabilities_of(model: EmotionClassifier, embedded: Mapping[Modality, np.ndarray]) -> np.ndarray:
-    """What the head alone makes of these `embeddings`: probabilities as above."""
-    device = model.head.weight.device
-    logits = model.classify({name: torch.from_numpy(rows).to(device) for name, rows in embedded.items()})
-    return _softmax(logits).numpy()
+def head_probabilities(head: Tensor, embeddings: Mapping[Modality, np.ndarray], batch_size: int) -> np.ndarray:
+    """What the head [7, channel] alone makes of embeddings: the same bits as `probabilities` of the whole model.
+
+    In batches, as the whole model: a matrix product of other sizes may round otherwise.
+    """
+    found = [torch.empty(0, len(EMOTIONS), dtype=torch.float64)]
+    modalities = [modality for modality in MODALITIES if modality in embeddings]
+    for batch in zip(
+        *(torch.from_numpy(embeddings[modality]).split(batch_size) for modality in modalities), strict=True
+    ):
+        found.append(_softmax(classify(dict(zip(modalities, batch, strict=True)), head)))
+    return torch.cat(found).numpy()
 
 
 def _batches(

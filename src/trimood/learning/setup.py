@@ -1,30 +1,31 @@
-"""From resolved settings to a model with weights, tokenizer and inputs: the same for training and evaluation."""
+"""From a plan to a model with weights, tokenizer and inputs: the same for training, evaluation and prediction."""
 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor
 from transformers import CLIPTokenizer
 
-from trimood.emotions import MODALITIES, Modality
-from trimood.learning.batches import AudioInput, Augmentation, Examples, VideoInput, presence
+from trimood.config.parameters import AugmentationParams, Settings
+from trimood.config.plan import Plan
+from trimood.emotions import MODALITIES, Modality, Source
+from trimood.learning.batches import AudioInput, Examples, presence
 from trimood.media.audio import AudioRecipe
 from trimood.media.parts import Location, Recipe
 from trimood.media.video import VideoRecipe
 from trimood.model.checkpoints import check_strictly, locate, state_dict_shapes, tokenize, tokenizer
-from trimood.model.classifier import SOURCES, EmotionClassifier, Lora, Source, build_classifier, load_towers
-from trimood.model.config import CheckpointError, LanguageBindConfig, read_config
+from trimood.model.classifier import SOURCES, EmotionClassifier, build_classifier, load_towers
+from trimood.model.config import LanguageBindConfig, read_config
+from trimood.model.stored import TrainedWeights
 from trimood.model.towers import LanguageBind
 from trimood.model.trained import load_trained_state, parameter_counts
 
 log = logging.getLogger(__name__)
 
-THREADS_OF_TORCHS_CHOICE = torch.get_num_threads()
-"""Taken when this module is imported, before any settings change it."""
+DEFAULT_THREADS = torch.get_num_threads()
+"""Torch's own number of CPU threads, read at import, before any settings change it."""
 
 
 @dataclass(frozen=True)
@@ -34,18 +35,18 @@ class LoadedModel:
     model: EmotionClassifier
     modalities: Sequence[Modality]
     tokenizer: CLIPTokenizer | None
-    video: VideoInput | None
+    video: VideoRecipe | None
     audio: AudioInput | None
 
     def examples(
-        self, table: pd.DataFrame, prepared_clips: Location, augmentation: Augmentation | None = None
+        self, table: pd.DataFrame, prepared_clips: Location, augmentation: AugmentationParams | None = None
     ) -> Examples:
-        """The table's rows as tensors, words tokenised once; the log names how many lack what."""
-        _say_what_is_absent(table, self.modalities)
+        """The table's rows as tensors, tokenised once; logs how many utterances lack which modality."""
+        _log_absences(table, self.modalities)
         texts = table["text"].fillna("").tolist()
         input_ids = tokenize(self.tokenizer, texts) if self.tokenizer and len(table) else None
         if input_ids is not None and (cut := int((input_ids[:, -2] != input_ids[:, -1]).sum())):
-            log.warning("%d of %d utterances fill all %d tokens: the rest is not read", cut, *input_ids.shape)
+            log.warning("%d of %d utterances are cut to %d tokens", cut, *input_ids.shape)
         return Examples(table, input_ids, prepared_clips, self.modalities, self.video, self.audio, augmentation)
 
 
@@ -68,10 +69,11 @@ def used_checkpoints(modalities: Sequence[Modality], sources: Mapping[Source, st
     return {source: sources[source] for source in used or ["video"]}
 
 
-def count_parameters(settings: Mapping[str, Any], sources: Mapping[Source, str]) -> dict[str, tuple[int, int]]:
+def count_parameters(settings: Settings, sources: Mapping[Source, str]) -> dict[str, tuple[int, int]]:
     """Trainable and all parameters per tower, without allocating one.
 
-    What can be known of the checkpoints without reading weights is checked too: reach, kind, keys, shapes, tokenizer.
+    Also checks all that can be known of the checkpoints without reading weights: that they can be reached, their kind,
+    their keys and shapes, and their tokenizer. Raises CheckpointError or AdapterError.
     """
     folders = {source: locate(name) for source, name in sources.items()}
     configs = {source: read_config(folder) for source, folder in folders.items()}
@@ -84,81 +86,55 @@ def count_parameters(settings: Mapping[str, Any], sources: Mapping[Source, str])
     return parameter_counts(model)
 
 
-def set_up(settings: Mapping[str, Any], sources: Mapping[Source, str]) -> LoadedModel:
+def load_model(settings: Settings, sources: Mapping[Source, str]) -> LoadedModel:
     """Builds the model and loads its towers; head and adapters have their seeded first values.
 
-    Sets torch's number of CPU threads to the settings', or to torch's own choice where they leave it.
+    Sets torch's number of CPU threads to `training.cpu_threads`, or to torch's default where that is 0.
     """
-    torch.set_num_threads(settings["training"]["cpu_threads"] or THREADS_OF_TORCHS_CHOICE)
+    torch.set_num_threads(settings.training.cpu_threads or DEFAULT_THREADS)
     folders = {source: locate(name) for source, name in sources.items()}
     configs = {source: read_config(folder) for source, folder in folders.items()}
     with torch.device("meta"):
         model = _build(settings, configs)
     load_towers(model, folders)
-    video, audio = (configs[source].vision if source in settings["modalities"] else None for source in SOURCES)
+    video, audio = (configs[source].vision if source in settings.modalities else None for source in SOURCES)
     return LoadedModel(
         model,
-        settings["modalities"],
+        settings.modalities,
         tokenizer(folders[model.text_source]) if model.text_source else None,
-        VideoInput(video.num_frames, video.image_size) if video else None,
+        VideoRecipe(video.num_frames, video.image_size) if video else None,
         AudioInput(audio.num_mel_bins, audio.target_length, audio.audio_mean, audio.audio_std) if audio else None,
     )
 
 
-def restore(settings: Mapping[str, Any], sources: Mapping[Source, str], trained: Mapping[str, Tensor]) -> LoadedModel:
-    """The model as a training left it: the checkpoints' towers, and what was trained on top. Raises CheckpointError."""
-    ready = set_up(settings, sources)
-    load_trained_state(ready.model, trained)
-    return ready
+def load_for_plan(plan: Plan, weights: TrainedWeights) -> LoadedModel:
+    """The model as a training left it: the checkpoints' towers, and the trained weights. Raises CheckpointError."""
+    loaded = load_model(plan.settings, plan.checkpoints)
+    load_trained_state(loaded.model, weights.tensors)
+    return loaded
 
 
-def load_for_plan(plan: Mapping[str, Any], weights: Mapping[str, Any]) -> LoadedModel:
-    """`restore` of weights with what they are stored with. Raises CheckpointError where they are not the plan's.
-
-    A plan is stored before its training: one that was stopped leaves it beside an earlier training's weights, whose
-    shapes may well be the same.
-    """
-    about = weights["about"]
-    different = [part for part in ("settings", "checkpoints") if about[part] != plan[part]]
-    if different:
-        raise CheckpointError(
-            f"the stored weights were trained with other {' and '.join(different)} than the stored plan has "
-            f"({_first_difference(about, plan)}): the plan's own training was not finished. "
-            "Run the experiment to its end, then this again."
-        )
-    return restore(about["settings"], about["checkpoints"], weights["tensors"])
-
-
-def _first_difference(stored: Any, planned: Any, path: str = "") -> str:
-    if isinstance(stored, Mapping) and isinstance(planned, Mapping):
-        for name in [name for name in stored if name in planned and stored[name] != planned[name]]:
-            return _first_difference(stored[name], planned[name], f"{path}.{name}".strip("."))
-    return f"{path}: {stored!r} and {planned!r}"
-
-
-def _say_what_is_absent(table: pd.DataFrame, modalities: Sequence[Modality]) -> None:
+def _log_absences(table: pd.DataFrame, modalities: Sequence[Modality]) -> None:
     own = [modality for modality in MODALITIES if modality in modalities]
     present = presence(table)[:, [MODALITIES.index(modality) for modality in own]]
-    absent = {modality: int(count) for modality, count in zip(own, (~present).sum(dim=0), strict=True) if count}
-    if absent:
-        counts = ", ".join(f"{modality} in {count}" for modality, count in absent.items())
-        log.info("of %d utterances, absent is: %s", len(table), counts)
+    for modality, count in zip(own, (~present).sum(dim=0).tolist(), strict=True):
+        if count:
+            log.info("%d of %d utterances have no %s", count, len(table), modality)
     if nothing := int((~present.any(dim=1)).sum()):
         log.warning(
-            "%d of %d utterances have nothing of %s: to the model all emotions are equally likely there",
+            "%d of %d utterances lack every modality this model uses (%s); their predictions are uniform",
             nothing,
             len(table),
             ", ".join(own),
         )
 
 
-def _build(settings: Mapping[str, Any], configs: Mapping[Source, LanguageBindConfig]) -> EmotionClassifier:
-    lora = settings["lora"]
+def _build(settings: Settings, configs: Mapping[Source, LanguageBindConfig]) -> EmotionClassifier:
     return build_classifier(
-        settings["modalities"],
+        settings.modalities,
         configs,
-        settings["train"],
-        head=settings["head"],
-        lora=Lora(**{**lora, "targets": tuple(lora["targets"])}) if lora else None,
-        seed=settings["training"]["seed"],
+        settings.train,
+        head=settings.head,
+        lora=settings.lora,
+        seed=settings.training.seed,
     )

@@ -19,6 +19,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from transformers import EvalPrediction, PrinterCallback, ProgressCallback, Trainer, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
+from trimood.config.parameters import TrainingParams
 from trimood.disk import DiskFull, says_disk_full
 from trimood.learning.batches import collate
 from trimood.model.classifier import EmotionClassifier
@@ -52,20 +53,20 @@ def fit(
     model: EmotionClassifier,
     train: Dataset[dict[str, Tensor]],
     validation: Dataset[dict[str, Tensor]],
-    arguments: Mapping[str, Any],
+    training: TrainingParams,
     folder: Path,
     score: ScoreFunction,
     report: ReportFunction,
 ) -> Fitted:
     """Trains `model` in place and leaves it at its best epoch by validation macro F1.
 
-    `arguments` are TrainingArguments by name, `bf16: "auto"` meaning where the device has it. `folder` keeps the best
-    and the last epoch's checkpoint: a training with the same folder goes on from the last whole one, and one that was
-    finished returns at once. `score(labels, predictions)` gives `macro_f1` and what else to follow; `report(numbers,
-    step)` hears of every logged step and epoch. Raises TrainingDiverged and DiskFull.
+    `folder` keeps the best and the last epoch's checkpoint: a training with the same folder continues from the last
+    whole one, and one that was finished returns at once. `score(labels, predictions)` gives `macro_f1` and whatever
+    else is followed; `report(numbers, step)` is called at every logged step and epoch. Raises TrainingDiverged and
+    DiskFull.
     """
     transformers_logging.set_verbosity_error()  # its advice is about hub models; errors are raised anyway
-    trainer = _Trainer(model, _training_arguments(arguments, folder), train, validation, score, report)
+    trainer = _Trainer(model, _training_arguments(training, folder), train, validation, score, report)
     try:
         with logging_redirect_tqdm():  # lines of the log go above the bar, not into it
             trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder))
@@ -73,18 +74,18 @@ def fit(
         if says_disk_full(error):
             raise DiskFull(folder, "an epoch's checkpoint could not be written") from error
         raise
-    # Trainer leaves the model under its autocast: without this, whoever goes on with it would get bf16's rounding.
+    # Trainer leaves the model under its autocast: later predictions would be rounded to bf16.
     trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
     return Fitted(_on_cpu(trained_state(model)), trainer.last_state, trainer.history())
 
 
-def _training_arguments(arguments: Mapping[str, Any], folder: Path) -> TrainingArguments:
-    bf16 = arguments["bf16"]
+def _training_arguments(training: TrainingParams, folder: Path) -> TrainingArguments:
+    bf16 = training.bf16
     if bf16 == "auto":
         bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     whole = TrainingArguments(
         **{
-            **arguments,
+            **training.model_dump(exclude={"augmentation", "cpu_threads"}),  # which are not Hugging Face's
             "bf16": bf16,
             "use_cpu": not torch.cuda.is_available(),  # else bf16=true is refused there
             "output_dir": str(folder),

@@ -1,40 +1,17 @@
 """LoRA adapters, put in place by PEFT so that every module keeps its name."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 
-Bias = Literal["none", "all", "lora_only"]
+from trimood.config.parameters import LoraParams
 
 
 class AdapterError(Exception):
     """A LoRA target names no layer of the model."""
 
 
-@dataclass(frozen=True)
-class Lora:
-    """LoRA's settings: layers by the end of their name, rank, scale (alpha / r), dropout, which biases are trained."""
-
-    targets: tuple[str, ...]
-    r: int = 16
-    alpha: int = 16
-    dropout: float = 0.0
-    bias: Bias = "all"
-
-
-def add_lora(
-    model: nn.Module,
-    targets: Sequence[str],
-    r: int,
-    alpha: int,
-    dropout: float,
-    *,
-    bias: Bias = "all",
-) -> None:
+def add_lora(model: nn.Module, lora: LoraParams) -> None:
     """Put a LoRA adapter of rank `r`, scaled by alpha / r, beside every linear layer whose name ends in a target.
 
     Changes `model` in place: the adapters become trainable, with `bias` "all" so does every bias of the whole model
@@ -43,18 +20,18 @@ def add_lora(
     target that matches no linear layer. The adapters' values are not set here: see `initialise_adapters`.
     """
     linear_names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    for target in targets:
+    for target in lora.targets:
         if not any(_matches(name, target) for name in linear_names):
             allowed = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in linear_names})) or "none"
             raise AdapterError(
                 f"LoRA target {target!r} matches no linear layer. The names of linear layers end in: {allowed}. Name "
                 "one of these in lora.targets."
             )
-    if not targets:
-        raise AdapterError("LoRA without a target adapts nothing: name at least one suffix in lora.targets.")
-    matched = [name for name in linear_names if any(_matches(name, target) for target in targets)]
-    config = LoraConfig(r=r, lora_alpha=alpha, lora_dropout=dropout, bias=bias, target_modules=matched)
-    # PEFT draws first values from the global generator; whoever seeded it shall not notice.
+    matched = [name for name in linear_names if any(_matches(name, target) for target in lora.targets)]
+    config = LoraConfig(
+        r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, bias=lora.bias, target_modules=matched
+    )
+    # PEFT draws first values from the global generator, whose state must stay as the caller seeded it.
     with torch.random.fork_rng(devices=[]):
         inject_adapter_in_model(config, model)
 

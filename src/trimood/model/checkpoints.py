@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from trimood.disk import DiskFull, says_disk_full
-from trimood.model.config import CheckpointError, read_config
+from trimood.model.config import CheckpointError, LanguageBindConfig, read_config
 from trimood.model.towers import LanguageBind
 
 BIN_FILE = "pytorch_model.bin"
@@ -97,17 +97,6 @@ def _download(name: str, weights: bool) -> Path:
     return folder
 
 
-__all__ = [
-    "CheckpointError",
-    "check_strictly",
-    "load_languagebind",
-    "locate",
-    "read_state_dict",
-    "state_dict_shapes",
-    "tokenize",
-    "tokenizer",
-]
-
 TOKEN_COUNT = 77  # positions of CLIP's text tower
 
 
@@ -126,18 +115,16 @@ def state_dict_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in _open_weights(folder).items()}
 
 
-def load_languagebind(folder: Path) -> LanguageBind:
-    """Build the towers that the folder's config.json describes and load its weights into them, float32 on the CPU.
+def read_strictly(folder: Path, config: LanguageBindConfig) -> dict[str, Tensor]:
+    """`read_state_dict`, which must fit the towers of `config` key by key and shape by shape.
 
-    Raises CheckpointError unless weights and towers agree key by key and shape by shape.
+    Raises CheckpointError.
     """
     with torch.device("meta"):
-        model = LanguageBind(read_config(folder))
+        wanted = LanguageBind(config)
     weights = read_state_dict(folder)
-    check_strictly(folder, model, {name: tuple(tensor.shape) for name, tensor in weights.items()})
-    model.load_state_dict(weights, assign=True)
-    model.materialise_position_ids()
-    return model
+    check_strictly(folder, wanted, {name: tuple(tensor.shape) for name, tensor in weights.items()})
+    return weights
 
 
 def check_strictly(folder: Path, model: LanguageBind, shapes: Mapping[str, Sequence[int]]) -> None:

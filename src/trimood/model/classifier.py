@@ -2,21 +2,18 @@
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trimood.emotions import EMOTIONS, MODALITIES, Modality
-from trimood.model.adapters import Lora, add_lora, base_name, initialise_adapters, is_adapter
-from trimood.model.checkpoints import load_languagebind
+from trimood.config.parameters import HeadTraining, LoraParams, Train
+from trimood.emotions import EMOTIONS, MODALITIES, Modality, Source
+from trimood.model.adapters import add_lora, base_name, initialise_adapters, is_adapter
+from trimood.model.checkpoints import read_strictly
 from trimood.model.config import CheckpointError, LanguageBindConfig, read_config
 from trimood.model.towers import LanguageBind, TowerPart
-
-Source = Literal["video", "audio"]
-Train = Literal["everything", "head", "lora"]
-HeadTraining = Literal["trained", "frozen"]
 
 SOURCES: tuple[Source, ...] = get_args(Source)
 
@@ -41,8 +38,8 @@ class EmotionClassifier(nn.Module):
         self.text_source = _text_source(self.modalities, configs)
         self.sources = tuple(source for source in SOURCES if source in self.modalities or source == self.text_source)
         self.towers = nn.ModuleDict({source: self._build_tower(source, configs[source]) for source in self.sources})
-        embedding_size = sum(self._tower_of(modality).config.projection_dim for modality in self.modalities)
-        self.head = nn.Linear(embedding_size, len(EMOTIONS), bias=False)
+        size = sum(self.embedding_size(modality) for modality in self.modalities)
+        self.head = nn.Linear(size, len(EMOTIONS), bias=False)
 
     def forward(
         self,
@@ -89,10 +86,7 @@ class EmotionClassifier(nn.Module):
 
     def classify(self, embeddings: Mapping[Modality, Tensor]) -> Tensor:
         """The head on what `embed` gives: logits, [utterance, 7] float32."""
-        ordered = [embeddings[modality] for modality in self.modalities]
-        # In float32 also under autocast: the 8 significant bits of bf16 would round close scores together.
-        with torch.autocast(self.head.weight.device.type, enabled=False):
-            return self.head(torch.cat(ordered, dim=-1).to(self.head.weight.dtype)).float()
+        return classify({modality: embeddings[modality] for modality in self.modalities}, self.head.weight)
 
     def _embed(self, modality: Modality, value: Tensor) -> Tensor:
         tower = self._tower_of(modality)
@@ -107,6 +101,10 @@ class EmotionClassifier(nn.Module):
         assert isinstance(tower, LanguageBind)  # noqa: S101 - tells mypy what the ModuleDict holds
         return tower
 
+    def embedding_size(self, modality: Modality) -> int:
+        """Length of a modality's embedding, projection_dim; modality is one of the model's own."""
+        return self._tower_of(modality).config.projection_dim
+
     def _tower_of(self, modality: Modality) -> LanguageBind:
         if modality != "text":
             return self.tower(modality)
@@ -118,13 +116,23 @@ class EmotionClassifier(nn.Module):
         return LanguageBind(config, [part for part, is_used in parts.items() if is_used])
 
 
+def classify(embeddings: Mapping[Modality, Tensor], head: Tensor) -> Tensor:
+    """Logits, [utterance, 7] float32, of the linear head [7, channel] on embeddings in the order of MODALITIES.
+
+    Computed in float32 also under autocast: the 8 significant bits of bf16 would round close scores together.
+    """
+    ordered = [embeddings[modality] for modality in MODALITIES if modality in embeddings]
+    with torch.autocast(head.device.type, enabled=False):
+        return F.linear(torch.cat(ordered, dim=-1).to(head.dtype), head).float()
+
+
 def build_classifier(
     modalities: Collection[Modality],
     configs: Mapping[Source, LanguageBindConfig],
     train: Train,
     *,
     head: HeadTraining = "trained",
-    lora: Lora | None = None,
+    lora: LoraParams | None = None,
     seed: int = 42,
 ) -> EmotionClassifier:
     """Build the classifier of these modalities and mark what is trained: everything, only the head, or LoRA.
@@ -142,7 +150,7 @@ def build_classifier(
     classifier = EmotionClassifier(modalities, configs, seed)
     classifier.towers.requires_grad_(train == "everything")
     if lora is not None:
-        add_lora(classifier.towers, lora.targets, lora.r, lora.alpha, lora.dropout, bias=lora.bias)
+        add_lora(classifier.towers, lora)
     classifier.head.requires_grad_(head == "trained")
     if not classifier.head.weight.is_meta:
         _initialise_new_weights(classifier)
@@ -169,7 +177,7 @@ def load_towers(classifier: EmotionClassifier, folders: Mapping[Source, Path]) -
                 f"{folder}: config.json does not describe the {source} towers that were built. "
                 "Build the classifier with read_config of this folder."
             )
-        weights = load_languagebind(folder).state_dict()
+        weights = read_strictly(folder, config)
         own = {name: weights[base_name(name)] for name in tower.state_dict() if not is_adapter(name)}
         tower.load_state_dict(own, strict=False, assign=True)  # strict but for the adapters, which no checkpoint has
         tower.materialise_position_ids()

@@ -6,6 +6,7 @@ CLIP ViT-L/14 (github.com/openai/CLIP, model-card.md), with the settings of thei
 import dataclasses
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -100,12 +101,20 @@ def read_config(folder: Path) -> LanguageBindConfig:
     """
     path = folder / "config.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        state = path.stat()
     except FileNotFoundError:
         raise CheckpointError(
             f"{folder}: no config.json here. A checkpoint folder holds config.json beside model.safetensors or "
             "pytorch_model.bin: give the folder that `hf download` made."
         ) from None
+    return _read_config(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=16)
+def _read_config(path: Path, mtime_ns: int, size: int) -> LanguageBindConfig:
+    """Each state of a file is read once: the nodes of a run all ask for it."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError(f"{path}: not valid JSON ({error}). Download the file again.") from error
     if not isinstance(content, dict):

@@ -1,10 +1,7 @@
-"""What a training changes in a classifier: how many parameters, the tensors kept of it, and the file with them."""
+"""What a training changes in a classifier: how many parameters, and the tensors that are kept of it."""
 
 import hashlib
-import json
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -72,26 +69,14 @@ def _trained(classifier: EmotionClassifier) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in parameters if parameter.requires_grad or _part_of(name) == "head"}
 
 
-_LOOKED_AT = 1024
-"""Numbers of each tensor that its weights_fingerprint reads: training moves all of them."""
-
-
-def read_weights(path: Path) -> dict[str, Any]:
-    """{"tensors": name → tensor on the CPU, "about": the facts stored with them}, of one safetensors file."""
-    from safetensors import safe_open
-
-    with safe_open(path, framework="pt") as file:
-        facts = file.metadata() or {}
-        return {
-            "tensors": {name: file.get_tensor(name) for name in file.keys()},  # noqa: SIM118 - a handle, not a mapping
-            "about": json.loads(facts.get("about", "{}")),
-        }
+_FINGERPRINTED = 1024
+"""Numbers of each tensor that its fingerprint reads: training moves all of them."""
 
 
 def weights_fingerprint(tensors: Mapping[str, Tensor]) -> str:
     """16 hexadecimal digits that change with any training, quick for gigabytes: of the beginning of each tensor."""
     digest = hashlib.blake2b(digest_size=8)
     for name, tensor in sorted(tensors.items()):
-        beginning = tensor.detach().flatten()[:_LOOKED_AT].cpu().contiguous()
+        beginning = tensor.detach().flatten()[:_FINGERPRINTED].cpu().contiguous()
         digest.update(f"{name} {list(tensor.shape)}".encode() + beginning.numpy().tobytes())
     return digest.hexdigest()

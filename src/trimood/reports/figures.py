@@ -1,7 +1,5 @@
 """Pictures of scores: confusion matrices, learning curves, and what each modality is ablation."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -10,11 +8,12 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 from trimood.emotions import EMOTIONS
+from trimood.scoring.metrics import Scores
 
 TRAINING, VALIDATION = "#4c78a8", "#e45756"
 
 
-def confusion_figure(scores: dict[str, dict[str, Any]], title: str) -> Figure:
+def confusion_figure(scores: Scores, title: str) -> Figure:
     """A matrix for each split, rows true, columns predicted; colour is the share of the row, numbers are counts."""
     figure = Figure(figsize=(5.4 * len(scores) + 0.6, 5.6), layout="constrained")
     figure.suptitle(title, wrap=True)

@@ -1,11 +1,10 @@
 """Scores of predicted against true emotions, and of emotion-cause pairs, with scikit-learn's definitions."""
 
 from collections.abc import Set
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
 
 from trimood.corpus.causes import CAUSED, CausePair
 from trimood.emotions import EMOTIONS
@@ -13,11 +12,58 @@ from trimood.emotions import EMOTIONS
 _CLASSES = list(range(len(EMOTIONS)))
 
 
+class ClassScores(TypedDict):
+    """Of one emotion; `support` is how many utterances truly have it."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+class Report(TypedDict):
+    """The scores of one split; `confusion_matrix` counts utterances, rows are true emotions in class order."""
+
+    macro_f1: float
+    weighted_f1: float
+    accuracy: float
+    utterances: int
+    per_class: dict[str, ClassScores]
+    never_predicted: list[str]
+    confusion_matrix: list[list[int]]
+
+
+Scores = dict[str, Report]
+"""Of each split that has utterances."""
+
+
+class PairClassScores(TypedDict):
+    """Of the pairs of one emotion; `pairs` is how many are annotated."""
+
+    precision: float
+    recall: float
+    f1: float
+    pairs: int
+
+
+class PairScores(TypedDict, total=False):
+    """Scores of emotion-cause pairs, as the task's organisers define them; empty where there is nothing to score."""
+
+    pair_weighted_f1: float
+    pair_micro_f1: float
+    annotated_pairs: int
+    predicted_pairs: int
+    right_pairs: int
+    per_emotion: dict[str, PairClassScores]
+
+
 def summary_scores(labels: ArrayLike, predictions: ArrayLike) -> dict[str, float]:
     """Macro F1 over all seven classes (one that neither occurs nor is predicted counts 0), weighted F1, accuracy.
 
     Raises ValueError where there is no utterance, or a number that is no class.
     """
+    from sklearn.metrics import accuracy_score, f1_score
+
     true, predicted = _checked(labels, predictions)
     return {
         "macro_f1": float(f1_score(true, predicted, labels=_CLASSES, average="macro", zero_division=0)),
@@ -28,20 +74,27 @@ def summary_scores(labels: ArrayLike, predictions: ArrayLike) -> dict[str, float
 
 def f1_by_class(labels: ArrayLike, predictions: ArrayLike) -> np.ndarray:
     """F1 of each emotion, [7] float64; their mean is `macro_f1`. Raises ValueError as `summary_scores` does."""
+    from sklearn.metrics import f1_score
+
     true, predicted = _checked(labels, predictions)
     scores: np.ndarray = f1_score(true, predicted, labels=_CLASSES, average=None, zero_division=0)
     return scores
 
 
-def classification_report(labels: ArrayLike, predictions: ArrayLike) -> dict[str, Any]:
+def classification_report(labels: ArrayLike, predictions: ArrayLike) -> Report:
     """The summary; precision, recall, F1, support per class; the confusion matrix (rows true); the never predicted.
 
     Raises ValueError as `summary_scores` does.
     """
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
     true, predicted = _checked(labels, predictions)
     rows = precision_recall_fscore_support(true, predicted, labels=_CLASSES, zero_division=0)
+    summary = summary_scores(true, predicted)
     return {
-        **summary_scores(true, predicted),
+        "macro_f1": summary["macro_f1"],
+        "weighted_f1": summary["weighted_f1"],
+        "accuracy": summary["accuracy"],
         "utterances": len(true),
         "per_class": {
             emotion: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
@@ -67,7 +120,7 @@ def _checked(labels: ArrayLike, predictions: ArrayLike) -> tuple[np.ndarray, np.
     return true, predicted
 
 
-def pair_scores(annotated: Set[CausePair], predicted: Set[CausePair]) -> dict[str, Any]:
+def pair_scores(annotated: Set[CausePair], predicted: Set[CausePair]) -> PairScores:
     """Weighted F1 (the ranking score) and micro F1 of exact pairs over the six emotions, and each emotion's own.
 
     A pair is right where utterance, emotion and cause are all those of an annotated one. Weights are the annotated
@@ -75,6 +128,8 @@ def pair_scores(annotated: Set[CausePair], predicted: Set[CausePair]) -> dict[st
     CodaLab/evaluation in https://github.com/NUSTM/SemEval-2024_ECAC, whose sums carry 1e-8 more. Raises ValueError
     where nothing is annotated.
     """
+    from sklearn.metrics import f1_score, precision_recall_fscore_support
+
     if not annotated:
         raise ValueError("there is no annotated pair to score against. Give a labelled Subtask 2 file.")
     every = sorted(annotated | predicted)

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trimood.emotions import EMOTIONS, Modality
 from trimood.learning.prediction import probabilities
-from trimood.learning.setup import clip_recipe, restore
+from trimood.learning.setup import clip_recipe, load_for_plan
 from trimood.media.execution import Execution
 from trimood.media.parts import Location, Recipe, load_part
 from trimood.scoring.calibration import with_temperature
@@ -69,9 +69,9 @@ class Predictor:
     def __init__(self, trained: TrainedModel) -> None:
         """Loads the checkpoints. Raises CheckpointError."""
         self.name, self.modalities, self.temperature = trained.name, trained.modalities, trained.temperature
-        self._ready = restore(trained.settings, trained.checkpoints, trained.tensors)
-        self._trained = replace(trained, tensors={})  # they are in the model now
-        self._batch_size = trained.settings["training"]["per_device_eval_batch_size"]
+        self._loaded = load_for_plan(trained.plan, trained.weights)
+        self._trained = trained
+        self._batch_size = trained.plan.settings.training.per_device_eval_batch_size
 
     def predict(self, utterances: Sequence[Utterance], execution: Execution = HERE) -> list[Prediction | Refusal]:
         """A result for each utterance, in their order; one that cannot be predicted costs no other."""
@@ -98,11 +98,11 @@ class Predictor:
     @property
     def recipe(self) -> Recipe:
         """What the checkpoints expect of a clip."""
-        return clip_recipe(self._trained.checkpoints)
+        return clip_recipe(self._trained.plan.checkpoints)
 
     def probabilities(self, examples: pd.DataFrame, prepared_clips: Location) -> np.ndarray:
         """As evaluation has them, [utterance, 7] float64, of what `prepare_own` gives."""
-        return probabilities(self._ready.model, self._ready.examples(examples, prepared_clips), self._batch_size)
+        return probabilities(self._loaded.model, self._loaded.examples(examples, prepared_clips), self._batch_size)
 
     def calibrated(self, found: np.ndarray) -> np.ndarray:
         """The probabilities at the temperature that was fitted on the validation split."""

@@ -58,7 +58,7 @@ def prepare_own(
     is a clip that gives neither picture nor sound, and an utterance with nothing that the model reads.
     """
     clips = {key: Path(clip) for key, clip in zip(utterances["utterance"], utterances["clip"], strict=True) if clip}
-    done = prepare_clips(clips, clip_recipe(trained.checkpoints), prepared_clips, execution)
+    done = prepare_clips(clips, clip_recipe(trained.plan.checkpoints), prepared_clips, execution)
     rows, refused = [], []
     row: dict[Any, Any]
     for row in utterances.to_dict("records"):

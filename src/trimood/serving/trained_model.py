@@ -5,13 +5,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from torch import Tensor
-
+from trimood.config.plan import Plan
 from trimood.emotions import MODALITIES, Modality
-from trimood.model.classifier import Source
-from trimood.model.trained import read_weights, weights_fingerprint
+from trimood.model.config import CheckpointError
+from trimood.model.stored import TrainedWeights, read_weights
 
 WEIGHTS, CALIBRATION = "best.safetensors", "calibration.json"
 """What makes up a model, beside its checkpoints: in an experiment's folder, and as artifacts of an MLflow model."""
@@ -25,24 +23,25 @@ class ModelError(Exception):
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """The trained tensors of one experiment, the settings and checkpoints they belong to, and its temperature."""
+    """The trained weights of one experiment, its plan, and its temperature; `name` is what messages call it.
+
+    The plan is that of the weights, but for checkpoints that lie elsewhere now.
+    """
 
     name: str
-    tensors: Mapping[str, Tensor]
-    settings: dict[str, Any]
-    checkpoints: dict[Source, str]
+    plan: Plan
+    weights: TrainedWeights
     temperature: float
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
         """What the model reads, in the order of MODALITIES."""
-        return tuple(modality for modality in MODALITIES if modality in self.settings["modalities"])
+        return tuple(modality for modality in MODALITIES if modality in self.plan.settings.modalities)
 
     def with_checkpoints(self, others: Mapping[str, str | None]) -> "TrainedModel":
         """The same with other places of the checkpoints that it uses, where one is given."""
-        return replace(
-            self, checkpoints={source: others.get(source) or own for source, own in self.checkpoints.items()}
-        )
+        moved = {source: others.get(source) or own for source, own in self.plan.checkpoints.items()}
+        return replace(self, plan=self.plan.model_copy(update={"checkpoints": moved}))
 
 
 def load_trained(model: str, models: Path) -> TrainedModel:
@@ -98,13 +97,15 @@ def of_mlflow(uri: str) -> TrainedModel:
 
 def read_trained(name: str, weights: Path, calibration: Path) -> TrainedModel:
     """The two files as one; ModelError where the second is not there, or is that of other weights."""
-    stored = read_weights(weights)
-    about = stored["about"]
+    try:
+        stored = read_weights(weights)
+    except CheckpointError as error:
+        raise ModelError(str(error)) from error
     evaluate = f"Evaluate it: kedro run --pipelines={name} --from-nodes={name}.predict"
     try:
         calibrated = json.loads(calibration.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(f"{calibration}: not there, so {name} has no temperature. {evaluate}") from None
-    if calibrated["weights"] != weights_fingerprint(stored["tensors"]):
+    if calibrated["weights"] != stored.about.fingerprint:
         raise ModelError(f"{calibration}: is that of another training than {weights.name} beside it. {evaluate}")
-    return TrainedModel(name, stored["tensors"], about["settings"], about["checkpoints"], calibrated["temperature"])
+    return TrainedModel(name, stored.about.plan, stored, calibrated["temperature"])

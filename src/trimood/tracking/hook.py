@@ -162,7 +162,7 @@ class TrackRuns:
         spec = self._spec(dataset_name)
         if spec["log"] == "plan":
             mlflow.log_params(flat_plan(data), run_id=run)
-            mlflow.MlflowClient().set_tag(run, "seed", data["settings"]["training"]["seed"])
+            mlflow.MlflowClient().set_tag(run, "seed", data.settings.training.seed)
         elif spec["log"] == "scores":
             mlflow.log_metrics(flat_scores(data), run_id=run)
             mlflow.log_dict(data, "scores.json", run_id=run)

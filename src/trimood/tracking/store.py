@@ -7,7 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from trimood.config.parameters import flatten
+from trimood.config.plan import Plan
+from trimood.scoring.metrics import Scores
 
 SQLITE = "sqlite:///"
 
@@ -55,13 +59,13 @@ class TrackedTrial:
     def __init__(self, run: str | None) -> None:
         self.run = run
 
-    def log_plan(self, plan: Mapping[str, Any]) -> None:
+    def log_plan(self, plan: Plan) -> None:
         """The trial's settings as params."""
         if self.run:
             import mlflow
 
             mlflow.log_params(flat_plan(plan))
-            mlflow.set_tag("seed", plan["settings"]["training"]["seed"])
+            mlflow.set_tag("seed", plan.settings.training.seed)
 
     def log_live(self, numbers: Mapping[str, float], step: int) -> None:
         """Numbers of the training while it lasts."""
@@ -135,15 +139,16 @@ def log_live(numbers: Mapping[str, float], step: int) -> None:
         mlflow.log_metrics({curves.get(name, name): value for name, value in numbers.items()}, step=step)
 
 
-def examples_fingerprint(examples: Any) -> str:
+def examples_fingerprint(examples: pd.DataFrame) -> str:
     """12 hexadecimal digits that change with any utterance of the table, its words, its label, and their order."""
     content = examples[["utterance", "text", "label"]].to_csv(index=False)
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
-def flat_plan(plan: Mapping[str, Any]) -> dict[str, Any]:
+def flat_plan(plan: Plan) -> dict[str, Any]:
     """An experiment's plan as params: resolved settings, parameter counts, checkpoints."""
-    return flatten({**plan["settings"], "parameters": plan["parameters"], "checkpoint": plan["checkpoints"]})
+    whole = plan.model_dump(mode="json")
+    return flatten({**whole["settings"], "parameters": whole["parameters"], "checkpoint": whole["checkpoints"]})
 
 
 def numbers(value: Any) -> dict[str, float]:
@@ -152,13 +157,14 @@ def numbers(value: Any) -> dict[str, float]:
     return {key: float(v) for key, v in flat.items() if isinstance(v, int | float) and not isinstance(v, bool)}
 
 
-def flat_scores(scores: Mapping[str, Any]) -> dict[str, float]:
+def flat_scores(scores: Scores) -> dict[str, float]:
     """{"test": {"macro_f1": …, "per_class": {"joy": {"f1": …}}}} as {"test/macro_f1": …, "test f1/joy": …}."""
     flat: dict[str, float] = {}
     for split, of_split in scores.items():
         flat |= {f"{split}/{k}": v for k, v in of_split.items() if isinstance(v, int | float)}
         for emotion, row in of_split["per_class"].items():
-            flat |= {f"{split} {measure}/{emotion}": v for measure, v in row.items() if measure != "support"}
+            measures = {"precision": row["precision"], "recall": row["recall"], "f1": row["f1"]}
+            flat |= {f"{split} {measure}/{emotion}": value for measure, value in measures.items()}
     return flat
 
 

@@ -1,32 +1,43 @@
 """The evaluation stage's nodes on a real, tiny model."""
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from support.learning_examples import example_table, ready, settings
-from trimood.emotions import EMOTIONS
+from support.learning_examples import example_table, tiny_model, tiny_plan, tiny_weights
+from trimood.config.plan import Plan
+from trimood.emotions import EMOTIONS, Modality, Source
+from trimood.model.classifier import EmotionClassifier
+from trimood.model.config import CheckpointError
+from trimood.model.stored import Embeddings, TrainedWeights
 from trimood.model.trained import trained_state, weights_fingerprint
-from trimood.pipelines.experiment.nodes import ablate, calibrate, draw_modality_ablation, predict, score
+from trimood.pipelines.experiment.nodes import ablate, calibrate, draw_modality_ablation, embed, predict, score
 
 THREE = ("text", "video", "audio")
 
 
-def stage_inputs(sources: dict[str, str], modalities: tuple[str, ...]) -> tuple[dict, dict]:
+def stage_inputs(
+    sources: dict[Source, str], modalities: tuple[Modality, ...], validation: pd.DataFrame, test: pd.DataFrame
+) -> tuple[Plan, TrainedWeights]:
     """Plan and weights of a model whose embeddings tell it apart what its head makes of them."""
-    wanted = settings("head", modalities)
-    wanted["training"] |= {"per_device_eval_batch_size": 8}
-    used = {name: sources[name] for name in ("video", "audio") if name in modalities} or {"video": sources["video"]}
-    model = ready(sources, train="head", modalities=modalities).model
+    model = tiny_model(sources, train="head", modalities=modalities).model
     with torch.no_grad():
         model.head.weight.mul_(5)
-    return {"title": "tiny", "settings": wanted, "checkpoints": used}, {
-        "tensors": trained_state(model),
-        "about": {"settings": wanted, "checkpoints": used},
-    }
+    plan = tiny_plan(sources, train="head", modalities=modalities)
+    return plan, tiny_weights(plan, trained_state(model), validation, test)
+
+
+def evaluated(
+    sources: dict[Source, str], modalities: tuple[Modality, ...], prepared_clips: Path, *tables: pd.DataFrame
+) -> tuple[Embeddings, TrainedWeights, pd.DataFrame]:
+    """What `embed` and `predict` make of a validation and a test table."""
+    plan, weights = stage_inputs(sources, modalities, *tables)
+    embeddings = embed(plan, weights, *tables, prepared_clips)
+    return embeddings, weights, predict(embeddings, weights, *tables)
 
 
 def splits() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -34,13 +45,13 @@ def splits() -> tuple[pd.DataFrame, pd.DataFrame]:
     return whole.iloc[:14], whole.iloc[14:]
 
 
-def test_worth_starts_from_the_scores_of_the_stored_predictions_and_names_each_modality(
+def test_the_ablation_starts_from_the_scores_of_the_stored_predictions_and_names_each_modality(
     sources, prepared_clips, caplog
 ) -> None:
-    plan, weights = stage_inputs(sources, THREE)
-    scores = score(predict(plan, weights, *splits(), prepared_clips))
+    found = evaluated(sources, THREE, prepared_clips, *splits())
+    scores = score(found[2])
     with caplog.at_level(logging.INFO, logger="trimood"):
-        ablation = ablate(plan, weights, *splits(), prepared_clips)
+        ablation = ablate(*found)
     assert ablation.groupby("split", sort=False).size().to_dict() == {"validation": 7, "test": 7}
     for row in ablation[ablation["change"] == "intact"].itertuples():
         assert row.macro_f1 == pytest.approx(scores[row.split]["macro_f1"])
@@ -54,29 +65,26 @@ def test_worth_starts_from_the_scores_of_the_stored_predictions_and_names_each_m
 
 
 def test_a_modality_blanked_in_the_table_is_that_modality_absent_for_all(sources, prepared_clips) -> None:
-    plan, weights = stage_inputs(sources, THREE)
     validation, test = (split.assign(has_audio=False) for split in splits())
-    without = score(predict(plan, weights, validation, test, prepared_clips))
-    ablation = ablate(plan, weights, *splits(), prepared_clips).set_index(["split", "modality", "change"])
+    without = score(evaluated(sources, THREE, prepared_clips, validation, test)[2])
+    ablation = ablate(*evaluated(sources, THREE, prepared_clips, *splits())).set_index(["split", "modality", "change"])
     for split in ("validation", "test"):
         assert ablation.loc[(split, "audio", "blanked"), "macro_f1"] == pytest.approx(without[split]["macro_f1"])
 
 
 def test_a_split_without_utterances_is_left_out_and_one_modality_can_be_measured(sources, prepared_clips) -> None:
-    plan, weights = stage_inputs(sources, ("text",))
     validation, test = splits()
-    ablation = ablate(plan, weights, validation, test.iloc[:0], prepared_clips)
+    ablation = ablate(*evaluated(sources, ("text",), prepared_clips, validation, test.iloc[:0]))
     assert list(ablation["change"]) == ["intact", "blanked", "shuffled"]
     # Of equal probabilities the first is named: two of fourteen are surprise.
     assert ablation.loc[1, "f1_surprise"] == pytest.approx(2 * 2 / (2 + 14))
     assert ablation.loc[1, [f"f1_{emotion}" for emotion in EMOTIONS[1:]]].sum() == 0
-    figure = draw_modality_ablation(ablation, plan)
+    figure = draw_modality_ablation(ablation, tiny_plan(sources, train="head", modalities=("text",)))
     assert np.isfinite([float(text.get_text()) for text in figure.axes[0].texts]).all()
 
 
 def test_the_temperature_is_fitted_on_validation_alone_and_belongs_to_its_weights(sources, prepared_clips) -> None:
-    plan, weights = stage_inputs(sources, THREE)
-    predictions = predict(plan, weights, *splits(), prepared_clips)
+    _, weights, predictions = evaluated(sources, THREE, prepared_clips, *splits())
     calibration = calibrate(predictions, weights)
     other_test = predictions.assign(label=predictions["label"].where(predictions["split"] == "validation", 0))
     assert calibrate(other_test, weights) == calibration
@@ -85,6 +93,35 @@ def test_the_temperature_is_fitted_on_validation_alone_and_belongs_to_its_weight
     loss = calibration["validation"]["negative_log_likelihood"]
     assert loss["after"] < loss["before"]
     assert calibration["validation"]["utterances"] == 14
-    assert calibration["weights"] == weights_fingerprint(weights["tensors"])
-    moved = {name: tensor + 1e-6 for name, tensor in weights["tensors"].items()}
+    assert calibration["weights"] == weights_fingerprint(weights.tensors)
+    moved = {name: tensor + 1e-6 for name, tensor in weights.tensors.items()}
     assert weights_fingerprint(moved) != calibration["weights"]
+
+
+def test_other_examples_than_those_of_the_training_are_refused_by_name(sources, prepared_clips) -> None:
+    validation, test = splits()
+    plan, weights = stage_inputs(sources, THREE, validation, test)
+    with pytest.raises(CheckpointError, match=r"the validation examples are not those that these weights belong to"):
+        embed(plan, weights, test, test, prepared_clips)
+    embeddings = embed(plan, weights, validation, test, prepared_clips)
+    with pytest.raises(CheckpointError, match=r"the test examples are not those"):
+        predict(embeddings, weights, validation, validation)
+    _, others = stage_inputs(sources, ("text",), validation, test)
+    with pytest.raises(CheckpointError, match=r"embeddings are those of other weights"):
+        predict(embeddings, others, validation, test)
+
+
+def test_each_utterance_goes_through_the_towers_once_after_training(sources, prepared_clips, monkeypatch) -> None:
+    passes: list[int] = []
+    whole = EmotionClassifier.embed
+
+    def counted(self: EmotionClassifier, *args, **inputs) -> dict:
+        passes.append(len(inputs["input_ids"]))
+        return whole(self, *args, **inputs)
+
+    monkeypatch.setattr(EmotionClassifier, "embed", counted)
+    found = evaluated(sources, THREE, prepared_clips, *splits())
+    score(found[2])
+    calibrate(found[2], found[1])
+    ablate(*found)
+    assert sum(passes) == 14 + 7

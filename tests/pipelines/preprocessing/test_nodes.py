@@ -17,7 +17,7 @@ from kedro_datasets.matplotlib import MatplotlibDataset
 from kedro_datasets.pandas import ParquetDataset
 
 from support.demo_project import DemoProject
-from support.learning_examples import ready
+from support.learning_examples import tiny_model
 from support.made_checkpoints import TINY_AUDIO, TINY_VIDEO, made_checkpoint
 from support.made_media import make_clip, make_wav, sound
 from trimood.config.parameters import ClipParams, ClipProblem
@@ -166,7 +166,7 @@ def test_utterances_kept_without_what_their_clips_lack_are_what_a_model_takes(
 ) -> None:
     recipe = read_recipe(sources["video"], sources["audio"])
     table, _ = prepare_split(utterances(6), corpus, recipe, tmp_path, policy("blank"))
-    prepared = ready(sources, modalities=("text", "video", "audio"))
+    prepared = tiny_model(sources, modalities=("text", "video", "audio"))
     examples = prepared.examples(table, tmp_path)
     batch = collate([examples[number] for number in range(6)])
     assert batch["frames"].flatten(1).any(dim=1).tolist() == table["has_video"].tolist()

@@ -1,13 +1,12 @@
 """The submission stage: unlabelled utterances are predicted, the file is the task's, scores need annotated pairs."""
 
-import copy
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from support.learning_examples import example_table, ready, settings
+from support.learning_examples import example_table, tiny_model, tiny_plan, tiny_weights
 from support.made_corpus import made_conversation, write_ecf
 from trimood.corpus.causes import SubmissionError
 from trimood.corpus.ecf import AnnotationError
@@ -36,26 +35,25 @@ def predicted(*emotions: str) -> pd.DataFrame:
 def test_utterances_without_a_label_are_predicted_as_those_with_one(
     sources: dict[str, str], prepared_clips: Path
 ) -> None:
-    plan = {"settings": settings(), "checkpoints": {"video": sources["video"]}}
-    plan["settings"]["training"] |= {"per_device_eval_batch_size": 4}
-    model = ready(sources)
-    weights = {"tensors": trained_state(model.model), "about": copy.deepcopy(plan)}
+    plan, model = tiny_plan(sources), tiny_model(sources)
+    weights = tiny_weights(plan, trained_state(model.model))
     labelled = example_table(9)
     unlabelled = labelled.assign(emotion=None, label=pd.Series([pd.NA] * 9, dtype="Int8"))
     rows = predict(plan, weights, unlabelled, prepared_clips)
-    wanted = probabilities(model.model, model.examples(labelled, prepared_clips), 4)
+    wanted = probabilities(model.model, model.examples(labelled, prepared_clips), 8)
     np.testing.assert_array_equal(rows[[f"p_{emotion}" for emotion in EMOTIONS]].to_numpy(), wanted)
     assert list(rows["predicted"]) == [EMOTIONS[number] for number in wanted.argmax(1)]
     assert len(set(wanted.round(6)[:, 0])) > 1  # the examples are told apart, so an order that is lost would show
 
 
 def test_weights_of_another_training_than_the_plans_are_refused(sources: dict[str, str], prepared_clips: Path) -> None:
-    plan = {"settings": settings(train="lora"), "checkpoints": {"video": sources["video"]}}
-    model = ready(sources, train="lora")
-    weights = {"tensors": trained_state(model.model), "about": copy.deepcopy(plan)}
-    plan["settings"]["lora"]["alpha"] *= 4  # of the same shapes: only what is stored with the weights tells
-    with pytest.raises(CheckpointError, match=r"other settings than the stored plan has \(settings.lora.alpha"):
-        predict(plan, weights, example_table(9), prepared_clips)
+    plan = tiny_plan(sources, train="lora")
+    weights = tiny_weights(plan, trained_state(tiny_model(sources, train="lora").model))
+    assert plan.settings.lora is not None
+    lora = plan.settings.lora.model_copy(update={"alpha": 16})  # of the same shapes: only the stored plan tells
+    other = plan.model_copy(update={"settings": plan.settings.model_copy(update={"lora": lora})})
+    with pytest.raises(CheckpointError, match=r"another plan than the stored one \(settings.lora.alpha: 4 and 16\)"):
+        predict(other, weights, example_table(9), prepared_clips)
 
 
 def test_the_file_holds_every_utterance_and_a_pair_for_each_that_is_not_neutral(

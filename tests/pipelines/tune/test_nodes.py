@@ -12,20 +12,15 @@ import yaml
 from matplotlib import pyplot
 from mlflow.entities import Run
 
-from support.learning_examples import ARGUMENTS, example_table
+from support.learning_examples import example_table, training
 from support.tracked_project import STORE
 from trimood.config.experiments import experiment_names
-from trimood.config.parameters import ExperimentParams, LoraParams, TrainingParams, TuneParams, resolve
+from trimood.config.parameters import ExperimentParams, LoraParams, TuneParams, resolve
 from trimood.learning.search.space import SpaceError
 from trimood.learning.search.study import StudyError, opened
 from trimood.pipelines.tune.nodes import draw_search, plan_search, search, write_best
 
-TRAINING = TrainingParams.model_validate(
-    ARGUMENTS
-    | {"num_train_epochs": 1, "lr_scheduler_type": "linear", "warmup_steps": 0, "weight_decay": 0, "max_grad_norm": 1}
-    | {"dataloader_num_workers": 0, "cpu_threads": 1}
-    | {"augmentation": {"flip_probability": 0, "random_mel_chunks": False}}
-)
+TRAINED = training(num_train_epochs=1)
 LORA = LoraParams(targets=("q_proj",), r=4, alpha=4, dropout=0, bias="all")
 EXP9 = {"modalities": ["text"], "train": "head", "training": {"weight_decay": 0.01}}
 RATES = {"training": {"learning_rate": {"low": 1e-4, "high": 1e-1, "log": True}}}
@@ -40,7 +35,7 @@ def tuned(space: dict[str, Any] = RATES, **different: Any) -> TuneParams:
 @pytest.fixture
 def planned(sources: dict[str, str]) -> Callable[..., dict[str, Any]]:
     def plan(tune: TuneParams, own: dict[str, Any] = EXP9) -> dict[str, Any]:
-        return plan_search("exp9", {"exp9": own}, TRAINING, LORA, tune, sources["video"], sources["audio"])
+        return plan_search("exp9", {"exp9": own}, TRAINED, LORA, tune, sources["video"], sources["audio"])
 
     return plan
 
@@ -275,7 +270,7 @@ def test_the_best_trial_is_an_experiments_file_that_resolves_to_its_settings(sea
     (tmp_path / "exp9_tuned.yml").write_text(text)
     assert experiment_names(tmp_path) == ["exp9_tuned"]
     own = yaml.safe_load(text)["exp9_tuned"]
-    settings = resolve(ExperimentParams.model_validate(own), TRAINING, LORA)
+    settings = resolve(ExperimentParams.model_validate(own), TRAINED, LORA)
     assert settings.training.learning_rate == best["values"]["training.learning_rate"]
     assert settings.training.weight_decay == 0.01  # of the experiment's own file
     assert "kedro run --pipelines=exp9_tuned" in text

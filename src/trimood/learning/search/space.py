@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from trimood.config.parameters import Dimension, ExperimentParams, LoraParams, TrainingParams, did_you_mean, resolve
+from trimood.config.parameters import (
+    Dimension,
+    ExperimentParams,
+    LoraParams,
+    Settings,
+    TrainingParams,
+    did_you_mean,
+    resolve,
+)
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -36,11 +44,10 @@ def with_changes(own: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str
 
 def settings_with(
     own: Mapping[str, Any], training: TrainingParams, lora: LoraParams, changes: Mapping[str, Any]
-) -> dict[str, Any]:
+) -> Settings:
     """The experiment's resolved settings with those changes. Raises SpaceError where they do not fit."""
     try:
-        experiment = ExperimentParams.model_validate(with_changes(own, changes))
-        return resolve(experiment, training, lora).model_dump(mode="json")
+        return resolve(ExperimentParams.model_validate(with_changes(own, changes)), training, lora)
     except ValidationError as error:
         words = "; ".join(f"{item['msg'].removeprefix('Value error, ')}" for item in error.errors())
         raise SpaceError(f"{', '.join(f'{k} = {v}' for k, v in changes.items())}: {words}") from None

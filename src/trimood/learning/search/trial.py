@@ -11,7 +11,8 @@ import optuna
 import pandas as pd
 import torch
 
-from trimood.config.parameters import Dimension, LoraParams, TrainingParams
+from trimood.config.parameters import Dimension
+from trimood.config.plan import Plan, SearchPlan
 from trimood.learning.experiment import (
     TrainingOutcome,
     plan_experiment,
@@ -21,7 +22,7 @@ from trimood.learning.experiment import (
 )
 from trimood.learning.search.space import SpaceError, drawn, settings_with
 from trimood.learning.search.study import ENDED, RUN, with_same_values
-from trimood.learning.trainer import ScoreFunction, TrainingDiverged
+from trimood.learning.trainer import ReportFunction, ScoreFunction, TrainingDiverged
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class TrackedTrial(Protocol):
 
     run: str | None
 
-    def log_plan(self, plan: Mapping[str, Any]) -> None:
+    def log_plan(self, plan: Plan) -> None:
         """The trial's settings."""
 
     def log_live(self, numbers: Mapping[str, float], step: int) -> None:
@@ -61,7 +62,7 @@ class Search:
     """What all trials of a search share; there is no test example in it."""
 
     study: optuna.Study
-    plan: Mapping[str, Any]
+    plan: SearchPlan
     space: Mapping[str, Dimension]
     training_examples: pd.DataFrame
     validation_examples: pd.DataFrame
@@ -84,7 +85,7 @@ class Search:
             trial.set_user_attr(ENDED, True)
             return float(same.value or 0)
         name = self.study.study_name
-        tags = {"study": name, "trial": trial.number, "tuned": self.plan["experiment"], **self.tags}
+        tags = {"study": name, "trial": trial.number, "tuned": self.plan.experiment, **self.tags}
         stopped = None
         try:
             with self.tracker.trial(f"{name} trial {trial.number}", tags) as tracked:
@@ -107,10 +108,9 @@ class Search:
         return best
 
     def _train(self, trial: optuna.Trial, values: dict[str, Any], tracked: TrackedTrial) -> float:
-        training = TrainingParams.model_validate(self.plan["training"])
-        lora = LoraParams.model_validate(self.plan["lora"])
-        settings = settings_with(self.plan["own"], training, lora, values)
-        planned = plan_experiment(settings, **self.plan["given_checkpoints"])
+        settings = settings_with(self.plan.own, self.plan.training, self.plan.lora, values)
+        given = self.plan.given_checkpoints
+        planned = plan_experiment(settings, given["video"], given["audio"])
         tracked.log_plan(planned)
 
         def report(numbers: dict[str, float], step: int) -> None:
@@ -129,7 +129,7 @@ class Search:
         tracked.log_outcome({**scores, **cost})
         return best[OBJECTIVE]
 
-    def _fit(self, planned: dict[str, Any], report: Any) -> TrainingOutcome:
+    def _fit(self, planned: Plan, report: ReportFunction) -> TrainingOutcome:
         """Checkpoints stay for a trial that is interrupted, and for no other: what counts is the figure."""
         examples = (self.training_examples, self.validation_examples)
         folder = self.training_checkpoints / training_fingerprint(planned, *examples)

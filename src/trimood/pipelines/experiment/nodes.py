@@ -1,16 +1,59 @@
-"""Nodes of an experiment: plan, train, predict, score, calibrate, ablate, draw."""
+"""Nodes of one experiment: plan, train, embed, predict, score, calibrate, ablate, draw."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
+import numpy as np
 import pandas as pd
 
 from trimood.config.parameters import ExperimentParams, LoraParams, TrainingParams, resolve
-from trimood.emotions import EMOTIONS
-from trimood.tracking.store import log_live
+from trimood.config.plan import ExampleFingerprints, Plan
+from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES
+from trimood.model.stored import AboutWeights, Embeddings, Epoch, TrainedWeights
+from trimood.scoring.metrics import Scores
+from trimood.tracking.store import examples_fingerprint, log_live
+
+if TYPE_CHECKING:
+    from trimood.scoring.ablation import Embeddings as SplitEmbeddings
 
 log = logging.getLogger(__name__)
+
+SPLITS = ("validation", "test")
+"""What is evaluated."""
+
+
+class History(TypedDict):
+    """The curves of a training, a row for each epoch; its cost; the folder of its checkpoints, by its name."""
+
+    epochs: list[dict[str, float]]
+    seconds: float
+    peak_memory_gib: float
+    checkpoints: str
+
+
+class Change(TypedDict):
+    """A figure before and after calibration."""
+
+    before: float
+    after: float
+
+
+class CalibrationOnValidation(TypedDict):
+    """What the temperature does on the split that it was fitted on."""
+
+    utterances: int
+    negative_log_likelihood: Change
+    expected_calibration_error: Change
+
+
+class Calibration(TypedDict):
+    """A temperature, and the fingerprint of the weights that it belongs to."""
+
+    temperature: float
+    weights: str
+    validation: CalibrationOnValidation
 
 
 def plan(
@@ -19,42 +62,45 @@ def plan(
     lora: LoraParams,
     video_checkpoint: str,
     audio_checkpoint: str,
-) -> dict[str, Any]:
+) -> Plan:
     """What the experiment will do: resolved settings, checkpoints, trainable and all parameters per tower.
 
     Raises CheckpointError or AdapterError.
     """
     from trimood.learning.experiment import plan_experiment
 
-    settings = resolve(experiment, training, lora).model_dump(mode="json")
-    planned = plan_experiment(settings, video_checkpoint, audio_checkpoint)
-    for tower, row in planned["parameters"].items():
+    planned = plan_experiment(resolve(experiment, training, lora), video_checkpoint, audio_checkpoint)
+    for tower, count in planned.parameters.items():
         log.info(
             "%-6s %12s of %12s parameters trained (%.2f %%)",
             tower,
-            f"{row['trainable']:,}",
-            f"{row['all']:,}",
-            100 * row["trainable_share"],
+            f"{count.trainable:,}",
+            f"{count.all:,}",
+            100 * count.trainable_share,
         )
     return planned
 
 
 def train(
-    plan: dict[str, Any],
+    plan: Plan,
     training_examples: pd.DataFrame,
     validation_examples: pd.DataFrame,
+    example_fingerprints: ExampleFingerprints,
     prepared_clips: Path,
     training_checkpoints: Path,
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Trained tensors of the best epoch (by validation macro F1) and of the last one, and the curves.
+) -> tuple[TrainedWeights, TrainedWeights, History]:
+    """The trained weights of the best epoch (by validation macro F1) and of the last one, and the curves.
 
-    An interrupted training goes on from its last epoch when it is started again with the same plan and examples; one
-    whose results could not be stored gives them again.
+    An interrupted training continues from its last epoch when it is started again with the same plan and examples. A
+    finished one whose results could not be stored returns them again.
     """
+    from torch import Tensor
+
     from trimood.learning.experiment import train_experiment
+    from trimood.model.trained import weights_fingerprint
     from trimood.scoring.metrics import summary_scores
 
-    trained = train_experiment(
+    outcome = train_experiment(
         plan,
         training_examples,
         validation_examples,
@@ -63,58 +109,80 @@ def train(
         summary_scores,
         log_live,
     )
-    cost = {"seconds": trained.seconds, "peak_memory_gib": trained.peak_memory_gib}
-    log_live({f"cost/{name}": value for name, value in cost.items()}, 0)
-    about = {"emotions": list(EMOTIONS), "settings": plan["settings"], "checkpoints": plan["checkpoints"]}
-    return (
-        {"tensors": trained.fitted.best, "about": {**about, "epoch": "best"}},
-        {"tensors": trained.fitted.last, "about": {**about, "epoch": "last"}},
-        {"epochs": trained.fitted.history, **cost, "checkpoints": trained.folder.name},
+    log_live({"cost/seconds": outcome.seconds, "cost/peak_memory_gib": outcome.peak_memory_gib}, 0)
+    both: dict[Epoch, Mapping[str, Tensor]] = {"best": outcome.fitted.best, "last": outcome.fitted.last}
+    best, last = (
+        TrainedWeights(
+            AboutWeights(
+                plan=plan, examples=example_fingerprints, epoch=epoch, fingerprint=weights_fingerprint(tensors)
+            ),
+            tensors,
+        )
+        for epoch, tensors in both.items()
     )
+    history: History = {
+        "epochs": outcome.fitted.history,
+        "seconds": outcome.seconds,
+        "peak_memory_gib": outcome.peak_memory_gib,
+        "checkpoints": outcome.folder.name,
+    }
+    return best, last, history
 
 
-def remove_checkpoints(history: dict[str, Any], training_checkpoints: Path) -> None:
-    """Frees the disk of what an interrupted training would need, once this one's results are stored."""
-    from trimood.learning import experiment
-
-    experiment.remove_checkpoints(training_checkpoints / history["checkpoints"])
-
-
-log = logging.getLogger(__name__)
-
-
-def predict(
-    plan: dict[str, Any],
-    best_weights: dict[str, Any],
+def embed(
+    plan: Plan,
+    best_weights: TrainedWeights,
     validation_examples: pd.DataFrame,
     test_examples: pd.DataFrame,
     prepared_clips: Path,
-) -> pd.DataFrame:
-    """One row per utterance of validation and test: split, keys, words, true and predicted emotion, probabilities."""
-    from trimood.learning.prediction import probabilities
+) -> Embeddings:
+    """What the head reads of every validation and test utterance: the one pass of the towers after training.
+
+    Raises CheckpointError where the weights belong to another plan or to other examples.
+    """
+    from trimood.learning.prediction import embed_splits
     from trimood.learning.setup import load_for_plan
 
-    ready = load_for_plan(plan, best_weights)
-    batch_size = plan["settings"]["training"]["per_device_eval_batch_size"]
+    tables = dict(zip(SPLITS, (validation_examples, test_examples), strict=True))
+    best_weights.check_plan(plan)
+    best_weights.check_examples(**{split: examples_fingerprint(table) for split, table in tables.items()})
+    return embed_splits(
+        load_for_plan(plan, best_weights),
+        tables,
+        prepared_clips,
+        plan.settings.training.per_device_eval_batch_size,
+        best_weights.about.fingerprint,
+    )
+
+
+def predict(
+    embeddings: Embeddings,
+    best_weights: TrainedWeights,
+    validation_examples: pd.DataFrame,
+    test_examples: pd.DataFrame,
+) -> pd.DataFrame:
+    """One row per utterance of validation and test: split, keys, text, true and predicted emotion, probabilities."""
+    from trimood.learning.prediction import head_probabilities
+
     tables = []
-    for split, examples in (("validation", validation_examples), ("test", test_examples)):
+    for split, examples in zip(SPLITS, (validation_examples, test_examples), strict=True):
+        best_weights.check_examples(**{split: examples_fingerprint(examples)})
         rows = examples[["utterance", "conversation_id", "utterance_id", "speaker", "text", "emotion", "label"]].copy()
         rows.insert(0, "split", split)
-        found = probabilities(ready.model, ready.examples(examples, prepared_clips), batch_size)
+        found = head_probabilities(best_weights.head, embeddings.of(split, best_weights), _batch_size(best_weights))
         rows["predicted"] = [EMOTIONS[number] for number in found.argmax(axis=1)]
-        rows[[f"p_{emotion}" for emotion in EMOTIONS]] = found
+        rows[list(PROBABILITIES)] = found
         tables.append(rows)
     return pd.concat(tables, ignore_index=True)
 
 
-def score(predictions: pd.DataFrame) -> dict[str, Any]:
+def score(predictions: pd.DataFrame) -> Scores:
     """The classification report of each split that has utterances."""
     from trimood.scoring.metrics import classification_report
 
-    numbers = {emotion: number for number, emotion in enumerate(EMOTIONS)}
     scores = {
         str(split): classification_report(
-            rows["label"].to_numpy(dtype=int), rows["predicted"].map(numbers).to_numpy(dtype=int)
+            rows["label"].to_numpy(dtype=int), rows["predicted"].map(CLASS_NUMBERS).to_numpy(dtype=int)
         )
         for split, rows in predictions.groupby("split", sort=False)
     }
@@ -125,9 +193,8 @@ def score(predictions: pd.DataFrame) -> dict[str, Any]:
     return scores
 
 
-def calibrate(predictions: pd.DataFrame, best_weights: dict[str, Any]) -> dict[str, Any]:
+def calibrate(predictions: pd.DataFrame, best_weights: TrainedWeights) -> Calibration:
     """The temperature fitted on the validation split, what it does there, and which weights it belongs to."""
-    from trimood.model.trained import weights_fingerprint
     from trimood.scoring.calibration import (
         expected_calibration_error,
         fit_temperature,
@@ -136,75 +203,85 @@ def calibrate(predictions: pd.DataFrame, best_weights: dict[str, Any]) -> dict[s
     )
 
     rows = predictions[predictions["split"] == "validation"]
-    labels, found = rows["label"].to_numpy(dtype=int), rows[[f"p_{emotion}" for emotion in EMOTIONS]].to_numpy()
+    labels, found = rows["label"].to_numpy(dtype=int), rows[list(PROBABILITIES)].to_numpy()
     temperature = fit_temperature(labels, found)
     calibrated = with_temperature(found, temperature)
-    measures = {
-        "negative_log_likelihood": negative_log_likelihood,
-        "expected_calibration_error": expected_calibration_error,
-    }
-    changes = {
-        name: {"before": measure(labels, found), "after": measure(labels, calibrated)}
-        for name, measure in measures.items()
-    }
     log.info("temperature %.2f, fitted on %d validation utterances", temperature, len(rows))
     return {
         "temperature": temperature,
-        "weights": weights_fingerprint(best_weights["tensors"]),
-        "validation": {"utterances": len(rows), **changes},
+        "weights": best_weights.about.fingerprint,
+        "validation": {
+            "utterances": len(rows),
+            "negative_log_likelihood": {
+                "before": negative_log_likelihood(labels, found),
+                "after": negative_log_likelihood(labels, calibrated),
+            },
+            "expected_calibration_error": {
+                "before": expected_calibration_error(labels, found),
+                "after": expected_calibration_error(labels, calibrated),
+            },
+        },
     }
 
 
-def ablate(
-    plan: dict[str, Any],
-    best_weights: dict[str, Any],
-    validation_examples: pd.DataFrame,
-    test_examples: pd.DataFrame,
-    prepared_clips: Path,
-) -> pd.DataFrame:
-    """For each split that has utterances, the table of `scoring.ablation.modality_ablation`.
+def ablate(embeddings: Embeddings, best_weights: TrainedWeights, predictions: pd.DataFrame) -> pd.DataFrame:
+    """For each split that has utterances, the table of `scoring.ablation.ablate_modalities`.
 
-    Every utterance goes through the towers once. The head is linear on embeddings that do not know of each other, so
-    blanked and shuffled embeddings give exactly what the whole model gives of blanked and shuffled inputs.
+    Every embedding is computed without the other modalities and the head is all that combines them, so the head on
+    blanked and shuffled embeddings gives exactly what the whole model gives for blanked and shuffled inputs.
     """
-    from trimood.learning.prediction import embeddings, probabilities_of
-    from trimood.learning.setup import load_for_plan
+    from trimood.learning.prediction import head_probabilities
     from trimood.scoring.ablation import ablate_modalities
 
-    ready = load_for_plan(plan, best_weights)
-    batch_size = plan["settings"]["training"]["per_device_eval_batch_size"]
+    head, batch_size = best_weights.head, _batch_size(best_weights)
+
+    def classes(changed: "SplitEmbeddings") -> np.ndarray:
+        return head_probabilities(head, changed, batch_size).argmax(axis=1)
+
     tables = []
-    for split, examples in (("validation", validation_examples), ("test", test_examples)):
-        if len(examples):
-            found = embeddings(ready.model, ready.examples(examples, prepared_clips), batch_size)
-            labels = examples["label"].to_numpy(dtype=int)
-            table = ablate_modalities(
-                labels, found, lambda changed: probabilities_of(ready.model, changed).argmax(axis=1)
-            )
-            table.insert(0, "split", split)
-            tables.append(table)
+    for split, rows in predictions.groupby("split", sort=False):
+        table = ablate_modalities(rows["label"].to_numpy(dtype=int), embeddings.of(str(split), best_weights), classes)
+        table.insert(0, "split", split)
+        tables.append(table)
     ablation = pd.concat(tables, ignore_index=True)
     for row in ablation[ablation["change"] != "intact"].itertuples():
         log.info("%s, %s %s: macro F1 loses %.3f", row.split, row.modality, row.change, row.macro_f1_drop)
     return ablation
 
 
-def draw_modality_ablation(ablate_modalities: pd.DataFrame, plan: dict[str, Any]):  # type: ignore[no-untyped-def]
-    """What each emotion loses without a modality, as a matplotlib Figure."""
+def draw_modality_ablation(modality_ablation: pd.DataFrame, plan: Plan):  # type: ignore[no-untyped-def]
+    """What F1 of each emotion loses without a modality, as a matplotlib Figure."""
     from trimood.reports.figures import modality_ablation_figure
 
-    return modality_ablation_figure(ablate_modalities, plan["title"])
+    return modality_ablation_figure(modality_ablation, plan.title)
 
 
-def draw_confusion_matrix(scores: dict[str, Any], plan: dict[str, Any]):  # type: ignore[no-untyped-def]
+def draw_confusion_matrix(scores: Scores, plan: Plan):  # type: ignore[no-untyped-def]
     """Validation and test side by side, as a matplotlib Figure."""
     from trimood.reports.figures import confusion_figure
 
-    return confusion_figure(scores, plan["title"])
+    return confusion_figure(scores, plan.title)
 
 
-def draw_learning_curves(history: dict[str, Any], plan: dict[str, Any]):  # type: ignore[no-untyped-def]
+def draw_learning_curves(history: History, plan: Plan):  # type: ignore[no-untyped-def]
     """Macro F1 and loss per epoch, as a matplotlib Figure."""
     from trimood.reports.figures import learning_curves_figure
 
-    return learning_curves_figure(history["epochs"], plan["title"])
+    return learning_curves_figure(history["epochs"], plan.title)
+
+
+def remove_checkpoints(
+    history: History,
+    scores: Scores,
+    calibration: Calibration,
+    modality_ablation: pd.DataFrame,
+    training_checkpoints: Path,
+) -> None:
+    """Removes what an interrupted training would continue from, once all results are stored and logged."""
+    from trimood.learning import experiment
+
+    experiment.remove_checkpoints(training_checkpoints / history["checkpoints"])
+
+
+def _batch_size(weights: TrainedWeights) -> int:
+    return weights.about.plan.settings.training.per_device_eval_batch_size

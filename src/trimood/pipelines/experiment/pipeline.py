@@ -8,6 +8,7 @@ from trimood.pipelines.experiment.nodes import (
     draw_confusion_matrix,
     draw_learning_curves,
     draw_modality_ablation,
+    embed,
     plan,
     predict,
     remove_checkpoints,
@@ -21,6 +22,7 @@ SHARED = {
     "training_examples",
     "validation_examples",
     "test_examples",
+    "example_fingerprints",
     "prepared_clips",
     "training_checkpoints",
 }
@@ -32,7 +34,6 @@ def create_pipeline(experiment: str) -> Pipeline:
     `plan` needs no data, so it is in the first rank of the graph: what is wrong with an experiment or a checkpoint
     is known before a clip is decoded.
     """
-    trained = ["plan", "best_weights", "validation_examples", "test_examples", "prepared_clips"]
     training = [
         Node(
             plan,
@@ -43,24 +44,47 @@ def create_pipeline(experiment: str) -> Pipeline:
         ),
         Node(
             train,
-            ["plan", "training_examples", "validation_examples", "prepared_clips", "training_checkpoints"],
+            [
+                "plan",
+                "training_examples",
+                "validation_examples",
+                "example_fingerprints",
+                "prepared_clips",
+                "training_checkpoints",
+            ],
             ["best_weights", "last_weights", "history"],
             name="train",
         ),
-        Node(remove_checkpoints, ["history", "training_checkpoints"], None, name="remove_checkpoints"),
     ]
     evaluation = [
-        Node(predict, trained, "predictions", name="predict"),
+        Node(
+            embed,
+            ["plan", "best_weights", "validation_examples", "test_examples", "prepared_clips"],
+            "embeddings",
+            name="embed",
+        ),
+        Node(
+            predict,
+            ["embeddings", "best_weights", "validation_examples", "test_examples"],
+            "predictions",
+            name="predict",
+        ),
         Node(score, "predictions", "scores", name="score"),
         Node(calibrate, ["predictions", "best_weights"], "calibration", name="calibrate"),
         Node(draw_confusion_matrix, ["scores", "plan"], "confusion_matrix", name="draw_confusion_matrix"),
         Node(draw_learning_curves, ["history", "plan"], "learning_curves", name="draw_learning_curves"),
-        Node(ablate, trained, "modality_ablation", name="ablate"),
+        Node(ablate, ["embeddings", "best_weights", "predictions"], "modality_ablation", name="ablate"),
         Node(
             draw_modality_ablation,
             ["modality_ablation", "plan"],
             "modality_ablation_figure",
             name="draw_modality_ablation",
+        ),
+        Node(
+            remove_checkpoints,
+            ["history", "scores", "calibration", "modality_ablation", "training_checkpoints"],
+            None,
+            name="remove_checkpoints",
         ),
     ]
     return Pipeline(

@@ -9,7 +9,9 @@ import pandas as pd
 from upath import UPath
 
 from trimood.config.parameters import ClipParams
+from trimood.config.plan import ExampleFingerprints
 from trimood.corpus.preparation import BadClips, error_message, log_exclusions, table_of_problems
+from trimood.tracking.store import examples_fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,17 @@ def choose_test(official_test_examples: pd.DataFrame, held_out_examples: pd.Data
             "the official test, or take its file out of the corpus folder: then a part of the train file is held out"
         )
     return chosen
+
+
+def fingerprint_examples(
+    training_examples: pd.DataFrame, validation_examples: pd.DataFrame, test_examples: pd.DataFrame
+) -> ExampleFingerprints:
+    """Twelve hexadecimal digits for each table: weights carry them, and are evaluated on these examples only."""
+    return ExampleFingerprints(
+        training=examples_fingerprint(training_examples),
+        validation=examples_fingerprint(validation_examples),
+        test=examples_fingerprint(test_examples),
+    )
 
 
 def draw_contact_sheet(training_examples: pd.DataFrame, prepared_clips: Path | UPath):  # type: ignore[no-untyped-def]

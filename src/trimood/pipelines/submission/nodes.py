@@ -6,26 +6,28 @@ from typing import Any
 
 import pandas as pd
 
+from trimood.config.plan import Plan
 from trimood.corpus.causes import caused_by_themselves, read_pairs, submitted_pairs
 from trimood.corpus.corpus_files import TEST_FILES, first_present
-from trimood.emotions import EMOTIONS
+from trimood.emotions import EMOTIONS, PROBABILITIES
+from trimood.model.stored import TrainedWeights
+from trimood.scoring.metrics import PairScores
 
 log = logging.getLogger(__name__)
 
 
-def predict(
-    plan: dict[str, Any], best_weights: dict[str, Any], examples: pd.DataFrame, prepared_clips: Path
-) -> pd.DataFrame:
+def predict(plan: Plan, best_weights: TrainedWeights, examples: pd.DataFrame, prepared_clips: Path) -> pd.DataFrame:
     """One row for each utterance whose clip could be used: key, predicted emotion, probabilities."""
     from trimood.learning.prediction import probabilities
     from trimood.learning.setup import load_for_plan
 
-    ready = load_for_plan(plan, best_weights)
-    unlabelled = ready.examples(examples.drop(columns="label"), prepared_clips)
-    found = probabilities(ready.model, unlabelled, plan["settings"]["training"]["per_device_eval_batch_size"])
+    best_weights.check_plan(plan)
+    loaded = load_for_plan(plan, best_weights)
+    unlabelled = loaded.examples(examples.drop(columns="label"), prepared_clips)
+    found = probabilities(loaded.model, unlabelled, plan.settings.training.per_device_eval_batch_size)
     rows = examples[["utterance"]].copy()
     rows["predicted"] = [EMOTIONS[number] for number in found.argmax(axis=1)]
-    rows[[f"p_{emotion}" for emotion in EMOTIONS]] = found
+    rows[list(PROBABILITIES)] = found
     return rows
 
 
@@ -54,7 +56,7 @@ def describe(experiment: str, corpus: Path, utterances: pd.DataFrame, prediction
     }
 
 
-def score_pairs(pairs: list[dict[str, Any]], utterances: pd.DataFrame, corpus: Path) -> dict[str, Any]:
+def score_pairs(pairs: list[dict[str, Any]], utterances: pd.DataFrame, corpus: Path) -> PairScores:
     """The organisers' scores where the official file is Subtask 2's with its pairs, else nothing."""
     from trimood.scoring.metrics import pair_scores
 

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel
 
 from trimood.config.parameters import LoraParams, TrainingParams, TuneParams, flatten
+from trimood.config.plan import Plan, SearchPlan
 from trimood.learning.search.space import as_set, check_space, settings_with, with_changes
 
 log = logging.getLogger(__name__)
@@ -23,8 +24,8 @@ def plan_search(
     tune: TuneParams,
     video_checkpoint: str,
     audio_checkpoint: str,
-) -> dict[str, Any]:
-    """The experiment's plan as it stands, and what the search needs to change it: no clip is read for it.
+) -> SearchPlan:
+    """The experiment's plan as it is, and what the search needs to change it: no clip is read for it.
 
     Raises SpaceError, CheckpointError or AdapterError.
     """
@@ -34,18 +35,19 @@ def plan_search(
     own = own.model_dump(mode="json", exclude_unset=True) if isinstance(own, BaseModel) else own
     check_space(experiment, own, training, lora, tune.space)
     planned = plan_experiment(settings_with(own, training, lora, {}), video_checkpoint, audio_checkpoint)
-    return planned | {
-        "experiment": experiment,
-        "study": tune.study or experiment,
-        "own": own,
-        "training": training.model_dump(mode="json"),
-        "lora": lora.model_dump(mode="json"),
-        "given_checkpoints": {"video_checkpoint": video_checkpoint, "audio_checkpoint": audio_checkpoint},
-    }
+    return SearchPlan(
+        **dict(planned),
+        experiment=experiment,
+        study=tune.study or experiment,
+        own=own,
+        training=training,
+        lora=lora,
+        given_checkpoints={"video": video_checkpoint, "audio": audio_checkpoint},
+    )
 
 
 def search(
-    plan: dict[str, Any],
+    plan: SearchPlan,
     tune: TuneParams,
     training_examples: pd.DataFrame,
     validation_examples: pd.DataFrame,
@@ -69,20 +71,20 @@ def search(
 
     tracker = SearchTracker()
 
-    decisive = {key: plan[key] for key in ("title", "settings", "checkpoints", "parameters")}
+    decisive = Plan.model_validate(plan.model_dump(include=set(Plan.model_fields)))
     about = {
-        **flatten({"settings": plan["settings"], "checkpoints": plan["checkpoints"]}),
+        **flatten({"settings": plan.settings, "checkpoints": plan.checkpoints}),
         **{f"space {name}": str(dimension) for name, dimension in tune.space.items()},
         "sampler": tune.sampler,
         "pruner": tune.pruner,
         "examples and weights": training_fingerprint(decisive, training_examples, validation_examples),
     }
     if mlflow.active_run():
-        mlflow.set_tags({"study": plan["study"], "tuned": plan["experiment"]})
-    with kept.opened(studies, plan["study"], tune, about) as study:
+        mlflow.set_tags({"study": plan.study, "tuned": plan.experiment})
+    with kept.opened(studies, plan.study, tune, about) as study:
         kept.take_up_interrupted(study, tracker.end_interrupted)
         missing = tune.trials - len(kept.finished(study))
-        log.info("study %s: %d of %d trials are finished", plan["study"], tune.trials - missing, tune.trials)
+        log.info("study %s: %d of %d trials are finished", plan.study, tune.trials - missing, tune.trials)
         search = Search(
             study=study,
             plan=plan,
@@ -107,28 +109,28 @@ def search(
         }
 
 
-def write_best(plan: dict[str, Any], best: dict[str, Any]) -> str:
+def write_best(plan: SearchPlan, best: dict[str, Any]) -> str:
     """The best trial as an experiment's file, to be put into conf/base/parameters/experiments/ under its top key."""
-    name = f"{plan['experiment']}_tuned"
+    name = f"{plan.experiment}_tuned"
     content = yaml.safe_dump(
-        {name: with_changes(plan["own"], best["values"])}, sort_keys=False, default_flow_style=None, width=110
+        {name: with_changes(plan.own, best["values"])}, sort_keys=False, default_flow_style=None, width=110
     )
     return (
-        f"# {name} - how far does {plan['experiment']} get with the values that a search has found?\n"
+        f"# {name} - how far does {plan.experiment} get with the values that a search has found?\n"
         f"# kedro run --pipelines={name}\n"
-        f"# Trial {best['trial']} of {best['finished_trials']} of the study {plan['study']}: "
+        f"# Trial {best['trial']} of {best['finished_trials']} of the study {plan.study}: "
         f"macro F1 {best['validation_macro_f1']:.3f} on validation, on which it was chosen.\n{content}"
     )
 
 
-def draw_search(plan: dict[str, Any], studies: Path, trials: pd.DataFrame):  # type: ignore[no-untyped-def]
+def draw_search(plan: SearchPlan, studies: Path, trials: pd.DataFrame):  # type: ignore[no-untyped-def]
     """Optuna's pictures of the study: its history, and how much each parameter matters, as matplotlib Figures."""
     import optuna
     from matplotlib import pyplot
     from optuna.exceptions import ExperimentalWarning
     from optuna.visualization import matplotlib as pictures
 
-    study = optuna.load_study(study_name=plan["study"], storage=f"sqlite:///{studies / 'optuna.db'}")
+    study = optuna.load_study(study_name=plan.study, storage=f"sqlite:///{studies / 'optuna.db'}")
     figures: list[Any] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # Optuna's matplotlib pictures are so since its version 2
