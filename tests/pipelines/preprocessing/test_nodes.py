@@ -26,7 +26,7 @@ from trimood.corpus.preparation import BadClips
 from trimood.datasets import FolderDataset
 from trimood.emotions import EMOTIONS
 from trimood.learning.batches import collate
-from trimood.learning.prediction import embeddings
+from trimood.learning.prediction import embed
 from trimood.media.errors import Problem
 from trimood.media.parts import load_part
 from trimood.pipelines import preprocessing
@@ -171,7 +171,7 @@ def test_utterances_kept_without_what_their_clips_lack_are_what_a_model_takes(
     batch = collate([examples[number] for number in range(6)])
     assert batch["frames"].flatten(1).any(dim=1).tolist() == table["has_video"].tolist()
     assert batch["mel"].flatten(1).any(dim=1).tolist() == table["has_audio"].tolist()
-    found = embeddings(prepared.model, examples, batch_size=4)
+    found = embed(prepared.model, examples, batch_size=4)
     assert found["video"].any(axis=1).tolist() == table["has_video"].tolist()
     assert found["audio"].any(axis=1).tolist() == table["has_audio"].tolist()
     assert found["text"].any(axis=1).all()
