@@ -93,7 +93,7 @@ def test_bad_clips_are_named_before_training_and_can_be_left_out(
     assert dict(excluded) == {
         "dia3utt2": "missing",
         "dia4utt1": "unreadable",
-        "dia5utt5": "no audio track",
+        "dia5utt5": "no_audio_track",
         "dia6utt6": "silent",
     }
 

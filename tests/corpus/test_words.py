@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import av
 import pytest
 
 from support.made_corpus import made_conversation, write_ecf
@@ -76,6 +77,29 @@ def test_a_table_that_cannot_be_read_says_what_is_allowed(tmp_path: Path, name: 
 def test_subtitles_that_are_none_say_so(tmp_path: Path) -> None:
     with pytest.raises(WordsError, match="cannot be read as subtitles"):
         read_cues(write(tmp_path / "a.srt", ""))
+
+
+@pytest.mark.parametrize("name", ["a.srt", "a.vtt"])
+def test_subtitles_that_name_another_file_do_not_open_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    write(tmp_path / "secret.srt", SRT)
+    script = write(tmp_path / name, "ffconcat version 1.0\nfile secret.srt\n")
+    with av.open(str(script)) as unguarded:  # FFmpeg by itself reads the other file's cues
+        assert sum(packet.size > 0 for packet in unguarded.demux()) == 3
+    with pytest.raises(WordsError, match="cannot be read as subtitles"):
+        read_cues(script)
+
+
+def test_a_cue_keeps_to_its_own_words(tmp_path: Path) -> None:
+    content = (
+        "WEBVTT\n\nNOTE not said\n\nfirst\n00:01.000 --> 00:02.000\nHi.\n\nsecond\n00:03.000 --> 00:04.000\nBye.\n"
+    )
+    assert read_cues(write(tmp_path / "a.vtt", content)) == [Cue(1000, 2000, "Hi."), Cue(3000, 4000, "Bye.")]
+
+
+def test_a_byte_order_mark_is_no_word(tmp_path: Path) -> None:
+    assert [cue.text for cue in read_cues(write(tmp_path / "a.srt", "\ufeff" + SRT))][-1] == "- No."
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from support.made_media import make_clip, make_wav, sound, with_index_in_front
 from support.shared_data import SHARED, needs_shared
 from support.upstream_inputs import AUDIO, LENGTHS, STRIDE, log_mel_input, waveform_input
 from trimood.media.audio import AudioRecipe, chunk_starts, log_mel, mel_image, read_waveform, resample
-from trimood.media.errors import ClipError
+from trimood.media.errors import ClipError, in_words
 
 TARGET, MEAN, STD = AUDIO["target_length"], AUDIO["audio_mean"], AUDIO["audio_std"]
 REFERENCE = np.load(Path(__file__).with_name("upstream_reference.npz"))
@@ -130,14 +130,14 @@ def test_short_sound_is_the_same_with_and_without_a_generator() -> None:
 @pytest.mark.parametrize(
     ("made", "problem", "words"),
     [
-        ({"audio": "none"}, "no audio track", "its sound is needed"),
+        ({"audio": "none"}, "no_audio_track", "its sound is needed"),
         ({"audio": "silent"}, "silent", "every sample"),
-        ({"audio_seconds": 0.005}, "too short", "at least 25 ms are needed"),
+        ({"audio_seconds": 0.005}, "too_short", "at least 25 ms are needed"),
     ],
 )
 def test_sound_that_cannot_be_used_is_named(tmp_path: Path, made: dict, problem: str, words: str) -> None:
     clip = make_clip(tmp_path / "dia1utt1.mp4", **made)
-    with pytest.raises(ClipError, match=rf"^dia1utt1\.mp4: {problem}: .*{words}") as caught:
+    with pytest.raises(ClipError, match=rf"^dia1utt1\.mp4: {in_words(problem)}: .*{words}") as caught:
         read_waveform(clip, 16000)
     assert caught.value.problem == problem
 

@@ -16,7 +16,7 @@ from support.made_media import make_clip, make_wav, sound
 from trimood.disk import DiskFull
 from trimood.media.audio import AudioRecipe, log_mel, read_waveform
 from trimood.media.cache import PreparedClips, Recipe, load_part, prepare_clips
-from trimood.media.errors import ClipError
+from trimood.media.errors import ClipError, in_words
 from trimood.media.execution import Execution
 from trimood.media.parts import TENSORS, content_name, part_path, write_whole
 from trimood.media.video import VideoRecipe, read_frames
@@ -72,7 +72,7 @@ def test_an_unchanged_run_decodes_nothing_whatever_is_wrong_with_a_clip(
     caplog.clear()
     again = prepare_clips(every, RECIPE, tmp_path / "cache", TWO)
     assert (again.hits, again.misses, again.parts) == (10, 0, first.parts)
-    assert wrong(again) == wrong(first) == {"mute": {"audio": "no audio track"}, "page": UNREADABLE}
+    assert wrong(again) == wrong(first) == {"mute": {"audio": "no_audio_track"}, "page": UNREADABLE}
     assert files(tmp_path) == before
     assert [record.getMessage() for record in caplog.records] == ["10 clips: 10 prepared before, 0 to prepare"]
 
@@ -152,9 +152,9 @@ def test_every_problem_is_named_and_costs_no_more_than_its_modality(
         "a text": (tmp_path / "page.mp4", UNREADABLE),
         "zero bytes": (tmp_path / "empty.mp4", UNREADABLE),
         "no picture": (make_wav(tmp_path / "sound.wav", sound("sine", 1, 16000), 16000), {"video": "unreadable"}),
-        "no audio track": (make_clip(tmp_path / "mute.mp4", audio="none"), {"audio": "no audio track"}),
+        "no audio track": (make_clip(tmp_path / "mute.mp4", audio="none"), {"audio": "no_audio_track"}),
         "silent": (make_clip(tmp_path / "silent.mp4", audio="silent"), {"audio": "silent"}),
-        "too short": (make_clip(tmp_path / "short.mp4", audio_seconds=0.005), {"audio": "too short"}),
+        "too short": (make_clip(tmp_path / "short.mp4", audio_seconds=0.005), {"audio": "too_short"}),
     }
     every = {**{key: path for key, (path, _) in faulty.items()}, **clips}
     prepared = prepare_clips(every, RECIPE, tmp_path / "cache", execution)
@@ -165,7 +165,7 @@ def test_every_problem_is_named_and_costs_no_more_than_its_modality(
         assert set(load_part(part)) == {TENSORS[modality][0] for modality in {"video", "audio"} - set(lacking)}
     for key, (path, problems) in faulty.items():
         for modality, problem in problems.items():
-            assert prepared.problems[key][modality].message.startswith(f"{path.name}: {problem}: ")
+            assert prepared.problems[key][modality].message.startswith(f"{path.name}: {in_words(problem)}: ")
     assert (prepared.hits, prepared.misses) == (0, 15)
     again = prepare_clips(every, RECIPE, tmp_path / "cache", SERIAL)
     assert (again.hits, again.misses, wrong(again)) == (14, 1, wrong(prepared))
@@ -178,7 +178,7 @@ def test_what_may_pass_is_tried_again(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip.mp4", seconds=120, fps=1, audio="noise")
     hasty = Execution("processes", workers=1, time_limit_seconds=0.01)
     prepared = prepare_clips({"clip": clip}, RECIPE, tmp_path / "cache", hasty)
-    assert wrong(prepared) == {"clip": {"video": "timed out", "audio": "timed out"}}
+    assert wrong(prepared) == {"clip": {"video": "timed_out", "audio": "timed_out"}}
     assert prepared.problems["clip"]["video"].message.startswith("clip.mp4: timed out: it was not done after 0.01 s")
     assert prepared.parts == {}
     again = prepare_clips({"clip": clip}, RECIPE, tmp_path / "cache", SERIAL)

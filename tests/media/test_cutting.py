@@ -207,7 +207,7 @@ def test_a_span_that_the_episode_cannot_give_is_refused_and_leaves_no_file(
     tmp_path: Path, start_ms: int, end_ms: int, words: str, suffix: str
 ) -> None:
     result, clip = cut(make_episode(tmp_path / f"S01E01.{suffix}"), start_ms, end_ms)
-    assert (result.state, result.problem) == ("refused", "empty span" if end_ms <= start_ms else "beyond the end")
+    assert (result.state, result.problem) == ("refused", "empty_span" if end_ms <= start_ms else "beyond_the_end")
     assert result.detail.startswith(words.replace("8.000", "8.021" if suffix == "ts" else "8.000"))
     assert not clip.parent.exists() or not list(clip.parent.iterdir())
 
@@ -288,7 +288,7 @@ def test_a_clip_that_was_not_cut_here_is_left_alone_unless_told_otherwise(tmp_pa
     content = own.read_bytes()
     result, _ = cut(episode, 2000, 3000)
     assert result == Cut(
-        "refused", "not cut here", "a file of this name is there that was not cut by this command; it is left alone"
+        "refused", "not_cut_here", "a file of this name is there that was not cut by this command; it is left alone"
     )
     assert own.read_bytes() == content
     assert cut(episode, 2000, 3000, overwrite=True)[0].state == "cut"

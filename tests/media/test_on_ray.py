@@ -37,7 +37,7 @@ def test_the_cluster_that_ray_address_names_does_the_work_on_all_its_nodes(
     found = dict(run_each(work, tasks, Execution("ray", time_limit_seconds=5), clip_of))
     assert len(found) == len(tasks)
     problems = {task[0]: result.problem for task, result in found.items() if isinstance(result, ClipError)}
-    assert problems == {"killed": "crashed", "hang": "timed out"}
+    assert problems == {"killed": "crashed", "hang": "timed_out"}
     assert len({found[task] for task in tasks if task[0] == "node"}) == 2
 
 

@@ -96,6 +96,16 @@ def test_a_part_notes_what_its_clip_lacks(tmp_path: Path) -> None:
     assert str(tmp_path).encode() not in part.read_bytes()  # clips of the same bytes lie elsewhere
 
 
+def test_a_part_of_an_earlier_version_says_the_same_problem(tmp_path: Path) -> None:
+    part = tmp_path / "part.safetensors"
+    header = {"problems": json.dumps({"audio": ["no audio track", "its sound is needed"]})}
+    save_file({"frames": torch.zeros(3, dtype=torch.uint8)}, part, header)
+    noted = problems_in(part, tmp_path / "mute.mp4")
+    assert noted is not None
+    assert noted["audio"].problem == "no_audio_track"
+    assert noted["audio"].message == "mute.mp4: no audio track: its sound is needed"
+
+
 @pytest.mark.parametrize("number", [errno.ENOMEM, errno.EIO, errno.ESTALE])
 def test_a_problem_of_the_machine_is_not_noted_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int

@@ -4,6 +4,7 @@ import shutil
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import av
@@ -13,7 +14,12 @@ import pytest
 from support.made_media import Sound, make_clip, make_wav, numbered_frame, sound
 from support.shared_data import SHARED, needs_shared
 from trimood.media.errors import ClipError
-from trimood.media.probe import QUIETEST_DBFS, ClipFacts, failed, first_picture, kept_facts, probe_clip
+from trimood.media.probe import QUIETEST_DBFS, ClipFacts, failed, first_picture, kept_facts
+
+
+def probe_clip(clip: Path) -> ClipFacts:
+    with TemporaryDirectory() as folder:
+        return kept_facts((clip, Path(folder)))
 
 
 def problems(facts: ClipFacts) -> tuple[str | None, str | None]:
@@ -39,7 +45,6 @@ def test_a_good_clip_is_described_by_what_it_was_made_of(tmp_path: Path) -> None
     clip = make_clip(tmp_path / "c.mp4", 2.0, 12, (96, 64), sample_rate_hz=44100, channels=2)
     facts = probe_clip(clip)
     assert problems(facts) == (None, None)
-    assert facts.is_there
     expected = {
         "video_codec": "h264",
         "audio_codec": "aac",
@@ -61,7 +66,7 @@ def test_a_good_clip_is_described_by_what_it_was_made_of(tmp_path: Path) -> None
     assert facts.loudness_dbfs == pytest.approx(-9.0, abs=0.6)
 
 
-@pytest.mark.parametrize(("audio", "found"), [("none", "no audio track"), ("silent", "silent")])
+@pytest.mark.parametrize(("audio", "found"), [("none", "no_audio_track"), ("silent", "silent")])
 def test_a_clip_without_usable_sound_keeps_its_pictures(tmp_path: Path, audio: Sound, found: str) -> None:
     facts = probe_clip(make_clip(tmp_path / "c.mp4", audio=audio))
     assert problems(facts) == (None, found)
@@ -78,7 +83,7 @@ def test_sound_alone_has_no_pictures(tmp_path: Path) -> None:
 
 def test_sound_of_less_than_a_window_is_too_short(tmp_path: Path) -> None:
     facts = probe_clip(make_wav(tmp_path / "c.wav", sound("sine", 0.02, 16000), 16000))
-    assert facts.audio_problem == "too short"
+    assert facts.audio_problem == "too_short"
     assert facts.audio_seconds == 0.02
 
 
@@ -87,7 +92,6 @@ def test_a_file_that_is_no_clip_is_a_finding_and_no_error(tmp_path: Path, conten
     (tmp_path / "c.mp4").write_bytes(content)
     facts = probe_clip(tmp_path / "c.mp4")
     assert problems(facts) == ("unreadable", "unreadable")
-    assert facts.is_there
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
@@ -142,6 +146,20 @@ def test_facts_are_kept_by_content_and_the_same_bytes_are_probed_once(tmp_path: 
     assert len(list(folder.rglob("*.json"))) == 2
 
 
+def test_facts_that_an_earlier_version_kept_are_read_and_not_probed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = make_clip(tmp_path / "c.mp4", audio="none"), tmp_path / "facts"
+    today = kept_facts(task)
+    (kept,) = task[1].rglob("*.json")
+    written = kept.read_text()
+    kept.write_text(written.replace('"no_audio_track"', '"no audio track"'))
+    assert kept.read_text() != written
+    monkeypatch.setattr("trimood.media.probe.read_frames", None)
+    assert kept_facts(task) == today
+    assert today.audio_problem == "no_audio_track"
+
+
 @pytest.mark.parametrize("broken", ["", "{", "[]", '{"frames": 3}'])
 def test_kept_facts_that_are_not_whole_are_made_anew(tmp_path: Path, broken: str) -> None:
     clip, folder = make_clip(tmp_path / "c.mp4"), tmp_path / "facts"
@@ -172,7 +190,6 @@ def test_a_clip_that_is_not_there_is_missing_and_leaves_nothing_behind(tmp_path:
         kept_facts((tmp_path / "gone.mp4", tmp_path / "facts"))
     facts = failed(caught.value)
     assert problems(facts) == ("missing", "missing")
-    assert not facts.is_there
     assert not (tmp_path / "facts").exists()
 
 

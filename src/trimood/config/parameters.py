@@ -121,10 +121,14 @@ def read_seeds(value: Any) -> tuple[int, ...]:
     return seeds
 
 
+Unit = Literal["conversation", "utterance"]
+"""What a split keeps together."""
+
+
 class SplitParams(Parameters):
     """How utterances are divided; without a labelled official test file, `test_fraction` is held out too."""
 
-    unit: Literal["conversation", "utterance"]
+    unit: Unit
     validation_fraction: Annotated[float, Field(gt=0, lt=1)]
     test_fraction: Annotated[float, Field(gt=0, lt=1)]
     seed: Seed
@@ -133,6 +137,10 @@ class SplitParams(Parameters):
 Policy = Literal["fail", "drop", "blank"]
 
 ClipProblem = Literal["missing", "unreadable", "no_audio_track", "silent", "too_short", "timed_out", "crashed"]
+"""Everything that can be wrong with a clip, in the order in which it is checked."""
+
+Executor = Literal["serial", "processes", "ray"]
+"""Where work on clips is done."""
 
 
 class ClipParams(Parameters):
@@ -142,7 +150,7 @@ class ClipParams(Parameters):
     """
 
     on_bad_clip: Policy | dict[ClipProblem, Policy]
-    executor: Literal["serial", "processes", "ray"]
+    executor: Executor
     workers: Annotated[int, Field(ge=0)]
     time_limit_seconds: Annotated[float, Field(gt=0)]
 
@@ -162,11 +170,9 @@ class ClipParams(Parameters):
                 )
         return value
 
-    def policy_for(self, problem: str) -> Policy:
-        """The policy for a problem, written with spaces or with underscores."""
-        if isinstance(self.on_bad_clip, str):
-            return self.on_bad_clip
-        return {str(name): policy for name, policy in self.on_bad_clip.items()}.get(problem.replace(" ", "_"), "fail")
+    def policy_for(self, problem: ClipProblem) -> Policy:
+        """The policy for clips with this problem."""
+        return self.on_bad_clip if isinstance(self.on_bad_clip, str) else self.on_bad_clip.get(problem, "fail")
 
 
 class DataParams(Parameters):
@@ -188,7 +194,7 @@ class CuttingParams(Parameters):
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
     audio_language: Annotated[str, Field(pattern=r"^[a-z]{3}$")]
     overwrite: bool
-    executor: Literal["serial", "processes", "ray"]
+    executor: Executor
     workers: Annotated[int, Field(ge=0)]
     time_limit_seconds: Annotated[float, Field(gt=0)]
 

@@ -164,10 +164,10 @@ def _clip_marks(table: pd.DataFrame, whole_seconds: pd.Series) -> pd.DataFrame:
     ).fillna(False)
 
 
-_BOTH = {"missing": "missing", "timed_out": "timed out", "crashed": "crashed"}
+_BOTH = {"missing": "missing", "timed_out": "timed_out", "crashed": "crashed"}
 _SOUND = {
     "sound_unreadable": "unreadable",
-    "no_audio_track": "no audio track",
+    "no_audio_track": "no_audio_track",
     "sound_silent": "silent",
-    "sound_too_short": "too short",
+    "sound_too_short": "too_short",
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from trimood.config.parameters import ClipParams, Policy
+from trimood.media.errors import in_words
 
 if TYPE_CHECKING:
     from trimood.media.parts import Problems
@@ -67,7 +68,7 @@ def error_message(bad: pd.DataFrame, total: int, corpus: Path) -> str:
     lines = [f"  {message}" for message in bad["message"].head(NAMED)]
     if len(bad) > NAMED:
         lines.append(f"  … and {len(bad) - NAMED} more")
-    one = bad["problem"].iloc[0].partition(" and ")[0].replace(" ", "_")
+    one = bad["problem"].iloc[0].partition(" and ")[0]
     return (
         f"{corpus}: {len(bad)} of {total} clips cannot be used ({_counted(bad)}):\n" + "\n".join(lines) + "\n"
         "Mend or fetch them again (what is prepared is kept), leave them out of every experiment with "
@@ -77,5 +78,5 @@ def error_message(bad: pd.DataFrame, total: int, corpus: Path) -> str:
 
 
 def _counted(bad: pd.DataFrame) -> str:
-    kinds = bad["problem"] + " (" + bad["modality"] + ")"
+    kinds = bad["problem"].map(in_words) + " (" + bad["modality"] + ")"
     return ", ".join(f"{count} {kind}" for kind, count in kinds.value_counts().items())

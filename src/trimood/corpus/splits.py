@@ -1,16 +1,14 @@
 """Training, validation and held-out utterances, drawn by whole conversations."""
 
 import logging
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from trimood.config.parameters import Unit
 from trimood.corpus.ecf import class_counts, conform
 from trimood.emotions import EMOTIONS
-
-Unit = Literal["conversation", "utterance"]
 
 _log = logging.getLogger(__name__)
 

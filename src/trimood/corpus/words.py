@@ -50,11 +50,11 @@ def read_words(path: Path) -> dict[str, str]:
 
 def read_cues(path: Path) -> list[Cue]:
     """The cues of a subtitle file that say something, in order of time, without markup. Raises WordsError."""
-    import av
+    from trimood.media.files import SUBTITLE_FORMATS, open_media
 
     cues = []
     try:
-        with av.open(str(path)) as container:
+        with open_media(path, SUBTITLE_FORMATS) as container:
             for packet in container.demux():
                 if packet.size and packet.pts is not None and packet.time_base is not None:
                     text = " ".join(_TAG.sub("", bytes(packet).decode("utf-8")).split())

@@ -56,7 +56,7 @@ def read_waveform(path: Path, sample_rate_hz: int) -> Tensor:
     """The clip's own sound, mean of its channels, resampled: [sample] float32 within about -1..1.
 
     Reads mp4 and every other container and codec that FFmpeg knows, wav included.
-    Raises ClipError: missing, unreadable, no audio track, too short (below one 25 ms window), silent.
+    Raises ClipError: missing, unreadable, no_audio_track, too_short (below one 25 ms window), silent.
     """
     require_file(path)
     try:
@@ -65,7 +65,7 @@ def read_waveform(path: Path, sample_rate_hz: int) -> Tensor:
         raise ClipError(path, "unreadable", f"its sound cannot be decoded ({reason(error)})") from error
     if len(waveform) < sample_rate_hz * WINDOW_MS // 1000:
         milliseconds = 1000 * len(waveform) / sample_rate_hz
-        raise ClipError(path, "too short", f"{milliseconds:.1f} ms of sound, at least {WINDOW_MS} ms are needed")
+        raise ClipError(path, "too_short", f"{milliseconds:.1f} ms of sound, at least {WINDOW_MS} ms are needed")
     if not waveform.isfinite().all() or waveform.abs().max() > LOUDEST:
         raise ClipError(path, "unreadable", "its sound holds samples that are not finite, or far beyond -1 to 1")
     if not waveform.any():
@@ -77,7 +77,7 @@ def _decode(path: Path, sample_rate_hz: int) -> Tensor:
     """The first audio track at the wanted rate, [sample] float32. Sound of minutes is held once, at that rate."""
     with open_media(path) as container:
         if not container.streams.audio:
-            raise ClipError(path, "no audio track", "its sound is needed")
+            raise ClipError(path, "no_audio_track", "its sound is needed")
         track = container.streams.audio[0]
         if track.codec_context is None:
             raise ValueError("FFmpeg does not know its codec")

@@ -57,7 +57,7 @@ class CutTask:
 
 @dataclass(frozen=True)
 class Cut:
-    """What became of a task: if refused, the problem in two words and in detail; else what the clip holds."""
+    """What became of a task: if refused, the problem as an identifier and in detail; else what the clip holds."""
 
     state: State
     problem: str = ""
@@ -81,12 +81,12 @@ def cut_clip(task: CutTask) -> Cut:
             return _checked(task.clip, task, "kept", audio_track)
     elif task.clip.exists() and before.get("made_by") != _MADE_BY and not task.overwrite:
         return Cut(
-            "refused", "not cut here", "a file of this name is there that was not cut by this command; it is left alone"
+            "refused", "not_cut_here", "a file of this name is there that was not cut by this command; it is left alone"
         )
     if task.end_milliseconds <= task.start_milliseconds:
         return Cut(
             "refused",
-            "empty span",
+            "empty_span",
             f"the span is empty: it ends at {task.end_milliseconds / 1000:.3f} s, where it starts",
         )
     try:
@@ -225,7 +225,7 @@ def _checked(clip: Path, task: CutTask, state: State, audio_track: str = "") -> 
                 ends[kind] = max(ends[kind], float((packet.pts + packet.duration) * packet.time_base))
     if frame_count != announced or abs(ends["video"] - wanted) > _ALLOWED_SECONDS:
         raise SpanError(
-            "check failed",
+            "check_failed",
             f"the clip did not pass its check: it holds {frame_count} of {announced} frames and lasts "
             f"{ends['video']:.3f} s, not {wanted:.3f} s",
         )

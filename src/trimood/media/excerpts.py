@@ -25,7 +25,7 @@ _MICROSECONDS = 1_000_000
 
 
 class SpanError(Exception):
-    """A span that an episode cannot give: `problem` in two words, and the whole sentence."""
+    """A span that an episode cannot give: `problem` is an identifier, `detail` the whole sentence."""
 
     def __init__(self, problem: str, detail: str) -> None:
         super().__init__(problem, detail)
@@ -63,7 +63,7 @@ def frames_within(path: Path, start: Fraction, end: Fraction) -> Iterator[tuple[
         last_end = time + duration
         shown = following
     if shown is None and last_end < end - _GAP_SECONDS:
-        raise SpanError("beyond the end", f"the video's pictures end at {float(last_end):.3f} s, before the span does")
+        raise SpanError("beyond_the_end", f"the video's pictures end at {float(last_end):.3f} s, before the span does")
 
 
 def _require_decoder(track: av.VideoStream | av.AudioStream) -> None:

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from tqdm import tqdm
 
+from trimood.config.parameters import Executor
 from trimood.media.errors import ClipError, Result, Task, attempt
 from trimood.media.on_processes import on_processes
 from trimood.media.on_ray import on_ray
@@ -55,9 +56,6 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
-Executor = Literal["serial", "processes", "ray"]
-
-
 @dataclass(frozen=True)
 class Execution:
     """Where work on clips is done, by how many workers (0: one for each core), and how long one clip may take.
@@ -78,7 +76,7 @@ def run_each(
 ) -> Iterator[tuple[Task, Result | ClipError]]:
     """What a function of a module makes of each task, in the order in which they are finished.
 
-    A ClipError that it raises is that task's result. So is "timed out" or "crashed", where the limit is overrun or the
+    A ClipError that it raises is that task's result. So is timed_out or crashed, where the limit is overrun or the
     process dies. Any other exception ends the work: tasks under way are finished, the others are not begun. Raises
     PreparationError where no worker can be started or kept.
     """

@@ -1,7 +1,8 @@
-"""Media files, opened in one way: for what they hold themselves, never for what they name."""
+"""Media files and subtitles, opened in one way that reads their own content and never another file that they name."""
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import av
@@ -16,15 +17,18 @@ FORMATS = (
 """FFmpeg's names of the formats that are read. Not among them are those that list other files, as HLS and concat do."""
 
 
-def open_media(path: Path) -> av.container.InputContainer:
-    """A container to read, of one of FORMATS. Raises FFmpeg's own errors; ArgumentError for another format."""
+SUBTITLE_FORMATS = ("srt", "webvtt")
+
+
+def open_media(path: Path, formats: Sequence[str] = FORMATS) -> av.container.InputContainer:
+    """A container to read, of one of `formats`. Raises FFmpeg's own errors; ArgumentError for another format."""
     name = os.path.abspath(path)  # "12:30.mp4" as it is would be a file of the protocol 12
     try:
         # A title in another encoding than UTF-8 is no reason to refuse a clip.
-        return av.open(name, metadata_errors="ignore", options={"format_whitelist": ",".join(FORMATS)})
+        return av.open(name, metadata_errors="ignore", options={"format_whitelist": ",".join(formats)})
     except av.error.ArgumentError as error:
         raise av.error.ArgumentError(
-            errno.EINVAL, f"it is of no format that is read, which are {', '.join(FORMATS)}", name
+            errno.EINVAL, f"it is of no format that is read, which are {', '.join(formats)}", name
         ) from error
 
 

@@ -3,16 +3,17 @@
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import av
 import numpy as np
 
+from trimood.config.parameters import ClipProblem
 from trimood.disk import written_whole
 from trimood.media.audio import AudioRecipe, read_waveform
-from trimood.media.errors import ClipError, may_pass
+from trimood.media.errors import ClipError, as_identifier, may_pass
 from trimood.media.files import open_media, require_file, video_track
 from trimood.media.parts import content_name
 from trimood.media.video import VideoRecipe, read_frames
@@ -32,7 +33,7 @@ QUIETEST_DBFS = -120.0
 
 @dataclass(frozen=True)
 class ClipFacts:
-    """What a clip is; None for what the file does not say. A problem is one of trimood.media.errors.PROBLEMS, or None.
+    """What a clip is; None for what the file does not say. A problem is a ClipProblem or None.
 
     Problems and their details speak of what the model gets: eight frames, and all of the sound at 16 kHz. Levels are
     those of the sound as mono, in dB of full scale; `loudness_dbfs` is the root mean square.
@@ -41,7 +42,7 @@ class ClipFacts:
     content: str | None = None
     size_bytes: int | None = None
     container: str | None = None
-    video_problem: str | None = None
+    video_problem: ClipProblem | None = None
     video_detail: str | None = None
     video_codec: str | None = None
     frame_count: int | None = None
@@ -51,7 +52,7 @@ class ClipFacts:
     width: int | None = None
     height: int | None = None
     rotation_degrees: int | None = None
-    audio_problem: str | None = None
+    audio_problem: ClipProblem | None = None
     audio_detail: str | None = None
     audio_codec: str | None = None
     audio_seconds: float | None = None
@@ -59,11 +60,6 @@ class ClipFacts:
     channels: int | None = None
     peak_dbfs: float | None = None
     loudness_dbfs: float | None = None
-
-    @property
-    def is_there(self) -> bool:
-        """Whether there is such a file."""
-        return self.video_problem != "missing"
 
 
 def failed(error: ClipError) -> ClipFacts:
@@ -110,8 +106,8 @@ def _probed(path: Path, content: str | None) -> tuple[ClipFacts, bool]:
     _, no_frames = _tried(lambda: read_frames(path, VideoRecipe()))
     waveform, no_sound = _tried(lambda: read_waveform(path, rate_hz))
     facts: dict[str, Any] = {"content": content, **(tracks or {})}
-    facts["video_problem"], facts["video_detail"] = _in_words(no_frames)
-    facts["audio_problem"], facts["audio_detail"] = _in_words(no_sound)
+    facts["video_problem"], facts["video_detail"] = _described(no_frames)
+    facts["audio_problem"], facts["audio_detail"] = _described(no_sound)
     if waveform is not None:
         facts |= {"audio_seconds": round(len(waveform) / rate_hz, 3), **_levels(waveform.numpy())}
     elif facts["audio_problem"] == "silent":
@@ -134,8 +130,17 @@ def first_picture(path: Path) -> np.ndarray:
 
 def _kept(path: Path) -> ClipFacts | None:
     try:
-        return ClipFacts(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):  # not there, or of a disk that was pulled out: it is probed again
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        for name in ("video_problem", "audio_problem"):
+            facts[name] = facts[name] and as_identifier(facts[name])
+        return ClipFacts(**facts)
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+    ):  # not there, or of a disk that was pulled out: it is probed again
         return None
 
 
@@ -147,7 +152,7 @@ def _tried(read: Callable[[], Read]) -> tuple[Read | None, Exception | None]:
         return None, error
 
 
-def _in_words(error: Exception | None) -> tuple[str | None, str | None]:
+def _described(error: Exception | None) -> tuple[ClipProblem | None, str | None]:
     """The problem and its detail; two times None where nothing was raised."""
     if error is None:
         return None, None
@@ -217,7 +222,3 @@ def _levels(samples: np.ndarray) -> dict[str, float]:
 
 def _decibels(level: float) -> float:
     return round(max(QUIETEST_DBFS, 20 * math.log10(level)), 1) if level > 0 else QUIETEST_DBFS
-
-
-FACT_NAMES = tuple(field.name for field in fields(ClipFacts))
-"""The columns that facts make in a table."""

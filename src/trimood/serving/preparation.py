@@ -11,7 +11,7 @@ from trimood.learning.setup import clip_recipe
 from trimood.media.cache import prepare_clips
 from trimood.media.cutting import CutRecipe, CutTask, cut_clip
 from trimood.media.episodes import file_fingerprint
-from trimood.media.errors import ClipError
+from trimood.media.errors import ClipError, in_words
 from trimood.media.execution import Execution, run_each
 from trimood.media.parts import Location, Problems, place_in_cache
 from trimood.serving.trained_model import TrainedModel
@@ -38,7 +38,7 @@ def cut_spans(utterances: pd.DataFrame, folder: Path, execution: Execution) -> t
     problems: dict[Path, str] = {}
     for task, cut in run_each(cut_clip, tasks, execution, lambda task: task.clip):
         if isinstance(cut, ClipError) or cut.state == "refused":
-            problems[task.clip] = f"{cut.problem}: {cut.detail}"
+            problems[task.clip] = f"{in_words(cut.problem)}: {cut.detail}"
     became = dict(zip(spans["utterance"], (task.clip for task in tasks), strict=True))
     clips = [str(became.get(key, clip)) for key, clip in zip(utterances["utterance"], utterances["clip"], strict=True)]
     moved = utterances.assign(clip=pd.Series(clips, index=utterances.index, dtype="str"))
@@ -67,7 +67,9 @@ def prepare_own(
         absent = _absent(row, problems)
         why_not = {modality: absent.get(modality, "") for modality in trained.modalities}
         if len(problems) == 2:
-            refused.append((key, row["clip"], "; ".join({f"{e.problem}: {e.detail}": None for e in problems.values()})))
+            refused.append(
+                (key, row["clip"], "; ".join({f"{in_words(e.problem)}: {e.detail}": None for e in problems.values()}))
+            )
         elif all(why_not.values()):
             reasons = ", ".join(f"{modality} ({reason})" for modality, reason in why_not.items())
             message = f"nothing is there that {trained.name} reads: {reasons}"
@@ -84,7 +86,7 @@ def prepare_own(
 
 def _absent(row: Mapping[Any, str], problems: Problems) -> dict[Modality, str]:
     """What the utterance lacks, and why."""
-    absent: dict[Modality, str] = {modality: error.problem for modality, error in problems.items()}
+    absent: dict[Modality, str] = {modality: in_words(error.problem) for modality, error in problems.items()}
     if not row["clip"]:
         absent = {"video": "no clip", "audio": "no clip"}
     if not row["text"].strip():

@@ -122,7 +122,7 @@ def test_clips_that_hung_or_crashed_the_decoder_are_found_and_not_opened_again_f
     annotated, files = read_annotations(corpus, corpus)
     splits, state = assign_splits(annotated, SPLIT)
     probed = probe_clips(annotated, corpus, tmp_path / "facts", CLIPS)
-    for place, problem in enumerate(["timed out", "crashed"]):
+    for place, problem in enumerate(["timed_out", "crashed"]):
         error = ClipError(corpus / probed["clip"][place], problem, "in the test")  # type: ignore[arg-type]
         probed.loc[place, list(FACT_TYPES)] = pd.Series(asdict(failed(error)))
         (corpus / probed["clip"][place]).write_text("whoever opens this finds no picture")

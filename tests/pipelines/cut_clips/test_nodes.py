@@ -102,13 +102,13 @@ def test_each_clip_is_cut_or_refused_by_name_and_counted(
         table = run_stage(corpus, episodes, tmp_path)
     assert table["problem"].fillna("").to_dict() == {
         "train/dia1utt1.mp4": "",
-        "train/dia1utt2.mp4": "empty span",
+        "train/dia1utt2.mp4": "empty_span",
         "train/dia1utt3.mp4": "",
         "train/dia2utt1.mp4": "",
-        "train/dia2utt2.mp4": "no episode",
-        "train/dia2utt3.mp4": "no source",
+        "train/dia2utt2.mp4": "no_episode",
+        "train/dia2utt3.mp4": "no_source",
         "test/dia1001utt1.mp4": "",
-        "test/dia1001utt2.mp4": "beyond the end",
+        "test/dia1001utt2.mp4": "beyond_the_end",
     }
     made = {path.relative_to(corpus).as_posix() for path in corpus.rglob("*") if path.parent != corpus}
     assert made - {"train", "test"} == set(table.index[table["state"] == "cut"])
@@ -142,7 +142,7 @@ def test_clips_of_ones_own_stay_as_they_are(corpus: Path, episodes: Path, tmp_pa
     own = make_clip(corpus / "train" / "dia1utt1.mp4")
     content = own.read_bytes()
     table = run_stage(corpus, episodes, tmp_path)
-    assert table.loc["train/dia1utt1.mp4", "problem"] == "not cut here"
+    assert table.loc["train/dia1utt1.mp4", "problem"] == "not_cut_here"
     assert own.read_bytes() == content
     assert run_stage(corpus, episodes, tmp_path, overwrite=True).loc["train/dia1utt1.mp4", "state"] == "cut"
 
@@ -159,7 +159,7 @@ def test_processes_cut_the_same(corpus: Path, episodes: Path, tmp_path: Path) ->
 
 def test_a_clip_that_takes_too_long_costs_itself_only(corpus: Path, episodes: Path, tmp_path: Path) -> None:
     table = run_stage(corpus, episodes, tmp_path, executor="processes", workers=1, time_limit_seconds=0.001)
-    late = table[table["problem"] == "timed out"]
+    late = table[table["problem"] == "timed_out"]
     assert len(late) >= 1
     assert late["detail"].iloc[0] == "the process that cut it timed out (0.001 s: cutting.time_limit_seconds)"
 

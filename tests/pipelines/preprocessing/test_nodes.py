@@ -27,7 +27,7 @@ from trimood.datasets import FolderDataset
 from trimood.emotions import EMOTIONS
 from trimood.learning.batches import collate
 from trimood.learning.prediction import embed
-from trimood.media.errors import Problem
+from trimood.media.errors import in_words
 from trimood.media.parts import load_part
 from trimood.pipelines import preprocessing
 from trimood.pipelines.preprocessing.nodes import choose_test, prepare_split, read_recipe
@@ -40,7 +40,7 @@ RECIPE = {
 PROBLEMS = {
     "dia1utt2": "missing",
     "dia1utt3": "unreadable",
-    "dia1utt4": "no audio track",
+    "dia1utt4": "no_audio_track",
     "dia1utt5": "silent",
 }
 BOTH, SOUND = "video and audio", "audio"
@@ -93,8 +93,8 @@ def test_under_fail_the_error_names_each_clip_and_its_problem_and_says_what_to_d
     message = str(caught.value)
     assert message.startswith(f"{corpus}: 4 of 6 clips cannot be used (")
     for utterance, problem in PROBLEMS.items():
-        assert f"{utterance}.mp4: {problem}" in message
-        assert f"1 {problem} ({MODALITIES[utterance]})" in message.splitlines()[0]
+        assert f"{utterance}.mp4: {in_words(problem)}" in message
+        assert f"1 {in_words(problem)} ({MODALITIES[utterance]})" in message.splitlines()[0]
     assert "dia1utt1.mp4" not in message
     for words in ("on_bad_clip=drop", "on_bad_clip=blank", "For one problem alone: --params data.clips.on_bad_clip."):
         assert words in message
@@ -121,7 +121,7 @@ def test_what_was_prepared_before_an_error_is_not_prepared_again(
     assert "6 clips: 5 prepared before, 1 to prepare" in caplog.text
     assert "4 of 6 clips left out of every experiment (" in caplog.text
     for utterance, problem in PROBLEMS.items():
-        assert f"1 {problem} ({MODALITIES[utterance]})" in caplog.text
+        assert f"1 {in_words(problem)} ({MODALITIES[utterance]})" in caplog.text
 
 
 def test_under_drop_every_utterance_is_an_example_or_excluded_with_its_problem(
@@ -210,8 +210,11 @@ def test_where_picture_and_sound_have_different_problems_the_stricter_policy_hol
 
 
 def test_the_policies_name_every_problem_that_a_clip_can_have() -> None:
-    assert [problem.replace(" ", "_") for problem in get_args(Problem)] == list(get_args(ClipProblem))
-    assert policy({"no_audio_track": "drop"}).policy_for("no audio track") == "drop"
+    problems: tuple[ClipProblem, ...] = get_args(ClipProblem)
+    for problem in problems:
+        params = policy({problem: "drop"})
+        assert [params.policy_for(other) for other in problems].count("fail") == len(problems) - 1
+        assert params.policy_for(problem) == "drop"
 
 
 def test_the_part_of_an_example_holds_the_frames_and_the_sound_of_its_clip(corpus: Path, tmp_path: Path) -> None:
@@ -311,7 +314,7 @@ def test_the_stage_leaves_the_same_utterances_out_for_every_experiment(corpus: P
     assert handed_over["validation_examples"]["utterance"].tolist() == ["dia1utt6"]
     assert handed_over["test_examples"].equals(handed_over["held_out_examples"])
     assert handed_over["excluded_training_clips"]["problem"].tolist() == ["missing", "unreadable"]
-    assert handed_over["excluded_validation_clips"]["problem"].tolist() == ["no audio track", "silent"]
+    assert handed_over["excluded_validation_clips"]["problem"].tolist() == ["no_audio_track", "silent"]
     assert handed_over["excluded_official_test_clips"].empty
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
     again = stage(corpus, tmp_path, "drop")

@@ -26,7 +26,7 @@ NAMED = 20
 
 CUT_COLUMNS = {
     "state": "str",  # cut, kept or refused
-    "problem": "str",  # of a refused one, in two words
+    "problem": "str",  # of a refused one: an identifier
     "detail": "str",
     "episode_file": "str",  # relative to the folder of episodes
     "frame_count": "int64",
@@ -103,9 +103,9 @@ def _plan(spans: pd.DataFrame, corpus: Path, episodes: Path, cutting: CuttingPar
     for row in spans.sort_values(["episode", "start_seconds"]).to_dict("records"):
         clip = str(row["clip"])
         if pd.isna(row["episode"]):
-            plan[clip] = _refused("no source", "nothing says where it stands in which episode")
+            plan[clip] = _refused("no_source", "nothing says where it stands in which episode")
         elif isinstance(path := files[row["episode"]], EpisodeError):
-            plan[clip] = _refused("no episode", str(path))
+            plan[clip] = _refused("no_episode", str(path))
         else:
             start, end = (round(row[f"{end}_seconds"] * 1000) for end in ("start", "end"))
             plan[clip] = CutTask(corpus / clip, path, prints[path], start, end, recipe, cutting.overwrite)
@@ -130,12 +130,12 @@ def _episode_files(names: list[str], episodes: Path) -> dict[str, Any]:
 
 
 def _row(result: Any, cutting: CuttingParams) -> dict[str, Any]:
-    from trimood.media.errors import ClipError
+    from trimood.media.errors import ClipError, in_words
 
     if not isinstance(result, ClipError):
         return dict(vars(result))
-    more = f" ({cutting.time_limit_seconds:g} s: cutting.time_limit_seconds)" if result.problem == "timed out" else ""
-    return _refused(result.problem, f"the process that cut it {result.problem}{more}")
+    more = f" ({cutting.time_limit_seconds:g} s: cutting.time_limit_seconds)" if result.problem == "timed_out" else ""
+    return _refused(result.problem, f"the process that cut it {in_words(result.problem)}{more}")
 
 
 def _refused(problem: str, detail: str) -> dict[str, Any]:
@@ -143,6 +143,8 @@ def _refused(problem: str, detail: str) -> dict[str, Any]:
 
 
 def _report(table: pd.DataFrame, corpus: Path) -> None:
+    from trimood.media.errors import in_words
+
     states = table["state"].value_counts()
     log.info(
         "%s: %d clips cut, %d kept, %d refused; %d of the clips have no sound",
@@ -152,7 +154,9 @@ def _report(table: pd.DataFrame, corpus: Path) -> None:
     )
     refused = table[table["state"] == "refused"]
     if len(refused):
-        counts = ", ".join(f"{count} {problem}" for problem, count in refused["problem"].value_counts().items())
+        counts = ", ".join(
+            f"{count} {in_words(str(problem))}" for problem, count in refused["problem"].value_counts().items()
+        )
         reasons = refused.groupby("detail", sort=False)["clip"].agg(["first", "size"])
         shown = zip(reasons.index, reasons["first"], reasons["size"], strict=True)
         lines = [
