@@ -224,6 +224,9 @@ def test_a_part_that_was_cut_short_is_done_anew(clips: dict[str, Path], tmp_path
 def run_apart(clips: dict[str, Path], cache: Path, execution: Execution) -> subprocess.Popen[str]:
     """A run in a process group of its own, as a terminal would start it."""
     code = (
+        "import signal\n"
+        # A background process of a script inherits SIGINT ignored; a terminal starts a run that answers it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from pathlib import Path\n"
         "from trimood.media.cache import prepare_clips\n"
         "from trimood.media.execution import Execution\n"
