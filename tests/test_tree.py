@@ -14,7 +14,7 @@ OF_NO_MODULE = {"test_notebooks.py", "test_tree.py"}
 """Tests of what lies beside the package."""
 
 
-def tested_module(test_file: Path) -> str | None:
+def module_of(test_file: Path) -> str | None:
     """The module that `test_<module>.py` or `test_<module>_<aspect>.py` names, the longest that exists in its room."""
     words = test_file.stem.removeprefix("test_").split("_")
     room = SOURCES / test_file.relative_to(TESTS).parent
@@ -23,11 +23,9 @@ def tested_module(test_file: Path) -> str | None:
 
 
 def test_every_test_file_lies_in_the_room_of_a_module_and_bears_its_name() -> None:
-    files = [
-        path for path in sorted(TESTS.rglob("test_*.py")) if path.relative_to(TESTS).parts[0] not in OF_NO_ROOM
-    ]
+    files = [path for path in sorted(TESTS.rglob("test_*.py")) if path.relative_to(TESTS).parts[0] not in OF_NO_ROOM]
     assert len(files) > 70
-    strangers = [str(path.relative_to(TESTS)) for path in files if tested_module(path) is None]
+    strangers = [str(path.relative_to(TESTS)) for path in files if module_of(path) is None]
     assert {name for name in strangers if name not in OF_NO_MODULE} == set()
 
 
@@ -51,4 +49,4 @@ def test_every_folder_with_python_files_is_a_room() -> None:
     ],
 )
 def test_a_name_belongs_to_the_longest_module_that_it_begins_with(name: str, module: str | None) -> None:
-    assert tested_module(TESTS / name) == module
+    assert module_of(TESTS / name) == module
