@@ -51,7 +51,7 @@ test: $(STAMP) ## all tests that need neither a GPU nor the Hugging Face hub
 
 .PHONY: test-quick
 test-quick: $(STAMP) ## the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow and not gpu and not hub"
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not gpu and not hub"
 
 .PHONY: check
 check: $(STAMP) lint test ## format, lint, types, import contracts, tests

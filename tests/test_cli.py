@@ -22,6 +22,14 @@ def command(project: Path) -> click.Command:
     return found
 
 
+@pytest.fixture(scope="module")
+def trimood_run() -> click.Command:
+    """`kedro run` in the project itself."""
+    found = KedroCLI(PROJECT).get_command(None, "run")  # type: ignore[arg-type]
+    assert found is not None
+    return found
+
+
 @pytest.fixture
 def kedro_run(command: click.Command, project: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Gives `kedro run ARGUMENTS` in the small project, with a store that is there already."""
@@ -47,11 +55,12 @@ def kedro_run(command: click.Command, project: Path, empty_store: Path, monkeypa
     ],
 )
 def test_a_comma_within_a_list_or_within_quotes_parts_no_parameters(
-    command: click.Command, written: str, read: dict
+    trimood_run: click.Command, written: str, read: dict
 ) -> None:
-    assert command.make_context("run", ["--params", written]).params["params"] == read
+    assert trimood_run.make_context("run", ["--params", written]).params["params"] == read
 
 
+@pytest.mark.slow
 def test_each_seed_is_a_flat_run_that_differs_in_nothing_but_its_seed(kedro_run: Command, project: Path) -> None:
     done = kedro_run("--pipelines=exp3,exp4", "--params", "seeds=[1,2,3]")
     assert done.exit_code == 0, done.output
@@ -78,6 +87,7 @@ def test_shared_stages_run_once(kedro_run: Command, project: Path, monkeypatch: 
     assert len(runs_in(project)) == 2
 
 
+@pytest.mark.slow
 def test_a_seed_stands_over_one_that_the_experiments_own_file_states(kedro_run: Command, project: Path) -> None:
     file = project / "conf/base/parameters/experiments/exp3.yml"
     file.write_text(file.read_text() + "  training: {seed: 7, num_train_epochs: 3}\n")
@@ -87,6 +97,7 @@ def test_a_seed_stands_over_one_that_the_experiments_own_file_states(kedro_run: 
     assert {run.data.params["training.num_train_epochs"] for run in runs_in(project)} == {"3"}
 
 
+@pytest.mark.slow
 def test_a_seed_that_fails_costs_no_other_and_its_error_ends_the_command(
     kedro_run: Command, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +118,7 @@ def test_what_fails_before_any_experiment_ends_the_command_at_once(
     assert not [run for run in runs_in(project) if run.data.tags.get("seed") == "2"]
 
 
+@pytest.mark.slow
 def test_chosen_nodes_are_chosen_for_each_seed(kedro_run: Command, project: Path) -> None:
     assert kedro_run("--pipelines=exp3,exp4", "--params", "seeds=[1,2]", "--namespaces=exp3").exit_code != 0
     assert kedro_run("--pipelines=exp3").exit_code == 0
@@ -141,9 +153,7 @@ def test_one_seed_may_stand_without_brackets(kedro_run: Command, project: Path) 
 
 
 @pytest.mark.parametrize("name", ["compare", "predict", "register", "submission"])
-def test_what_is_made_of_a_training_is_not_made_beside_it(name: str) -> None:
-    command = KedroCLI(PROJECT).get_command(None, "run")  # type: ignore[arg-type]
-    assert command is not None
-    done = CliRunner().invoke(command, [f"--pipelines=exp4,{name}"])
+def test_what_is_made_of_a_training_is_not_made_beside_it(trimood_run: click.Command, name: str) -> None:
+    done = CliRunner().invoke(trimood_run, [f"--pipelines=exp4,{name}"])
     assert done.exit_code == 2, done.exception
     assert f"{name}: it is made of what experiments have stored" in " ".join(done.output.split())

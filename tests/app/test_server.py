@@ -14,6 +14,8 @@ from support.made_media import make_clip
 from support.served_page import ServedPage, serve_folder
 from trimood.serving.predictor import Prediction, Utterance, load_predictor
 
+pytestmark = pytest.mark.slow  # starting the page takes seconds
+
 PARTS = ("title", "note", "label", "frames", "sound")
 
 

@@ -224,6 +224,9 @@ def test_a_part_that_was_cut_short_is_done_anew(clips: dict[str, Path], tmp_path
 def run_apart(clips: dict[str, Path], cache: Path, execution: Execution) -> subprocess.Popen[str]:
     """A run in a process group of its own, as a terminal would start it."""
     code = (
+        "import signal\n"
+        # A background process of a script inherits SIGINT ignored; a terminal starts a run that answers it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from pathlib import Path\n"
         "from trimood.media.cache import prepare_clips\n"
         "from trimood.media.execution import Execution\n"
@@ -266,6 +269,7 @@ def many_clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {f"dia2utt{n}": make_clip(folder / f"{n}.mp4", seconds=2, size=(320, 240), seed=n) for n in range(24)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("execution", [SERIAL, TWO], ids=["serial", "processes"])
 def test_a_run_that_is_killed_again_and_again_goes_on_where_it_was(
     many_clips: dict[str, Path], tmp_path: Path, execution: Execution
@@ -299,7 +303,10 @@ def parts_of(folder: Path) -> dict[Path, bytes]:
     return {path: content for path, content in contents(folder).items() if path.suffix == ".safetensors"}
 
 
-@pytest.mark.parametrize("execution", [SERIAL, TWO], ids=["serial", "processes"])
+@pytest.mark.parametrize(
+    "execution",
+    [pytest.param(SERIAL, id="serial"), pytest.param(TWO, id="processes", marks=pytest.mark.slow)],
+)
 def test_an_interrupted_run_leaves_nothing_but_whole_parts(
     many_clips: dict[str, Path], tmp_path: Path, execution: Execution
 ) -> None:
@@ -315,6 +322,7 @@ def test_an_interrupted_run_leaves_nothing_but_whole_parts(
     assert {path.suffix for path in left} == {".safetensors"}
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_share_their_work(many_clips: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
@@ -333,6 +341,7 @@ def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_one_clip_which_the_next_run_prepares(
     many_clips: dict[str, Path], tmp_path: Path
 ) -> None:

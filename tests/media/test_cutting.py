@@ -88,7 +88,12 @@ KINDS = {
 }
 
 
-@pytest.fixture(scope="module", params=KINDS)
+QUICK = ("b-frames.mp4", "begins later.ts", "variable rate.mkv", "open groups.mkv")
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(kind, marks=[] if kind in QUICK else [pytest.mark.slow]) for kind in KINDS]
+)
 def episode(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_episode(tmp_path_factory.mktemp("episodes") / request.param, **KINDS[request.param])
 

@@ -60,7 +60,7 @@ def test_any_other_error_ends_the_work_and_says_where_it_came_from(executor: Exe
     assert "clip_work.py" in caught.value.__notes__[0]
 
 
-@pytest.mark.parametrize("hang", ["hang", "hang outside Python"])
+@pytest.mark.parametrize("hang", ["hang", pytest.param("hang outside Python", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("executor", APART)
 def test_a_decoder_that_hangs_is_ended_at_its_limit_and_costs_its_clip_alone(
     executor: Executor, hang: str, tmp_path: Path

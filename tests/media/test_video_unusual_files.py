@@ -140,6 +140,7 @@ for clip in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's /proc to know the memory that was used")
 def test_a_clip_of_five_minutes_takes_little_more_memory_than_one_of_seconds(tmp_path: Path) -> None:
     size = (160, 120)

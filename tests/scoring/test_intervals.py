@@ -155,11 +155,13 @@ def one_utterance_each(counts: np.ndarray) -> np.ndarray:
     return np.eye(49)[cells].reshape(1, len(cells), 7, 7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trainings", [1, 3])
 def test_of_a_hundred_intervals_about_95_hold_the_truth(trainings: int) -> None:
     assert 0.92 <= covered(trainings, "conversations") <= 0.98
 
 
+@pytest.mark.slow
 def test_an_interval_by_resampling_utterances_covers_too_little() -> None:
     assert covered(1, "utterances") < 0.9
 

@@ -61,6 +61,7 @@ def test_only_what_was_trained_is_in_it_and_where_the_checkpoints_are(files: Pat
     assert {"torch", "transformers", "av", "mlflow"} <= {pin.split("==")[0] for pin in pins}
 
 
+@pytest.mark.slow
 def test_every_library_that_the_models_code_imports_is_pinned(files: Path) -> None:
     code = (
         "import sys, trimood.serving.mlflow_model\n"
@@ -71,7 +72,8 @@ def test_every_library_that_the_models_code_imports_is_pinned(files: Path) -> No
     assert len(modules) > 20
     imported = {name for module in modules for name in imports_of(module)} - set(sys.stdlib_module_names) - {"trimood"}
     pins = {plain(pin.split("==")[0]) for pin in (files / "requirements.txt").read_text().split()}
-    makers = {name: set(map(plain, packages_distributions()[name])) for name in imported}
+    distributions = packages_distributions()
+    makers = {name: set(map(plain, distributions[name])) for name in imported}
     assert {name: makers[name] for name in sorted(imported) if not pins & makers[name]} == {}
     assert {"torch", "av", "upath"} <= imported
 

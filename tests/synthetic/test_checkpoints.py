@@ -18,23 +18,33 @@ from trimood.synthetic.pretraining import contrastive_loss
 from trimood.synthetic.scenes import FACE_WORDS, VOICE_WORDS, collect_sentences, play_voices, show_faces
 
 FEW = 320  # scenes: enough to learn something in seconds
+HARDLY_ANY = 32  # scenes: enough for what does not depend on what was learnt
 MIB = 1024**2
 
 
 @pytest.fixture(scope="module")
 def checkpoints() -> tuple[Checkpoint, Checkpoint]:
-    return make_pretrained(seed=1, scene_count=FEW)
+    return make_pretrained(seed=1, scene_count=HARDLY_ANY)
 
 
 @pytest.fixture(scope="module")
 def folders(checkpoints, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    parent = tmp_path_factory.mktemp("checkpoints")
-    written = {}
+    return written(tmp_path_factory.mktemp("checkpoints"), checkpoints)
+
+
+@pytest.fixture(scope="module")
+def trained_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return written(tmp_path_factory.mktemp("trained"), make_pretrained(seed=1, scene_count=FEW))
+
+
+def written(parent: Path, checkpoints: tuple[Checkpoint, Checkpoint]) -> dict[str, Path]:
+    """The folders of video's checkpoint and audio's, each in another format of weights."""
+    folders = {}
     for name, checkpoint, weight_format in zip(("video", "audio"), checkpoints, ("bin", "safetensors"), strict=True):
-        written[name] = parent / name
-        written[name].mkdir()
-        write_checkpoint(written[name], checkpoint, weight_format)
-    return written
+        folders[name] = parent / name
+        folders[name].mkdir()
+        write_checkpoint(folders[name], checkpoint, weight_format)
+    return folders
 
 
 def test_both_load_strictly_from_either_format_of_weights(folders, checkpoints):
@@ -91,8 +101,9 @@ def test_the_vocabulary_does_not_depend_on_the_order_of_ties():
     assert learn_vocabulary(sentences, 6) == learn_vocabulary(sentences[::-1], 6)
 
 
-def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_does_not():
-    first, again, other = (make_pretrained(seed, scene_count=32)[0].weights for seed in (1, 1, 2))
+def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_does_not(checkpoints):
+    first = checkpoints[0].weights
+    again, other = (make_pretrained(seed, HARDLY_ANY)[0].weights for seed in (1, 2))
     assert all(first[name].equal(again[name]) for name in first)
     assert not first["visual_projection.weight"].equal(other["visual_projection.weight"])
 
@@ -101,21 +112,23 @@ def test_the_global_random_state_is_left_as_it_was():
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    make_pretrained(seed=1, scene_count=32)
+    make_pretrained(seed=1, scene_count=HARDLY_ANY)
     assert torch.rand(3).equal(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "make"), [("video", show_faces), ("audio", play_voices)])
-def test_strangers_and_their_captions_find_each_other_better_than_by_chance(folders, name, make):
-    towers, unseen = load_whole(folders[name]), make(32, seed=6)
-    ids = tokenize(tokenizer(folders[name]), unseen.captions)
+def test_strangers_and_their_captions_find_each_other_better_than_by_chance(trained_folders, name, make):
+    towers, unseen = load_whole(trained_folders[name]), make(32, seed=6)
+    ids = tokenize(tokenizer(trained_folders[name]), unseen.captions)
     with torch.inference_mode():
         loss = contrastive_loss(towers.embed_vision(unseen.pixels), towers.embed_text(ids))
     assert loss < 0.97 * torch.tensor(32.0).log()  # chance: the logarithm of the number of pairs
 
 
-def test_sentences_that_share_words_embed_closer_than_others(folders):
-    towers, clip = load_whole(folders["video"]), tokenizer(folders["video"])
+@pytest.mark.slow
+def test_sentences_that_share_words_embed_closer_than_others(trained_folders):
+    towers, clip = load_whole(trained_folders["video"]), tokenizer(trained_folders["video"])
     texts = ["I miss my sister so much .", "I miss Ada so much .", "Where is the landlord ?"]
     with torch.inference_mode():
         one, near, far = F.normalize(towers.embed_text(tokenize(clip, texts)), dim=-1)

@@ -9,12 +9,10 @@ import numpy as np
 import pytest
 
 from support.shared_data import SHARED, needs_shared
-from trimood.config.parameters import DemoParams
 from trimood.corpus.ecf import read_ecf
 from trimood.emotions import EMOTIONS
 from trimood.media.audio import read_waveform
 from trimood.media.video import VideoRecipe, read_frames
-from trimood.pipelines.demo.nodes import make_corpus
 from trimood.synthetic.corpus import write_corpus
 from trimood.synthetic.dialogues import LONGEST, write_dialogues
 
@@ -75,6 +73,7 @@ def test_every_clip_is_h264_with_aac_sound_that_the_media_room_can_read(corpus):
     assert read_waveform(clips[0], 16000).abs().max() > 0.02
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_annotations_and_the_same_decoded_clips(corpus, tmp_path):
     write_corpus(tmp_path, seed=3, conversation_count=SMALL, threads=1)
     for split in ("train", "test"):
@@ -122,9 +121,3 @@ def test_words_look_and_sound_each_leave_some_emotions_apart_and_others_mixed():
     assert apart(voices, "joy", "sadness") > 1.0
     plain = [u.emotion for u in utterances if u.text == "What is this ?"]
     assert set(plain) == set(EMOTIONS)
-
-
-def test_the_node_hands_over_a_function_that_fills_a_folder(tmp_path):
-    fill = make_corpus(DemoParams(seed=3))
-    fill(tmp_path, conversation_count=SMALL)  # type: ignore[call-arg]
-    assert len(records(tmp_path, "train")) == SMALL - SMALL // 5

@@ -229,9 +229,11 @@ def test_a_run_that_was_stopped_in_this_process_is_closed_by_the_next(
     assert [found.info.status for found in runs_in(project)] == ["KILLED", "FINISHED"]
 
 
+@pytest.mark.slow
 def test_a_run_whose_command_was_stopped_is_not_called_finished(project: Path, empty_store: Path) -> None:
     shutil.copy(empty_store, project)
-    environment = {**os.environ, "FAIL": "exp3.train: KeyboardInterrupt"}
+    paths = os.pathsep.join(sys.path)  # the modules that are tested here
+    environment = {**os.environ, "PYTHONPATH": paths, "FAIL": "exp3.train: KeyboardInterrupt"}
     command = [sys.executable, "-m", "kedro", "run", "--pipelines=exp3"]
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode != 0

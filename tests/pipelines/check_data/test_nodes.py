@@ -50,18 +50,32 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_clip(tmp_path_factory.mktemp("clip") / "good.mp4", 1.2)
 
 
-@pytest.fixture
-def corpus(tmp_path: Path, clip: Path) -> Path:
-    """Ten conversations of the seven emotions and a good clip for each utterance, all of different bytes."""
-    folder = tmp_path / "corpus"
-    write_ecf(folder, {number: [*EMOTIONS] for number in range(1, 11)})
-    (folder / "train").mkdir()
+def write_good_clips(folder: Path, clip: Path, utterances: int) -> None:
+    """A clip for each utterance of conversations 1 to 10, all of different bytes."""
+    folder.mkdir()
     for conversation in range(1, 11):
-        for utterance in range(1, len(EMOTIONS) + 1):
+        for utterance in range(1, utterances + 1):
             name = f"dia{conversation}utt{utterance}.mp4"
             # Bytes behind the last box of an mp4 are read by nobody.
-            (folder / "train" / name).write_bytes(clip.read_bytes() + b"\0\0\0\x18free" + name.encode().ljust(16))
+            (folder / name).write_bytes(clip.read_bytes() + b"\0\0\0\x18free" + name.encode().ljust(16))
+
+
+@pytest.fixture(scope="module")
+def checked_corpus(tmp_path_factory: pytest.TempPathFactory, clip: Path) -> Path:
+    """A folder with `corpus`, ten conversations of the seven emotions with good clips, and `facts` of these clips."""
+    folder = tmp_path_factory.mktemp("checked")
+    write_ecf(folder / "corpus", {number: [*EMOTIONS] for number in range(1, 11)})
+    write_good_clips(folder / "corpus" / "train", clip, len(EMOTIONS))
+    annotated, _ = read_annotations(folder / "corpus", folder / "corpus")
+    probe_clips(annotated, folder / "corpus", folder / "facts", CLIPS)
     return folder
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, checked_corpus: Path) -> Path:
+    """The corpus of `checked_corpus`, with its facts beside it: a clip that a test does not change needs no probing."""
+    shutil.copytree(checked_corpus, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "corpus"
 
 
 def found(manifest: pd.DataFrame, utterance: str) -> str:
@@ -134,6 +148,7 @@ def test_clips_that_hung_or_crashed_the_decoder_are_found_and_not_opened_again_f
     assert "decoding took too long" in page
 
 
+@pytest.mark.slow
 @needs_shared
 def test_a_published_file_that_lost_conversations_is_usable_with_care_at_most(tmp_path: Path) -> None:
     published = json.loads(((SHARED or Path()) / "reference" / "ecf2" / "Subtask_2_train.json").read_text())
@@ -165,12 +180,10 @@ def test_a_copy_that_lost_most_of_its_clips_or_all_of_an_emotion_is_not_usable(c
     assert report["reasons"][0] == "Only 20 utterances are left: another corpus than was annotated."
 
 
-def test_an_emotion_that_was_never_annotated_is_not_lost(tmp_path: Path) -> None:
+def test_an_emotion_that_was_never_annotated_is_not_lost(clip: Path, tmp_path: Path) -> None:
     corpus = tmp_path / "corpus"
     write_ecf(corpus, {number: [emotion for emotion in EMOTIONS if emotion != "fear"] for number in range(1, 11)})
-    for number in range(1, 11):
-        for utterance in range(1, len(EMOTIONS)):
-            make_clip(corpus / "train" / f"dia{number}utt{utterance}.mp4", seed=10 * number + utterance)
+    write_good_clips(corpus / "train", clip, len(EMOTIONS) - 1)
     (corpus / "train" / "dia3utt3.mp4").unlink()
     report, _ = check(corpus, tmp_path / "facts")
     assert (report["verdict"], report["reasons"]) == ("usable", [])
@@ -302,7 +315,9 @@ def test_only_annotations_that_cannot_be_read_stop_the_check(corpus: Path) -> No
         read_annotations(corpus, corpus)
 
 
+@pytest.mark.slow
 def test_a_second_check_decodes_nothing_and_finds_the_same(corpus: Path, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "facts")
     _, first = check(corpus, tmp_path / "facts")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "facts").rglob("*.json")}
     assert len(before) == 70
@@ -330,6 +345,7 @@ def test_the_manifest_comes_back_from_parquet_as_it_was(corpus: Path, tmp_path: 
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "manifest.parquet"), manifest)
 
 
+@pytest.mark.slow
 @needs_shared
 def test_the_real_annotations_print_the_published_counts_and_every_oddity(tmp_path: Path) -> None:
     report, manifest = check((SHARED or Path()) / "reference" / "ecf2", tmp_path / "facts")

@@ -187,6 +187,7 @@ cut_clips(list_spans(corpus, settings), corpus, episodes, settings)
 """
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_leaves_whole_clips_and_the_next_goes_on(tmp_path: Path) -> None:
     corpus, episodes = tmp_path / "corpus", tmp_path / "episodes"
     write_ecf(corpus, {1: ["joy"] * 30})

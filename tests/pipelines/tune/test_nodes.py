@@ -108,6 +108,7 @@ def test_a_search_goes_on_where_it_was_and_repeats_nothing(searched) -> None:
     assert more["training.learning_rate"].nunique() == 4  # a sampler seeded as before would draw the first two again
 
 
+@pytest.mark.slow
 def test_the_same_seed_draws_the_same_values(searched, folders) -> None:
     tables = [searched(tuned(study=name, sampler="random"))[0] for name in ("one", "other")]
     pd.testing.assert_series_equal(tables[0]["training.learning_rate"], tables[1]["training.learning_rate"])
@@ -146,6 +147,7 @@ def test_each_trial_is_a_flat_run_that_says_its_study_its_values_and_its_figure(
         assert not [name for name in run.data.metrics if "test" in name]
 
 
+@pytest.mark.slow
 def test_a_trial_that_diverges_has_failed_and_the_search_goes_on(searched, tracked, caplog) -> None:
     table, best = searched(
         tuned({"training.learning_rate": {"choices": [1e38, 1e-2]}}, trials=6, sampler="random"),
@@ -164,6 +166,7 @@ def test_a_search_none_of_whose_trials_has_a_figure_says_so(searched) -> None:
         searched(tuned({"training.learning_rate": {"choices": [1e38, 1e37]}}), own={**EXP9, "train": "everything"})
 
 
+@pytest.mark.slow
 def test_a_trial_below_the_median_is_stopped_early_if_that_is_asked_for(searched, tracked, folders) -> None:
     # Steps of any size: some trials learn within the one epoch, some do not, and the first five are never stopped.
     space = {"training.learning_rate": {"low": 1e-6, "high": 1e-1, "log": True}}
@@ -180,7 +183,7 @@ def test_a_trial_below_the_median_is_stopped_early_if_that_is_asked_for(searched
     assert list(folders["training_checkpoints"].iterdir()) == []
 
 
-@pytest.mark.parametrize("how", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("how", [KeyboardInterrupt, pytest.param(SystemExit, marks=pytest.mark.slow)])
 def test_an_interrupted_trial_is_marked_failed_and_its_settings_go_on_from_the_last_epoch(
     searched, tracked, folders, monkeypatch, how: type[BaseException]
 ) -> None:
@@ -277,7 +280,7 @@ def test_the_best_trial_is_an_experiments_file_that_resolves_to_its_settings(sea
     assert "on validation" in text
 
 
-@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("count", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_optunas_pictures_are_drawn_of_any_study(searched, planned, folders, count: int) -> None:
     tune = tuned(trials=count)
     table, _ = searched(tune)
