@@ -1,7 +1,9 @@
 # Everything that is done with trimood by hand or by a robot; `make help` lists it.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-PYTHON ?= python3.11
+# A name on the PATH may be a shim without a Python behind it, and Debian's python3 may lack venv: each is tried.
+FITS := 'import sys, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null
+PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do $$name -c $(FITS) && echo $$name && break; done)
 BIN := .venv/bin
 UV := $(BIN)/uv
 UV_VERSION := 0.13.9
@@ -13,15 +15,28 @@ empty :=
 EXPERIMENTS := $(subst $(empty) $(empty),$(comma),$(sort $(basename $(notdir $(wildcard conf/base/parameters/experiments/*.yml)))))
 
 $(STAMP): requirements.txt pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "make: no $(PYTHON) on the PATH. trimood needs Python 3.11; say where it is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
+	@$(or $(PYTHON),false) -c $(FITS) || { $(NO_PYTHON) exit 1; }
+	@echo "Setting up .venv: some 250 packages, 6 GB. The first time on a machine takes minutes, later times seconds."
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(UV) pip install --quiet --python $(BIN)/python --compile-bytecode --requirement requirements.txt
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(UV) pip install --python $(BIN)/python --compile-bytecode --requirement requirements.txt
+	$(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 
+# The command that suits the machine: uv where it is installed, else what the distribution has.
+define NO_PYTHON
+echo "make: trimood needs Python 3.11, 3.12 or 3.13 with its module venv; found: $(or $(PYTHON),none on the PATH)."; \
+if command -v uv >/dev/null; then get="uv python install 3.13"; \
+elif command -v apt-get >/dev/null; then get="sudo apt-get install python3-venv"; \
+elif command -v dnf >/dev/null; then get="sudo dnf install python3.13"; \
+else get="uv python install 3.13 (https://docs.astral.sh/uv has uv)"; fi; \
+echo "Install one: $$get"; \
+echo "Or name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.13";
+endef
+
 .PHONY: setup
-setup: $(STAMP) ## the virtual environment .venv, with the exact versions of requirements.txt
+setup: $(STAMP) ## install everything into .venv, in the versions of requirements.txt
+	@echo "$$($(BIN)/python --version) in .venv is ready."
 
 .PHONY: demo
 demo: $(STAMP) ## exp4 on a small generated corpus, tracked in MLflow (2 minutes)
