@@ -94,4 +94,3 @@ def test_kedro_viz_itself_takes_precedence_where_it_is_installed() -> None:
     pytest.importorskip("kedro_viz", reason="Kedro-Viz is not installed: its command is NOT checked")
     found = KedroCLI(PROJECT).get_command(None, "viz")  # type: ignore[arg-type]
     assert isinstance(found, click.Group)
-    assert "run" in found.commands
