@@ -1,7 +1,9 @@
-# Everything that is done with trimood by hand or by a robot; `make help` lists it.
+# All commands of the project; `make help` lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-PYTHON ?= python3.11
+# A name on the PATH may be a shim without a Python behind it, and Debian's python3 may lack venv: each is tried.
+FITS := 'import sys, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null
+PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do $$name -c $(FITS) && echo $$name && break; done)
 BIN := .venv/bin
 UV := $(BIN)/uv
 UV_VERSION := 0.13.9
@@ -13,30 +15,44 @@ empty :=
 EXPERIMENTS := $(subst $(empty) $(empty),$(comma),$(sort $(basename $(notdir $(wildcard conf/base/parameters/experiments/*.yml)))))
 
 $(STAMP): requirements.txt pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "make: no $(PYTHON) on the PATH. trimood needs Python 3.11; say where it is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(or $(PYTHON),false) -c $(FITS) || { $(NO_PYTHON) exit 1; }
+	@echo "Installing about 250 packages (7 GB) into .venv: minutes the first time, seconds when they are there already."
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(UV) pip install --quiet --python $(BIN)/python --compile-bytecode --requirement requirements.txt
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(UV) pip install --python $(BIN)/python --compile-bytecode --requirement requirements.txt
+	$(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
+	@echo "Installed. The first command starts slowly, because it reads all libraries from disk; later ones start faster."
+
+# Names the command that suits the machine: uv where it is installed, else the distribution's own.
+define NO_PYTHON
+echo "make: trimood needs Python 3.11, 3.12 or 3.13 with the module venv; $(or $(PYTHON),what the PATH has) does not fit."; \
+if command -v uv >/dev/null; then get="uv python install 3.13"; \
+elif command -v apt-get >/dev/null && ! python3 -c "import ensurepip" 2>/dev/null; then get="sudo apt-get install python3-venv"; \
+elif command -v dnf >/dev/null; then get="sudo dnf install python3.13"; \
+else get="uv python install 3.13 (uv itself: https://docs.astral.sh/uv)"; fi; \
+echo "Install one: $$get"; \
+echo "Or say where one is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.13";
+endef
 
 .PHONY: setup
-setup: $(STAMP) ## the virtual environment .venv, with the exact versions of requirements.txt
+setup: $(STAMP) ## install everything into .venv, in the versions of requirements.txt
+	@echo "$$($(BIN)/python --version) in .venv is ready."
 
 .PHONY: demo
-demo: $(STAMP) ## exp4 on a small generated corpus, tracked in MLflow (2 minutes)
+demo: $(STAMP) ## run exp4 on a small generated corpus, tracked in MLflow (2 min)
 	$(BIN)/kedro run --pipelines=exp4
 
 .PHONY: ui
-ui: $(STAMP) ## the MLflow page that compares the runs: http://127.0.0.1:5000
+ui: $(STAMP) ## compare runs in MLflow: http://127.0.0.1:5000
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --workers 1 --backend-store-uri sqlite:///mlflow.db --port 5000
 
 .PHONY: app
-app: $(STAMP) ## a page to try trained models on clips and words: http://127.0.0.1:7860 (other data: make app ENV=ecf)
+app: $(STAMP) ## try trained models: http://127.0.0.1:7860 (make app ENV=ecf)
 	$(BIN)/kedro app --port=$(PORT) $(addprefix --env=,$(ENV))
 
 .PHONY: viz
-viz: $(STAMP) ## the pipelines as a picture to click through: http://127.0.0.1:4141
+viz: $(STAMP) ## show the pipelines: http://127.0.0.1:4141
 	$(BIN)/kedro viz run
 
 .PHONY: results
@@ -46,44 +62,45 @@ results: $(STAMP) ## all nine experiments on the demo corpus with three seeds, c
 	$(BIN)/python benchmarks/comparison_into_readme.py data/demo/08_reporting/comparison
 
 .PHONY: test
-test: $(STAMP) ## all tests that need neither a GPU nor the Hugging Face hub
+test: $(STAMP) ## run all tests that need neither a GPU nor the Hugging Face hub
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not gpu and not hub"
 
 .PHONY: test-quick
-test-quick: $(STAMP) ## the tests that take seconds
+test-quick: $(STAMP) ## run the plain tests only
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not gpu and not hub"
 
 .PHONY: check
-check: $(STAMP) lint test ## format, lint, types, import contracts, tests
+check: $(STAMP) lint test ## run lint and test: what every change has to pass
 
 .PHONY: lint
-lint: $(STAMP) ## format, lint, types, import contracts
+lint: $(STAMP) ## check format, lint, types and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 .PHONY: format
-format: $(STAMP) ## writes the code in the one format
+format: $(STAMP) ## format the code and fix what ruff can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 .PHONY: lock
-lock: $(STAMP) ## requirements*.txt anew: the newest versions that pyproject.toml allows
-	$(UV) pip compile --quiet --upgrade --python-version 3.11 --no-annotate --no-header --group dev pyproject.toml --output-file requirements.txt
+lock: $(STAMP) ## write requirements*.txt anew, with the newest versions allowed
+	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --no-header --all-extras --group dev pyproject.toml --output-file requirements.txt
 	$(UV) pip compile --quiet --upgrade --python-version 3.11 --no-annotate --no-header --group reference --output-file requirements-reference.txt
 
+# Its tokenizers have wheels up to Python 3.12 only.
 .PHONY: reference
-reference: $(STAMP) ## the reference arrays of the tests anew, from the PyPI package languagebind in an environment of its own
-	test -x .venv-reference/bin/python || $(PYTHON) -m venv .venv-reference
-	$(UV) pip install --quiet --python .venv-reference/bin/python --requirement requirements-reference.txt
+reference: $(STAMP) ## write the tests' reference arrays anew, with LanguageBind's code
+	test -x .venv-reference/bin/python || $(UV) venv --python 3.11 .venv-reference
+	$(UV) pip install --python .venv-reference/bin/python --requirement requirements-reference.txt
 	.venv-reference/bin/python tests/model/make_reference.py
 	.venv-reference/bin/python tests/media/make_reference.py
 
 .PHONY: clean
-clean: ## removes the demo's data and all caches; MLflow runs and real data stay
+clean: ## remove the demo's data and caches; keep runs and real data
 	rm -rf data/demo .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
 
 .PHONY: help
-help: ## this list
+help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -3,6 +3,7 @@
 import copy
 import logging
 import re
+from importlib.util import find_spec
 from itertools import groupby
 from typing import Any
 
@@ -172,6 +173,8 @@ def _experiments_only(options: dict[str, Any], whole: Pipeline) -> dict[str, Any
 
 def try_models(env: str | None, params: dict[str, Any], port: int) -> None:
     """Opens the page with what the catalog says of this environment: where models, corpus and MLflow's store are."""
+    if find_spec("gradio") is None:
+        raise click.ClickException("kedro app needs Gradio, which is not installed: pip install 'trimood[app]'")
     from pathlib import Path
 
     from kedro.framework.session import KedroSession
@@ -196,6 +199,11 @@ def try_models(env: str | None, params: dict[str, Any], port: int) -> None:
         raise click.ClickException(str(error)) from None
 
 
+def refuse_viz(**_: Any) -> None:
+    """Where Kedro-Viz is installed, its own command takes precedence over this one."""
+    raise click.ClickException("kedro viz needs Kedro-Viz, which is not installed: pip install 'trimood[viz]'")
+
+
 run = copy.copy(kedro_run)
 run.callback = run_experiments
 run.context_settings = {**run.context_settings, "default_map": {"runner": "trimood.cli.ExperimentRunner"}}
@@ -215,4 +223,12 @@ app = click.Command(
     help="A page on this machine to try trained models on clips and words.",
 )
 
-cli = click.Group("trimood", commands={"run": run, "app": app})
+viz = click.Command(
+    "viz",
+    callback=refuse_viz,
+    params=[click.Argument(["arguments"], nargs=-1)],
+    context_settings={"ignore_unknown_options": True},
+    hidden=True,
+)
+
+cli = click.Group("trimood", commands={"run": run, "app": app, "viz": viz})

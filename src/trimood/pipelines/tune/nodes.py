@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel
 from trimood.config.parameters import LoraParams, TrainingParams, TuneParams, flatten
 from trimood.config.plan import Plan, SearchPlan
 from trimood.learning.search.space import as_set, check_space, settings_with, with_changes
+from trimood.learning.search.study import StudyError
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +29,10 @@ def plan_search(
 ) -> SearchPlan:
     """The experiment's plan as it is, and what the search needs to change it: no clip is read for it.
 
-    Raises SpaceError, CheckpointError or AdapterError.
+    Raises StudyError without Optuna; SpaceError, CheckpointError or AdapterError.
     """
+    if find_spec("optuna") is None:  # said before hours are spent on clips
+        raise StudyError("a search needs Optuna, which is not installed: pip install 'trimood[tune]'")
     from trimood.learning.experiment import plan_experiment
 
     own = parameters[experiment]

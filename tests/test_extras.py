@@ -1,0 +1,96 @@
+"""Without the packages of the extras: everything can be imported, and a command that needs one names it."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from kedro.framework.cli.cli import KedroCLI
+from packaging.requirements import Requirement
+
+from support.demo_project import PROJECT
+from trimood import cli
+from trimood.config.parameters import LoraParams, TrainingParams, TuneParams
+from trimood.learning.search.study import StudyError
+from trimood.media.errors import PreparationError
+from trimood.media.execution import Execution, run_each
+from trimood.pipelines.tune.nodes import plan_search
+
+MODULES = {"app": "gradio", "decord": "decord", "ray": "ray", "tune": "optuna", "viz": "kedro_viz"}
+
+
+def without(extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Imports behave as if the extra's package were not installed."""
+    monkeypatch.setitem(sys.modules, MODULES[extra], None)
+
+
+def test_there_is_an_extra_for_each_of_these_packages_and_none_is_required() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {
+        extra: [Requirement(line).name.replace("-", "_") for line in lines]
+        for extra, lines in project["optional-dependencies"].items()
+    }
+    assert extras == {extra: [module] for extra, module in MODULES.items()}
+    required = {Requirement(line).name.replace("-", "_") for line in project["dependencies"]}
+    assert "kedro" in required
+    assert not required & set(MODULES.values())
+
+
+@pytest.mark.slow
+def test_every_module_is_imported_and_every_pipeline_is_made_without_any_extra() -> None:
+    code = (
+        "import importlib, pkgutil, sys\n"
+        f"sys.modules.update(dict.fromkeys({[*MODULES.values()]}))\n"
+        "import trimood\n"
+        "names = [module.name for module in pkgutil.walk_packages(trimood.__path__, 'trimood.')]\n"
+        # Of a search alone, which `plan_search` does not begin without Optuna.
+        "names.remove('trimood.learning.search.trial')\n"
+        "names = [name for name in names if not name.endswith('__main__')]\n"
+        "for name in names: importlib.import_module(name)\n"
+        "from kedro.framework.project import configure_project\n"
+        "configure_project('trimood')\n"
+        "from trimood.pipeline_registry import register_pipelines\n"
+        "print(len(names), sorted(register_pipelines()))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    count, _, names = done.stdout.partition(" ")
+    assert int(count) > 80
+    assert {"exp1", "tune", "check_data"} <= set(eval(names))  # noqa: S307 - of our own making
+
+
+def test_the_page_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    without("app", monkeypatch)
+    said = CliRunner().invoke(cli.app, [])
+    assert said.exit_code == 1
+    assert said.output == "Error: kedro app needs Gradio, which is not installed: pip install 'trimood[app]'\n"
+
+
+def test_a_search_names_its_extra_before_it_looks_at_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    without("tune", monkeypatch)
+    given = (TrainingParams.model_construct(), LoraParams.model_construct(), TuneParams.model_construct())
+    with pytest.raises(StudyError, match=r"needs Optuna, which is not installed: pip install 'trimood\[tune\]'"):
+        plan_search("exp4", {}, *given, "", "")
+
+
+def test_ray_names_its_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    without("ray", monkeypatch)
+    with pytest.raises(PreparationError, match=r"Ray is not installed: pip install 'trimood\[ray\]'"):
+        list(run_each(Path.exists, [tmp_path], Execution("ray"), lambda path: path))
+
+
+@pytest.mark.parametrize("arguments", [[], ["run", "--port", "4141"]])
+def test_kedro_viz_names_its_extra(arguments: list[str]) -> None:
+    said = CliRunner().invoke(cli.viz, arguments)
+    assert said.exit_code == 1
+    assert said.output == "Error: kedro viz needs Kedro-Viz, which is not installed: pip install 'trimood[viz]'\n"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Kedro-Viz, which is loaded here
+def test_kedro_viz_itself_takes_precedence_where_it_is_installed() -> None:
+    pytest.importorskip("kedro_viz", reason="Kedro-Viz is not installed: its command is NOT checked")
+    found = KedroCLI(PROJECT).get_command(None, "viz")  # type: ignore[arg-type]
+    assert isinstance(found, click.Group)
