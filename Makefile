@@ -39,11 +39,16 @@ app: $(STAMP) ## a page to try trained models on clips and words: http://127.0.0
 viz: $(STAMP) ## the pipelines as a picture to click through: http://127.0.0.1:4141
 	$(BIN)/kedro viz run
 
+.PHONY: docs
+docs: $(STAMP) ## the documentation site, in site/
+	$(BIN)/python scripts/write_api_pages.py
+	$(BIN)/zensical build --strict
+
 .PHONY: results
-results: $(STAMP) ## all nine experiments on the demo corpus with three seeds, compared; then table and picture in README.md
+results: $(STAMP) ## all nine experiments on the demo corpus with three seeds, compared; writes docs/results.md and README's picture
 	$(BIN)/kedro run --pipelines=$(EXPERIMENTS) --params 'seeds=[$(SEEDS)]'
 	$(BIN)/kedro run --pipelines=compare
-	$(BIN)/python benchmarks/comparison_into_readme.py data/demo/08_reporting/comparison
+	$(BIN)/python scripts/write_results.py data/demo/08_reporting/comparison
 
 .PHONY: test
 test: $(STAMP) ## all tests that need neither a GPU nor the Hugging Face hub
