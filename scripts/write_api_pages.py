@@ -44,7 +44,9 @@ for package in packages:
     rows.append(f"| [`{package.name}`]({package.name}.md) | {introduction} |")
 alone = described_modules(PACKAGE, "*.py")
 write_page("modules", "Modules outside packages", "Kedro's shell and what every package uses.", alone)
-rows.append(f"| [modules outside packages](modules.md) | {', '.join(name.removeprefix('trimood.') for name in alone)} |")
+rows.append(
+    f"| [modules outside packages](modules.md) | {', '.join(name.removeprefix('trimood.') for name in alone)} |"
+)
 (PAGES / "index.md").write_text(
     "# API reference\n\nEvery public class and function, from the docstrings. "
     "[Architecture](../architecture.md) explains how the packages fit together.\n\n| package | contents |\n|---|---|\n"

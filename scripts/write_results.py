@@ -41,7 +41,9 @@ def draw(comparison: dict[str, Any]) -> Figure:
     ax = figure.subplots()
     for place, (_, of) in enumerate(ordered):
         score, colour = of["macro_f1"], WITH_VOICE if "audio" in of["modalities"] else WITHOUT
-        ax.plot([score["low"], score["high"]], [place, place], color=colour, alpha=0.35, linewidth=9, solid_capstyle="butt")
+        ax.plot(
+            [score["low"], score["high"]], [place, place], color=colour, alpha=0.35, linewidth=9, solid_capstyle="butt"
+        )
         ax.plot(score["value"], place, "o", color=colour, markersize=10)
         ax.text(score["high"] + 0.015, place, f"{score['value']:.2f}", color=colour, va="center", fontsize=11)
     words = systems["TF-IDF"]["macro_f1"]["value"]
