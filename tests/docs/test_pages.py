@@ -76,7 +76,7 @@ def command_lines(page: Path) -> Iterator[str]:
             line = re.sub(r"^([a-z]\w*(\.\w+)+=\S+)$", r"--params \1", token.content)
             lines = [re.sub(r"^(?=--params )", "kedro run ", line)]
         elif token.type in ("fence", "code_block"):
-            lines = [line.strip().removeprefix("# ") for line in token.content.replace("\\\n", " ").splitlines()]
+            lines = [line.strip().removeprefix("# ") for line in token.content.replace("\\\n", "").splitlines()]
         else:
             continue
         yield from (line for line in lines if re.match(r"(kedro|make)( |$)", line))
