@@ -54,7 +54,8 @@ def draw(comparison: dict[str, Any]) -> Figure:
     ax.set_ylim(-0.7, len(ordered) - 0.3)
     seeds = max(len(of["seeds"]) for of in experiments.values())
     percent = f"{100 * comparison['settings']['confidence']:g} %"
-    ax.set_xlabel(f"macro F1 on the test conversations (mean of {seeds} seeds and {percent} interval)")
+    mean = f"mean of {seeds} seeds" if seeds > 1 else "one seed"
+    ax.set_xlabel(f"macro F1 on the test conversations ({mean} and {percent} interval)")
     ax.tick_params(labelsize=11, length=0)
     ax.grid(axis="x", alpha=0.3)
     for side in ("top", "right", "left"):
