@@ -40,12 +40,12 @@ viz: $(STAMP) ## the pipelines as a picture to click through: http://127.0.0.1:4
 	$(BIN)/kedro viz run
 
 .PHONY: docs
-docs: $(STAMP) ## the documentation site, in site/
+docs: $(STAMP) ## build the documentation site into site/
 	$(BIN)/python scripts/write_api_pages.py
 	$(BIN)/zensical build --strict
 
 .PHONY: results
-results: $(STAMP) ## all nine experiments on the demo corpus with three seeds, compared; writes docs/results.md and README's picture
+results: $(STAMP) ## run and compare all nine experiments; write docs/results.md (10 min)
 	$(BIN)/kedro run --pipelines=$(EXPERIMENTS) --params 'seeds=[$(SEEDS)]'
 	$(BIN)/kedro run --pipelines=compare
 	$(BIN)/python scripts/write_results.py data/demo/08_reporting/comparison
