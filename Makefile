@@ -55,11 +55,16 @@ app: $(STAMP) ## try trained models: http://127.0.0.1:7860 (make app ENV=ecf)
 viz: $(STAMP) ## show the pipelines: http://127.0.0.1:4141
 	$(BIN)/kedro viz run
 
+.PHONY: docs
+docs: $(STAMP) ## build the documentation site into site/
+	$(BIN)/python scripts/write_api_pages.py
+	$(BIN)/zensical build --strict
+
 .PHONY: results
-results: $(STAMP) ## all nine experiments on the demo corpus with three seeds, compared; then table and picture in README.md
+results: $(STAMP) ## run and compare all nine experiments; write docs/results.md (10 min)
 	$(BIN)/kedro run --pipelines=$(EXPERIMENTS) --params 'seeds=[$(SEEDS)]'
 	$(BIN)/kedro run --pipelines=compare
-	$(BIN)/python benchmarks/comparison_into_readme.py data/demo/08_reporting/comparison
+	$(BIN)/python scripts/write_results.py data/demo/08_reporting/comparison
 
 .PHONY: test
 test: $(STAMP) ## run all tests that need neither a GPU nor the Hugging Face hub

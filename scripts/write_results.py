@@ -1,0 +1,72 @@
+"""Writes a comparison's table into docs/results.md, between its two marks, and draws the picture of README.md.
+
+python scripts/write_results.py data/demo/08_reporting/comparison
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+PROJECT = Path(__file__).parents[1]
+PAGE, PICTURE = PROJECT / "docs" / "results.md", PROJECT / "docs" / "pictures" / "comparison.png"
+BEGIN, END = "<!-- results: written by make results -->\n", "<!-- end of results -->"
+WITH_VOICE, WITHOUT, WORDS_ALONE = "#d1603d", "#4a7a9c", "#8a8a8a"
+TRAINED = {
+    ("everything", "trained"): "everything trained",
+    ("head", "trained"): "head only",
+    ("lora", "frozen"): "adapters",
+    ("lora", "trained"): "adapters + head",
+}
+
+
+def write_table(table: str) -> None:
+    """Puts the table between the marks of the page."""
+    before, begin, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        sys.exit(f"{PAGE}: the marks {BEGIN.strip()} and {END} must both be in it, in this order")
+    PAGE.write_text(f"{before}{begin}\n{table}\n{end}{after}", encoding="utf-8")
+
+
+def draw(comparison: dict[str, Any]) -> Figure:
+    """A dot and an interval for each experiment, the best on top; TF-IDF on the words as a line to compare with."""
+    systems = comparison["systems"]
+    experiments = {name: of for name, of in systems.items() if of["kind"] == "experiment"}
+    ordered = sorted(experiments.items(), key=lambda item: item[1]["macro_f1"]["value"])
+    figure = Figure(figsize=(8.4, 4.6), layout="constrained")
+    ax = figure.subplots()
+    for place, (_, of) in enumerate(ordered):
+        score, colour = of["macro_f1"], WITH_VOICE if "audio" in of["modalities"] else WITHOUT
+        ax.plot(
+            [score["low"], score["high"]], [place, place], color=colour, alpha=0.35, linewidth=9, solid_capstyle="butt"
+        )
+        ax.plot(score["value"], place, "o", color=colour, markersize=10)
+        ax.text(score["high"] + 0.015, place, f"{score['value']:.2f}", color=colour, va="center", fontsize=11)
+    words = systems["TF-IDF"]["macro_f1"]["value"]
+    ax.axvline(words, color=WORDS_ALONE, linestyle="--", linewidth=1.2, zorder=0)
+    ax.text(words - 0.01, len(ordered) - 0.55, "words alone,\nno deep learning", ha="right", va="top", fontsize=10)
+    ax.set_yticks(range(len(ordered)), [f"{name}: {TRAINED[of['train'], of['head']]}" for name, of in ordered])
+    ax.set_xlim(0, 1)
+    ax.set_ylim(-0.7, len(ordered) - 0.3)
+    seeds = max(len(of["seeds"]) for of in experiments.values())
+    percent = f"{100 * comparison['settings']['confidence']:g} %"
+    mean = f"mean of {seeds} seeds" if seeds > 1 else "one seed"
+    ax.set_xlabel(f"macro F1 on the test conversations ({mean} and {percent} interval)")
+    ax.tick_params(labelsize=11, length=0)
+    ax.grid(axis="x", alpha=0.3)
+    for side in ("top", "right", "left"):
+        ax.spines[side].set_visible(False)
+    colours = [Patch(color=WITH_VOICE, label="words, faces and voice"), Patch(color=WITHOUT, label="words and faces")]
+    ax.legend(handles=colours, loc="lower right", frameon=False, fontsize=11)
+    figure.suptitle("Nine experiments on the demo corpus: how well are seven emotions recognised?", fontsize=13)
+    return figure
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    write_table((folder / "table.md").read_text(encoding="utf-8"))
+    draw(json.loads((folder / "comparison.json").read_text(encoding="utf-8"))).savefig(PICTURE, dpi=110)
