@@ -1,6 +1,7 @@
 """config.json is read as upstream reads it, and checkpoints that the towers cannot hold are refused by name."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,21 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
         read_config(tmp_path)
     with pytest.raises(CheckpointError, match="text_config is list"):
         read_config(write(tmp_path, {"text_config": [1], "vision_config": {"lora_r": 0}}))
+
+
+def test_a_file_is_read_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[str] = []
+    loads = json.loads
+
+    def counted(text: str) -> object:
+        reads.append(text)
+        return loads(text)
+
+    monkeypatch.setattr(json, "loads", counted)
+    write_config(tmp_path, TINY_VIDEO)
+    assert read_config(tmp_path) == read_config(tmp_path) == TINY_VIDEO
+    assert len(reads) == 1
+    write_config(tmp_path, TINY_VIDEO, num_hidden_layers=3)
+    os.utime(tmp_path / "config.json", ns=(1, 1))
+    assert read_config(tmp_path).vision.num_hidden_layers == 3
+    assert len(reads) == 2

@@ -3,7 +3,7 @@
 import copy
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from pydantic import ValidationError
 
@@ -19,6 +19,15 @@ from trimood.config.parameters import (
 
 if TYPE_CHECKING:
     from optuna import Trial
+
+
+class BestTrial(TypedDict):
+    """The trial with the highest macro F1 on validation, and its values by the parameters' names."""
+
+    trial: int
+    validation_macro_f1: float
+    finished_trials: int
+    values: dict[str, object]
 
 
 class SpaceError(Exception):

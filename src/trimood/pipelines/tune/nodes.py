@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from trimood.config.parameters import LoraParams, TrainingParams, TuneParams, flatten
 from trimood.config.plan import Plan, SearchPlan
-from trimood.learning.search.space import as_set, check_space, settings_with, with_changes
+from trimood.learning.search.space import BestTrial, as_set, check_space, settings_with, with_changes
 from trimood.learning.search.study import StudyError
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def search(
     training_checkpoints: Path,
     studies: Path,
     corpus_description: dict[str, Any],
-) -> tuple[pd.DataFrame, dict[str, Any]]:
+) -> tuple[pd.DataFrame, BestTrial]:
     """Runs what is missing of the study's trials, each a training and an MLflow run; the table of all, and the best.
 
     A trial's figure is the best macro F1 on validation of its epochs. One that diverges or needs more memory than
@@ -107,13 +107,13 @@ def search(
         best = study.best_trial
         return table, {
             "trial": best.number,
-            "validation_macro_f1": best.value,
+            "validation_macro_f1": float(best.value or 0),
             "finished_trials": len(kept.finished(study)),
             "values": as_set(best.params, tune.space),
         }
 
 
-def write_best(plan: SearchPlan, best: dict[str, Any]) -> str:
+def write_best(plan: SearchPlan, best: BestTrial) -> str:
     """The best trial as an experiment's file, to be put into conf/base/parameters/experiments/ under its top key."""
     name = f"{plan.experiment}_tuned"
     content = yaml.safe_dump(
