@@ -1,6 +1,7 @@
-"""The model as MLflow keeps it: this file, the trained weights, and where the checkpoints are.
+"""An experiment as an MLflow model: how it is logged, and the code that is loaded and served.
 
-MLflow copies the file into the model and runs it there (models from code), so that nothing of it is pickled.
+MLflow copies this file into the model and runs it there (models from code), so nothing is pickled. The model holds the
+trained weights and the names of the checkpoints, never the checkpoints themselves.
 """
 
 import base64
@@ -35,7 +36,7 @@ _SIDE, _FRAMES, _FRAMES_PER_SECOND, _SAMPLE_RATE_HZ, _TONE_HZ = 64, 8, 16, 16000
 
 
 def example_clip() -> bytes:
-    """An MP4 of a bright bar that moves across the picture, with a tone: a few kilobytes."""
+    """The clip of the input example: an MP4 of a moving bar with a tone, half a second, a few kilobytes."""
     file = BytesIO()
     with av.open(file, "w", format="mp4") as container:
         video = container.add_stream("libx264", rate=_FRAMES_PER_SECOND)
@@ -56,20 +57,17 @@ def example_clip() -> bytes:
 
 
 MODEL = "model"
-"""What the model is called within its run: runs:/RUN_ID/model."""
+"""The name of the model within its run: runs:/RUN_ID/model."""
 
 REQUIREMENTS = (
     *("av", "fsspec", "huggingface_hub", "mlflow", "numpy", "pandas", "pebble", "peft", "pydantic", "safetensors"),
     *("scipy", "torch", "torchaudio", "tqdm", "transformers", "universal-pathlib"),
 )
-"""What the model's code imports, pinned to the versions that it was trained with."""
+"""What the code of the model imports; pinned to the installed versions when a model is logged."""
 
 
 def log_model(weights: Path, calibration: Path) -> str:
-    """Logs the model into the active run. Nothing is loaded, so it takes no longer than to copy the files.
-
-    Returns its URI.
-    """
+    """Logs the model into the active run and returns its URI. Copies files only; nothing is loaded."""
     import pandas as pd
     from mlflow.models import Model
 
@@ -79,7 +77,7 @@ def log_model(weights: Path, calibration: Path) -> str:
             None,
             sys.modules[__name__],
             name=MODEL,
-            python_model=str(Path(__file__).with_name("mlflow_model.py")),
+            python_model=__file__,
             artifacts={"weights": str(weights), "calibration": str(calibration)},
             code_paths=[str(Path(trimood.__file__).parent)],
             model_config=ServingParams().model_dump(),
@@ -92,9 +90,9 @@ def log_model(weights: Path, calibration: Path) -> str:
 
 
 def save_model(path: str, mlflow_model: Any, validate_serving_input: bool, **arguments: Any) -> None:
-    """MLflow's `pyfunc`, for `Model.log`, which itself reads that the example is not to be tried.
+    """MLflow's `pyfunc.save_model` for `Model.log`, without trying the input example.
 
-    To try it is to load the checkpoints, two gigabytes each, at the end of every run. The tests try it.
+    Trying it would load the checkpoints, two gigabytes each, at the end of every run. The tests do it instead.
     """
     import mlflow
 
@@ -103,7 +101,7 @@ def save_model(path: str, mlflow_model: Any, validate_serving_input: bool, **arg
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without MLflow's bars for files that are copied in no time, and without warnings about its own insides."""
+    """Hides MLflow's progress bars for small files, and its warnings about its own internals."""
     from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR as BARS
 
     before = os.environ.get(BARS.name)
@@ -134,12 +132,13 @@ def _signature():  # type: ignore[no-untyped-def]
 
 
 class EmotionModel(PythonModel):
-    """From rows of clip (content) and text (words) to rows of emotion, probabilities, and what was absent."""
+    """From rows of clip (content) and text to rows of emotion, probabilities, and absent modalities."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Loads checkpoints and weights, as `model_config` says, and before it the environment.
+        """Loads checkpoints and weights as `model_config` says.
 
-        TRIMOOD_VIDEO_CHECKPOINT and its like: `mlflow models serve` has no other way to hand anything on.
+        Environment variables such as TRIMOOD_VIDEO_CHECKPOINT take precedence: `mlflow models serve` takes no
+        model_config.
         """
         self.config = ServingParams.model_validate(
             {name: os.environ.get(f"TRIMOOD_{name.upper()}", default) for name, default in context.model_config.items()}
@@ -151,7 +150,7 @@ class EmotionModel(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """A row for each row, in order. A wrong request raises the MlflowException that a server turns into a 400."""
+        """One row per input row, in order. Raises an MlflowException, a 400 of the server, for a wrong request."""
         execution = Execution(self.config.executor, 0, self.config.time_limit_seconds)
         try:
             with tempfile.TemporaryDirectory(prefix="trimood-request-") as folder:
@@ -174,4 +173,5 @@ class EmotionModel(PythonModel):
         )
 
 
-mlflow.models.set_model(EmotionModel())
+if __name__ != "trimood.serving.mlflow_model":  # MLflow runs its copy of this file
+    mlflow.models.set_model(EmotionModel())

@@ -1,4 +1,4 @@
-"""Predicts utterances of one's own through what training and evaluation use: preparation, examples, probabilities."""
+"""Predicts new utterances with a trained model, through the same preparation and model as evaluation."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -20,12 +20,12 @@ from trimood.serving.preparation import prepare_own
 from trimood.serving.trained_model import TrainedModel, load_trained
 
 HERE = Execution("serial")
-"""For a clip or two: in this process, without a time limit."""
+"""In this process, without a time limit: for one or two clips."""
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """A clip, its words, or both; `name` is what messages and results call it."""
+    """A clip, its text, or both; `name` identifies it in messages and results."""
 
     clip: Path | None = None
     text: str = ""
@@ -34,11 +34,12 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model makes of an utterance.
+    """The prediction for one utterance.
 
-    `probabilities` are those of evaluation, `calibrated` the same at the temperature fitted on validation. `absent`
-    says which of the model's modalities the utterance lacks, and why. `frames` [frame, 3, height, width] uint8 and
-    `log_mel` [time, mel] float32 are what the model was given; None for what is absent or what it does not read.
+    `probabilities` are computed as in evaluation; `calibrated` are the same at the temperature fitted on validation.
+    `absent` names the model's modalities that the utterance lacks, each with the reason. `frames`
+    [frame, 3, height, width] uint8 and `log_mel` [time, mel] float32 are the model's input; None for a modality that
+    is absent or not used by the model.
     """
 
     name: str
@@ -51,7 +52,7 @@ class Prediction:
 
     @property
     def emotion(self) -> str:
-        """The likeliest."""
+        """The most probable one."""
         return max(self.probabilities, key=self.probabilities.__getitem__)
 
 
@@ -64,7 +65,7 @@ class Refusal:
 
 
 class Predictor:
-    """A trained model in memory. Clips that it prepares for itself are forgotten at once."""
+    """A trained model in memory. Prepared clips are deleted after each call of `predict`."""
 
     def __init__(self, trained: TrainedModel) -> None:
         """Loads the checkpoints. Raises CheckpointError."""
@@ -74,7 +75,7 @@ class Predictor:
         self._batch_size = trained.plan.settings.training.per_device_eval_batch_size
 
     def predict(self, utterances: Sequence[Utterance], execution: Execution = HERE) -> list[Prediction | Refusal]:
-        """A result for each utterance, in their order; one that cannot be predicted costs no other."""
+        """One result per utterance, in their order. An utterance that cannot be predicted gives a Refusal."""
         table = pd.DataFrame(
             {
                 "utterance": [str(number) for number in range(len(utterances))],
@@ -88,9 +89,9 @@ class Predictor:
             found = self.probabilities(examples, Path(folder))
             calibrated = self.calibrated(found)
             results: dict[str, Prediction | Refusal] = {}
-            for row, raw, mended in zip(examples.to_dict("records"), found, calibrated, strict=True):
+            for row, raw, adjusted in zip(examples.to_dict("records"), found, calibrated, strict=True):
                 name = utterances[int(row["utterance"])].name
-                results[row["utterance"]] = self._prediction(name, row, raw, mended, Path(folder))
+                results[row["utterance"]] = self._prediction(name, row, raw, adjusted, Path(folder))
         for row in refused.to_dict("records"):
             results[row["utterance"]] = Refusal(utterances[int(row["utterance"])].name, row["message"])
         return [results[key] for key in table["utterance"]]
@@ -101,7 +102,7 @@ class Predictor:
         return clip_recipe(self._trained.plan.checkpoints)
 
     def probabilities(self, examples: pd.DataFrame, prepared_clips: Location) -> np.ndarray:
-        """As evaluation has them, [utterance, 7] float64, of what `prepare_own` gives."""
+        """As in evaluation, [utterance, 7] float64, for examples of `prepare_own`."""
         return probabilities(self._loaded.model, self._loaded.examples(examples, prepared_clips), self._batch_size)
 
     def calibrated(self, found: np.ndarray) -> np.ndarray:
@@ -109,14 +110,14 @@ class Predictor:
         return with_temperature(found, self.temperature) if len(found) else found
 
     def _prediction(
-        self, name: str, row: dict[Any, Any], raw: np.ndarray, mended: np.ndarray, folder: Path
+        self, name: str, row: dict[Any, Any], raw: np.ndarray, adjusted: np.ndarray, folder: Path
     ) -> Prediction:
         part = load_part(folder / row["part"]) if row["part"] else {}
         return Prediction(
             name,
             row["text"],
             dict(zip(EMOTIONS, raw.tolist(), strict=True)),
-            dict(zip(EMOTIONS, mended.tolist(), strict=True)),
+            dict(zip(EMOTIONS, adjusted.tolist(), strict=True)),
             {modality: row[f"no_{modality}"] for modality in self.modalities if row[f"no_{modality}"]},
             part.get("frames") if "video" in self.modalities else None,
             part.get("log_mel") if "audio" in self.modalities else None,
@@ -124,5 +125,5 @@ class Predictor:
 
 
 def load_predictor(model: str, models: Path, checkpoints: Mapping[str, str | None] | None = None) -> Predictor:
-    """The model that `load_trained` finds, in memory; `checkpoints` may say where those for video and audio lie now."""
+    """Loads the model that `load_trained` finds; `checkpoints` gives new places of the video and audio checkpoints."""
     return Predictor(load_trained(model, models).with_checkpoints(checkpoints or {}))

@@ -1,4 +1,4 @@
-"""Finds what a training left by the name that a person gives: an experiment, an MLflow run, a registered model."""
+"""Finds a trained model by name: an experiment of this project, an MLflow run, or a registered model."""
 
 import json
 import re
@@ -12,13 +12,13 @@ from trimood.model.config import CheckpointError
 from trimood.model.stored import TrainedWeights, read_weights
 
 WEIGHTS, CALIBRATION = "best.safetensors", "calibration.json"
-"""What makes up a model, beside its checkpoints: in an experiment's folder, and as artifacts of an MLflow model."""
+"""The files of a model: in the folder of an experiment, and as artifacts of an MLflow model."""
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class ModelError(Exception):
-    """There is no such model, or not all of it."""
+    """There is no such model, or a part of it is missing."""
 
 
 @dataclass(frozen=True)
@@ -35,19 +35,19 @@ class TrainedModel:
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """What the model reads, in the order of MODALITIES."""
+        """The modalities that the model uses, in the order of MODALITIES."""
         return tuple(modality for modality in MODALITIES if modality in self.plan.settings.modalities)
 
     def with_checkpoints(self, others: Mapping[str, str | None]) -> "TrainedModel":
-        """The same with other places of the checkpoints that it uses, where one is given."""
+        """The same model with other checkpoint places, where `others` gives one."""
         moved = {source: others.get(source) or own for source, own in self.plan.checkpoints.items()}
         return replace(self, plan=self.plan.model_copy(update={"checkpoints": moved}))
 
 
 def load_trained(model: str, models: Path) -> TrainedModel:
-    """What `model` names: an experiment trained in the folder `models`, a run id, or a `models:/` URI.
+    """The model called `model`: an experiment in the folder `models`, a run id, or a `models:/` URI.
 
-    Runs and registered models are those of the MLflow store in use. Raises ModelError.
+    Runs and registered models come from the MLflow store in use. Raises ModelError.
     """
     if _RUN_ID.fullmatch(model):
         model = model_of_run(model)
@@ -77,7 +77,7 @@ def model_of_run(run: str) -> str:
 
 
 def of_mlflow(uri: str) -> TrainedModel:
-    """What an MLflow model holds, taken from the store in use. Raises ModelError."""
+    """Downloads an MLflow model from the store in use. Raises ModelError."""
     import mlflow
     from mlflow.models import Model
 
@@ -96,7 +96,7 @@ def of_mlflow(uri: str) -> TrainedModel:
 
 
 def read_trained(name: str, weights: Path, calibration: Path) -> TrainedModel:
-    """The two files as one; ModelError where the second is not there, or is that of other weights."""
+    """Reads both files. Raises ModelError where the calibration is missing or belongs to other weights."""
     try:
         stored = read_weights(weights)
     except CheckpointError as error:
@@ -105,7 +105,7 @@ def read_trained(name: str, weights: Path, calibration: Path) -> TrainedModel:
     try:
         calibrated = json.loads(calibration.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ModelError(f"{calibration}: not there, so {name} has no temperature. {evaluate}") from None
+        raise ModelError(f"{calibration}: no such file, so {name} has no temperature. {evaluate}") from None
     if calibrated["weights"] != stored.about.fingerprint:
-        raise ModelError(f"{calibration}: is that of another training than {weights.name} beside it. {evaluate}")
+        raise ModelError(f"{calibration}: it belongs to other weights than {weights.name} beside it. {evaluate}")
     return TrainedModel(name, stored.about.plan, stored, calibrated["temperature"])
