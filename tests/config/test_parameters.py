@@ -143,6 +143,7 @@ def test_an_experiment_is_laid_over_the_shared_blocks_at_any_depth(tree: dict) -
             {"silent": "ignore"},
             r"data\.clips\.on_bad_clip: .*as in data\.clips\.on_bad_clip\.no_audio_track=blank",
         ),
+        ("data.clips.reader", "opencv", r"data\.clips\.reader: Input should be 'pyav' or 'decord' \(got 'opencv'\)"),
         ("data.clips.executor", "dask", r"data\.clips\.executor: Input should be 'serial', 'processes' or 'ray'"),
         ("data.clips.time_limit_seconds", 0, r"data\.clips\.time_limit_seconds: Input should be greater than 0"),
         ("cutting.audio_language", "English", r"cutting\.audio_language: String should match pattern .*got 'English'"),

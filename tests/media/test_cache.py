@@ -98,6 +98,7 @@ def test_clips_of_the_same_bytes_are_prepared_once(clips: dict[str, Path], tmp_p
     [
         Recipe(VideoRecipe(frame_count=5, frame_size_pixels=32), RECIPE.audio),
         Recipe(VideoRecipe(frame_count=4, frame_size_pixels=40), RECIPE.audio),
+        Recipe(VideoRecipe(frame_count=4, frame_size_pixels=32, reader="decord"), RECIPE.audio),
         Recipe(RECIPE.video, AudioRecipe(mel_bins=20)),
         Recipe(RECIPE.video, AudioRecipe(mel_bins=16, sample_rate_hz=8000)),
     ],

@@ -6,8 +6,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from decord import VideoReader
 
 from support.made_media import make_clip, make_wav, numbered_frame, read_number
+from trimood.config.parameters import Reader
 from trimood.media.audio import read_waveform
 from trimood.media.cache import prepare_clips
 from trimood.media.errors import ClipError
@@ -24,16 +26,23 @@ LISTS = {
 }
 
 
+@pytest.mark.parametrize("reader", ["pyav", "decord"])
 @pytest.mark.parametrize("kind", LISTS)
-def test_what_a_list_of_files_names_is_never_opened(tmp_path: Path, kind: str) -> None:
+def test_what_a_list_of_files_names_is_never_opened(tmp_path: Path, kind: str, reader: Reader) -> None:
     make_clip(tmp_path / "secret.mp4")
     clip = tmp_path / ("clip.m3u8" if kind == "HLS" else "clip.mp4")  # FFmpeg itself wants this name of HLS
     clip.write_text(LISTS[kind])
     words = r"clip\.(mp4|m3u8): unreadable: its .* cannot be decoded \(it is of no format that is read, which are mov, "
     with pytest.raises(ClipError, match=words):
-        read_frames(clip, VideoRecipe())
+        read_frames(clip, VideoRecipe(reader=reader))
     with pytest.raises(ClipError, match=words):
         read_waveform(clip, 16000)
+
+
+def test_decord_itself_would_open_what_a_list_names(tmp_path: Path) -> None:
+    make_clip(tmp_path / "secret.mp4")
+    (tmp_path / "clip.m3u8").write_text(LISTS["HLS"])
+    assert len(VideoReader(str(tmp_path / "clip.m3u8"))) == 10
 
 
 @pytest.mark.parametrize(("form", "name"), [("mp4", "mov"), ("matroska", "matroska"), ("mpegts", "mpegts")])

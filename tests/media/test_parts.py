@@ -30,6 +30,7 @@ RECIPE = Recipe(VideoRecipe(frame_count=2, frame_size_pixels=16), AudioRecipe(me
 def test_the_name_of_a_recipe_is_pinned() -> None:
     # A change here throws away every user's prepared clips: it must be meant.
     assert recipe_name(Recipe()) == "af3f8002bed9f774"
+    assert recipe_name(Recipe(VideoRecipe(reader="decord"))) == "e9b87c6639bdd1f6"
 
 
 def test_content_names_tell_one_changed_bit_and_ignore_the_file_name(tmp_path: Path) -> None:

@@ -135,14 +135,14 @@ def test_a_rotation_flag_is_seen(tmp_path: Path) -> None:
 
 def test_facts_are_kept_by_content_and_the_same_bytes_are_probed_once(tmp_path: Path) -> None:
     clip, folder = make_clip(tmp_path / "c.mp4"), tmp_path / "facts"
-    first = kept_facts((clip, folder))
+    first = kept_facts((clip, folder, "pyav"))
     (kept,) = folder.rglob("*.json")
     assert kept.stem == first.content
     kept.write_text(json.dumps({**asdict(first), "frame_count": 77}))  # so that reading it shows
     shutil.copy(clip, tmp_path / "copy.mp4")
-    assert kept_facts((tmp_path / "copy.mp4", folder)).frame_count == 77
+    assert kept_facts((tmp_path / "copy.mp4", folder, "pyav")).frame_count == 77
     make_clip(clip, seed=1)
-    assert kept_facts((clip, folder)).frame_count == 10
+    assert kept_facts((clip, folder, "pyav")).frame_count == 10
     assert len(list(folder.rglob("*.json"))) == 2
 
 
@@ -163,10 +163,10 @@ def test_facts_that_an_earlier_version_kept_are_read_and_not_probed_again(
 @pytest.mark.parametrize("broken", ["", "{", "[]", '{"frames": 3}'])
 def test_kept_facts_that_are_not_whole_are_made_anew(tmp_path: Path, broken: str) -> None:
     clip, folder = make_clip(tmp_path / "c.mp4"), tmp_path / "facts"
-    first = kept_facts((clip, folder))
+    first = kept_facts((clip, folder, "pyav"))
     (kept,) = folder.rglob("*.json")
     kept.write_text(broken)
-    assert kept_facts((clip, folder)) == first
+    assert kept_facts((clip, folder, "pyav")) == first
     assert json.loads(kept.read_text()) == asdict(first)
 
 
@@ -181,13 +181,13 @@ def test_a_disk_that_fails_for_a_moment_is_no_fact_of_the_clip(tmp_path: Path, m
 
     with monkeypatch.context() as moment:
         moment.setattr("trimood.media.probe.read_frames", fail)
-        assert kept_facts((clip, tmp_path / "facts")).video_problem == "unreadable"
-    assert kept_facts((clip, tmp_path / "facts")).video_problem is None
+        assert kept_facts((clip, tmp_path / "facts", "pyav")).video_problem == "unreadable"
+    assert kept_facts((clip, tmp_path / "facts", "pyav")).video_problem is None
 
 
 def test_a_clip_that_is_not_there_is_missing_and_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(ClipError, match=r"gone\.mp4: missing: no such file") as caught:
-        kept_facts((tmp_path / "gone.mp4", tmp_path / "facts"))
+        kept_facts((tmp_path / "gone.mp4", tmp_path / "facts", "pyav"))
     facts = failed(caught.value)
     assert problems(facts) == ("missing", "missing")
     assert not (tmp_path / "facts").exists()

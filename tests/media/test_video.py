@@ -9,7 +9,7 @@ import torch
 from decord import VideoReader
 from torch.nn import functional
 
-from support.made_media import make_clip, numbered_frame, read_number, with_index_in_front
+from support.made_media import cut_by_copying, make_clip, numbered_clip, read_number, with_index_in_front
 from support.shared_data import SHARED, needs_shared
 from support.upstream_inputs import SIZES, STRIDE, pixels_input
 from trimood.media import video
@@ -193,31 +193,5 @@ def test_a_clip_of_minutes_is_not_decoded_whole(tmp_path: Path, monkeypatch: pyt
     assert 8 <= given[0] <= 8 * 10
 
 
-def numbered_clip(path: Path, count: int, options: dict[str, str]) -> Path:
-    with av.open(str(path), "w") as container:
-        track = container.add_stream("libx264", rate=25, options=options)
-        track.width = track.height = 64
-        for number in range(count):
-            frame = av.VideoFrame.from_ndarray(numbered_frame(number, 64, 64), format="rgb24")
-            container.mux(track.encode(frame))
-        container.mux(track.encode(None))
-    return path
-
-
 def numbers_in(clip: Path) -> list[int]:
     return [read_number(frame.numpy()) for frame in read_frames(clip, VideoRecipe(8, 64))]
-
-
-def cut_by_copying(clip: Path, target: Path, from_seconds: Fraction) -> Path:
-    """What `ffmpeg -ss … -c copy` writes: everything from the key frame on, the lead-up at negative times."""
-    with (
-        av.open(str(clip)) as source,
-        av.open(str(target), "w", options={"avoid_negative_ts": "disabled"}) as container,
-    ):
-        track = container.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(video=0):
-            if packet.dts is not None:
-                shift = int(from_seconds / packet.time_base)
-                packet.stream, packet.pts, packet.dts = track, packet.pts - shift, packet.dts - shift
-                container.mux(packet)
-    return target

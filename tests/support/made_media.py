@@ -77,6 +77,33 @@ def with_index_in_front(clip: Path, target: Path) -> Path:
     return target
 
 
+def numbered_clip(path: Path, count: int, options: dict[str, str]) -> Path:
+    """An H.264 clip without sound at 25 frames a second, each frame showing its number; `options` are the encoder's."""
+    with av.open(str(path), "w") as container:
+        track = container.add_stream("libx264", rate=25, options=options)
+        track.width = track.height = 64
+        for number in range(count):
+            frame = av.VideoFrame.from_ndarray(numbered_frame(number, 64, 64), format="rgb24")
+            container.mux(track.encode(frame))
+        container.mux(track.encode(None))
+    return path
+
+
+def cut_by_copying(clip: Path, target: Path, from_seconds: Fraction) -> Path:
+    """What `ffmpeg -ss … -c copy` writes: everything from the key frame on, the lead-up at negative times."""
+    with (
+        av.open(str(clip)) as source,
+        av.open(str(target), "w", options={"avoid_negative_ts": "disabled"}) as container,
+    ):
+        track = container.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                shift = int(from_seconds / packet.time_base)
+                packet.stream, packet.pts, packet.dts = track, packet.pts - shift, packet.dts - shift
+                container.mux(packet)
+    return target
+
+
 def make_wav(path: Path, samples: np.ndarray, sample_rate_hz: int, codec: str = "pcm_s16le") -> Path:
     """A wav file of `samples` [channel, sample], floats within -1..1. Returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -26,6 +26,7 @@ def test_nested_values_become_flat_names() -> None:
     clips = ClipParams.model_validate({"on_bad_clip": {"silent": "drop"}, **where})
     assert flatten({"data": {"clips": clips}}) == {
         "data.clips.on_bad_clip.silent": "drop",
+        "data.clips.reader": "pyav",
         **{f"data.clips.{name}": value for name, value in where.items()},
     }
 

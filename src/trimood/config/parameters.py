@@ -142,6 +142,9 @@ ClipProblem = Literal["missing", "unreadable", "no_audio_track", "silent", "too_
 Executor = Literal["serial", "processes", "ray"]
 """Where work on clips is done."""
 
+Reader = Literal["pyav", "decord"]
+"""What reads the frames of a clip; `decord` is what LanguageBind uses, with its errors."""
+
 
 class ClipParams(Parameters):
     """How clips become tensors: what a bad clip means, where the work is done, by how many (0: one for each core).
@@ -150,6 +153,7 @@ class ClipParams(Parameters):
     """
 
     on_bad_clip: Policy | dict[ClipProblem, Policy]
+    reader: Reader = "pyav"
     executor: Executor
     workers: Annotated[int, Field(ge=0)]
     time_limit_seconds: Annotated[float, Field(gt=0)]

@@ -51,7 +51,10 @@ class Recipe:
 
 def recipe_name(recipe: Recipe) -> str:
     """The folder of a recipe's parts: 16 hexadecimal digits that change with any of its values."""
-    canonical = json.dumps({"format": FORMAT_VERSION, **asdict(recipe)}, sort_keys=True, separators=(",", ":"))
+    values = {"format": FORMAT_VERSION, **asdict(recipe)}
+    if recipe.video.reader == "pyav":
+        del values["video"]["reader"]  # as it was named before there was a choice: such parts stay valid
+    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()
 
 

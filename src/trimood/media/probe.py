@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import av
 import numpy as np
 
-from trimood.config.parameters import ClipProblem
+from trimood.config.parameters import ClipProblem, Reader
 from trimood.disk import written_whole
 from trimood.media.audio import AudioRecipe, read_waveform
-from trimood.media.errors import ClipError, as_identifier, may_pass
+from trimood.media.errors import ClipError, PreparationError, as_identifier, may_pass
 from trimood.media.files import open_media, require_file, video_track
 from trimood.media.parts import content_name
 from trimood.media.video import VideoRecipe, read_frames
@@ -69,22 +69,23 @@ def failed(error: ClipError) -> ClipFacts:
     )
 
 
-def kept_facts(task: tuple[Path, Path]) -> ClipFacts:
+def kept_facts(task: tuple[Path, Path, Reader]) -> ClipFacts:
     """The facts of a clip, kept in a folder by the clip's content, so that the same bytes are probed once.
 
-    Takes (clip, folder), one value, as `trimood.media.execution.run_each` hands it over. Raises ClipError for a file
-    that is not there or cannot be opened, and DiskFull.
+    Takes (clip, folder, what reads the frames), one value, as `trimood.media.execution.run_each` hands it over. Raises
+    ClipError for a file that is not there or cannot be opened, DiskFull, and PreparationError.
     """
-    clip, folder = task
+    clip, folder, reader = task
     require_file(clip)
     try:
         content = content_name(clip)
     except OSError as error:
         raise ClipError(clip, "unreadable", f"the file cannot be read ({error.strerror})") from error
-    kept = folder / f"v{FORMAT_VERSION}" / content[:2] / f"{content}.json"
+    version = f"v{FORMAT_VERSION}" if reader == "pyav" else f"v{FORMAT_VERSION}-{reader}"
+    kept = folder / version / content[:2] / f"{content}.json"
     if (facts := _kept(kept)) is not None:
         return facts
-    facts, lasting = _probed(clip, content)
+    facts, lasting = _probed(clip, content, reader)
     if lasting:  # a disk or network that failed for a moment says nothing of the clip's bytes
         with written_whole(kept) as beside:
             beside.write_text(json.dumps(asdict(facts)), encoding="utf-8")
@@ -99,11 +100,11 @@ def probe_clip(path: Path, content: str | None = None) -> ClipFacts:
     return _probed(path, content)[0]
 
 
-def _probed(path: Path, content: str | None) -> tuple[ClipFacts, bool]:
+def _probed(path: Path, content: str | None, reader: Reader = "pyav") -> tuple[ClipFacts, bool]:
     """The facts, and whether the same bytes would give them again: not where something may be gone at the next try."""
     rate_hz = AudioRecipe().sample_rate_hz
     tracks, passed_over = _tried(lambda: _tracks(path))  # the two readers say what is wrong with such a file
-    _, no_frames = _tried(lambda: read_frames(path, VideoRecipe()))
+    _, no_frames = _tried(lambda: read_frames(path, VideoRecipe(reader=reader)))
     waveform, no_sound = _tried(lambda: read_waveform(path, rate_hz))
     facts: dict[str, Any] = {"content": content, **(tracks or {})}
     facts["video_problem"], facts["video_detail"] = _described(no_frames)
@@ -145,9 +146,14 @@ def _kept(path: Path) -> ClipFacts | None:
 
 
 def _tried(read: Callable[[], Read]) -> tuple[Read | None, Exception | None]:
-    """What was read, or what was raised. Whatever it is is a finding here: a check has to go on."""
+    """What was read, or what was raised. Whatever it is is a finding here: a check has to go on.
+
+    Raises PreparationError, which says nothing of the clip.
+    """
     try:
         return read(), None
+    except PreparationError:
+        raise
     except Exception as error:
         return None, error
 

@@ -1,6 +1,8 @@
 """Frames of a clip as LanguageBind's video tower expects them, before the normalisation (done on the device)."""
 
 import math
+import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,8 @@ from av.video.reformatter import VideoReformatter
 from torch import Tensor
 from torch.nn import functional
 
-from trimood.media.errors import ClipError, reason
+from trimood.config.parameters import Reader
+from trimood.media.errors import ClipError, PreparationError, reason
 from trimood.media.files import open_media, require_file, video_track
 
 RE_ENCODE = "It was cut without encoding it anew: cut it again, or repair it with ffmpeg -i CLIP.mp4 REPAIRED.mp4"
@@ -22,10 +25,11 @@ MOST_ASPECT = 500
 
 @dataclass(frozen=True)
 class VideoRecipe:
-    """How many frames are taken from a clip, and the side of the square that they are fitted into."""
+    """How many frames are taken from a clip, the side of the square that they are fitted into, and what reads them."""
 
     frame_count: int = 8
     frame_size_pixels: int = 224
+    reader: Reader = "pyav"
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,12 @@ class _Packet:
 def read_frames(path: Path, recipe: VideoRecipe) -> Tensor:
     """Frames evenly spread over the clip, scaled and cropped, [frame, 3, height, width] uint8 (RGB).
 
-    Decodes only what these frames need; holds one frame of the clip's own size at a time. Raises ClipError: missing,
-    unreadable.
+    PyAV decodes only what these frames need, and holds one frame of the clip's own size at a time. Raises ClipError:
+    missing, unreadable; PreparationError where the recipe's reader is not installed.
     """
     require_file(path)
+    if recipe.reader == "decord":
+        return _read_with_decord(path, recipe)
     try:
         packets = _packets(path)
         order = _times_in_order(packets)
@@ -58,6 +64,36 @@ def read_frames(path: Path, recipe: VideoRecipe) -> Tensor:
         number = order.index(lost[0]) + 1
         raise ClipError(path, "unreadable", f"frame {number} of its {len(order)} frames cannot be decoded")
     return torch.stack([fitted[time] for time in times])
+
+
+def _read_with_decord(path: Path, recipe: VideoRecipe) -> Tensor:
+    """The frames that LanguageBind gets, [frame, 3, height, width] uint8, wrong ones of clips that decord misreads too.
+
+    Source: LanguageBind, languagebind/video/processing_video.py, `load_and_transform_video`.
+    """
+    try:
+        import decord
+    except ModuleNotFoundError as error:
+        raise PreparationError(
+            "data.clips.reader is decord, and decord is not installed: pip install 'trimood[decord]', or choose pyav."
+        ) from error
+    decord.logging.set_level(decord.logging.QUIET)
+    try:
+        with open_media(path):  # decord's FFmpeg would also open a list of other files
+            pass
+        clip = decord.VideoReader(os.path.abspath(path), num_threads=1)  # clips are prepared in parallel
+        frames = clip.get_batch(frame_indices(len(clip), recipe.frame_count)).asnumpy()
+        return torch.stack([fit_frame(torch.from_numpy(frame), recipe.frame_size_pixels) for frame in frames])
+    except av.error.FFmpegError as error:
+        raise ClipError(path, "unreadable", f"its frames cannot be decoded ({reason(error)})") from error
+    except (decord.DECORDError, RuntimeError, IndexError, ValueError) as error:
+        raise ClipError(path, "unreadable", f"decord cannot read its frames ({_decords_words(error)})") from error
+
+
+def _decords_words(error: Exception) -> str:
+    """What decord says, without the time of day, the line of its source, the path of the clip, and the C++ frames."""
+    line = str(error).partition("\n")[0]
+    return re.sub(r"^\[[\d:]+\] \S+: |^(Error reading) .*", r"\1", line)
 
 
 def frame_indices(available: int, wanted: int) -> list[int]:

@@ -19,7 +19,7 @@ from kedro_datasets.pandas import ParquetDataset
 from support.demo_project import DemoProject
 from support.learning_examples import tiny_model
 from support.made_checkpoints import TINY_AUDIO, TINY_VIDEO, made_checkpoint
-from support.made_media import make_clip, make_wav, sound
+from support.made_media import make_clip, make_wav, sound, with_index_in_front
 from trimood.config.parameters import ClipParams, ClipProblem
 from trimood.corpus.ecf import empty_table
 from trimood.corpus.preparation import BadClips
@@ -164,7 +164,7 @@ def test_under_blank_every_utterance_stays_without_what_its_clip_lacks(
 def test_utterances_kept_without_what_their_clips_lack_are_what_a_model_takes(
     corpus: Path, tmp_path: Path, sources: dict[str, str]
 ) -> None:
-    recipe = read_recipe(sources["video"], sources["audio"])
+    recipe = read_recipe(sources["video"], sources["audio"], policy("blank"))
     table, _ = prepare_split(utterances(6), corpus, recipe, tmp_path, policy("blank"))
     prepared = tiny_model(sources, modalities=("text", "video", "audio"))
     examples = prepared.examples(table, tmp_path)
@@ -252,13 +252,32 @@ def test_the_official_test_is_scored_where_it_has_examples_and_else_what_was_hel
 def test_the_recipe_is_what_the_checkpoints_were_trained_with(tmp_path: Path) -> None:
     video = made_checkpoint(tmp_path / "video", TINY_VIDEO)
     audio = made_checkpoint(tmp_path / "audio", TINY_AUDIO)
-    assert read_recipe(str(video), str(audio)) == {
-        "video": {"frame_count": TINY_VIDEO.vision.num_frames, "frame_size_pixels": TINY_VIDEO.vision.image_size},
+    assert read_recipe(str(video), str(audio), policy("fail")) == {
+        "video": {
+            "frame_count": TINY_VIDEO.vision.num_frames,
+            "frame_size_pixels": TINY_VIDEO.vision.image_size,
+            "reader": "pyav",
+        },
         "audio": {
             "mel_bins": TINY_AUDIO.vision.num_mel_bins,
             "sample_rate_hz": TINY_AUDIO.vision.audio_sample_rate,
         },
     }
+
+
+def test_frames_are_read_by_the_reader_of_the_parameters(tmp_path: Path, sources: dict[str, str]) -> None:
+    (tmp_path / "train").mkdir()
+    whole = make_clip(tmp_path / "whole.mp4", audio="none")
+    content = with_index_in_front(whole, tmp_path / "front.mp4").read_bytes()
+    (tmp_path / "train/dia1utt1.mp4").write_bytes(content[: int(0.9 * len(content))])
+    messages = {}
+    for reader in ("pyav", "decord"):
+        clips = policy("blank").model_copy(update={"reader": reader})
+        recipe = read_recipe(sources["video"], sources["audio"], clips)
+        _, excluded = prepare_split(utterances(1), tmp_path, recipe, tmp_path / "prepared", clips)
+        messages[reader] = " ".join(excluded["message"])
+    assert "decord cannot read its frames" in messages["decord"]
+    assert "decord" not in messages["pyav"]
 
 
 def test_the_contact_sheet_shows_frames_sound_and_words_of_each_emotion_there_is(tmp_path: Path) -> None:

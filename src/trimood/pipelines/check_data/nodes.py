@@ -56,9 +56,9 @@ def probe_clips(annotated: pd.DataFrame, corpus: Path, clip_facts: Path, clips: 
     rows = {name: asdict(failed(ClipError(corpus / name, "missing", "no such file"))) for name in names}
     execution = Execution(clips.executor, clips.workers, clips.time_limit_seconds)
     remove_leftovers(clip_facts)
-    tasks = [(path, clip_facts) for path in there]
+    tasks = [(path, clip_facts, clips.reader) for path in there]
     done = run_each(kept_facts, tasks, execution, clip_of=lambda task: task[0])
-    for (path, _), facts in followed(done, len(tasks), "looking at clips"):
+    for (path, *_), facts in followed(done, len(tasks), "looking at clips"):
         rows[there[path]] = asdict(failed(facts) if isinstance(facts, ClipError) else facts)
     table = pd.DataFrame([{"clip": name, **rows[name]} for name in names], columns=["clip", *FACT_TYPES])
     return table.astype({"clip": "str", **FACT_TYPES})

@@ -1,7 +1,7 @@
 """Nodes of the preprocessing stage."""
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,15 @@ from trimood.tracking.store import examples_fingerprint
 log = logging.getLogger(__name__)
 
 
-def read_recipe(video_checkpoint: str, audio_checkpoint: str) -> dict[str, Any]:
-    """What the checkpoints expect of a clip: frame count and size, mel bins and sample rate, from their config.json."""
+def read_recipe(video_checkpoint: str, audio_checkpoint: str, clips: ClipParams) -> dict[str, Any]:
+    """What the checkpoints expect of a clip: frame count and size, mel bins and sample rate, from their config.json.
+
+    With it, what reads the frames.
+    """
     from trimood.learning.setup import clip_recipe
 
-    return asdict(clip_recipe({"video": video_checkpoint, "audio": audio_checkpoint}))
+    recipe = clip_recipe({"video": video_checkpoint, "audio": audio_checkpoint})
+    return asdict(replace(recipe, video=replace(recipe.video, reader=clips.reader)))
 
 
 def prepare_split(

@@ -51,7 +51,9 @@ def create_submission_pipeline() -> Pipeline:
 
 
 def _read_recipe() -> Node:
-    return Node(read_recipe, ["video_checkpoint", "audio_checkpoint"], "recipe", name="read_recipe")
+    return Node(
+        read_recipe, ["video_checkpoint", "audio_checkpoint", "params:data.clips"], "recipe", name="read_recipe"
+    )
 
 
 def _prepare(split: str) -> Node:
