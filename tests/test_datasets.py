@@ -180,7 +180,7 @@ def test_a_name_on_the_hub_is_handed_on_as_it_is(tmp_path: Path) -> None:
 
 def weights(tensors: dict[str, torch.Tensor]) -> TrainedWeights:
     """Weights of a made-up training of exp3."""
-    plan = Plan(title="fünf", settings=settings("head"), checkpoints={"video": "V"}, parameters={})
+    plan = Plan(title="fünf", settings=settings("head"), checkpoints={"video": "V"}, parameters={}, reader="pyav")
     return tiny_weights(plan, tensors)
 
 

@@ -34,7 +34,7 @@ def test_the_probabilities_are_those_of_evaluation_to_the_bit(
     predictor: Predictor, sources: dict[str, str], trained_folder: Path, clips: Path, tmp_path: Path
 ) -> None:
     whole = clips / "whole.mp4"
-    prepared = prepare_clips({"a": whole}, clip_recipe(sources), tmp_path, Execution("serial"))
+    prepared = prepare_clips({"a": whole}, clip_recipe(sources, "pyav"), tmp_path, Execution("serial"))
     table = pd.DataFrame({"text": ["so much joy !"], "label": [4], "part": [str(prepared.parts["a"])]})
     evaluated = tiny_model(sources, train="head", modalities=THREE)
     untrained = probabilities(evaluated.model, evaluated.examples(table, tmp_path), 8)

@@ -14,6 +14,7 @@ from support.made_checkpoints import TINY_AUDIO, TINY_VIDEO, made_checkpoint
 from trimood.config.parameters import (
     AugmentationParams,
     Bias,
+    ClipParams,
     HeadTraining,
     LoraParams,
     Settings,
@@ -28,6 +29,8 @@ from trimood.media.parts import write_whole
 from trimood.model.stored import AboutWeights, TrainedWeights
 from trimood.model.trained import weights_fingerprint
 from trimood.tracking.store import examples_fingerprint
+
+CLIPS = ClipParams(on_bad_clip="fail", executor="serial", workers=1, time_limit_seconds=60)
 
 TRAINING = TrainingParams(
     num_train_epochs=3,
@@ -115,7 +118,7 @@ def tiny_model(sources: dict[Source, str], **kwargs: Any) -> LoadedModel:
 
 def tiny_plan(sources: dict[Source, str], **kwargs: Any) -> Plan:
     """The plan that belongs to `tiny_model(sources, **kwargs)`."""
-    return plan_experiment(settings(**kwargs), sources["video"], sources.get("audio", ""))
+    return plan_experiment(settings(**kwargs), sources["video"], sources.get("audio", ""), "pyav")
 
 
 def tiny_weights(

@@ -53,7 +53,8 @@ def plan(experiment: ExperimentParams, training: TrainingParams, lora: LoraParam
     rows = {"head": (8, 8), "all": (8, 100)}
     counts = {k: {"trainable": own, "all": total, "trainable_share": own / total} for k, (own, total) in rows.items()}
     settings = resolve(experiment, training, lora)
-    return Plan(title="", settings=settings, checkpoints={"video": "LanguageBind/Video"}, parameters=counts)
+    used = {"video": "LanguageBind/Video"}
+    return Plan(title="", settings=settings, checkpoints=used, parameters=counts, reader="pyav")
 
 
 def experiment(name):

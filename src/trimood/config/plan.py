@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
-from trimood.config.parameters import LoraParams, Settings, TrainingParams
+from trimood.config.parameters import LoraParams, Reader, Settings, TrainingParams
 from trimood.emotions import Source
 
 
@@ -20,7 +20,7 @@ class Plan(BaseModel):
     """One experiment, resolved: what training, evaluation, MLflow, the stored weights and prediction read.
 
     `checkpoints` holds a folder or a hub name for each checkpoint that is used. `parameters` counts by tower (video,
-    audio, text), for the head, and for "all".
+    audio, text), for the head, and for "all". `reader` reads the frames of all clips, also of those predicted later.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,6 +29,7 @@ class Plan(BaseModel):
     settings: Settings
     checkpoints: dict[Source, str]
     parameters: dict[str, ParameterCount]
+    reader: Reader
 
 
 class SearchPlan(Plan):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from trimood.config.parameters import Settings
+from trimood.config.parameters import Reader, Settings
 from trimood.config.plan import ParameterCount, Plan
 from trimood.disk import require_space
 from trimood.learning.setup import count_parameters, load_model, used_checkpoints
@@ -53,7 +53,7 @@ class TrainingOutcome:
     folder: Path
 
 
-def plan_experiment(settings: Settings, video_checkpoint: str, audio_checkpoint: str) -> Plan:
+def plan_experiment(settings: Settings, video_checkpoint: str, audio_checkpoint: str, reader: Reader) -> Plan:
     """What resolved settings will do: a title, the checkpoints they use, trainable and all parameters per tower.
 
     Builds the model without weights and compares it with the checkpoints' names and shapes.
@@ -64,7 +64,7 @@ def plan_experiment(settings: Settings, video_checkpoint: str, audio_checkpoint:
         tower: ParameterCount(trainable=trainable, all=total, trainable_share=round(trainable / total, 6))
         for tower, (trainable, total) in count_parameters(settings, sources).items()
     }
-    return Plan(title=_title(settings), settings=settings, checkpoints=sources, parameters=counts)
+    return Plan(title=_title(settings), settings=settings, checkpoints=sources, parameters=counts, reader=reader)
 
 
 def _title(settings: Settings) -> str:

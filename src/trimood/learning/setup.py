@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from transformers import CLIPTokenizer
 
-from trimood.config.parameters import AugmentationParams, Settings
+from trimood.config.parameters import AugmentationParams, Reader, Settings
 from trimood.config.plan import Plan
 from trimood.emotions import MODALITIES, Modality, Source
 from trimood.learning.batches import AudioInput, Examples, presence
@@ -50,7 +50,7 @@ class LoadedModel:
         return Examples(table, input_ids, prepared_clips, self.modalities, self.video, self.audio, augmentation)
 
 
-def clip_recipe(sources: Mapping[Source, str]) -> Recipe:
+def clip_recipe(sources: Mapping[Source, str], reader: Reader) -> Recipe:
     """What the checkpoints expect of a clip: frames by the video checkpoint, sound by the audio checkpoint.
 
     Where one is not used, its half is as of the published checkpoints. Reads no weights.
@@ -58,7 +58,7 @@ def clip_recipe(sources: Mapping[Source, str]) -> Recipe:
     visions = {source: read_config(locate(name, weights=False)).vision for source, name in sources.items()}
     video, audio = visions.get("video"), visions.get("audio")
     return Recipe(
-        video=VideoRecipe(video.num_frames, video.image_size) if video else VideoRecipe(),
+        video=VideoRecipe(video.num_frames, video.image_size, reader) if video else VideoRecipe(reader=reader),
         audio=AudioRecipe(audio.num_mel_bins, audio.audio_sample_rate) if audio else AudioRecipe(),
     )
 

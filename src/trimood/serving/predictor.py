@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trimood.emotions import EMOTIONS, Modality
 from trimood.learning.prediction import probabilities
-from trimood.learning.setup import clip_recipe, load_for_plan
+from trimood.learning.setup import load_for_plan
 from trimood.media.execution import Execution
 from trimood.media.parts import Location, Recipe, load_part
 from trimood.scoring.calibration import with_temperature
@@ -99,7 +99,7 @@ class Predictor:
     @property
     def recipe(self) -> Recipe:
         """What the checkpoints expect of a clip."""
-        return clip_recipe(self._trained.plan.checkpoints)
+        return self._trained.recipe
 
     def probabilities(self, examples: pd.DataFrame, prepared_clips: Location) -> np.ndarray:
         """As in evaluation, [utterance, 7] float64, for examples of `prepare_own`."""

@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from trimood.emotions import MODALITIES, Modality
-from trimood.learning.setup import clip_recipe
 from trimood.media.cache import prepare_clips
 from trimood.media.cutting import CutRecipe, CutTask, cut_clip
 from trimood.media.episodes import file_fingerprint
@@ -58,7 +57,7 @@ def prepare_own(
     is a clip that gives neither picture nor sound, and an utterance with nothing that the model reads.
     """
     clips = {key: Path(clip) for key, clip in zip(utterances["utterance"], utterances["clip"], strict=True) if clip}
-    done = prepare_clips(clips, clip_recipe(trained.plan.checkpoints), prepared_clips, execution)
+    done = prepare_clips(clips, trained.recipe, prepared_clips, execution)
     rows, refused = [], []
     row: dict[Any, Any]
     for row in utterances.to_dict("records"):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from trimood.config.plan import Plan
 from trimood.emotions import MODALITIES, Modality
+from trimood.learning.setup import clip_recipe
+from trimood.media.parts import Recipe
 from trimood.model.config import CheckpointError
 from trimood.model.stored import TrainedWeights, read_weights
 
@@ -37,6 +39,11 @@ class TrainedModel:
     def modalities(self) -> tuple[Modality, ...]:
         """The modalities that the model uses, in the order of MODALITIES."""
         return tuple(modality for modality in MODALITIES if modality in self.plan.settings.modalities)
+
+    @property
+    def recipe(self) -> Recipe:
+        """How its clips are prepared."""
+        return clip_recipe(self.plan.checkpoints, self.plan.reader)
 
     def with_checkpoints(self, others: Mapping[str, str | None]) -> "TrainedModel":
         """The same model with other checkpoint places, where `others` gives one."""

@@ -12,7 +12,7 @@ import yaml
 from matplotlib import pyplot
 from mlflow.entities import Run
 
-from support.learning_examples import example_table, training
+from support.learning_examples import CLIPS, example_table, training
 from support.tracked_project import STORE
 from trimood.config.experiments import experiment_names
 from trimood.config.parameters import ExperimentParams, LoraParams, TuneParams, resolve
@@ -35,7 +35,7 @@ def tuned(space: dict[str, Any] = RATES, **different: Any) -> TuneParams:
 @pytest.fixture
 def planned(sources: dict[str, str]) -> Callable[..., dict[str, Any]]:
     def plan(tune: TuneParams, own: dict[str, Any] = EXP9) -> dict[str, Any]:
-        return plan_search("exp9", {"exp9": own}, TRAINED, LORA, tune, sources["video"], sources["audio"])
+        return plan_search("exp9", {"exp9": own}, TRAINED, LORA, tune, CLIPS, sources["video"], sources["audio"])
 
     return plan
 

@@ -110,7 +110,7 @@ class Search:
     def _train(self, trial: optuna.Trial, values: dict[str, Any], tracked: TrackedTrial) -> float:
         settings = settings_with(self.plan.own, self.plan.training, self.plan.lora, values)
         given = self.plan.given_checkpoints
-        planned = plan_experiment(settings, given["video"], given["audio"])
+        planned = plan_experiment(settings, given["video"], given["audio"], self.plan.reader)
         tracked.log_plan(planned)
 
         def report(numbers: dict[str, float], step: int) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 import pandas as pd
 
-from trimood.config.parameters import ExperimentParams, LoraParams, TrainingParams, resolve
+from trimood.config.parameters import ClipParams, ExperimentParams, LoraParams, TrainingParams, resolve
 from trimood.config.plan import ExampleFingerprints, Plan
 from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES
 from trimood.model.stored import AboutWeights, Embeddings, Epoch, TrainedWeights
@@ -60,6 +60,7 @@ def plan(
     experiment: ExperimentParams,
     training: TrainingParams,
     lora: LoraParams,
+    clips: ClipParams,
     video_checkpoint: str,
     audio_checkpoint: str,
 ) -> Plan:
@@ -69,7 +70,8 @@ def plan(
     """
     from trimood.learning.experiment import plan_experiment
 
-    planned = plan_experiment(resolve(experiment, training, lora), video_checkpoint, audio_checkpoint)
+    settings = resolve(experiment, training, lora)
+    planned = plan_experiment(settings, video_checkpoint, audio_checkpoint, clips.reader)
     for tower, count in planned.parameters.items():
         log.info(
             "%-6s %12s of %12s parameters trained (%.2f %%)",

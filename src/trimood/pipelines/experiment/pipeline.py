@@ -37,7 +37,14 @@ def create_pipeline(experiment: str) -> Pipeline:
     training = [
         Node(
             plan,
-            ["params:experiment", "params:training", "params:lora", "video_checkpoint", "audio_checkpoint"],
+            [
+                "params:experiment",
+                "params:training",
+                "params:lora",
+                "params:data.clips",
+                "video_checkpoint",
+                "audio_checkpoint",
+            ],
             "plan",
             name="plan",
             tags=["checks"],  # see trimood.cli
@@ -95,5 +102,6 @@ def create_pipeline(experiment: str) -> Pipeline:
             "params:experiment": f"params:{experiment}",
             "params:training": "params:training",
             "params:lora": "params:lora",
+            "params:data.clips": "params:data.clips",
         },
     )

@@ -1,7 +1,7 @@
 """Nodes of the preprocessing stage."""
 
 import logging
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,7 @@ def read_recipe(video_checkpoint: str, audio_checkpoint: str, clips: ClipParams)
     """
     from trimood.learning.setup import clip_recipe
 
-    recipe = clip_recipe({"video": video_checkpoint, "audio": audio_checkpoint})
-    return asdict(replace(recipe, video=replace(recipe.video, reader=clips.reader)))
+    return asdict(clip_recipe({"video": video_checkpoint, "audio": audio_checkpoint}, clips.reader))
 
 
 def prepare_split(

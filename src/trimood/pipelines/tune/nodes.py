@@ -10,7 +10,7 @@ import pandas as pd
 import yaml
 from pydantic import BaseModel
 
-from trimood.config.parameters import LoraParams, TrainingParams, TuneParams, flatten
+from trimood.config.parameters import ClipParams, LoraParams, TrainingParams, TuneParams, flatten
 from trimood.config.plan import Plan, SearchPlan
 from trimood.learning.search.space import BestTrial, as_set, check_space, settings_with, with_changes
 from trimood.learning.search.study import StudyError
@@ -24,6 +24,7 @@ def plan_search(
     training: TrainingParams,
     lora: LoraParams,
     tune: TuneParams,
+    clips: ClipParams,
     video_checkpoint: str,
     audio_checkpoint: str,
 ) -> SearchPlan:
@@ -38,7 +39,7 @@ def plan_search(
     own = parameters[experiment]
     own = own.model_dump(mode="json", exclude_unset=True) if isinstance(own, BaseModel) else own
     check_space(experiment, own, training, lora, tune.space)
-    planned = plan_experiment(settings_with(own, training, lora, {}), video_checkpoint, audio_checkpoint)
+    planned = plan_experiment(settings_with(own, training, lora, {}), video_checkpoint, audio_checkpoint, clips.reader)
     return SearchPlan(
         **dict(planned),
         experiment=experiment,

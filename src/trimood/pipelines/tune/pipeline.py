@@ -20,6 +20,7 @@ def create_pipeline() -> Pipeline:
                     "params:training",
                     "params:lora",
                     "params:tune",
+                    "params:data.clips",
                     "video_checkpoint",
                     "audio_checkpoint",
                 ],
@@ -56,6 +57,6 @@ def create_pipeline() -> Pipeline:
             "studies",
             "corpus_description",
         },
-        parameters={"params:experiment", "params:training", "params:lora", "params:tune"},
+        parameters={"params:experiment", "params:training", "params:lora", "params:tune", "params:data.clips"},
         tags=["tuning"],
     )
