@@ -71,7 +71,7 @@ def test_of_an_experiment_and_seed_the_latest_run_counts_wherever_it_stands() ->
 def test_runs_that_say_nothing_of_the_whole_experiment_on_this_corpus_are_left_out(different: dict[str, Any]) -> None:
     left_out = made_run("exp4", 0.9, start="2026-01-02", **different)
     assert chosen(made_run("exp4", 0.1), left_out) == [("exp4", 42, 0.1)]
-    with pytest.raises(NoRuns, match="1 runs were looked at"):
+    with pytest.raises(NoRuns, match="among 1 runs"):
         latest_runs(pd.DataFrame([left_out]), CORPUS)
 
 
