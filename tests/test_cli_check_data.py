@@ -32,10 +32,10 @@ def test_the_demo_is_good_and_its_check_leaves_a_report_and_a_run_of_its_own(dem
     folder = demo_project.path / REPORT
     report = json.loads((folder / "report.json").read_text())
     manifest = pd.read_parquet(folder / "manifest.parquet")
-    assert report["verdict"] == "good", report["reasons"]
+    assert report["verdict"]["level"] == "good", report["verdict"]["reasons"]
     assert len(manifest) == report["clips"]["usable"] > 300
     page = (folder / "report.html").read_text()
-    assert report["says"] in page
+    assert report["verdict"]["summary"] in page
     assert page.count("data:image/png;base64,") >= 2
     for picture in PICTURES:
         assert (folder / picture).stat().st_size > 2_000

@@ -46,7 +46,7 @@ def test_a_comparison_is_a_page_a_table_figures_and_numbers(project: DemoProject
     assert list(found["systems"]) == ["exp3", "exp6", "all neutral", "majority", "TF-IDF"]
     assert [len(found["systems"][name]["seeds"]) for name in ("exp3", "exp6")] == [2, 2]
     assert found["systems"]["exp3"]["modality_ablation"] != []
-    assert "Experiments side by side" in (folder / "report.html").read_text()
+    assert "Comparison of experiments" in (folder / "report.html").read_text()
     assert (folder / "table.md").read_text().count("\n") == 2 + 5 + 7
     for name in ("scores", "differences", "classes", "confusion", "calibration", "gap"):
         assert (folder / "pictures" / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
@@ -77,7 +77,7 @@ def test_runs_are_compared_by_their_ids(project: DemoProject, said: str) -> None
     project.kedro(*RUN, f"compare.runs=[{','.join(named)}],compare.baseline=TF-IDF,compare.resamples=500")
     found = json.loads((project.path / "data/demo/08_reporting/comparison/comparison.json").read_text())
     assert list(found["systems"]) == ["exp6", "all neutral", "majority", "TF-IDF"]
-    assert sorted(found["systems"]["exp6"]["runs"]) == sorted(named)
+    assert sorted(found["systems"]["exp6"]["training"]["run_ids"]) == sorted(named)
 
 
 def test_references_are_not_fitted_on_other_training_examples_than_the_runs_had(
@@ -91,7 +91,7 @@ def test_references_are_not_fitted_on_other_training_examples_than_the_runs_had(
     finally:
         path.write_bytes(whole)
     assert done.returncode != 0
-    assert "training examples of today, and other ones had: exp3 (seed 1)" in done.stdout + done.stderr
+    assert "current training examples, but these runs had others: exp3 (seed 1)" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
 

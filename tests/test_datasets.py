@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from upath import UPath
 
 from support.learning_examples import settings, tiny_weights
+from trimood.config.parameters import CompareParams, SplitParams
 from trimood.config.plan import Plan
 from trimood.datasets import (
     GENERATED,
@@ -18,6 +19,7 @@ from trimood.datasets import (
     FolderDataset,
     MlflowArtifactsDataset,
     MlflowRunsDataset,
+    ModelDataset,
     WeightsDataset,
 )
 from trimood.disk import DiskFull
@@ -226,6 +228,80 @@ def test_weights_that_cannot_be_written_leave_the_earlier_ones_and_nothing_else(
     assert [path.name for path in tmp_path.iterdir()] == ["best.safetensors"]
 
 
+SPLIT = SplitParams(unit="conversation", validation_fraction=0.1, test_fraction=1 / 3, seed=42)
+
+
+def stored_split(folder: Path) -> ModelDataset:
+    return ModelDataset(
+        filepath=str(folder / "split.json"),
+        model="trimood.config.parameters.SplitParams",
+        command="kedro run --pipelines=preprocessing",
+    )
+
+
+def test_an_instance_of_a_pydantic_class_comes_back_equal_from_readable_json(tmp_path: Path) -> None:
+    stored = stored_split(tmp_path)
+    assert not stored.exists()
+    stored.save(SPLIT)
+    assert stored.exists()
+    assert stored.load() == SPLIT
+    assert (tmp_path / "split.json").read_text().startswith('{\n  "unit": "conversation"')
+
+
+def test_floats_come_back_from_json_to_the_bit(tmp_path: Path) -> None:
+    stored = stored_split(tmp_path)
+    generator = torch.Generator().manual_seed(0)
+    for fraction in torch.rand(200, generator=generator, dtype=torch.float64).tolist():
+        stored.save(SPLIT.model_copy(update={"test_fraction": fraction}))
+        assert stored.load().test_fraction == fraction
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"unit": "conversation", "validation_fraction": 0.1, "seed": 42}', "test_fraction: Field required"),
+        (SPLIT.model_dump_json().replace("unit", "by"), "unknown key 'by'"),
+        ("{", "the file: Invalid JSON"),
+    ],
+)
+def test_a_stored_file_that_does_not_fit_its_class_is_refused_with_the_command_to_run(
+    tmp_path: Path, content: str, words: str
+) -> None:
+    stored = stored_split(tmp_path)
+    (tmp_path / "split.json").write_text(content)
+    with pytest.raises(DatasetError) as refused:
+        stored.load()
+    message = str(refused.value)
+    assert str(tmp_path / "split.json") in message
+    assert words in message
+    assert message.endswith("Write it again with: kedro run --pipelines=preprocessing")
+
+
+def test_a_missing_file_is_refused_with_the_command_to_run(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"split\.json: no such file.*kedro run --pipelines=preprocessing"):
+        stored_split(tmp_path).load()
+
+
+def test_an_instance_of_another_class_is_not_saved(tmp_path: Path) -> None:
+    other = CompareParams(baseline="exp1", resamples=100, confidence=0.95, seed=0, runs=())
+    with pytest.raises(DatasetError, match="got CompareParams, expected SplitParams"):
+        stored_split(tmp_path).save(other)
+    assert not (tmp_path / "split.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("trimood.config.parameters.SplitParam", "cannot be imported"),
+        ("trimood.config.parametres.SplitParams", "cannot be imported"),
+        ("trimood.config.parameters.flatten", "is not a pydantic class"),
+    ],
+)
+def test_a_path_that_leads_to_no_pydantic_class_is_refused_when_the_catalog_is_made(model: str, words: str) -> None:
+    with pytest.raises(DatasetError, match=words):
+        ModelDataset(filepath="split.json", model=model, command="kedro run")
+
+
 def test_weights_of_another_version_and_damaged_ones_are_refused_with_what_to_do(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
@@ -323,6 +399,12 @@ def test_artifacts_cannot_be_written(project: Path) -> None:
         FolderDataset(filepath="a", metadata={"kedro-viz": {"layer": "raw"}}),
         CheckpointDataset(filepath="a/b", source="a/b", metadata={"kedro-viz": {"layer": "raw"}}),
         WeightsDataset(filepath="a.safetensors", metadata={"kedro-viz": {"layer": "raw"}}),
+        ModelDataset(
+            filepath="a.json",
+            model="trimood.config.parameters.SplitParams",
+            command="kedro run",
+            metadata={"kedro-viz": {"layer": "raw"}},
+        ),
         MlflowRunsDataset(
             tracking_uri="sqlite:///a.db", path=".", experiment="a", metadata={"kedro-viz": {"layer": "raw"}}
         ),

@@ -114,17 +114,17 @@ def published() -> dict[str, pd.DataFrame]:
 
 
 @needs_shared
-def test_the_published_files_have_the_published_oddities(published: dict[str, pd.DataFrame]) -> None:
+def test_the_published_files_have_the_published_anomalies(published: dict[str, pd.DataFrame]) -> None:
     for generation in (TRAIN, TEST):
         rows = published[generation.side]
         counts = conversation_anomalies(rows) | utterance_anomalies(rows).sum().to_dict()
-        known = {name: n for name, n in generation.oddities.items() if name != "meld_label_differs"}
+        known = {name: n for name, n in generation.anomalies.items() if name != "meld_label_differs"}
         assert {name: counts[name] for name in known} == known
         assert counts["utterance_ids_not_1_to_n"] == 0
 
 
 @needs_shared
-def test_the_published_oddities_are_at_the_named_utterances(published: dict[str, pd.DataFrame]) -> None:
+def test_the_published_anomalies_are_at_the_named_utterances(published: dict[str, pd.DataFrame]) -> None:
     train, test = published["train"], published["official_test"]
     marks = utterance_anomalies(train)
     assert train.loc[marks["span_empty"], "utterance"].to_list() == ["dia358utt4"]

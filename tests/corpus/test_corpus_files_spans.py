@@ -29,7 +29,7 @@ def test_spans_come_from_mecpes_file_by_the_name_of_the_clip(tmp_path: Path) -> 
 def test_a_span_that_is_none_is_refused_by_its_utterance(tmp_path: Path, span: Any) -> None:
     path = tmp_path / TRAIN_SPANS
     path.write_text(json.dumps({"dia1utt2.mp4": span}))
-    with pytest.raises(AnnotationError, match=r"dia1utt2: got .* as its span; allowed is \[\"S01E01\""):
+    with pytest.raises(AnnotationError, match=r"dia1utt2: got the span .*; expected \[\"S01E01\""):
         read_spans(path)
 
 

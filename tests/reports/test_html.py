@@ -39,7 +39,7 @@ def test_a_page_holds_words_tables_and_pictures_and_fetches_nothing() -> None:
     assert [address[:22] for address in seen.addresses] == ["data:image/png;base64,"]
     assert re.findall(r"<td[^>]*>(.*?)</td>", page) == ["joy", "1,234", "0.500", "yes"]
     assert page.count('<td class="number">') == 2
-    assert '<span class="verdict bad">bad</span>' in page
+    assert '<span class="mark bad">bad</span>' in page
 
 
 def test_what_a_corpus_says_is_text_and_never_markup() -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from trimood.scoring.baselines import OFFICIAL_TEST, PUBLISHED, UNKNOWN_SPLIT, PublishedFigure, published_figures
+from trimood.scoring.baselines import OFFICIAL_TEST, PUBLISHED, UNKNOWN_SPLIT, PublishedFigure
 
 NOTES = Path(__file__).parents[2] / "docs" / "experiments.md"
 
@@ -17,7 +17,7 @@ def test_each_figure_stands_in_the_notes_that_it_names_as_its_source(figure: Pub
 
 
 def test_each_figure_is_called_by_its_split() -> None:
-    assert {figure["split"] for figure in published_figures()} == {UNKNOWN_SPLIT, OFFICIAL_TEST}
-    assert all(f"({figure['split']})" in str(figure["title"]) for figure in published_figures())
-    titles = [figure["title"] for figure in published_figures()]
+    assert {figure.split for figure in PUBLISHED} == {UNKNOWN_SPLIT, OFFICIAL_TEST}
+    titles = [figure.title for figure in PUBLISHED]
+    assert all(title.endswith((f"({UNKNOWN_SPLIT})", f"({OFFICIAL_TEST})")) for title in titles)
     assert len(set(titles)) == len(titles) == 7

@@ -8,6 +8,7 @@ from sklearn.metrics import log_loss
 
 from trimood.scoring.calibration import (
     BINS,
+    calibrate,
     expected_calibration_error,
     fit_temperature,
     negative_log_likelihood,
@@ -39,9 +40,9 @@ def test_ece_of_five_utterances_is_the_one_worked_out_by_hand() -> None:
 def test_a_bin_holds_its_upper_end_and_certainty_has_a_place() -> None:
     table = reliability([0, 0], chances((0, 1.0), (0, 0.21)))
     assert BINS == 15
-    assert table["from"].tolist() == pytest.approx([3 / 15, 14 / 15])
-    assert table["to"].tolist() == pytest.approx([4 / 15, 1])
-    assert reliability([0], chances((0, 0.6)))["to"].item() == pytest.approx(0.6)  # the ninth of 15 ends there
+    assert table["lower"].tolist() == pytest.approx([3 / 15, 14 / 15])
+    assert table["upper"].tolist() == pytest.approx([4 / 15, 1])
+    assert reliability([0], chances((0, 0.6)))["upper"].item() == pytest.approx(0.6)  # the ninth of 15 ends there
 
 
 def made(temperature: float, count: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
@@ -86,3 +87,15 @@ def test_the_temperature_that_the_logits_were_multiplied_by_is_found(known: floa
 def test_temperature_one_changes_nothing() -> None:
     _, probabilities = made(1.5, 10)
     assert with_temperature(probabilities, 1) == pytest.approx(probabilities)
+
+
+def test_calibrate_fits_on_one_split_and_scores_before_and_after_on_another() -> None:
+    validation = ([3] * 7 + [0] * 3, chances(*[(3, 0.95)] * 10))
+    test = ([3, 3, 3, 3, 0], chances(*[(3, 0.95)] * 5))
+    on_itself, on_test = calibrate(*validation), calibrate(*validation, scored_on=test)
+    assert on_itself.temperature == on_test.temperature == fit_temperature(*validation) > 1
+    assert on_test.before.expected_calibration_error == expected_calibration_error(*test)
+    cooled = with_temperature(test[1], on_test.temperature)
+    assert on_test.after.negative_log_likelihood == negative_log_likelihood(test[0], cooled)
+    assert on_test.after.negative_log_likelihood < on_test.before.negative_log_likelihood
+    assert on_itself.after.expected_calibration_error == pytest.approx(0, abs=1e-4)  # 7 of 10 right at confidence 0.7

@@ -53,7 +53,7 @@ def test_a_draw_takes_whole_conversations_one_fewer_than_there_are() -> None:
 
 
 def test_one_conversation_is_too_few() -> None:
-    with pytest.raises(ValueError, match=r"the test set has 1 conversation\(s\).*At least two"):
+    with pytest.raises(ValueError, match=r"the test split has 1 conversation\(s\).*at least two"):
         draw_conversations(1, 100, seed=0)
 
 

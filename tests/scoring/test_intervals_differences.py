@@ -8,7 +8,7 @@ from support.made_conversations import made_conversations
 from trimood.scoring.intervals import (
     Estimate,
     Sampled,
-    _verdict,
+    _outcome,
     difference,
     differences,
     draw_conversations,
@@ -56,7 +56,7 @@ def test_holm_multiplies_the_smallest_p_most_and_never_turns_the_order() -> None
     assert len(holm([])) == 0
 
 
-def test_verdicts_go_by_the_corrected_p_value_and_its_direction() -> None:
+def test_outcomes_go_by_the_corrected_p_value_and_its_direction() -> None:
     values = [0.5, 0.9, 0.4, 0.7, 0.8, 0.3, 0.6]
     close = [0.5, 0.8, 0.4, 0.6, 0.8, 0.3, 0.5]  # p 0.078 alone
     draws = draw_conversations(7, 50_000, seed=0)
@@ -68,21 +68,21 @@ def test_verdicts_go_by_the_corrected_p_value_and_its_direction() -> None:
         "more": of_numbers([value + 0.3 + number / 100 for number, value in enumerate(values)], draws),
     }
     found = differences(systems, "base", 0.9)
-    assert {name: of.verdict for name, of in found.items()} == {
-        "same": "cannot be told apart",
-        "close": "cannot be told apart",
+    assert {name: of.outcome for name, of in found.items()} == {
+        "same": "not_significant",
+        "close": "not_significant",
         "less": "worse",
         "more": "better",
     }
     assert found["same"].p_holm == 1
     assert found["close"].estimate.p_value < 0.1 <= found["close"].p_holm  # alone it would pass for worse
-    assert differences({name: systems[name] for name in ("base", "close")}, "base", 0.9)["close"].verdict == "worse"
+    assert differences({name: systems[name] for name in ("base", "close")}, "base", 0.9)["close"].outcome == "worse"
 
 
-def test_a_verdict_is_of_the_side_that_the_interval_lies_on() -> None:
+def test_a_outcome_is_of_the_side_that_the_interval_lies_on() -> None:
     corrected_for_bias = Estimate(value=0.01, low=-0.09, high=-0.01, p_value=0.01)
-    assert _verdict(corrected_for_bias, 0.01, 0.95) == "worse"
-    assert _verdict(Estimate(-0.01, 0.01, 0.09, 0.01), 0.01, 0.95) == "better"
+    assert _outcome(corrected_for_bias, 0.01, 0.95) == "worse"
+    assert _outcome(Estimate(-0.01, 0.01, 0.09, 0.01), 0.01, 0.95) == "better"
 
 
 TRIALS = 300

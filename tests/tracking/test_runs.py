@@ -71,16 +71,16 @@ def test_of_an_experiment_and_seed_the_latest_run_counts_wherever_it_stands() ->
 def test_runs_that_say_nothing_of_the_whole_experiment_on_this_corpus_are_left_out(different: dict[str, Any]) -> None:
     left_out = made_run("exp4", 0.9, start="2026-01-02", **different)
     assert chosen(made_run("exp4", 0.1), left_out) == [("exp4", 42, 0.1)]
-    with pytest.raises(NoRuns, match="1 runs were looked at"):
+    with pytest.raises(NoRuns, match="among 1 runs"):
         latest_runs(pd.DataFrame([left_out]), CORPUS)
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("params.data.split.seed", "1 earlier runs of exp3, with other values of data.split.seed"),
-        ("params.checkpoint.video", "1 earlier runs of exp3, with other values of checkpoint.video"),
-        ("params.training.learning_rate", "1 earlier runs of exp3, with other values of training.learning_rate"),
+        ("params.data.split.seed", "1 earlier runs of exp3, with different values of data.split.seed"),
+        ("params.checkpoint.video", "1 earlier runs of exp3, with different values of checkpoint.video"),
+        ("params.training.learning_rate", "1 earlier runs of exp3, with different values of training.learning_rate"),
     ],
 )
 def test_an_experiments_row_never_mixes_runs_that_differ_in_more_than_the_seed(
@@ -149,15 +149,15 @@ def test_seeds_of_one_experiment_bear_one_name() -> None:
 
 def test_a_run_is_not_counted_twice() -> None:
     runs = pd.DataFrame([made_run("exp4", 0.1, 1), made_run("exp4", 0.2, 1, start="2026-01-02")])
-    with pytest.raises(WrongRun, match=r"exp4-1-2026-01-01, exp4-1-2026-01-02 are one experiment with one seed"):
+    with pytest.raises(WrongRun, match=r"exp4-1-2026-01-01, exp4-1-2026-01-02 are one experiment with the same seed"):
         system_names(runs)
 
 
 def test_a_named_run_that_is_not_there_or_not_whole_is_refused() -> None:
     runs = pd.DataFrame([made_run("exp4", 0.1), made_run("exp3", 0.2, status="FAILED")])
-    with pytest.raises(WrongRun, match=r"compare\.runs: MLflow holds no run abc\. Wanted are run ids of 32"):
+    with pytest.raises(WrongRun, match=r"compare\.runs: MLflow has no run abc\. Give run ids of 32"):
         named_runs(runs, ["exp4-42-2026-01-01", "abc"])
-    with pytest.raises(WrongRun, match="MLflow holds no run abc"):
+    with pytest.raises(WrongRun, match="MLflow has no run abc"):
         named_runs(pd.DataFrame(), ["abc"])
     with pytest.raises(WrongRun, match=r"compare\.runs: exp3-42-2026-01-01 cannot be compared: not a finished run"):
         named_runs(runs, ["exp4-42-2026-01-01", "exp3-42-2026-01-01"])

@@ -1,7 +1,7 @@
 """Every parameter once: its type, bounds and meaning. Shared values are in conf/base, what differs in experiments."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -27,6 +27,12 @@ def did_you_mean(word: str, allowed: list[str]) -> str:
     """Close spellings of `word` among `allowed`, as the end of an error message; empty when there are none."""
     close = get_close_matches(word, allowed, n=2)
     return f" Did you mean {' or '.join(close)}?" if close else ""
+
+
+def listed(items: Sequence[str], shown: int, separator: str = ", ") -> str:
+    """The first `shown` items, and how many there are beyond them: "a, b, and 3 more"."""
+    more = [f"and {len(items) - shown:,} more"] if len(items) > shown else []
+    return separator.join([*items[:shown], *more])
 
 
 class Parameters(BaseModel):

@@ -1,4 +1,4 @@
-"""What is odd about annotations: counted by conversation, marked by utterance."""
+"""Anomalies of annotations: counted over conversations, marked for utterances."""
 
 import re
 from collections.abc import Callable
@@ -9,22 +9,21 @@ import pandas as pd
 from trimood.corpus.meld import BROKEN_IN_MELD
 
 SHORT_SPAN_SECONDS = 0.5
-"""Below it there is hardly a word: 351 spans of the published train file."""
+"""A shorter span holds hardly a word: 351 spans of the published train file."""
 
 LONG_SPAN_SECONDS = 30.0
-"""Above it a span is no utterance: 2 of the published train file (41 s and 305 s); the next longest takes 29 s."""
+"""A longer span is no single utterance: 2 of the published train file (41 s and 305 s); the next longest is 29 s."""
 
 SLOWEST_WORDS_PER_SECOND, FASTEST_WORDS_PER_SECOND = 0.2, 12.0
-"""Words over the seconds of their span. Tukey's fences of the logarithm on the published train file (quartiles 1.84 and
-3.90): 1.5 interquartile ranges above, where nobody can speak so fast, and 3 below, as pauses and laughter are natural.
-"""
+"""Tukey's fences of the logarithm of words per second on the published train file (quartiles 1.84 and 3.90): 1.5
+interquartile ranges above, where nobody can speak so fast, and 3 below, as pauses and laughter are natural."""
 
 _WORD = re.compile(r"\w+")
 _SPACE_BEFORE_MARK = re.compile(r"\s[.,!?;:]")
 
 
 def word_count(texts: pd.Series) -> pd.Series:
-    """Words of each text: runs of letters and digits, so that the marks of a tokenised text are none."""
+    """Words of each text: runs of letters and digits, so that punctuation marks of a tokenised text do not count."""
     return texts.map(lambda text: len(_WORD.findall(text))).astype("int64")
 
 
@@ -44,9 +43,9 @@ def conversation_anomalies(table: pd.DataFrame) -> dict[str, int]:
 
 
 def utterance_anomalies(table: pd.DataFrame) -> pd.DataFrame:
-    """A column of truth values for each oddity of an utterance, over the rows of one file with spans and MELD's names.
+    """A boolean column for each anomaly of an utterance, over the rows of one file.
 
-    `table` has the columns of the utterance table, of spans (SPAN_COLUMNS), and `words`, `meld_split`, `meld_emotion`.
+    `table` has the columns of the utterance table, of spans (SPAN_COLUMNS), and words, meld_split and meld_emotion.
     """
     marks: dict[str, Callable[[], pd.Series]] = {
         "typographic_texts": lambda: ~table["text"].map(str.isascii).astype(bool),
@@ -59,7 +58,7 @@ def utterance_anomalies(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def span_anomalies(table: pd.DataFrame) -> pd.DataFrame:
-    """Of the spans alone: empty, very short, very long, or used by an earlier row (that one is not marked)."""
+    """Anomalies of spans: empty, very short, very long, or equal to that of an earlier row (which is not marked)."""
     seconds = span_seconds(table)
     same = table.duplicated(["episode", "start_seconds", "end_seconds"]) & table["episode"].notna()
     return pd.DataFrame(
@@ -73,14 +72,14 @@ def span_anomalies(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def span_seconds(table: pd.DataFrame) -> pd.Series:
-    """Length of each utterance's span, to the millisecond in which it is annotated; missing where there is none."""
+    """Length of each utterance's span, rounded to milliseconds as annotated; missing if there is no span."""
     return (table["end_seconds"] - table["start_seconds"]).round(3)
 
 
 def pace_anomalies(words: pd.Series, seconds: pd.Series) -> pd.DataFrame:
-    """Utterances that hold too many words for their seconds, or too few; none where the seconds are not known.
+    """Utterances with too many or too few words per second; neither if the seconds are not known.
 
-    Something of no length counts as too fast.
+    A length of zero counts as too many words.
     """
     pace = words / seconds.where(seconds > 0)
     return pd.DataFrame(
@@ -92,12 +91,12 @@ def pace_anomalies(words: pd.Series, seconds: pd.Series) -> pd.DataFrame:
 
 
 def repeated_texts(texts: pd.Series, others: pd.Series) -> pd.Series:
-    """Which of the texts stand verbatim among the others."""
+    """Which of the texts occur verbatim among the others."""
     return texts.isin(set(others))
 
 
 def _broken_in_meld(table: pd.DataFrame) -> pd.Series:
-    """By MELD's own name where the map is there; without it by ECF's, if this is ECF and no other corpus."""
+    """Utterances by ECF's names, which mean nothing in another corpus."""
     named = table["utterance"].isin(list(BROKEN_IN_MELD))
     return named & table["from_ecf"]
 

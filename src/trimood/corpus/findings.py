@@ -1,4 +1,4 @@
-"""What can be found about an utterance and its clip: every kind of finding, and for each utterance which kinds hold."""
+"""Findings about utterances and their clips: the kinds there are, and which of them hold for each utterance."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,13 +12,13 @@ from trimood.corpus.anomalies import (
     utterance_anomalies,
 )
 
-Weight = Literal["left out", "look", "known"]
-"""The utterance cannot be used whole; it can, but someone should look; it is so in the published corpus, too."""
+Weight = Literal["left_out", "check", "known"]
+"""The utterance cannot be used whole; it can, but somebody should check it; the published corpus is the same."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """`words` go on from "12 utterances: "; `advice` is a whole sentence."""
+    """A kind of finding: `words` describe it for people, `advice` is a sentence on what to do."""
 
     weight: Weight
     words: str
@@ -30,56 +30,83 @@ SIDE_NAMES = {"train": "train file", "official_test": "official test file"}
 AGAIN = "Copy or cut them again."
 
 KINDS: dict[str, Kind] = {
-    "clip_missing": Kind("left out", "there is no clip", "Copy the missing files into the folder, under these names."),
-    "pictures_unreadable": Kind("left out", "the pictures cannot be decoded", AGAIN),
-    "sound_unreadable": Kind("left out", "the sound cannot be decoded", AGAIN),
-    "no_audio_track": Kind("left out", "there is no sound track", "Cut them again with their sound."),
-    "sound_silent": Kind("left out", "every sample of the sound is zero", "Listen to the source; cut them again."),
-    "sound_too_short": Kind(
-        "left out", "the sound is shorter than 25 ms", "Nothing can be heard in so little: leave out."
+    "clip_missing": Kind(
+        "left_out", "the clip is missing", "Copy the missing files into the folder, under these names."
     ),
+    "pictures_unreadable": Kind("left_out", "the pictures cannot be decoded", AGAIN),
+    "sound_unreadable": Kind("left_out", "the sound cannot be decoded", AGAIN),
+    "no_audio_track": Kind("left_out", "there is no audio track", "Cut them again with their sound."),
+    "sound_silent": Kind("left_out", "every sample of the sound is zero", "Listen to the source; cut them again."),
+    "sound_too_short": Kind("left_out", "the sound is shorter than 25 ms", "Too short for any speech: leave them out."),
     "clip_timed_out": Kind(
-        "left out", "decoding took too long", "Cut them again, or raise data.clips.time_limit_seconds."
+        "left_out", "decoding took too long", "Cut them again, or raise data.clips.time_limit_seconds."
     ),
-    "clip_crashed": Kind("left out", "the decoder crashed", AGAIN),
+    "clip_crashed": Kind("left_out", "the decoder crashed", AGAIN),
     "duration_differs": Kind(
-        "look", "the clip is not as long as its annotated span", "Watch some: they may be cut in the wrong place."
+        "check",
+        "the clip and its annotated span differ in length",
+        "Watch some: they may be cut in the wrong place.",
     ),
-    "too_many_words": Kind(
-        "look", "more than 12 words a second", "Watch some: the span is too short for what is said."
-    ),
-    "too_few_words": Kind("look", "less than one word in five seconds", "Watch some: the span may run on too long."),
+    "too_many_words": Kind("check", "more than 12 words a second", "Watch some: the span is too short for its words."),
+    "too_few_words": Kind("check", "less than one word in five seconds", "Watch some: the span may be too long."),
     "sound_and_pictures_differ": Kind(
-        "look", "sound and pictures differ in length by more than half a second", "Watch some: one may be cut off."
+        "check", "sound and pictures differ in length by more than half a second", "Watch some: one may be cut off."
     ),
-    "sound_nearly_silent": Kind("look", "the sound never rises above -50 dB of full scale", "Listen to some."),
-    "fewer_frames_than_wanted": Kind("look", "fewer than eight frames", "Frames are repeated; nothing need be done."),
+    "sound_nearly_silent": Kind("check", "the sound never exceeds -50 dB of full scale", "Listen to some."),
+    "fewer_frames_than_wanted": Kind("check", "fewer than eight frames", "Nothing to do: frames are repeated."),
     "same_bytes": Kind(
-        "look", "the file is identical to another utterance's", "One of the two is somebody else's clip."
+        "check", "the file is identical to another utterance's", "One of the two is the clip of another utterance."
     ),
-    "rotated": Kind("known", "the file asks for its pictures to be turned", "Handled: they are turned."),
+    "rotated": Kind("known", "the file asks players to rotate its pictures", "Handled: the pictures are rotated."),
     "uneven_frames": Kind("known", "frames are unevenly timed", "Handled: frames are chosen by their number."),
     "broken_in_meld": Kind(
-        "known", "the clip is broken or missing in MELD's own release", "No second download mends it."
+        "known", "the clip is broken or missing in MELD's own release", "Downloading it again does not help."
     ),
-    "span_empty": Kind("known", "the annotated span has no length", "No clip can be cut of it."),
-    "span_under_half_second": Kind("known", "the annotated span is under half a second", "Hardly a word fits in."),
-    "span_over_half_minute": Kind("known", "the annotated span is over half a minute", "Much else is in the clip."),
+    "span_empty": Kind("known", "the annotated span has length zero", "No clip can be cut from it."),
+    "span_under_half_second": Kind("known", "the annotated span is under half a second", "It holds hardly a word."),
+    "span_over_half_minute": Kind(
+        "known", "the annotated span is over half a minute", "The clip holds more than this utterance."
+    ),
     "span_repeated": Kind("known", "the span is that of an earlier utterance", "Two utterances share one clip."),
     "text_in_training_file": Kind(
-        "known", "the words stand verbatim in the train file", "Short answers, mostly: words alone may be remembered."
+        "known", "the text occurs verbatim in the train file", "Mostly short answers: a model may remember their text."
     ),
-    "typographic_texts": Kind("known", "curly quotes or accents in the text", "Read as UTF-8; tokenizers take them."),
+    "typographic_texts": Kind("known", "the text has curly quotes or accents", "Handled: it is read as UTF-8."),
     "tokenised_texts": Kind(
-        "known", "the text is tokenised (“ ? !”, “do not”)", "Write new text in the same way before you predict on it."
+        "known", "the text is tokenised (“ ? !”, “do not”)", "Write new text in the same way before predicting it."
     ),
     "in_meld_test": Kind(
         "known",
-        "the training utterance stands in MELD's test split",
-        "Take no encoder that was trained or tested on MELD: its scores would leak.",
+        "the training utterance is in MELD's test split",
+        "Use no encoder that was trained or tested on MELD: its scores would leak.",
     ),
-    "meld_label_differs": Kind("known", "MELD gives another label", "ECF was labelled anew: do not mix the two."),
+    "meld_label_differs": Kind("known", "MELD has another label", "ECF was labelled again: do not mix the two."),
 }
+
+FACT_TYPES = {
+    "content": "str",
+    "size_bytes": "Int64",
+    "container": "str",
+    "video_problem": "str",
+    "video_detail": "str",
+    "video_codec": "str",
+    "frame_count": "Int64",
+    "video_seconds": "float64",
+    "frames_per_second": "float64",
+    "variable_frame_rate": "boolean",
+    "width": "Int64",
+    "height": "Int64",
+    "rotation_degrees": "Int64",
+    "audio_problem": "str",
+    "audio_detail": "str",
+    "audio_codec": "str",
+    "audio_seconds": "float64",
+    "sample_rate_hz": "Int64",
+    "channels": "Int64",
+    "peak_dbfs": "float64",
+    "loudness_dbfs": "float64",
+}
+"""The columns of trimood.media.probe.ClipFacts in the manifest, with their pandas types."""
 
 NEEDS = {
     "span": "the spans: video_source in the file, or train_video_source_from_MECPE.json beside it",
@@ -87,36 +114,36 @@ NEEDS = {
     "in_meld": "the map all_data_pair_ECFvsMELD.txt in the corpus folder",
     "meld_label": "MELD's train_sent_emo.csv, dev_sent_emo.csv and test_sent_emo.csv beside the map",
 }
-"""What a kind whose name begins so cannot be looked for without."""
+"""What is needed to look for the kinds whose names begin with the key."""
 
 
 DURATION_TOLERANCE_SECONDS = 0.3
-"""A clip that is cut where it should be is as long as its span but for one frame (42 ms at 24 a second) at each end and
-the blocks of its sound codec (AAC: 21 to 64 ms). What is cut at key frames is off by seconds."""
+"""A correctly cut clip differs from its span by at most a frame (42 ms at 24 a second) at each end and the blocks of
+its audio codec (AAC: 21 to 64 ms). A clip that is cut at key frames differs by seconds."""
 
 TRACKS_TOLERANCE_SECONDS = 0.5
 QUIET_DBFS = -50.0
-"""A whisper into a cheap microphone peaks at -40 dB or so."""
+"""A whisper into a cheap microphone peaks at about -40 dB."""
 
 WANTED_FRAMES = 8
 
 
 def mark(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with `clip_seconds`, a column of truth values for each of KINDS, `left_out`, and `findings` in words.
+    """Adds `clip_seconds`, a boolean column for each of KINDS, `left_out`, and `findings` (names of kinds, one string).
 
-    Takes annotations with the columns of trimood.media.probe.ClipFacts.
+    `table` holds annotations joined with the columns of trimood.media.probe.ClipFacts.
     """
     sides = [utterance_anomalies(rows) for _, rows in table.groupby("side", sort=False)]
     clip_seconds = table["video_seconds"].fillna(table["audio_seconds"])
-    # What a broken clip says of its own length is worth nothing.
+    # The length that a broken clip states is not reliable.
     whole_seconds = clip_seconds.where(table["video_problem"].isna())
     pace = pace_anomalies(table["words"], whole_seconds.fillna(span_seconds(table)))
     marks = pd.concat([_clip_marks(table, whole_seconds), pace, pd.concat(sides)], axis=1)
     train = table.loc[table["side"] == "train", "text"]
     marks["text_in_training_file"] = repeated_texts(table["text"], train) & (table["side"] != "train")
     marks = marks[list(KINDS)].astype(bool)
-    left_out = [name for name, kind in KINDS.items() if kind.weight == "left out"]
-    noted = [name for name in KINDS if name != "tokenised_texts"]  # nearly all of ECF is: it would drown the others
+    left_out = [name for name, kind in KINDS.items() if kind.weight == "left_out"]
+    noted = [name for name in KINDS if name != "tokenised_texts"]  # true of nearly all of ECF: it would hide the others
     return table.assign(clip_seconds=clip_seconds, span_seconds=span_seconds(table)).join(
         marks.assign(
             left_out=marks[left_out].any(axis=1),
@@ -125,13 +152,13 @@ def mark(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def to_look_at(manifest: pd.DataFrame) -> pd.Series:
-    """Rows with a finding of the weight "look"."""
-    return manifest[[name for name, kind in KINDS.items() if kind.weight == "look"]].any(axis=1)
+def to_check(manifest: pd.DataFrame) -> pd.Series:
+    """Rows with a finding of the weight "check"."""
+    return manifest[[name for name, kind in KINDS.items() if kind.weight == "check"]].any(axis=1)
 
 
 def looked_for(manifest: pd.DataFrame) -> dict[str, str | None]:
-    """For each of KINDS, None if it could be looked for in these rows, else what is needed for it."""
+    """For each of KINDS, None if these rows have what is needed to look for it, else what is needed."""
     there = {
         "span": manifest["episode"].notna().any(),
         "broken": manifest["from_ecf"].any(),

@@ -1,4 +1,4 @@
-"""What is published of ECF's annotation files: how much each generation holds, and the oddities that belong to it.
+"""The published annotation files of ECF: their counts, and the anomalies that they are known to have.
 
 Source: SemEval-2024 Task 3, https://github.com/NUSTM/SemEval-2024_ECAC; counted on the files that are published there,
 and the spans on MECPE's `train_video_source_from_MECPE.json`, https://github.com/NUSTM/MECPE.
@@ -16,10 +16,10 @@ Side = Literal["train", "official_test"]
 
 @dataclass(frozen=True)
 class Generation:
-    """One published annotation file: what it is called, what it holds, and what is odd about it by nature.
+    """One published annotation file.
 
-    `emotions` is empty for the file without labels. `oddities` are counts by the names of
-    trimood.corpus.anomalies; one that is not named is not known for this file.
+    `emotions` is empty for the file without labels. `anomalies` are counts by the names of trimood.corpus.anomalies;
+    names that are left out are not known for this file.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Generation:
     conversations: int
     utterances: int
     emotions: dict[str, int]
-    oddities: dict[str, int]
+    anomalies: dict[str, int]
 
 
 TRAIN = Generation(
@@ -46,7 +46,7 @@ TRAIN = Generation(
         "anger": 1615,
         "disgust": 414,
     },
-    oddities={
+    anomalies={
         "order_breaks": 560,
         "id_gaps": 0,
         "one_utterance_conversations": 41,
@@ -68,7 +68,7 @@ TEST = Generation(
     conversations=341,
     utterances=3101,
     emotions={"surprise": 363, "fear": 151, "sadness": 249, "neutral": 1280, "joy": 700, "anger": 235, "disgust": 123},
-    oddities={
+    anomalies={
         "id_gaps": 324,
         "one_utterance_conversations": 12,
         "typographic_texts": 0,
@@ -84,30 +84,30 @@ EVALUATION = Generation(
     conversations=665,
     utterances=6301,
     emotions={},
-    oddities={},
+    anomalies={},
 )
 
 GENERATIONS = (TRAIN, TEST, EVALUATION)
 
 SCORED_IN_EVALUATION = 341
-"""Conversations of the evaluation release that the labelled test file holds; the other 324 were never scored."""
+"""Conversations of the evaluation release that are in the labelled test file; the other 324 were never scored."""
 
 
 def generation_of(table: pd.DataFrame) -> Generation | None:
-    """The published file that has as many conversations and utterances; its labels may differ (`differences`)."""
+    """The published file with the same numbers of conversations and utterances; labels may differ (`differences`)."""
     size = (table["conversation_id"].nunique(), len(table))
     return next((known for known in GENERATIONS if (known.conversations, known.utterances) == size), None)
 
 
 def nearest_generation(table: pd.DataFrame, side: Side) -> Generation | None:
-    """The published file of that side that a table is most like, if at most a tenth of its conversations differ."""
+    """The published file of a side with the closest number of conversations, if that differs by at most a tenth."""
     count = table["conversation_id"].nunique()
     nearest = min((g for g in GENERATIONS if g.side == side), key=lambda known: abs(known.conversations - count))
     return nearest if abs(nearest.conversations - count) <= nearest.conversations / 10 else None
 
 
 def differences(table: pd.DataFrame, published: Generation) -> list[str]:
-    """In what a table's counts are unlike those published, in words; empty where nothing differs."""
+    """The counts of a table that differ from the published ones, in words: "joy: 1 instead of 2,301"."""
     pairs = [
         ("conversations", table["conversation_id"].nunique(), published.conversations),
         ("utterances", len(table), published.utterances),

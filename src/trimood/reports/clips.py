@@ -1,61 +1,85 @@
-"""Pictures of clips: frames, log-mel energies and words, as the model is given them."""
+"""Figures of clips: the frames, log-mel energies and words that a model is given."""
 
+from collections.abc import Sequence
 from textwrap import fill, shorten
-from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.gridspec import GridSpec
+from torch import Tensor
 
-from trimood.emotions import EMOTIONS
+from trimood.emotions import CALIBRATED, EMOTIONS
 from trimood.media.parts import Location, load_part
+from trimood.reports.figures import GREY, PALE_BLUE, RED
 
 SHOWN_FRAMES = 4
+FRAMES_IN_ROW = 4
+STEPS_PER_SECOND = 100
+"""Of log-mel energies: a step is 10 ms."""
+
+
+def draw_frame(ax: Axes, picture: np.ndarray | None) -> None:
+    """A picture [height, width, 3] uint8, or the words "no picture"."""
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.spines[:].set_visible(False)
+    if picture is None:
+        ax.set_facecolor("#eceff3")
+        _draw_note(ax, "no picture")
+    else:
+        ax.imshow(picture)
+
+
+def draw_log_mel(ax: Axes, log_mel: Tensor | None, note: str = "") -> None:
+    """Log-mel energies [time, mel] over seconds, low frequencies at the bottom, or the words "no sound"."""
+    if log_mel is None:
+        ax.axis("off")
+        _draw_note(ax, "no sound")
+        return
+    energies = log_mel.numpy().T  # [mel, time]
+    extent = (0, energies.shape[1] / STEPS_PER_SECOND, 0, energies.shape[0])
+    ax.imshow(energies, aspect="auto", origin="lower", cmap="magma", extent=extent)
+    ax.tick_params(labelsize=7)
+    ax.set_xlabel(f"seconds{note}", fontsize=7)
+
+
+def draw_words(ax: Axes, title: str, text: str, note: str = "", longest: int = 150) -> None:
+    """A grey title, the text in quotes (shortened to `longest` characters) or "no words", and a red note below."""
+    ax.axis("off")
+    words = shorten(text, longest, placeholder=" …")
+    ax.text(0, 0.95, title, va="top", fontsize=8, color=GREY)
+    ax.text(0, 0.72, fill(f"“{words}”", 42) if words else "no words", va="top", fontsize=10)
+    if note:
+        ax.text(0, 0.02, fill(note, 48), va="bottom", fontsize=8, color=RED)
+
+
+def _draw_note(ax: Axes, words: str) -> None:
+    ax.text(0.5, 0.5, words, ha="center", va="center", color=GREY, fontsize=9, transform=ax.transAxes)
 
 
 def contact_sheet(training_examples: pd.DataFrame, prepared_clips: Location) -> Figure:
-    """One row for each emotion that the training split has: four of the frames, the log-mel, and the words.
+    """A row for each emotion of the training split, with four frames, log-mel energies and words of one example.
 
-    What a clip lacks stays white; one that lacks nothing is preferred.
+    Examples with both pictures and sound are preferred.
     """
     lacking = ~(training_examples["has_video"] & training_examples["has_audio"])
     best_first = training_examples.assign(lacking=lacking).sort_values(["lacking", "utterance"])
     there = best_first[best_first["part"] != ""]
     rows = there.groupby("emotion").first().reindex(EMOTIONS).dropna(subset="part")
     figure = Figure(figsize=(10, 1.35 * len(rows) + 0.3), layout="constrained")
-    grid = figure.add_gridspec(len(rows), SHOWN_FRAMES + 3)
-    for row, (emotion, example) in enumerate(rows.iterrows()):
-        _draw_row(
-            figure,
-            grid,
-            row,
-            f"{emotion} · {example['utterance']}\n“{example['text']}”",
-            prepared_clips / example["part"],
-        )
+    if rows.empty:
+        return figure
+    axes = figure.subplots(len(rows), SHOWN_FRAMES + 2, squeeze=False, width_ratios=[*[1] * SHOWN_FRAMES, 1.6, 2.4])
+    for row, (emotion, example) in zip(axes, rows.iterrows(), strict=True):
+        part = load_part(prepared_clips / example["part"])
+        pictures = _pictures(part.get("frames"))
+        for number, ax in enumerate(row[:SHOWN_FRAMES]):
+            draw_frame(ax, pictures[number * len(pictures) // SHOWN_FRAMES] if len(pictures) else None)
+        draw_log_mel(row[SHOWN_FRAMES], part.get("log_mel"))
+        row[SHOWN_FRAMES].set_yticks([])
+        draw_words(row[SHOWN_FRAMES + 1], f"{emotion} · {example['utterance']}", example["text"])
     return figure
-
-
-def _draw_row(figure: Figure, grid: GridSpec, row: int, words: str, part: Location) -> None:
-    tensors = load_part(part)
-    if "frames" in tensors:
-        frames = tensors["frames"].permute(0, 2, 3, 1).numpy()  # [frame, height, width, 3]
-        for column in range(SHOWN_FRAMES):
-            ax = figure.add_subplot(grid[row, column])
-            ax.imshow(frames[column * len(frames) // SHOWN_FRAMES])
-            ax.axis("off")
-    if "log_mel" in tensors:
-        ax = figure.add_subplot(grid[row, SHOWN_FRAMES])
-        ax.imshow(tensors["log_mel"].numpy().T, aspect="auto", origin="lower", cmap="magma")
-        ax.set_xticks([])
-        ax.set_yticks([])
-    ax = figure.add_subplot(grid[row, SHOWN_FRAMES + 1 :])
-    ax.axis("off")
-    ax.text(0, 0.5, "\n".join(fill(line, 38) for line in words.split("\n")), va="center", fontsize=9)
-
-
-_HIGHEST, _OTHER = "#e45756", "#b8c4d6"
-_WIDTH_OF_WORDS, _LONGEST_WORDS = 42, 150
 
 
 def predictions_figure(shown: pd.DataFrame, prepared_clips: Location, total: int) -> Figure:
@@ -63,55 +87,52 @@ def predictions_figure(shown: pd.DataFrame, prepared_clips: Location, total: int
     figure = Figure(figsize=(11, 1.75 * len(shown) + 0.8), layout="constrained")
     rest = f", {len(shown)} of {total} utterances" if len(shown) < total else ""
     figure.suptitle(f"{shown['model'].iloc[0]}{rest}: probabilities, calibrated on validation", fontsize=11)
-    grid = figure.add_gridspec(len(shown), 4, width_ratios=[1, 1.6, 2.4, 2])
-    for number, row in enumerate(shown.to_dict("records")):
+    axes = figure.subplots(len(shown), 4, squeeze=False, width_ratios=[1, 1.6, 2.4, 2])
+    for own, row in zip(axes, shown.to_dict("records"), strict=True):
         part = load_part(prepared_clips / row["part"]) if row["part"] else {}
-        axes = [figure.add_subplot(grid[number, column]) for column in range(4)]
-        _draw_frame(axes[0], part)
-        _draw_sound(axes[1], part, "audio" in row["modalities"])
-        _draw_words(axes[2], row)
-        _draw_bars(axes[3], row)
+        pictures = _pictures(part.get("frames"))
+        draw_frame(own[0], pictures[len(pictures) // 2] if len(pictures) else None)
+        draw_log_mel(own[1], part.get("log_mel"), "" if "audio" in row["modalities"] else " (not read by this model)")
+        own[1].set_yticks([])
+        draw_words(own[2], row["utterance"], row["text"], f"absent: {row['absent']}" if row["absent"] else "")
+        _draw_probabilities(own[3], [row[name] for name in CALIBRATED], row["predicted"])
     return figure
 
 
-def _draw_frame(ax: Axes, part: dict[str, Any]) -> None:
-    ax.axis("off")
-    if "frames" in part:
-        frames = part["frames"]  # [frame, 3, height, width]
-        ax.imshow(frames[len(frames) // 2].permute(1, 2, 0).numpy())
-    else:
-        ax.text(0.5, 0.5, "no picture", ha="center", va="center", color="grey", fontsize=9)
+def frames_figure(frames: Tensor) -> Figure:
+    """Frames [frame, 3, height, width] uint8, in the order of reading."""
+    rows = -(-len(frames) // FRAMES_IN_ROW)
+    figure = Figure(figsize=(6, 1.6 * rows + 0.3), layout="constrained")
+    figure.suptitle("Frames that the model saw", fontsize=9)
+    axes = figure.subplots(rows, FRAMES_IN_ROW, squeeze=False).ravel()
+    for ax, picture in zip(axes, _pictures(frames), strict=False):
+        draw_frame(ax, picture)
+    for unused in axes[len(frames) :]:
+        unused.set_visible(False)
+    return figure
 
 
-def _draw_sound(ax: Axes, part: dict[str, Any], is_read: bool) -> None:
-    if "log_mel" not in part:
-        ax.axis("off")
-        ax.text(0.5, 0.5, "no sound", ha="center", va="center", color="grey", fontsize=9)
-        return
-    energies = part["log_mel"].numpy().T  # [mel, time]
-    ax.imshow(energies, aspect="auto", origin="lower", cmap="magma", extent=(0, energies.shape[1] / 100, 0, 1))
-    ax.set_yticks([])
-    ax.tick_params(labelsize=7)
-    ax.set_xlabel("seconds" if is_read else "seconds (not read by this model)", fontsize=7)
+def log_mel_figure(log_mel: Tensor) -> Figure:
+    """Log-mel energies [time, mel] of a clip."""
+    figure = Figure(figsize=(6, 2.4), layout="constrained")
+    ax = figure.subplots()
+    draw_log_mel(ax, log_mel)
+    ax.set_title("Log-mel energies that the model heard", fontsize=9)
+    ax.set_ylabel("mel bin")
+    return figure
 
 
-def _draw_words(ax: Axes, row: dict[Any, Any]) -> None:
-    ax.axis("off")
-    words = shorten(row["text"], _LONGEST_WORDS, placeholder=" …")
-    ax.text(0, 0.95, row["utterance"], va="top", fontsize=8, color="grey")
-    ax.text(0, 0.72, fill(f"“{words}”", _WIDTH_OF_WORDS) if words else "no words", va="top", fontsize=10)
-    if row["absent"]:
-        ax.text(0, 0.02, fill(f"absent: {row['absent']}", 48), va="bottom", fontsize=8, color=_HIGHEST)
+def _pictures(frames: Tensor | None) -> Sequence[np.ndarray]:
+    """Frames [frame, 3, height, width] uint8 as matplotlib draws them, [height, width, 3] each."""
+    return [] if frames is None else list(frames.permute(0, 2, 3, 1).numpy())
 
 
-def _draw_bars(ax: Axes, row: dict[Any, Any]) -> None:
-    values = [row[f"calibrated_{emotion}"] for emotion in EMOTIONS]
-    colours = [_HIGHEST if emotion == row["predicted"] else _OTHER for emotion in EMOTIONS]
-    bars = ax.barh(EMOTIONS, values, color=colours)
+def _draw_probabilities(ax: Axes, probabilities: Sequence[float], predicted: str) -> None:
+    colours = [RED if emotion == predicted else PALE_BLUE for emotion in EMOTIONS]
+    bars = ax.barh(EMOTIONS, probabilities, color=colours)
     ax.bar_label(bars, fmt="%.2f", padding=2, fontsize=7)
     ax.set_xlim(0, 1.12)
     ax.invert_yaxis()
     ax.tick_params(labelsize=8)
     ax.set_xticks([])
-    for side in ("top", "right", "bottom"):
-        ax.spines[side].set_visible(False)
+    ax.spines[["top", "right", "bottom"]].set_visible(False)

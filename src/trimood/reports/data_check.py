@@ -1,10 +1,11 @@
-"""The data check as one HTML page: first the verdict, then everything behind it, in order of importance."""
+"""The data report as an HTML page: first the verdict, then the evidence in order of importance."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from trimood.corpus.findings import KINDS, NEEDS, SIDE_NAMES, Kind, to_look_at
+from trimood.corpus.data_report import AnnotationFile, DataReport, LeakageProbe, Side, VerdictLevel
+from trimood.corpus.findings import KINDS, NEEDS, SIDE_NAMES, Kind, Weight, to_check
 from trimood.emotions import EMOTIONS
 from trimood.reports.html import Mark, Section, render
 
@@ -12,65 +13,224 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LISTED = 200
-"""How many clips with problems the page lists; the manifest holds them all."""
+"""How many clips with problems the page lists; the manifest has all of them."""
+
+EXAMPLES = 3
+"""How many utterances are named for each anomaly; the manifest marks all of them."""
+
+VERDICTS: dict[VerdictLevel, tuple[str, Mark]] = {
+    "good": ("Good", "good"),
+    "usable": ("Usable", "check"),
+    "annotations_only": ("Annotations only", "bad"),
+    "not_usable": ("Not usable", "bad"),
+}
+
+WEIGHTS: dict[Weight, str] = {"left_out": "left out", "check": "check", "known": "known"}
+
+SPLIT_NAMES = {
+    "training": "training",
+    "validation": "validation",
+    "held_out": "test, held out of the train file",
+    "official_test": "official test",
+    "none": "none",
+}
+
+CONVERSATION_ANOMALIES = {
+    "order_breaks": "conversations whose number does not follow the previous one",
+    "id_gaps": "conversation numbers missing between the first and the last",
+    "utterance_ids_not_1_to_n": "conversations whose utterances are not numbered 1, 2, 3, …",
+    "one_utterance_conversations": "conversations with a single utterance",
+    "longest_conversation": "utterances in the longest conversation",
+}
 
 
-def describe_clips(report: dict[str, Any], durations: "Figure") -> Section:
-    """The most frequent sizes, rates and codecs, and how long clips last beside their spans."""
-    clips = report["clips"]
-    spans = [
-        f"Annotated spans of the {SIDE_NAMES[side]}: the shortest is {of_side['shortest']} with "
-        f"{of_side['shortest_seconds']:g} s, the longest {of_side['longest']} with {of_side['longest_seconds']:g} s."
-        for side, of_side in report["spans"].items()
+def write_page(
+    report: DataReport, manifest: pd.DataFrame, balance: "Figure", durations: "Figure", sheet: "Figure"
+) -> str:
+    """The page as HTML."""
+    sections = [
+        _verdict(report),
+        _findings(report),
+        name_files(report),
+        compare_classes(report, balance),
+        describe_clips(report, durations),
+        show_problem_clips(report, manifest, sheet),
+        list_problem_clips(manifest),
+        show_leakage(report),
+        list_anomalies(report, manifest),
+        _columns(),
     ]
-    if not clips["there"]:
-        words = "\n\n".join(["There is no clip; these are the annotated spans.", *spans])
-        return Section("How long utterances last", words, figure=durations)
-    names = {
-        "sizes": "width × height",
-        "frames_per_second": "frames a second",
-        "video_codecs": "codec of the pictures",
-        "audio_codecs": "codec of the sound",
-        "sample_rates_hz": "sample rate in Hz",
-        "channels": "channels",
+    return render("Is this copy of the corpus good?", report.verdict.summary, sections)
+
+
+def _verdict(report: DataReport) -> Section:
+    title, mark = VERDICTS[report.verdict.level]
+    steps = [f"{number}. {step}" for number, step in enumerate(report.verdict.next_steps, start=1)]
+    paragraphs = [_generation(report), *report.verdict.reasons, "What to do next:", *steps]
+    clips = report.clips
+    counts = {
+        "utterances": clips.utterances,
+        "existing clips": clips.there,
+        "usable: pictures and sound decode": clips.usable,
+        "not usable (left out with data.clips.on_bad_clip=drop)": clips.left_out,
+        "of these, lacking only pictures or only sound (kept with …=blank)": clips.lack_one,
+        "hours of clips": clips.hours,
+        **{f"utterances in the split: {SPLIT_NAMES[name]}": count for name, count in report.splits.items()},
     }
-    table = pd.DataFrame({"": list(names.values()), "most frequent (clips)": [clips[name] or "–" for name in names]})
-    words = "Any size, rate and number of channels will do: clips are scaled and resampled as the model expects."
-    return Section("What the clips are like", "\n\n".join([words, *spans]), table, durations)
+    table = pd.DataFrame({"": list(counts), "count": pd.Series(list(counts.values()), dtype=object)})
+    return Section(title, "\n\n".join(paragraphs), table, mark=mark)
 
 
-def show_problem_clips(report: dict[str, Any], manifest: pd.DataFrame, sheet: "Figure") -> Section:
-    """The sheet, where there is anything to show."""
-    if not report["clips"]["there"]:
-        return Section("Clips with problems", "There is no clip at all, so there is no picture.")
-    if not (manifest["left_out"] | to_look_at(manifest)).any():
-        return Section("Clips with problems", "There is none.", verdict="good")
+def _generation(report: DataReport) -> str:
+    there = [file for file in report.files.by_side().values() if file.file]
+    if not any(file.published_as for file in there):
+        return "The annotations are not a published ECF file, but another corpus in the same layout."
+    counts = "; ".join(
+        f"{file.file} is {file.published_as or 'not a published file'}"
+        + (", every count as published" if file.published_as and not file.differs_in else "")
+        for file in there
+    )
+    return f"{counts}."
+
+
+def _findings(report: DataReport) -> Section:
+    counts = total_findings(report)
+    rows = [
+        {
+            "weight": WEIGHTS[kind.weight],
+            "utterances": counts[name],
+            "finding": kind.words,
+            "what to do": kind.advice,
+        }
+        for name, kind in KINDS.items()
+        if counts[name] and kind.weight != "known"
+    ]
+    if not rows:
+        return Section("Findings", "There is nothing to fix.", mark="good")
     words = (
-        "One frame of some clips of each kind, where a frame decodes. Red: left out. Brown: usable, but look at them. "
-        "Clips that are missing have no picture; the list below names them."
+        "“Left out”: the clip cannot be used whole; data.clips.on_bad_clip decides what happens to it (fail, drop or "
+        "blank). “Check”: the clip can be used, but somebody should watch a few of these. Anomalies of the published "
+        "corpus itself are listed at the end."
+    )
+    left_out = any(counts[name] for name, kind in KINDS.items() if kind.weight == "left_out")
+    return Section("Findings", words, pd.DataFrame(rows), mark="bad" if left_out else "check")
+
+
+def name_files(report: DataReport) -> Section:
+    """Which published file each annotation file is, their counts, and where they differ."""
+    files = report.files.by_side()
+    there = [file for file in files.values() if file.file]
+    rows = [
+        {
+            "file": file.file,
+            "is": file.published_as or "not a published file",
+            "conversations": file.conversations,
+            "published": file.published_conversations,
+            "utterances": file.utterances,
+            "published ": file.published_utterances,
+            "labelled": file.labelled_utterances,
+            "every count as published": not file.differs_in if file.published_as else None,
+            "SHA-256": file.sha256,
+        }
+        for file in there
+    ]
+    remarks = [remark for side, file in files.items() for remark in _remarks(side, file)]
+    mark: Mark | None = None
+    if any(file.published_as for file in there):
+        mark = "good" if all(file.published_as and not file.differs_in for file in there) else "check"
+    else:
+        remarks.append("These are not ECF's published files, but a corpus in the same layout: no counts are compared.")
+    table = pd.DataFrame(rows).astype({"conversations": "Int64", "published": "Int64", "published ": "Int64"})
+    return Section("Annotation files", "\n\n".join(remarks), table, mark=mark)
+
+
+def _remarks(side: Side, file: AnnotationFile) -> list[str]:
+    if file.file is None:
+        return [f"There is no {SIDE_NAMES[side]}."]
+    remarks = []
+    if file.differs_in:
+        remarks.append(f"{file.file} differs from {file.published_as}: {', '.join(file.differs_in)}.")
+    if file.unused_files:
+        remarks.append(f"These files are not read, because {file.file} is: {', '.join(file.unused_files)}.")
+    if side == "official_test" and not file.labelled_utterances:
+        remarks.append(
+            f"{file.file} has no labels, so nothing can be scored on it: a part of the train file is held out as test "
+            "instead. The labels are public now: Subtask_2_test.json has 341 of the 665 conversations of the release "
+            "without labels."
+        )
+    return remarks
+
+
+def compare_classes(report: DataReport, balance: "Figure") -> Section:
+    """Utterances of each emotion in each file, in the published file, and usable for training."""
+    columns: dict[str, list[str] | list[int]] = {"emotion": list(EMOTIONS)}
+    for side, file in report.files.by_side().items():
+        if file.labelled_utterances:
+            columns[SIDE_NAMES[side]] = [file.emotions[emotion] for emotion in EMOTIONS]
+            if file.published_emotions:
+                columns[f"{SIDE_NAMES[side]}, published"] = [file.published_emotions[e] for e in EMOTIONS]
+    if report.clips.there:
+        columns["training split, usable"] = [report.usable_training_utterances[emotion] for emotion in EMOTIONS]
+    words = "Macro F1 weights every emotion equally, so the rare ones matter as much as the frequent ones."
+    return Section("Utterances of each emotion", words, pd.DataFrame(columns), balance)
+
+
+def describe_clips(report: DataReport, durations: "Figure") -> Section:
+    """The most frequent sizes, rates and codecs, and the lengths of clips and spans."""
+    clips = report.clips
+    spans = [
+        f"Annotated spans of the {SIDE_NAMES[side]}: the shortest is {of_side.shortest} with "
+        f"{of_side.shortest_seconds:g} s, the longest is {of_side.longest} with {of_side.longest_seconds:g} s."
+        for side, of_side in report.spans.items()
+    ]
+    if not clips.there:
+        words = "\n\n".join(["There is no clip; the figure shows the annotated spans.", *spans])
+        return Section("Length of utterances", words, figure=durations)
+    formats = {
+        "width × height": clips.sizes,
+        "frames per second": clips.frames_per_second,
+        "video codec": clips.video_codecs,
+        "audio codec": clips.audio_codecs,
+        "sample rate in Hz": clips.sample_rates_hz,
+        "audio channels": clips.channels,
+    }
+    table = pd.DataFrame({"": list(formats), "most frequent (clips)": [words or "–" for words in formats.values()]})
+    words = "All sizes, rates and numbers of channels are accepted: clips are scaled and resampled for the model."
+    return Section("Format and length of the clips", "\n\n".join([words, *spans]), table, durations)
+
+
+def show_problem_clips(report: DataReport, manifest: pd.DataFrame, sheet: "Figure") -> Section:
+    """A frame of some clips with problems."""
+    if not report.clips.there:
+        return Section("Clips with problems", "There is no clip.")
+    if not (manifest["left_out"] | to_check(manifest)).any():
+        return Section("Clips with problems", "There are none.", mark="good")
+    words = (
+        "One frame of some clips of each kind, if a frame can be decoded. Red: left out. Brown: usable, but check "
+        "them. Missing clips are not shown here, but in the list below."
     )
     return Section("Clips with problems", words, figure=sheet)
 
 
 def list_problem_clips(manifest: pd.DataFrame) -> Section:
-    """Each utterance that is left out or should be looked at, with what the decoder said."""
-    none_is_there = bool(manifest["clip_missing"].all())  # a list of all is no help then
+    """Each utterance that is left out or should be checked, with the decoder's message."""
+    none_is_there = bool(manifest["clip_missing"].all())  # then a list of all utterances does not help
     left_out = manifest["left_out"] & (not none_is_there)
-    chosen = manifest[left_out | to_look_at(manifest)].sort_values("left_out", ascending=False, kind="stable")
+    chosen = manifest[left_out | to_check(manifest)].sort_values("left_out", ascending=False, kind="stable")
     table = pd.DataFrame(
         {
             "clip": chosen["clip"],
-            "split": chosen["split"].str.replace("_", " "),
-            "left out": chosen["left_out"].map({True: "left out", False: "look"}),
-            "found": chosen["findings"].str.replace("_", " "),
-            "details": _details(chosen),
-            "clip s": chosen["clip_seconds"],
-            "span s": chosen["span_seconds"],
+            "split": chosen["split"].map(SPLIT_NAMES),
+            "weight": chosen["left_out"].map({True: WEIGHTS["left_out"], False: WEIGHTS["check"]}),
+            "findings": chosen["findings"].str.replace("_", " "),
+            "decoder's message": _details(chosen),
+            "clip, s": chosen["clip_seconds"],
+            "span, s": chosen["span_seconds"],
             "words": chosen["words"],
         }
     ).head(LISTED)
-    more = f"The first {LISTED} of {len(chosen):,}; the manifest holds them all. " if len(chosen) > LISTED else ""
-    title = f"The list: {len(chosen):,} utterances to mend or to look at"
+    more = f"The first {LISTED} of {len(chosen):,}; manifest.parquet has all. " if len(chosen) > LISTED else ""
+    title = f"List of {len(chosen):,} utterances to fix or to check"
     return Section(title, f"{more}Click to open or close.", table if len(table) else None, folded=True)
 
 
@@ -79,163 +239,79 @@ def _details(chosen: pd.DataFrame) -> pd.Series:
     return video.where(video == audio, (video + "; " + audio).str.strip("; "))
 
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-EXAMPLES = 3
-"""How many utterances are named for each oddity; the manifest marks them all."""
-
-SPLIT_NAMES = {
-    "validation": "validation",
-    "held_out": "test, held out of the train file",
-    "official_test": "official test",
-}
-
-
-def name_files(report: dict[str, Any]) -> Section:
-    """Which published file each file is, with its counts beside the published ones; what differs is said."""
-    files = report["files"]
-    there = [facts for facts in files.values() if facts["file"]]
-    rows = [
-        {
-            "file": facts["file"],
-            "is": facts["published_as"] or "no published file",
-            "conversations": facts["conversations"],
-            "published": facts["published_conversations"],
-            "utterances": facts["utterances"],
-            "published ": facts["published_utterances"],
-            "labelled": facts["labelled_utterances"],
-            "every count as published": not facts["differs_in"] if facts["published_as"] else None,
-            "SHA-256": facts["sha256"],
-        }
-        for facts in there
-    ]
-    remarks = [remark for side, facts in files.items() for remark in _remarks(side, facts)]
-    if not any(facts["published_as"] for facts in there):
-        remarks.append("This is no published ECF file, but a corpus in its layout; nothing is compared with ECF.")
-    table = pd.DataFrame(rows).astype({"conversations": "Int64", "published": "Int64", "published ": "Int64"})
-    mark: Mark | None = None
-    if any(facts["published_as"] for facts in there):
-        mark = "good" if all(facts["published_as"] and not facts["differs_in"] for facts in there) else "look"
-    return Section("Which files these are", "\n\n".join(remarks), table, verdict=mark)
-
-
-def _remarks(side: str, facts: dict[str, Any]) -> list[str]:
-    if facts["file"] is None:
-        return [f"There is no {SIDE_NAMES[side]}."]
-    remarks = []
-    if facts["differs_in"]:
-        remarks.append(f"{facts['file']} differs from {facts['published_as']}: {', '.join(facts['differs_in'])}.")
-    if facts["unused_files"]:
-        remarks.append(f"Also there, and not read beside {facts['file']}: {', '.join(facts['unused_files'])}.")
-    if side == "official_test" and not facts["labelled_utterances"]:
-        remarks.append(
-            f"{facts['file']} has no labels, so nothing can be scored on it: a part of the train file is held out as "
-            "test instead. The labels are public now: Subtask_2_test.json, with 341 of the 665 conversations of the "
-            "release without labels."
-        )
-    return remarks
-
-
-def compare_classes(report: dict[str, Any], balance: "Figure") -> Section:
-    """Utterances of each emotion in each file, as published, and what is left to train on."""
-    columns: dict[str, Any] = {"emotion": list(EMOTIONS)}
-    for side, facts in report["files"].items():
-        if facts["labelled_utterances"]:
-            columns[SIDE_NAMES[side]] = [facts["emotions"][emotion] for emotion in EMOTIONS]
-            if facts["published_emotions"]:
-                columns[f"{SIDE_NAMES[side]}, published"] = [facts["published_emotions"][e] for e in EMOTIONS]
-    if report["clips"]["there"]:
-        columns["training split, usable"] = [report["usable_training_utterances"][emotion] for emotion in EMOTIONS]
-    words = "Macro F1 weighs every emotion alike, so the rare ones decide it."
-    return Section("How often each emotion occurs", words, pd.DataFrame(columns), balance)
-
-
-def show_leakage(report: dict[str, Any]) -> Section:
-    """What the splits give away, beside a random one."""
-    leakage = report["leakage"]
-    rows = [_probe(SPLIT_NAMES[name], probe) for name, probe in leakage["splits"].items()]
-    if leakage["random_by_utterance"]:
-        rows.append(
-            _probe("for comparison: a random tenth by utterance, mean of 10 draws", leakage["random_by_utterance"])
-        )
-    between, within = leakage["between_files"], leakage["within_train_file"]
-    clean = not between["conversations_in_both"] and not any(
-        probe["conversations_on_both_sides"] for probe in leakage["splits"].values()
+def show_leakage(report: DataReport) -> Section:
+    """How much the splits give away, and random splits for comparison."""
+    leakage = report.leakage
+    rows = [_probe(SPLIT_NAMES[name], probe) for name, probe in leakage.splits.items()]
+    if leakage.random_by_utterance:
+        rows.append(_probe("for comparison: a random tenth of utterances, mean of 10", leakage.random_by_utterance))
+    between, within = leakage.between_files, leakage.within_train_file
+    clean = not between.conversations_in_both and not any(
+        probe.conversations_on_both_sides for probe in leakage.splits.values()
     )
     words = [
-        "A split must not let a model score by remembering. The probe gets no words, no picture and no sound: it "
-        "copies the label of the nearest training utterance of the same conversation. Where it scores more than "
-        "“always the most frequent emotion”, the split gives answers away.",
-        f"Conversations in both files: {between['conversations_in_both']:,} (must be 0); of them or others, with the "
-        f"same words throughout: {between['conversations_of_the_same_words']:,}. Test utterances whose words stand "
-        f"verbatim in the train file: {between['test_utterances_verbatim_in_train']:,} ({between['texts_in_both']:,} "
-        "different texts). Of the validation split, verbatim in training: "
-        f"{within['validation_utterances_verbatim_in_training']:,}.",
+        "A split leaks if a model can score by remembering the training split. The probe uses no text, pictures or "
+        "sound: it copies the label of the nearest training utterance in the same conversation. If its score is higher "
+        "than that of always predicting the most frequent emotion, the split leaks.",
+        f"Conversations in both files: {between.conversations_in_both:,} (must be 0). Conversations with the same text "
+        f"in both files: {between.conversations_of_the_same_words:,}. Test utterances whose text occurs verbatim in "
+        f"the train file: {between.test_utterances_verbatim_in_train:,} ({between.texts_in_both:,} different texts). "
+        "Validation utterances whose text occurs verbatim in the training split: "
+        f"{within.validation_utterances_verbatim_in_training:,}.",
     ]
-    if report["split_problem"]:
-        words.append(f"The current settings give no split. {report['split_problem']}")
+    if report.split_problem:
+        words.append(f"The utterances cannot be split with the current parameters. {report.split_problem}")
     table = pd.DataFrame(rows) if rows else None
-    return Section("Does a split give answers away?", "\n\n".join(words), table, verdict="good" if clean else "bad")
+    return Section("Leakage between splits", "\n\n".join(words), table, mark="good" if clean else "bad")
 
 
-def _probe(name: str, probe: dict[str, Any]) -> dict[str, Any]:
+def _probe(name: str, probe: LeakageProbe) -> dict[str, str | int | float]:
     return {
         "scored on": name,
-        "utterances": round(probe["scored_utterances"]),
-        "conversations also in training": round(probe["conversations_on_both_sides"]),
-        "share with a neighbour": probe["share_with_neighbour"],
-        "macro F1, neighbour's label": probe["neighbour_macro_f1"],
-        "macro F1, most frequent": probe["majority_macro_f1"],
+        "utterances": round(probe.scored_utterances),
+        "conversations also in training": round(probe.conversations_on_both_sides),
+        "share with a neighbour": probe.share_with_neighbour,
+        "macro F1, neighbour's label": probe.neighbour_macro_f1,
+        "macro F1, most frequent": probe.majority_macro_f1,
     }
 
 
-CONVERSATION_ODDITIES = {
-    "order_breaks": "conversations that do not follow the number before them",
-    "id_gaps": "conversation numbers left out between the first and the last",
-    "utterance_ids_not_1_to_n": "conversations whose utterances are not numbered 1, 2, 3, …",
-    "one_utterance_conversations": "conversations of a single utterance",
-    "longest_conversation": "utterances in the longest conversation",
-}
-
-
-def list_oddities(report: dict[str, Any], manifest: pd.DataFrame) -> Section:
-    """What is odd of its nature, counted beside the published file."""
+def list_anomalies(report: DataReport, manifest: pd.DataFrame) -> Section:
+    """Anomalies that the published corpus has too, with their published counts."""
     rows = []
-    for name, words in CONVERSATION_ODDITIES.items():
-        rows.append({"what": words} | _per_side(report, "oddities", name))
+    for name, words in CONVERSATION_ANOMALIES.items():
+        counts: dict[Side, int | None] = {side: of_side[name] for side, of_side in report.anomalies.items()}
+        rows.append({"anomaly": words} | _per_side(report, counts, name))
     for name, kind in KINDS.items():
         if kind.weight == "known":
-            rows.append({"what": kind.words} | _per_side(report, "findings", name) | _rest(manifest, name, kind))
+            counts = {side: of_side[name] for side, of_side in report.findings.items()}
+            rows.append({"anomaly": kind.words} | _per_side(report, counts, name) | _rest(manifest, name, kind))
     needs = {
         NEEDS[start]
-        for name, count in total_findings(report["findings"]).items()
+        for name, count in total_findings(report).items()
         for start in NEEDS
         if count is None and name.startswith(start)
     }
-    remarks = [
-        "Not errors: the published corpus is like this, and the pipelines handle it. Counts are compared with it."
-    ]
+    remarks = ["These are not errors: the published corpus has them, and they are handled."]
     if needs:
-        remarks.append(f"“–” was not looked for, or is not published. Some of it needs {'; '.join(sorted(needs))}.")
-    return Section(
-        "Oddities of the corpus",
-        "\n\n".join(remarks),
-        pd.DataFrame(rows).fillna({"for example": "", "what it means": ""}),
-    )
+        remarks.append(
+            f"“–”: not looked for, or not published. Looking for all of them needs {'; '.join(sorted(needs))}."
+        )
+    table = pd.DataFrame(rows).fillna({"for example": "", "what it means": ""})
+    return Section("Known anomalies of the corpus", "\n\n".join(remarks), table)
 
 
-def _rest(manifest: pd.DataFrame, name: str, kind: Kind) -> dict[str, Any]:
+def _rest(manifest: pd.DataFrame, name: str, kind: Kind) -> dict[str, str]:
     found = manifest.loc[manifest[name], "utterance"].head(EXAMPLES)
     return {"for example": ", ".join(found), "what it means": kind.advice}
 
 
-def _per_side(report: dict[str, Any], block: str, name: str) -> dict[str, Any]:
-    cells: dict[str, Any] = {}
-    for side in report[block]:
-        cells[SIDE_NAMES[side]] = _count(report[block][side][name])
-        if report["published_oddities"][side]:
-            cells[f"{SIDE_NAMES[side]}, published"] = _count(report["published_oddities"][side].get(name))
+def _per_side(report: DataReport, counts: dict[Side, int | None], name: str) -> dict[str, str]:
+    cells: dict[str, str] = {}
+    for side, count in counts.items():
+        cells[SIDE_NAMES[side]] = _count(count)
+        if report.published_anomalies[side]:
+            cells[f"{SIDE_NAMES[side]}, published"] = _count(report.published_anomalies[side].get(name))
     return cells
 
 
@@ -243,105 +319,26 @@ def _count(value: int | None) -> str:
     return "–" if value is None else f"{value:,}"
 
 
-def total_findings(findings: dict[str, dict[str, int | None]]) -> dict[str, int | None]:
-    """Utterances of each kind over all files; None where it could be looked for in none of them."""
+def total_findings(report: DataReport) -> dict[str, int | None]:
+    """Utterances of each kind over both files; None if it could be looked for in neither."""
     totals: dict[str, int | None] = {}
     for name in KINDS:
-        counts = [of_side[name] for of_side in findings.values() if of_side[name] is not None]
-        totals[name] = sum(count for count in counts if count is not None) if counts else None
+        counts = [count for of_side in report.findings.values() if (count := of_side[name]) is not None]
+        totals[name] = sum(counts) if counts else None
     return totals
-
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-
-def write_page(
-    report: dict[str, Any], manifest: pd.DataFrame, balance: "Figure", durations: "Figure", sheet: "Figure"
-) -> str:
-    """The report as one HTML file."""
-    sections = [
-        _verdict(report),
-        _what_was_found(report),
-        name_files(report),
-        compare_classes(report, balance),
-        describe_clips(report, durations),
-        show_problem_clips(report, manifest, sheet),
-        list_problem_clips(manifest),
-        show_leakage(report),
-        list_oddities(report, manifest),
-        _columns(),
-    ]
-    return render("Is this copy of the corpus good?", report["says"], sections)
-
-
-def _verdict(report: dict[str, Any]) -> Section:
-    marks: dict[str, Mark] = {"good": "good", "usable": "look", "annotations only": "bad", "not usable": "bad"}
-    steps = [f"{number}. {step}" for number, step in enumerate(report["next_steps"], start=1)]
-    paragraphs = [_generation(report), *report["reasons"], "What to do next:", *steps]
-    clips, splits = report["clips"], report["splits"]
-    table = pd.DataFrame(
-        {
-            "": [
-                "utterances",
-                "clips that are there",
-                "usable whole",
-                "not usable whole (left out under the policy drop)",
-                "of these, lacking only pictures or only sound (kept under blank)",
-                "hours of clips",
-            ],
-            "count": pd.Series(
-                [clips[name] for name in ("utterances", "there", "usable", "left_out", "lack_one", "hours")],
-                dtype=object,
-            ),
-        }
-    )
-    for name, count in splits.items():
-        table.loc[len(table)] = [f"in the split {name.replace('_', ' ')}", count]
-    return Section(report["verdict"].capitalize(), "\n\n".join(paragraphs), table, verdict=marks[report["verdict"]])
-
-
-def _generation(report: dict[str, Any]) -> str:
-    there = [facts for facts in report["files"].values() if facts["file"]]
-    if not any(facts["published_as"] for facts in there):
-        return "The annotations are no published ECF files, but a corpus of their own in that layout."
-    counts = "; ".join(
-        f"{facts['file']} is {facts['published_as'] or 'no published file'}"
-        + (", every count as published" if facts["published_as"] and not facts["differs_in"] else "")
-        for facts in there
-    )
-    return f"{counts}."
-
-
-def _what_was_found(report: dict[str, Any]) -> Section:
-    counts = total_findings(report["findings"])
-    rows = [
-        {"weight": kind.weight, "utterances": counts[name], "what was found": kind.words, "what to do": kind.advice}
-        for name, kind in KINDS.items()
-        if counts[name] and kind.weight != "known"
-    ]
-    if not rows:
-        return Section("What was found", "Nothing that would have to be mended.", verdict="good")
-    worst: Mark = "bad" if any(row["weight"] == "left out" for row in rows) else "look"
-    words = (
-        "“Left out” cannot be used whole: what becomes of it, the policy data.clips.on_bad_clip says (fail, drop, "
-        "blank). “Look” can be used, but someone should watch a few. What is odd about the published corpus itself "
-        "stands at the end."
-    )
-    return Section("What was found", words, pd.DataFrame(rows), verdict=worst)
 
 
 def _columns() -> Section:
     words = (
-        "manifest.parquet holds one row an utterance: annotation, split, everything that is known of its clip, and a "
-        "column of truth values for each kind of finding below. report.json holds the counts; MLflow has both, and "
-        "every count as a metric."
+        "manifest.parquet has one row for each utterance: annotation, split, everything that is known of its clip, and "
+        "a boolean column for each kind of finding below. report.json has the counts. MLflow has both files, and every "
+        "count as a metric."
     )
     table = pd.DataFrame(
         {
             "column": list(KINDS),
-            "weight": [k.weight for k in KINDS.values()],
-            "means": [k.words for k in KINDS.values()],
+            "weight": [WEIGHTS[kind.weight] for kind in KINDS.values()],
+            "meaning": [kind.words for kind in KINDS.values()],
         }
     )
-    return Section("Where the numbers are", words, table, folded=True)
+    return Section("Columns of the manifest", words, table, folded=True)

@@ -1,42 +1,46 @@
-"""Pictures of a corpus: its classes beside the published ones, how long its clips last, and the clips with problems."""
+"""Figures of a data report: class balance, durations, and clips with problems."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Hashable, Mapping
+from textwrap import fill
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from trimood.corpus.anomalies import LONG_SPAN_SECONDS, SHORT_SPAN_SECONDS
+from trimood.corpus.data_report import AnnotationFiles
+from trimood.corpus.findings import KINDS, to_check
 from trimood.emotions import EMOTIONS
+from trimood.reports.clips import draw_frame
+from trimood.reports.figures import BLUE, PALE_BLUE
+from trimood.reports.html import MARK_COLOURS
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-HERE, PUBLISHED_COLOUR, BAD, LOOK = "#4c78a8", "#c9d3e0", "#b3362f", "#b7791f"
+BAD, CHECK = MARK_COLOURS["bad"], MARK_COLOURS["check"]
 SHORTEST_DRAWN_SECONDS = 0.01
+SHOWN_CLIPS = 24
 CLIPS_IN_ROW = 6
 
 
-def class_balance_figure(annotation_files: dict[str, Any]) -> "Figure":
-    """Utterances of each emotion in each labelled file, beside the published file that it is or resembles."""
-    from matplotlib.figure import Figure
-
-    labelled = {side: facts for side, facts in annotation_files.items() if facts["labelled_utterances"]}
+def class_balance_figure(files: AnnotationFiles) -> Figure:
+    """Utterances of each emotion in each labelled file, and in the published file that it is or resembles."""
+    labelled = [file for file in files.by_side().values() if file.labelled_utterances]
     figure = Figure(figsize=(5.2 * max(1, len(labelled)), 3.6), layout="constrained")
     axes = figure.subplots(1, max(1, len(labelled)), squeeze=False)[0]
     if not labelled:
-        axes[0].text(0.5, 0.5, "no label in any file", ha="center")
+        axes[0].text(0.5, 0.5, "no file has labels", ha="center")
         axes[0].axis("off")
-    for ax, facts in zip(axes, labelled.values(), strict=False):
+    for ax, file in zip(axes, labelled, strict=False):
         places = np.arange(len(EMOTIONS))
-        published = facts["published_emotions"]
+        published = file.published_emotions
         if published:
-            ax.bar(places + 0.2, [published[e] for e in EMOTIONS], 0.4, color=PUBLISHED_COLOUR, label="published")
-        here = [facts["emotions"][emotion] for emotion in EMOTIONS]
-        bars = ax.bar(places - (0.2 if published else 0), here, 0.4, color=HERE, label="this copy")
+            ax.bar(places + 0.2, [published[e] for e in EMOTIONS], 0.4, color=PALE_BLUE, label="published")
+        here = [file.emotions[emotion] for emotion in EMOTIONS]
+        bars = ax.bar(places - (0.2 if published else 0), here, 0.4, color=BLUE, label="this copy")
         ax.bar_label(bars, [f"{count:,}" for count in here], fontsize=8, padding=2)
         ax.set_xticks(places, EMOTIONS, rotation=35, ha="right", rotation_mode="anchor")
-        ax.set_title(facts["file"], fontsize=10)
+        ax.set_title(file.file, fontsize=10)
         ax.set_ylabel("utterances")
         ax.margins(y=0.12)
         ax.spines[["top", "right"]].set_visible(False)
@@ -45,10 +49,8 @@ def class_balance_figure(annotation_files: dict[str, Any]) -> "Figure":
     return figure
 
 
-def durations_figure(manifest: pd.DataFrame) -> "Figure":
-    """How many clips, and how many annotated spans, last how long; too short and too long are shaded and counted."""
-    from matplotlib.figure import Figure
-
+def durations_figure(manifest: pd.DataFrame) -> Figure:
+    """Histograms of the lengths of clips and of annotated spans; too short and too long ones are shaded and counted."""
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     ax = figure.subplots()
     both = {"clips": manifest["clip_seconds"].dropna(), "annotated spans": manifest["span_seconds"].dropna()}
@@ -57,7 +59,9 @@ def durations_figure(manifest: pd.DataFrame) -> "Figure":
     edges = np.geomspace(SHORTEST_DRAWN_SECONDS, longest, 60)
     for name, seconds in series.items():
         style: dict[str, Any] = (
-            {"color": HERE, "alpha": 0.75} if name == "clips" else {"color": LOOK, "histtype": "step", "linewidth": 1.6}
+            {"color": BLUE, "alpha": 0.75}
+            if name == "clips"
+            else {"color": CHECK, "histtype": "step", "linewidth": 1.6}
         )
         label = f"{len(seconds):,} {name}, median {seconds.median():.1f} s"
         ax.hist(seconds.clip(lower=SHORTEST_DRAWN_SECONDS), edges.tolist(), label=label, **style)
@@ -68,7 +72,7 @@ def durations_figure(manifest: pd.DataFrame) -> "Figure":
     ax.set_xscale("log")
     ax.set_xlim(SHORTEST_DRAWN_SECONDS, longest)
     ax.xaxis.set_major_formatter("{x:g}")
-    ax.set_xlabel("seconds, on a logarithmic scale (0.01 and below stand at 0.01)")
+    ax.set_xlabel("seconds, on a logarithmic scale (shorter ones are counted at 0.01)")
     ax.set_ylabel("utterances")
     ax.spines[["top", "right"]].set_visible(False)
     if series:
@@ -76,19 +80,27 @@ def durations_figure(manifest: pd.DataFrame) -> "Figure":
     return figure
 
 
-def _shade(ax: "Axes", left: float, right: float, lines: list[str]) -> None:
+def _shade(ax: Axes, left: float, right: float, lines: list[str]) -> None:
     ax.axvspan(left, right, color=BAD, alpha=0.08)
     middle = (left * right) ** 0.5  # of a logarithmic axis
     place = ax.get_xaxis_transform()
     ax.text(middle, 0.97, "\n".join(lines), transform=place, ha="center", va="top", fontsize=9, color=BAD)
 
 
-def problem_sheet_figure(chosen: pd.DataFrame, pictures: dict[str, np.ndarray]) -> "Figure":
-    """A frame of each chosen clip, where one decodes, under its name and above what was found; red: it is left out."""
-    from textwrap import fill
+def choose_clips(manifest: pd.DataFrame, shown: int = SHOWN_CLIPS) -> pd.DataFrame:
+    """Existing clips with a problem: the first of each kind, then the second of each, …; severe kinds first."""
+    rows = manifest[~manifest["clip_missing"] & (manifest["left_out"] | to_check(manifest))]
+    kinds = [name for name, kind in KINDS.items() if kind.weight != "known"]
+    places: dict[Hashable, tuple[int, int]] = {}
+    for weight, name in enumerate(kinds):
+        for turn, row in enumerate(rows.index[rows[name]][:shown]):
+            places[row] = min(places.get(row, (turn, weight)), (turn, weight))
+    first = sorted(places, key=lambda row: places[row])[:shown]
+    return rows.loc[first].sort_values("left_out", ascending=False, kind="stable")
 
-    from matplotlib.figure import Figure
 
+def problem_sheet_figure(chosen: pd.DataFrame, pictures: Mapping[str, np.ndarray]) -> Figure:
+    """A frame [height, width, 3] of each chosen clip, if one decodes, with its name and findings; red: left out."""
     rows = max(1, -(-len(chosen) // CLIPS_IN_ROW))
     figure = Figure(figsize=(12, 2.5 * rows if len(chosen) else 0.8), layout="constrained")
     axes = figure.subplots(rows, CLIPS_IN_ROW, squeeze=False).ravel()
@@ -99,13 +111,8 @@ def problem_sheet_figure(chosen: pd.DataFrame, pictures: dict[str, np.ndarray]) 
     if chosen.empty:
         figure.suptitle("No clip has a problem.")
     for ax, row in zip(axes, chosen.to_dict("records"), strict=False):
-        picture = pictures.get(row["clip"])
-        if picture is None:
-            ax.set_facecolor("#eceff3")
-            ax.text(0.5, 0.5, "no picture", ha="center", va="center", color="#7a8496", transform=ax.transAxes)
-        else:
-            ax.imshow(picture)
+        draw_frame(ax, pictures.get(row["clip"]))
         ax.set_title(row["utterance"], fontsize=10)
-        colour = BAD if row["left_out"] else LOOK
+        colour = BAD if row["left_out"] else CHECK
         ax.set_xlabel(fill(row["findings"].replace("_", " "), 30), fontsize=8, color=colour)
     return figure

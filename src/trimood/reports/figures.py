@@ -1,4 +1,4 @@
-"""Pictures of scores: confusion matrices, learning curves, and what each modality is ablation."""
+"""Figures of one experiment: confusion matrices, learning curves and the modality ablation; colours of all figures."""
 
 import numpy as np
 import pandas as pd
@@ -10,11 +10,12 @@ from matplotlib.ticker import MaxNLocator
 from trimood.emotions import EMOTIONS
 from trimood.scoring.metrics import Scores
 
-TRAINING, VALIDATION = "#4c78a8", "#e45756"
+BLUE, PALE_BLUE, RED, BROWN, GREY = "#4c78a8", "#c9d3e0", "#e45756", "#8a6d3b", "#9a9a9a"
+"""The colours of all figures, beside those of `html.MARK_COLOURS`; training is blue and validation red."""
 
 
 def confusion_figure(scores: Scores, title: str) -> Figure:
-    """A matrix for each split, rows true, columns predicted; colour is the share of the row, numbers are counts."""
+    """A confusion matrix for each split: rows true, columns predicted, counts coloured by their share of the row."""
     figure = Figure(figsize=(5.4 * len(scores) + 0.6, 5.6), layout="constrained")
     figure.suptitle(title, wrap=True)
     axes = figure.subplots(1, len(scores), squeeze=False)[0]
@@ -31,7 +32,7 @@ def confusion_figure(scores: Scores, title: str) -> Figure:
 
 
 def draw_matrix(ax: Axes, counts: np.ndarray) -> AxesImage:
-    """Counts [true, predicted] with the emotions at their sides, coloured by the share of the row."""
+    """Draws counts [true, predicted], coloured by their share of the row, with the emotions as labels."""
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
     ax.set_xticks(range(len(EMOTIONS)), EMOTIONS, rotation=45, ha="right", rotation_mode="anchor")
@@ -39,16 +40,16 @@ def draw_matrix(ax: Axes, counts: np.ndarray) -> AxesImage:
     ax.set_xlabel("predicted")
     ax.set_ylabel("true")
     for row, column in np.ndindex(*counts.shape):
-        # A zero steps back, so that the mistakes that do happen are seen.
+        # Zeros are pale, so that the mistakes stand out.
         colour = "white" if share[row, column] > 0.5 else "black" if counts[row, column] else "#aaaaaa"
         ax.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=9)
     return image
 
 
 def learning_curves_figure(history: list[dict[str, float]], title: str) -> Figure:
-    """Macro F1 and loss per epoch, training beside validation; the dotted line marks the epoch kept as best.
+    """Macro F1 and loss of each epoch on training and validation; a dotted line marks the best epoch.
 
-    An epoch whose training scores are missing is a gap in the line.
+    An epoch without training scores is a gap in the line.
     """
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     figure.suptitle(title, wrap=True)
@@ -56,7 +57,7 @@ def learning_curves_figure(history: list[dict[str, float]], title: str) -> Figur
     best = max(history, key=lambda row: row["validation/macro_f1"])["epoch"]
     macro_f1, loss = figure.subplots(1, 2)
     for ax, measure, name in ((macro_f1, "macro_f1", "macro F1"), (loss, "loss", "cross-entropy loss")):
-        for split, colour, words in (("train", TRAINING, "training"), ("validation", VALIDATION, "validation")):
+        for split, colour, words in (("train", BLUE, "training"), ("validation", RED, "validation")):
             values = [row.get(f"{split}/{measure}", np.nan) for row in history]
             ax.plot(epochs, values, "o-", color=colour, label=words)
         ax.axvline(best, color="grey", linestyle=":", label="best epoch")
@@ -70,7 +71,7 @@ def learning_curves_figure(history: list[dict[str, float]], title: str) -> Figur
 
 
 def modality_ablation_figure(ablation: pd.DataFrame, title: str) -> Figure:
-    """For each split, what macro F1 and each emotion's F1 lose where a modality is blanked or shuffled."""
+    """For each split, the loss of macro F1 and of each emotion's F1 with a modality blanked or shuffled."""
     splits = list(ablation["split"].unique())
     changed = ablation[ablation["change"] != "intact"]
     height = 1.6 + 0.42 * len(changed) / len(splits)

@@ -1,4 +1,4 @@
-"""Reports as one HTML file each: words, tables and pictures, with nothing to fetch from elsewhere."""
+"""Reports as single HTML files with text, tables and figures; nothing is loaded from elsewhere."""
 
 import base64
 from collections.abc import Sequence
@@ -11,29 +11,32 @@ import pandas as pd
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Mark = Literal["good", "look", "bad"]
-"""What a reader has to do: nothing, look at it, or mend it."""
+Mark = Literal["good", "check", "bad"]
+"""What the reader has to do about a section: nothing, check something, or fix something."""
+
+MARK_COLOURS: dict[Mark, str] = {"good": "#2e7d4f", "check": "#b7791f", "bad": "#b3362f"}
+"""On the pages and in the figures."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands below it: paragraphs (parted by a blank line), a table, a picture; each may be absent.
+    """A heading with paragraphs (separated by blank lines), a table and a figure below it, all of them optional.
 
-    `verdict` puts a coloured mark before the heading. `folded` shows the heading alone until it is clicked.
+    `mark` is shown before the heading, in its colour. `folded` hides everything but the heading until it is clicked.
     """
 
     title: str
     text: str = ""
     table: pd.DataFrame | None = None
     figure: "Figure | None" = None
-    verdict: Mark | None = None
+    mark: Mark | None = None
     folded: bool = False
 
 
 def render(title: str, lead: str, sections: Sequence[Section]) -> str:
-    """The page. Numbers of a table are set to the right: floats with three decimals, whole ones with thousands marked.
+    """The page as HTML. In tables, floats have three decimals, and integers a comma between thousands.
 
-    A table's index is shown where it has a name. Pictures are embedded as PNG. Everything is escaped.
+    A table's index is shown if it has a name. Figures are embedded as PNG. All text is escaped.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -44,12 +47,12 @@ def render(title: str, lead: str, sections: Sequence[Section]) -> str:
             "paragraphs": [part for part in section.text.split("\n\n") if part.strip()],
             "table": None if section.table is None else _table(section.table),
             "picture": None if section.figure is None else _png(section.figure),
-            "verdict": section.verdict,
+            "mark": section.mark,
             "folded": section.folded,
         }
         for section in sections
     ]
-    return environment.get_template("page.html").render(title=title, lead=lead, sections=shown)
+    return environment.get_template("page.html").render(title=title, lead=lead, sections=shown, colours=MARK_COLOURS)
 
 
 def _table(table: pd.DataFrame) -> dict[str, Any]:

@@ -1,18 +1,41 @@
-"""What a model has to beat: answers without looking, the words alone by classical means, and published figures."""
+"""What a model has to beat: reference systems that need no neural network, and published figures."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
-from trimood.emotions import EMOTIONS
+from trimood.emotions import EMOTIONS, PROBABILITIES
 
 REFERENCES = ("all neutral", "majority", "TF-IDF")
-"""All utterances neutral; all the commonest emotion of the training split; words by logistic regression."""
+"""Always neutral; always the most frequent emotion of the training split; logistic regression on TF-IDF features."""
+
+
+def predict_references(utterances: pd.DataFrame, training_examples: pd.DataFrame) -> pd.DataFrame:
+    """The predictions of each of REFERENCES for the same utterances, one after the other, with seed 0.
+
+    `utterances` needs the column text, and gets system, seed, predicted and those of PROBABILITIES. Both that are
+    fitted are fitted on text and label of `training_examples`.
+    """
+    texts, labels = training_examples["text"].tolist(), training_examples["label"].astype(int)
+    predicted = (
+        all_neutral(len(utterances)),
+        class_prior(labels, len(utterances)),
+        tfidf(texts, labels, utterances["text"].tolist()),
+    )
+    tables = []
+    for name, chances in zip(REFERENCES, predicted, strict=True):
+        table = utterances.assign(
+            system=name, seed=0, predicted=[EMOTIONS[number] for number in chances.argmax(axis=1)]
+        )
+        table[list(PROBABILITIES)] = chances
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
 
 
 def all_neutral(count: int) -> np.ndarray:
-    """Certainty for neutral, [utterance, class]."""
+    """Probability 1 for neutral, [utterance, class]."""
     chances = np.zeros((count, len(EMOTIONS)))
     chances[:, EMOTIONS.index("neutral")] = 1
     return chances
@@ -28,12 +51,12 @@ def class_prior(labels: ArrayLike, count: int) -> np.ndarray:
 
 
 def tfidf(training_texts: list[str], labels: ArrayLike, texts: list[str]) -> np.ndarray:
-    """Logistic regression with balanced classes on words (1-2) and on characters within words (2-5)."""
+    """Class-balanced logistic regression on n-grams of words (1-2) and of characters (2-5), [utterance, class]."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline, make_union
 
-    # A token is what ECF parts by blanks: "?" and "!" are words here, and tell of surprise.
+    # Tokens are separated by blanks, as in ECF: "?" and "!" are words here, and they help with surprise.
     words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\S+")  # noqa: S106
     characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5))
     regression = LogisticRegression(class_weight="balanced", max_iter=2000)
@@ -42,7 +65,7 @@ def tfidf(training_texts: list[str], labels: ArrayLike, texts: list[str]) -> np.
 
 
 def _all_classes(chances: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """With a column of zeros for an emotion that training lacks."""
+    """Adds a column of zeros for each emotion that the training examples lack."""
     whole = np.zeros((len(chances), len(EMOTIONS)))
     whole[:, classes] = chances
     return whole
@@ -56,7 +79,7 @@ OFFICIAL_TEST = "official test"  # Subtask_2_test.json: 341 conversations, 3,101
 
 @dataclass(frozen=True)
 class PublishedFigure:
-    """A figure of somebody else on ECF 2.0 (scenes of Friends); it says nothing of another corpus."""
+    """A figure published for ECF 2.0 (scenes of Friends); it cannot be compared with results on another corpus."""
 
     name: str
     split: str
@@ -66,7 +89,7 @@ class PublishedFigure:
 
     @property
     def title(self) -> str:
-        """With its split, without which the figure means nothing."""
+        """The name with its split: figures of different splits cannot be compared."""
         return f"{self.name} ({self.split})"
 
 
@@ -79,8 +102,3 @@ PUBLISHED = (
     PublishedFigure("second-ranked, text", OFFICIAL_TEST, 0.422, 0.540, MEASURED),
     PublishedFigure("third-ranked, 3 modalities", OFFICIAL_TEST, 0.468, 0.583, MEASURED),
 )
-
-
-def published_figures() -> list[dict[str, str | float | None]]:
-    """All of them as JSON has them, each with its title."""
-    return [{"title": figure.title, **asdict(figure)} for figure in PUBLISHED]

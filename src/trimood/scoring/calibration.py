@@ -1,18 +1,59 @@
-"""Whether a probability means what it says: confidence against accuracy, and the temperature that mends it."""
+"""Calibration: how far confidence is from accuracy, and the temperature that brings them together."""
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from pydantic import BaseModel, ConfigDict
 
 BINS = 15
 """Of equal width between 0 and 1, as in Guo et al. 2017 (On Calibration of Modern Neural Networks, ICML)."""
 
 _LEAST = 1e-12
-"""A probability of zero counts as this much, so that a confident mistake has a loss that is a number."""
+"""A probability of zero counts as this much, so that a confident mistake has a finite loss."""
+
+
+class CalibrationScores(BaseModel):
+    """Expected calibration error (0 to 1) and negative log-likelihood (nats) of one set of probabilities."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    expected_calibration_error: float
+    negative_log_likelihood: float
+
+
+class Calibration(BaseModel):
+    """A fitted temperature, and the scores before and after it is applied."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    temperature: float
+    before: CalibrationScores
+    after: CalibrationScores
+
+
+def calibrate(
+    labels: ArrayLike, probabilities: ArrayLike, scored_on: tuple[ArrayLike, ArrayLike] | None = None
+) -> Calibration:
+    """Fits the temperature on class numbers [utterance] and probabilities [utterance, class], and scores it.
+
+    Scores are of the same utterances, or of the labels and probabilities given as `scored_on`: fit on the validation
+    split, score on the test split.
+    """
+    temperature = fit_temperature(labels, probabilities)
+    true, chances = scored_on or (labels, probabilities)
+    after = with_temperature(chances, temperature)
+    return Calibration(temperature=temperature, before=_scores(true, chances), after=_scores(true, after))
+
+
+def _scores(labels: ArrayLike, probabilities: ArrayLike) -> CalibrationScores:
+    return CalibrationScores(
+        expected_calibration_error=expected_calibration_error(labels, probabilities),
+        negative_log_likelihood=negative_log_likelihood(labels, probabilities),
+    )
 
 
 def reliability(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
-    """Utterances, mean confidence and accuracy in each bin of the highest probability; empty bins are left out.
+    """Number of utterances, mean confidence and accuracy in each bin of the highest probability, without empty bins.
 
     A bin holds its upper end: confidence 0.2 of 15 bins is in the third, as in Guo et al.
     """
@@ -25,13 +66,13 @@ def reliability(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
     table = rows.agg(
         utterances=("confidence", "size"), confidence=("confidence", "mean"), accuracy=("accuracy", "mean")
     )
-    table.insert(0, "from", edges[table.index])
-    table.insert(1, "to", edges[table.index + 1])
+    table.insert(0, "lower", edges[table.index])
+    table.insert(1, "upper", edges[table.index + 1])
     return table.reset_index(drop=True)
 
 
 def expected_calibration_error(labels: ArrayLike, probabilities: ArrayLike) -> float:
-    """Distance of confidence from accuracy in a bin, mean over utterances; 0 where every bin is as it says."""
+    """Mean over utterances of the distance between confidence and accuracy in their bin; 0 is perfect (Guo et al.)."""
     bins = reliability(labels, probabilities)
     share = bins["utterances"] / bins["utterances"].sum()
     return float((share * (bins["accuracy"] - bins["confidence"]).abs()).sum())
@@ -45,15 +86,15 @@ def negative_log_likelihood(labels: ArrayLike, probabilities: ArrayLike) -> floa
 
 
 def with_temperature(probabilities: ArrayLike, temperature: float) -> np.ndarray:
-    """The softmax of the logits divided by the temperature; above 1 it is less sure. The winner stays the winner."""
+    """The softmax of the logits divided by the temperature: above 1 less confident, with the same predicted class."""
     from scipy.special import softmax
 
-    logits = np.log(np.maximum(np.asarray(probabilities, dtype=float), _LEAST))  # up to a constant of each utterance
+    logits = np.log(np.maximum(np.asarray(probabilities, dtype=float), _LEAST))  # up to a constant per utterance
     return np.asarray(softmax(logits / temperature, axis=1))
 
 
 def fit_temperature(labels: ArrayLike, probabilities: ArrayLike) -> float:
-    """The temperature between 0.01 and 100 with the lowest negative log-likelihood, to be fitted on validation."""
+    """The temperature between 0.01 and 100 with the lowest negative log-likelihood; use the validation split."""
     from scipy.optimize import minimize_scalar
 
     def loss(log_temperature: float) -> float:

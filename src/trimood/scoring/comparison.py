@@ -1,20 +1,21 @@
-"""Many systems on the same test utterances: scores, intervals, differences, calibration, as one JSON-able tree."""
+"""Systems compared on the same test utterances. The classes below are the schema of `comparison.json`.
 
-from dataclasses import asdict
-from typing import Any
+A system is an experiment (one trained model per seed) or a reference of `scoring.baselines`. Scores are means over a
+system's seeds, from 0 to 1; differences and drops of scores are from -1 to 1.
+"""
+
+import json
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from trimood.emotions import EMOTIONS
-from trimood.scoring.calibration import (
-    expected_calibration_error,
-    fit_temperature,
-    negative_log_likelihood,
-    reliability,
-    with_temperature,
-)
+from trimood.config.parameters import CompareParams
+from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES
+from trimood.scoring.baselines import PUBLISHED, PublishedFigure
+from trimood.scoring.calibration import Calibration, CalibrationScores, calibrate, reliability, with_temperature
 from trimood.scoring.intervals import (
+    Difference,
     Sampled,
     count_confusions,
     differences,
@@ -26,99 +27,272 @@ from trimood.scoring.intervals import (
     weighted_f1,
 )
 
-CHANCES = [f"p_{emotion}" for emotion in EMOTIONS]
+
+class _Stored(BaseModel):
+    """Immutable; a stored file with missing or unknown keys is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-def compare_systems(
-    predictions: pd.DataFrame, baseline: str, resamples: int, confidence: float, seed: int
-) -> dict[str, dict[str, Any]]:
-    """What each system reaches, by its name, in the order of `predictions`.
+class Score(_Stored):
+    """The mean over seeds with its interval, each seed's score, and their standard deviation (None for one seed)."""
+
+    value: float
+    low: float
+    high: float
+    sd_over_seeds: float | None
+    of_seeds: tuple[float, ...]
+
+
+class ReliabilityBin(_Stored):
+    """The utterances whose confidence is in (lower, upper], their mean confidence and their accuracy."""
+
+    lower: float
+    upper: float
+    utterances: int
+    confidence: float
+    accuracy: float
+
+
+class PooledCalibration(CalibrationScores):
+    """Means over seeds of the test scores, and the reliability curve of the answers of all seeds together."""
+
+    reliability: tuple[ReliabilityBin, ...]
+
+
+class SystemCalibration(_Stored):
+    """Test scores before and after each seed's temperature, which is fitted on the validation split."""
+
+    temperature: float
+    temperature_of_seeds: tuple[float, ...]
+    before: PooledCalibration
+    after: PooledCalibration
+
+
+class CurvePoint(_Stored):
+    """Macro F1 at the end of an epoch, means over seeds; None if no seed has a training score for this epoch."""
+
+    epoch: float
+    train: float | None
+    validation: float
+    gap: float | None
+
+
+class AblationRow(_Stored):
+    """How much lower test scores are with a modality blanked or shuffled, means over seeds."""
+
+    modality: str
+    change: str
+    macro_f1_drop: float
+    f1_drops: dict[str, float]
+
+
+class Training(_Stored):
+    """What the runs of an experiment share, and the means of their cost; None if no run has measured it.
+
+    `run_ids` are MLflow's, in the order of the system's seeds.
+    """
+
+    run_ids: tuple[str, ...]
+    modalities: str
+    train: str
+    head: str
+    lora_targets: str | None
+    trainable_parameters: int
+    seconds: float | None
+    peak_memory_gib: float | None
+
+
+class System(_Stored):
+    """One system: its scores, their difference to the baseline, and how it was trained.
+
+    `confusion_matrix` [true, predicted] is the sum over seeds; `never_predicted` is the number of seeds that never
+    predict an emotion, without those of zero. `difference` is None for the baseline, `calibration` for a system whose
+    probabilities are all 0 or 1, `training` for a reference, which also has no curves and no ablation.
+    """
+
+    seeds: tuple[int, ...]
+    validation_macro_f1: float
+    macro_f1: Score
+    weighted_f1: Score
+    difference: Difference | None
+    f1_of_classes: dict[str, float]
+    confusion_matrix: tuple[tuple[int, ...], ...]
+    never_predicted: dict[str, int]
+    calibration: SystemCalibration | None
+    training: Training | None
+    curves: tuple[CurvePoint, ...]
+    modality_ablation: tuple[AblationRow, ...]
+
+
+class Comparison(_Stored):
+    """All systems by name, the published figures, and the parameters that the comparison was made with."""
+
+    settings: CompareParams
+    test_utterances: int
+    test_conversations: int
+    systems: dict[str, System]
+    published: tuple[PublishedFigure, ...]
+
+
+def build_comparison(
+    runs: pd.DataFrame, predictions: pd.DataFrame, curves: pd.DataFrame, ablation: pd.DataFrame, settings: CompareParams
+) -> Comparison:
+    """Compares all systems of `predictions`, in their order; every score is computed on the same draws.
 
     `predictions` has a row for each system, seed, split and utterance, all systems with the same utterances in the same
-    order. Every score is the mean over a system's seeds; all systems are scored on the same draws of conversations.
+    order. `runs`, `curves` and `ablation` are tables of `tracking.runs`, with the column system.
     """
-    counts = {str(name): _counts(rows, "test") for name, rows in predictions.groupby("system", sort=False)}
-    draws = draw_conversations(next(iter(counts.values())).shape[1], resamples, seed)
+    by_name = {str(name): rows for name, rows in predictions.groupby("system", sort=False)}
+    counts = {name: _counts(rows, "test") for name, rows in by_name.items()}
+    draws = draw_conversations(next(iter(counts.values())).shape[1], settings.resamples, settings.seed)
     macro = {name: sample_score(macro_f1, of, draws) for name, of in counts.items()}
     weighted = {name: sample_score(weighted_f1, of, draws) for name, of in counts.items()}
-    against = differences(macro, baseline, confidence)
+    to_baseline = differences(macro, settings.baseline, settings.confidence)
+    systems = {
+        name: System(
+            seeds=tuple(rows["seed"].unique().tolist()),
+            validation_macro_f1=float(macro_f1(_counts(rows, "validation").sum(axis=1)).mean()),
+            macro_f1=_score(macro[name], settings.confidence),
+            weighted_f1=_score(weighted[name], settings.confidence),
+            difference=to_baseline.get(name),
+            f1_of_classes=_f1_of_classes(counts[name]),
+            confusion_matrix=tuple(map(tuple, counts[name].sum(axis=(0, 1)).astype(int).tolist())),
+            never_predicted=_never_predicted(counts[name]),
+            calibration=_calibration(rows),
+            training=_training(runs[runs["system"] == name]),
+            curves=_curves(curves[curves["system"] == name]),
+            modality_ablation=_ablation(ablation[ablation["system"] == name]),
+        )
+        for name, rows in by_name.items()
+    }
+    test = predictions[predictions["split"] == "test"]
+    return Comparison(
+        settings=settings,
+        test_utterances=test["utterance"].nunique(),
+        test_conversations=test["conversation_id"].nunique(),
+        systems=systems,
+        published=PUBLISHED,
+    )
+
+
+def headline_scores(comparison: Comparison) -> dict[str, dict[str, dict[str, float]]]:
+    """What MLflow shows of each system: both F1 scores with their intervals, and the difference to the baseline."""
     found = {}
-    for name, rows in predictions.groupby("system", sort=False):
-        found[str(name)] = {
-            "seeds": rows["seed"].unique().tolist(),
-            "validation_macro_f1": float(macro_f1(_counts(rows, "validation").sum(axis=1)).mean()),
-            "macro_f1": _score(macro[str(name)], confidence),
-            "weighted_f1": _score(weighted[str(name)], confidence),
-            "difference": asdict(against[str(name)]) if name in against else None,
-            **_by_class(counts[str(name)]),
-            "calibration": _calibration(rows),
-        }
+    for name, system in comparison.systems.items():
+        scores = {"macro_f1": system.macro_f1, "weighted_f1": system.weighted_f1}
+        found[name] = {score: {"value": of.value, "low": of.low, "high": of.high} for score, of in scores.items()}
+        if system.difference:
+            found[name]["difference"] = {
+                "value": system.difference.estimate.value,
+                "p_holm": system.difference.p_holm,
+            }
     return found
 
 
 def _counts(rows: pd.DataFrame, split: str) -> np.ndarray:
     """[seed, conversation, true, predicted]"""
-    numbers = {emotion: number for number, emotion in enumerate(EMOTIONS)}
     of_split = rows[rows["split"] == split].groupby("seed", sort=False)
     return np.stack(
         [
-            count_confusions(of["label"].astype(int), of["predicted"].map(numbers).astype(int), of["conversation_id"])
+            count_confusions(
+                of["label"].astype(int), of["predicted"].map(CLASS_NUMBERS).astype(int), of["conversation_id"]
+            )
             for _, of in of_split
         ]
     )
 
 
-def _score(sampled: Sampled, confidence: float) -> dict[str, Any]:
+def _score(sampled: Sampled, confidence: float) -> Score:
     found = estimate(sampled, confidence)
-    scatter = float(sampled.of_seeds.std(ddof=1)) if len(sampled.of_seeds) > 1 else None
-    return {
-        "value": found.value,
-        "low": found.low,
-        "high": found.high,
-        "sd_over_seeds": scatter,
-        "of_seeds": sampled.of_seeds.tolist(),
-    }
+    return Score(
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        sd_over_seeds=float(sampled.of_seeds.std(ddof=1)) if len(sampled.of_seeds) > 1 else None,
+        of_seeds=tuple(sampled.of_seeds.tolist()),
+    )
 
 
-def _by_class(counts: np.ndarray) -> dict[str, Any]:
-    """F1 as the mean over seeds, the matrix as their sum, and of how many seeds a class is never the answer."""
-    whole = counts.sum(axis=1)  # [seed, true, predicted]
-    never = (whole.sum(axis=1) == 0).sum(axis=0)
-    f1 = f1_of_classes(whole).mean(axis=0)
-    return {
-        "f1_of_classes": {emotion: float(of) for emotion, of in zip(EMOTIONS, f1, strict=True)},
-        "confusion_matrix": whole.sum(axis=0).astype(int).tolist(),
-        "never_predicted": {emotion: int(of) for emotion, of in zip(EMOTIONS, never, strict=True) if of},
-    }
+def _f1_of_classes(counts: np.ndarray) -> dict[str, float]:
+    f1 = f1_of_classes(counts.sum(axis=1)).mean(axis=0)
+    return {emotion: float(of) for emotion, of in zip(EMOTIONS, f1, strict=True)}
 
 
-def _calibration(rows: pd.DataFrame) -> dict[str, Any] | None:
-    """Test figures as means over seeds, before and after each seed's own temperature, which validation has set.
+def _never_predicted(counts: np.ndarray) -> dict[str, int]:
+    seeds = (counts.sum(axis=(1, 2)) == 0).sum(axis=0)  # [class]
+    return {emotion: int(of) for emotion, of in zip(EMOTIONS, seeds, strict=True) if of}
 
-    None where the probabilities are no opinions: a system that is always certain.
-    """
-    if (rows[CHANCES].max(axis=1) == 1).all():
+
+def _calibration(rows: pd.DataFrame) -> SystemCalibration | None:
+    columns = list(PROBABILITIES)
+    if (rows[columns].max(axis=1) == 1).all():
         return None
+    seeds: list[Calibration] = []
     before, after = [], []
-    temperatures: list[float] = []
     for _, of_seed in rows.groupby("seed", sort=False):
         validation, test = (of_seed[of_seed["split"] == split] for split in ("validation", "test"))
-        temperatures.append(fit_temperature(validation["label"].astype(int), validation[CHANCES]))
-        before.append((test["label"].to_numpy(dtype=int), test[CHANCES].to_numpy()))
-        after.append((before[-1][0], with_temperature(before[-1][1], temperatures[-1])))
-    return {
-        "temperature": float(np.mean(temperatures)),
-        "temperature_of_seeds": temperatures,
-        "before": _calibration_figures(before),
-        "after": _calibration_figures(after),
-    }
+        labels, chances = test["label"].to_numpy(dtype=int), test[columns].to_numpy()
+        seeds.append(calibrate(validation["label"].astype(int), validation[columns], scored_on=(labels, chances)))
+        before.append((labels, chances))
+        after.append((labels, with_temperature(chances, seeds[-1].temperature)))
+    temperatures = tuple(of.temperature for of in seeds)
+    return SystemCalibration(
+        temperature=float(np.mean(temperatures)),
+        temperature_of_seeds=temperatures,
+        before=_mean_calibration([of.before for of in seeds], before),
+        after=_mean_calibration([of.after for of in seeds], after),
+    )
 
 
-def _calibration_figures(seeds: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
-    """The curve is of all seeds' answers together."""
-    together = [np.concatenate(parts) for parts in zip(*seeds, strict=True)]
-    return {
-        "ece": float(np.mean([expected_calibration_error(*of) for of in seeds])),
-        "nll": float(np.mean([negative_log_likelihood(*of) for of in seeds])),
-        "reliability": reliability(*together).to_dict("records"),
-    }
+def _mean_calibration(
+    scores: list[CalibrationScores], answers: list[tuple[np.ndarray, np.ndarray]]
+) -> PooledCalibration:
+    labels, chances = (np.concatenate(parts) for parts in zip(*answers, strict=True))
+    return PooledCalibration(
+        expected_calibration_error=float(np.mean([of.expected_calibration_error for of in scores])),
+        negative_log_likelihood=float(np.mean([of.negative_log_likelihood for of in scores])),
+        reliability=TypeAdapter(tuple[ReliabilityBin, ...]).validate_python(
+            reliability(labels, chances).to_dict("records")
+        ),
+    )
+
+
+def _training(runs: pd.DataFrame) -> Training | None:
+    if runs.empty:
+        return None
+    first, cost = runs.iloc[0], runs[["seconds", "peak_memory_gib"]].mean()
+    return Training(
+        run_ids=tuple(runs["run_id"]),
+        modalities=first["modalities"],
+        train=first["train"],
+        head=first["head"],
+        lora_targets=None if pd.isna(first["lora_targets"]) else first["lora_targets"],
+        trainable_parameters=int(first["trainable_parameters"]),
+        seconds=None if pd.isna(cost["seconds"]) else float(cost["seconds"]),
+        peak_memory_gib=None if pd.isna(cost["peak_memory_gib"]) else float(cost["peak_memory_gib"]),
+    )
+
+
+def _curves(rows: pd.DataFrame) -> tuple[CurvePoint, ...]:
+    means = rows.assign(gap=rows["train"] - rows["validation"]).groupby("epoch")[["train", "validation", "gap"]].mean()
+    return TypeAdapter(tuple[CurvePoint, ...]).validate_json(_as_json(means))
+
+
+def _ablation(rows: pd.DataFrame) -> tuple[AblationRow, ...]:
+    drops = {f"drop_{emotion}": emotion for emotion in EMOTIONS}
+    means = rows.groupby(["modality", "change"], sort=False)[["macro_f1_drop", *drops]].mean()
+    return tuple(
+        AblationRow(
+            modality=row["modality"],
+            change=row["change"],
+            macro_f1_drop=row["macro_f1_drop"],
+            f1_drops={emotion: row[column] for column, emotion in drops.items()},
+        )
+        for row in json.loads(_as_json(means))
+    )
+
+
+def _as_json(table: pd.DataFrame) -> str:
+    """Rows with their index, missing values as null; rounded to 15 decimals, so that means read as they should."""
+    return str(table.reset_index().to_json(orient="records", double_precision=15))

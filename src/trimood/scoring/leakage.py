@@ -1,30 +1,57 @@
-"""How much a split gives away by itself: what is scored without any input at all."""
-
-from typing import Any
+"""Leakage: how much a split gives away, measured by scores that use no text, pictures or sound."""
 
 import numpy as np
 import pandas as pd
 
+from trimood.corpus.data_report import BetweenFiles, Leakage, LeakageProbe, WithinTrainFile
+from trimood.corpus.ecf import UTTERANCE_COLUMNS, labelled
 from trimood.scoring.metrics import summary_scores
 
+RANDOM_TENTH, RANDOM_DRAWS = 0.1, 10
+"""The share of utterances that random splits hold out, and the number of these splits."""
 
-def nearest_neighbour_labels(training: pd.DataFrame, scored: pd.DataFrame) -> pd.Series:
-    """For each scored utterance the label of the nearest training utterance of the same conversation, else missing.
 
-    The earlier one counts of two that are equally near. Both tables have conversation_id, utterance_id and label.
+def measure_leakage(manifest: pd.DataFrame, seed: int) -> Leakage:
+    """Probes the splits of a manifest and random splits by utterance, and counts what both files have in common.
+
+    `manifest` has the columns of the utterance table, and side, split and text_in_training_file.
     """
-    places = ["conversation_id", "utterance_id"]
-    ordered = scored[places].reset_index(names="row").sort_values("utterance_id")
-    neighbours = training[[*places, "label"]].sort_values("utterance_id")
-    found = pd.merge_asof(ordered, neighbours, on="utterance_id", by="conversation_id", direction="nearest")
-    return found.set_index("row")["label"].reindex(scored.index)
+    rows = {
+        name: manifest[manifest["split"] == name] for name in ("training", "validation", "held_out", "official_test")
+    }
+    training = rows.pop("training")
+    probes = {name: probe(training, scored) for name, scored in rows.items()}
+    train, test = (manifest[manifest["side"] == side] for side in ("train", "official_test"))
+    texts = set(training["text"])
+    return Leakage(
+        splits={name: found for name, found in probes.items() if found},
+        random_by_utterance=probe_random_splits(
+            labelled(train[list(UTTERANCE_COLUMNS)]), RANDOM_TENTH, RANDOM_DRAWS, seed
+        ),
+        between_files=BetweenFiles(
+            conversations_in_both=len(set(train["conversation_id"]) & set(test["conversation_id"])),
+            conversations_of_the_same_words=len(_spoken(train) & _spoken(test)),
+            test_utterances_verbatim_in_train=int(test["text_in_training_file"].sum()),
+            texts_in_both=len(set(train["text"]) & set(test["text"])),
+        ),
+        within_train_file=WithinTrainFile(
+            validation_utterances_verbatim_in_training=int(rows["validation"]["text"].isin(texts).sum()),
+            held_out_utterances_verbatim_in_training=int(rows["held_out"]["text"].isin(texts).sum()),
+        ),
+    )
 
 
-def leakage(training: pd.DataFrame, scored: pd.DataFrame) -> dict[str, Any] | None:
-    """What copying the nearest training utterance's label scores, beside the most frequent label for all.
+def _spoken(table: pd.DataFrame, shortest: int = 3) -> set[tuple[str, ...]]:
+    """The texts of each conversation of at least `shortest` utterances: shorter ones may well occur twice."""
+    said = table.sort_values("utterance_id").groupby("conversation_id")["text"].agg(tuple)
+    return {texts for texts in said if len(texts) >= shortest}
 
-    An utterance without a training utterance in its conversation gets the most frequent label of training. Shares are
-    of the scored utterances. None where a side is empty.
+
+def probe(training: pd.DataFrame, scored: pd.DataFrame) -> LeakageProbe | None:
+    """Scores the label of the nearest training utterance, and the most frequent label, on labelled utterances.
+
+    An utterance without a training utterance in its conversation gets the most frequent training label. None if either
+    table has no labelled utterance.
     """
     training, scored = training[training["label"].notna()], scored[scored["label"].notna()]
     if training.empty or scored.empty:
@@ -33,26 +60,35 @@ def leakage(training: pd.DataFrame, scored: pd.DataFrame) -> dict[str, Any] | No
     most_frequent = int(training["label"].astype(int).mode().iloc[0])
     copied = nearest_neighbour_labels(training, scored)
     shared = set(training["conversation_id"]) & set(scored["conversation_id"])
-    return {
-        "training_utterances": len(training),
-        "scored_utterances": len(scored),
-        "conversations_on_both_sides": len(shared),
-        "share_with_neighbour": float(copied.notna().mean()),
-        "neighbour_macro_f1": summary_scores(labels, copied.fillna(most_frequent).to_numpy(dtype=int))["macro_f1"],
-        "majority_macro_f1": summary_scores(labels, np.full(len(labels), most_frequent))["macro_f1"],
-    }
+    return LeakageProbe(
+        training_utterances=len(training),
+        scored_utterances=len(scored),
+        conversations_on_both_sides=len(shared),
+        share_with_neighbour=float(copied.notna().mean()),
+        neighbour_macro_f1=summary_scores(labels, copied.fillna(most_frequent).to_numpy(dtype=int))["macro_f1"],
+        majority_macro_f1=summary_scores(labels, np.full(len(labels), most_frequent))["macro_f1"],
+    )
 
 
-def random_split_leakage(table: pd.DataFrame, fraction: float, draws: int, seed: int) -> dict[str, Any] | None:
-    """The same where a share of all utterances is held out at random, by utterance: the mean of several draws.
-
-    None where the table is too small for that.
-    """
+def probe_random_splits(table: pd.DataFrame, fraction: float, draws: int, seed: int) -> LeakageProbe | None:
+    """The mean of `probe` over several random splits by utterance; None if the table is too small to be split."""
     count = round(fraction * len(table))
     rng = np.random.default_rng(seed)
     probes = []
     for _ in range(draws):
         order = rng.permutation(len(table))
-        probes.append(leakage(table.iloc[order[count:]], table.iloc[order[:count]]))
-    found = pd.DataFrame([probe for probe in probes if probe])
-    return {str(name): float(mean) for name, mean in found.mean().items()} if len(found) else None
+        probes.append(probe(table.iloc[order[count:]], table.iloc[order[:count]]))
+    found = pd.DataFrame([of.model_dump() for of in probes if of])
+    return LeakageProbe(**{str(name): float(mean) for name, mean in found.mean().items()}) if len(found) else None
+
+
+def nearest_neighbour_labels(training: pd.DataFrame, scored: pd.DataFrame) -> pd.Series:
+    """The label of the nearest training utterance in the conversation of each scored utterance, missing without one.
+
+    Of two that are equally near, the earlier one counts. Both tables have conversation_id, utterance_id and label.
+    """
+    places = ["conversation_id", "utterance_id"]
+    ordered = scored[places].reset_index(names="row").sort_values("utterance_id")
+    neighbours = training[[*places, "label"]].sort_values("utterance_id")
+    found = pd.merge_asof(ordered, neighbours, on="utterance_id", by="conversation_id", direction="nearest")
+    return found.set_index("row")["label"].reindex(scored.index)

@@ -1,4 +1,4 @@
-"""Which MLflow runs there are, which of them are compared, and what they have stored."""
+"""Which MLflow runs are compared or registered, and what they have stored."""
 
 import json
 import logging
@@ -8,7 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from trimood.config.parameters import CompareParams, did_you_mean
 from trimood.emotions import EMOTIONS
+from trimood.scoring.baselines import REFERENCES
+from trimood.tracking.store import examples_fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -17,29 +20,112 @@ SCORES = ("validation/macro_f1", "test/macro_f1")
 SEED = "params.training.seed"
 
 INDIFFERENT = [f"params.data.clips.{name}" for name in ("executor", "workers", "time_limit_seconds")]
-"""Params that say how work is done and change no result; what they may cost, a clip, is in the table of exclusions."""
+"""Params that change how the work is done, not its result; a clip that they cost is in the table of exclusions."""
+
+
+AS_THE_RUNS_HAD_IT = (
+    "Run the experiments again, or prepare the data as they had it: kedro run --pipelines=preprocessing with their "
+    "--params data.split.… and data.clips.…, which are shown on each run's page in MLflow (make ui)."
+)
 
 
 class NoRuns(Exception):
-    """MLflow holds nothing that could be reported."""
+    """MLflow has no run that could be compared."""
 
 
 class WrongRun(Exception):
     """A run that was named cannot be compared with the others."""
 
 
-def latest_runs(mlflow_runs: pd.DataFrame, corpus_description: dict[str, Any]) -> pd.DataFrame:
-    """The latest finished whole run of each experiment and seed, as far as they can be compared, in order of both.
+class CannotCompare(Exception):
+    """The runs have different utterances or training examples, or the baseline is not among them."""
 
-    `mlflow_runs` is what `mlflow.search_runs` gives. Compared are runs of the current train and test file, with the
-    split, the clips and the checkpoints of the latest of them; within an experiment also with its latest run's
-    settings, all but the seed. The log names what is left out, and why. Raises NoRuns.
+
+def choose_runs(mlflow_runs: pd.DataFrame, corpus_description: dict[str, Any], compare: CompareParams) -> pd.DataFrame:
+    """One row for each run that is compared: its system and seed, what was trained, and the cost of the training.
+
+    The runs that `compare.runs` names, or else the latest of each experiment and seed on the current corpus. Raises
+    CannotCompare if `compare.baseline` is none of them, and the errors of `latest_runs` and `named_runs`.
+    """
+    runs = named_runs(mlflow_runs, compare.runs) if compare.runs else latest_runs(mlflow_runs, corpus_description)
+    runs = runs.assign(system=system_names(runs) if compare.runs else runs["tags.experiment"])
+    names = [*runs["system"].unique(), *REFERENCES]
+    if compare.baseline not in names:
+        raise CannotCompare(_no_baseline(mlflow_runs, runs, compare, names))
+
+    def column(name: str) -> pd.Series:
+        return runs[name] if name in runs else pd.Series(None, index=runs.index, dtype=object)
+
+    table = pd.DataFrame(
+        {
+            "run_id": runs["run_id"],
+            "system": runs["system"],
+            "seed": runs[SEED].astype(int),
+            "modalities": runs["params.modalities"].str.replace("+", ", "),
+            "train": runs["params.train"],
+            "head": runs["params.head"],
+            "lora_targets": column("params.lora.targets").str.replace("+", ", "),
+            "training_examples": column("tags.training_examples"),
+            "trainable_parameters": runs["params.parameters.all.trainable"].astype(int),
+            "seconds": column("metrics.cost/seconds").astype(float),
+            "peak_memory_gib": column("metrics.cost/peak_memory_gib").astype(float),
+        }
+    )
+    for system, rows in table.groupby("system"):
+        log.info("%s: %d seeds", system, len(rows))
+    _warn_of_different_training(runs)
+    return table.sort_values(["system", "seed"], ignore_index=True)
+
+
+def _no_baseline(mlflow_runs: pd.DataFrame, runs: pd.DataFrame, compare: CompareParams, names: list[str]) -> str:
+    """The error message for a baseline that is not among `runs`: it never ran, or its runs were left out."""
+    baseline = compare.baseline
+    others = 0
+    if "tags.experiment" in mlflow_runs:
+        of_baseline = mlflow_runs["tags.experiment"] == baseline
+        others = int((of_baseline & (mlflow_runs["status"] == "FINISHED")).sum())
+    if others and not compare.runs:
+        latest = runs.sort_values("start_time").iloc[-1]
+        return (
+            f"compare.baseline: none of the {others} runs of {baseline} can be compared with the latest run on this "
+            f"corpus, {latest['run_id']} ({latest['tags.experiment']}). The log above lists the parameters that "
+            "differ. If that latest run was a trial, delete it in MLflow (make ui). Otherwise name runs with "
+            "compare.runs, or run the baseline with the same parameters: "
+            f"kedro run --pipelines={baseline} --params …"
+        )
+    return (
+        f"compare.baseline: {baseline} is not among the compared systems; allowed: {', '.join(names)}."
+        f"{did_you_mean(baseline, names)} Use --params compare.baseline={names[0]}, or run the experiment first: "
+        f"kedro run --pipelines={baseline}"
+    )
+
+
+def _warn_of_different_training(runs: pd.DataFrame) -> None:
+    firsts = runs.drop_duplicates("system")
+    for name in [str(name) for name in runs.columns if str(name).startswith("params.training.") and name != SEED]:
+        if runs[name].nunique() > 1:
+            values = ", ".join(
+                f"{system} {value}" for system, value in zip(firsts["system"], firsts[name], strict=True)
+            )
+            log.warning(
+                "training settings differ, so differences in score may not be due to the experiment: %s: %s",
+                name.removeprefix("params."),
+                values,
+            )
+
+
+def latest_runs(mlflow_runs: pd.DataFrame, corpus_description: dict[str, Any]) -> pd.DataFrame:
+    """The latest finished whole run of each experiment and seed that can be compared, in order of both.
+
+    `mlflow_runs` is the table of `mlflow.search_runs`. A run is kept if it used the current train and test file, the
+    same split, clips and checkpoints as the latest run, and the same settings (except for the seed) as the latest run
+    of its experiment. The log names the runs that are left out, and why. Raises NoRuns.
     """
     runs = _of_corpus(mlflow_runs, corpus_description)
     if runs.empty:
         raise NoRuns(
-            f"MLflow holds no finished run on the corpus {corpus_description['train']['sha256']}; "
-            f"{len(mlflow_runs)} runs were looked at. Run experiments first: kedro run --pipelines=exp3,exp4"
+            f"MLflow has no finished run on the corpus {corpus_description['train']['sha256']}, among "
+            f"{len(mlflow_runs)} runs. Run experiments first: kedro run --pipelines=exp3,exp4"
         )
     runs = runs.sort_values("start_time")
     runs = _like_the_latest(runs, _columns(runs, "params.data.", "params.checkpoint."))
@@ -50,31 +136,31 @@ def latest_runs(mlflow_runs: pd.DataFrame, corpus_description: dict[str, Any]) -
 
 
 def named_runs(mlflow_runs: pd.DataFrame, run_ids: Sequence[str]) -> pd.DataFrame:
-    """The runs of these ids, in order of experiment and seed. Raises WrongRun for one that holds no whole experiment.
+    """The runs with these ids, in order of experiment and seed. Raises WrongRun for one that is not a whole experiment.
 
-    They may differ in anything: `system_names` tells apart what one experiment was run with.
+    Their settings may differ: see `system_names`.
     """
     known = mlflow_runs.set_index("run_id", drop=False) if len(mlflow_runs) else pd.DataFrame(columns=["run_id"])
     missing = [run for run in run_ids if run not in known.index]
     if missing:
         raise WrongRun(
-            f"compare.runs: MLflow holds no run {', '.join(missing)}. Wanted are run ids of 32 digits and letters: a "
-            "run's page in MLflow (make ui) shows its own."
+            f"compare.runs: MLflow has no run {', '.join(missing)}. Give run ids of 32 digits and letters, as shown on "
+            "each run's page in MLflow (make ui)."
         )
     runs = known.loc[list(run_ids)]
-    whole = _whole(runs)
+    whole = finished_whole(runs) & _scored(runs)
     if not whole.all():
         raise WrongRun(
             f"compare.runs: {', '.join(runs['run_id'][~whole])} cannot be compared: not a finished run of a whole "
-            "experiment. Name runs that are, or none: then the latest of each experiment and seed are compared."
+            "experiment. Name finished runs, or none to compare the latest of each experiment and seed."
         )
     return _in_order(runs)
 
 
 def system_names(runs: pd.DataFrame) -> pd.Series:
-    """What each run is a seed of: its experiment, with the settings that tell it from others of the same name.
+    """The name of each run's system: its experiment, with the settings in which runs of that experiment differ.
 
-    Raises WrongRun where two runs differ in nothing.
+    Raises WrongRun if two runs differ in nothing, not even the seed.
     """
     columns = [name for name in _columns(runs, "params.") if name != SEED]
     names: list[str] = []
@@ -87,8 +173,8 @@ def system_names(runs: pd.DataFrame) -> pd.Series:
     twice = pd.DataFrame({"system": systems, SEED: runs[SEED]}).duplicated(keep=False)
     if twice.any():
         raise WrongRun(
-            f"compare.runs: {', '.join(runs['run_id'][twice])} are one experiment with one seed and the same settings: "
-            "counted as two, they would make chance look smaller than it is. Name one of them."
+            f"compare.runs: {', '.join(runs['run_id'][twice])} are one experiment with the same seed and settings. "
+            "Counting one training twice would make the intervals too narrow. Name one of them."
         )
     return systems
 
@@ -101,16 +187,30 @@ def _of_corpus(runs: pd.DataFrame, corpus: dict[str, Any]) -> pd.DataFrame:
     wanted = {f"tags.corpus.{part}.sha256": str(corpus[part]["sha256"]) for part in ("train", "official_test")}
     if runs.empty or not set(wanted) <= set(runs.columns):
         return runs.iloc[:0]
-    return runs[_whole(runs) & (runs[list(wanted)] == pd.Series(wanted)).all(axis=1)]
+    return runs[finished_whole(runs) & _scored(runs) & (runs[list(wanted)] == pd.Series(wanted)).all(axis=1)]
 
 
-def _whole(runs: pd.DataFrame) -> pd.Series:
-    """Which runs are finished, of an experiment, of all its nodes, and scored."""
-    needed = ["tags.experiment", *(f"metrics.{name}" for name in SCORES)]
-    if not set(needed) <= set(runs.columns):
+def latest_whole_run(runs: pd.DataFrame, model: str) -> pd.Series | None:
+    """The latest finished whole run of the experiment `model`, or the run with that id; None if there is none."""
+    if runs.empty or "tags.experiment" not in runs:
+        return None
+    by_name = finished_whole(runs) & (runs["tags.experiment"] == model)
+    by_id = (runs["run_id"] == model) & runs["tags.experiment"].notna()
+    wanted = runs[by_name | by_id].sort_values("start_time")
+    return None if wanted.empty else wanted.iloc[-1]
+
+
+def finished_whole(runs: pd.DataFrame) -> pd.Series:
+    """Which runs have finished all nodes of an experiment."""
+    if "tags.experiment" not in runs:
         return pd.Series(False, index=runs.index)
     whole = runs["tags.partial"].isna() if "tags.partial" in runs else True
-    return (runs["status"] == "FINISHED") & runs[needed].notna().all(axis=1) & whole
+    return (runs["status"] == "FINISHED") & runs["tags.experiment"].notna() & whole
+
+
+def _scored(runs: pd.DataFrame) -> pd.Series:
+    needed = [f"metrics.{name}" for name in SCORES]
+    return runs.reindex(columns=needed).notna().all(axis=1)
 
 
 def _columns(runs: pd.DataFrame, *beginnings: str) -> list[str]:
@@ -118,31 +218,27 @@ def _columns(runs: pd.DataFrame, *beginnings: str) -> list[str]:
 
 
 def _like_the_latest(runs: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """Those of the runs, oldest first, that have in `columns` what the latest run with a value there has."""
+    """The runs, oldest first, whose values in `columns` equal the latest known value of each column."""
     latest = runs[columns].ffill().iloc[-1]
     different = runs[columns].notna() & (runs[columns] != latest)
     unlike = different.any(axis=1)
     for experiment, rows in different[unlike].groupby(runs["tags.experiment"]):
         names = ", ".join(name.removeprefix("params.") for name in columns if rows[name].any())
-        log.warning("left out: %d earlier runs of %s, with other values of %s", len(rows), experiment, names)
+        log.warning("left out: %d earlier runs of %s, with different values of %s", len(rows), experiment, names)
     return runs[~unlike]
 
 
 Fetch = Callable[[str, str], Path | None]
-"""From a run's id and an artifact's name to the file; None where the run has no such artifact."""
+"""A function from a run's id and an artifact's name to the file, or None if the run has no such artifact."""
 
 DROPS = ("macro_f1_drop", *(f"drop_{emotion}" for emotion in EMOTIONS))
 """Columns of a run's `modality_ablation.csv`: the intact score minus the one without the modality."""
 
 
-class CannotCompare(Exception):
-    """Runs that were not scored on the same utterances, or a baseline that is not among them."""
-
-
 def gather_predictions(compared_runs: pd.DataFrame, mlflow_artifacts: Fetch) -> pd.DataFrame:
-    """The stored predictions of all runs, one after the other, each in the order of its utterances.
+    """The stored predictions of all runs, one after the other, with the utterances of each in the same order.
 
-    Raises CannotCompare where two runs were not scored on the same utterances with the same emotions.
+    Raises CannotCompare if two runs were not scored on the same utterances with the same emotions.
     """
     tables = []
     for run_id, system, seed in _each(compared_runs):
@@ -159,14 +255,39 @@ def gather_predictions(compared_runs: pd.DataFrame, mlflow_artifacts: Fetch) -> 
             if not rows.equals(first):
                 raise CannotCompare(
                     f"run {run_id} ({system}, seed {seed}) was scored on {len(rows)} {split} utterances, "
-                    f"run {compared_runs['run_id'].iloc[0]} on {len(first)}, and they are not the same ones with the "
-                    "same emotions. Name runs of one corpus, split and treatment of bad clips with compare.runs."
+                    f"run {compared_runs['run_id'].iloc[0]} on {len(first)}, and the utterances or their emotions "
+                    "differ. With compare.runs, name runs that share corpus, split and data.clips.on_bad_clip."
                 )
     return pd.concat(tables, ignore_index=True)
 
 
+def check_training_examples(
+    compared_runs: pd.DataFrame, compared_predictions: pd.DataFrame, training_examples: pd.DataFrame
+) -> None:
+    """Checks that the references would be fitted on the examples that the runs were trained on.
+
+    Raises CannotCompare if the fingerprints differ, or if a predicted utterance is among the training examples. Runs
+    that have logged no fingerprint are not checked for the first.
+    """
+    known = compared_runs[compared_runs["training_examples"].notna()]
+    others = known[known["training_examples"] != examples_fingerprint(training_examples)]
+    if len(others):
+        names = ", ".join(f"{run.system} (seed {run.seed})" for run in others.itertuples())
+        raise CannotCompare(
+            f"TF-IDF would be fitted on the {len(training_examples)} current training examples, but these runs had "
+            f"others: {names}. The split or data.clips.on_bad_clip has changed, or clips were added or removed. "
+            f"{AS_THE_RUNS_HAD_IT}"
+        )
+    seen = set(compared_predictions["utterance"]) & set(training_examples["utterance"])
+    if seen:
+        raise CannotCompare(
+            f"{len(seen)} of the runs' validation and test utterances, such as {min(seen)}, are among the current "
+            f"training examples: the data was split again after the runs. {AS_THE_RUNS_HAD_IT}"
+        )
+
+
 def gather_curves(compared_runs: pd.DataFrame, mlflow_artifacts: Fetch) -> pd.DataFrame:
-    """Macro F1 of each epoch in training and validation, of all runs; empty where an epoch's training score is lost."""
+    """Macro F1 of each epoch in training and validation, of all runs; NaN where an epoch's training score is lost."""
     rows = []
     for run_id, system, seed in _each(compared_runs):
         history = json.loads(_artifact(mlflow_artifacts, run_id, "history.json").read_text(encoding="utf-8"))
@@ -177,7 +298,7 @@ def gather_curves(compared_runs: pd.DataFrame, mlflow_artifacts: Fetch) -> pd.Da
 
 
 def gather_modality_ablation(compared_runs: pd.DataFrame, mlflow_artifacts: Fetch) -> pd.DataFrame:
-    """What test scores lose where a modality is blanked or shuffled, of the runs that measured it."""
+    """The drops of test scores with a modality blanked or shuffled, of the runs that measured them."""
     tables = [pd.DataFrame(columns=["system", "seed", "modality", "change", *DROPS])]
     for run_id, system, seed in _each(compared_runs):
         if path := mlflow_artifacts(run_id, "modality_ablation.csv"):
@@ -190,7 +311,7 @@ def _artifact(fetch: Fetch, run_id: str, name: str) -> Path:
     path = fetch(run_id, name)
     if path is None:
         raise CannotCompare(
-            f"run {run_id} has no artifact {name}. Delete it in MLflow (make ui), or name others with compare.runs."
+            f"run {run_id} has no artifact {name}. Delete that run in MLflow (make ui), or name others in compare.runs."
         )
     return path
 

@@ -12,27 +12,26 @@ from support.made_media import make_clip
 from support.shared_data import SHARED, needs_shared
 from trimood.config.parameters import ClipParams, SplitParams
 from trimood.corpus.corpus_files import read_annotations
-from trimood.corpus.data_report import summarise
+from trimood.corpus.data_report import BetweenFiles, DataReport, SpanExtremes, summarise
 from trimood.corpus.ecf import AnnotationError
-from trimood.corpus.findings import KINDS
+from trimood.corpus.findings import FACT_TYPES, KINDS
 from trimood.corpus.published import TRAIN
 from trimood.emotions import EMOTIONS
 from trimood.media.errors import ClipError
 from trimood.media.probe import failed
 from trimood.pipelines.check_data.nodes import (
-    FACT_TYPES,
     assemble_manifest,
     assign_splits,
-    choose_clips,
     draw_report,
     measure_leakage,
     probe_clips,
 )
+from trimood.reports.data_check_figures import choose_clips
 
 SPLIT = SplitParams(unit="conversation", validation_fraction=0.2, test_fraction=0.2, seed=1)
 CLIPS = ClipParams(on_bad_clip="fail", executor="serial", workers=1, time_limit_seconds=60)
 
-Checked = tuple[dict[str, Any], pd.DataFrame]
+Checked = tuple[DataReport, pd.DataFrame]
 
 
 def check(corpus: Path, facts: Path, split: SplitParams = SPLIT, clips: ClipParams = CLIPS) -> Checked:
@@ -41,7 +40,7 @@ def check(corpus: Path, facts: Path, split: SplitParams = SPLIT, clips: ClipPara
     splits, state = assign_splits(annotated, split)
     manifest = assemble_manifest(annotated, splits, probe_clips(annotated, corpus, facts, clips))
     report = summarise(manifest, files, state, measure_leakage(manifest, split))
-    json.dumps(report, allow_nan=False)  # what the catalog does with it, and what MLflow can hold
+    assert DataReport.model_validate_json(report.model_dump_json()) == report  # what the catalog does with it
     return report, manifest
 
 
@@ -84,11 +83,11 @@ def found(manifest: pd.DataFrame, utterance: str) -> str:
 
 def test_a_copy_without_any_problem_is_good_and_the_next_step_is_to_train(corpus: Path, tmp_path: Path) -> None:
     report, manifest = check(corpus, tmp_path / "facts")
-    assert report["verdict"] == "good"
-    assert report["says"] == "Good: all 70 clips are there and decode, pictures and sound."
-    assert "kedro run --pipelines=exp4" in report["next_steps"][0]
+    assert report.verdict.level == "good"
+    assert report.verdict.summary == "Good: all 70 clips exist, and their pictures and sound can be decoded."
+    assert "kedro run --pipelines=exp4" in report.verdict.next_steps[0]
     assert not manifest[[name for name, kind in KINDS.items() if kind.weight != "known"]].any(axis=None)
-    assert report["splits"] == {"training": 42, "validation": 14, "held_out": 14}
+    assert report.splits == {"training": 42, "validation": 14, "held_out": 14}
 
 
 def test_every_kind_of_broken_clip_is_found_and_none_stops_the_check(corpus: Path, tmp_path: Path) -> None:
@@ -121,10 +120,10 @@ def test_every_kind_of_broken_clip_is_found_and_none_stops_the_check(corpus: Pat
         "dia2utt6": "",
     }
     assert {key: found(manifest, key) for key in expected} == expected
-    assert (report["verdict"], report["clips"]["left_out"]) == ("usable", 7)
-    assert report["says"].startswith("Usable with 7 of 70 utterances left out")
-    assert report["findings"]["train"]["pictures_unreadable"] == 3
-    assert report["clips"]["lack_one"] == 3
+    assert (report.verdict.level, report.clips.left_out) == ("usable", 7)
+    assert report.verdict.summary.startswith("Usable without 7 of 70 utterances")
+    assert report.findings["train"]["pictures_unreadable"] == 3
+    assert report.clips.lack_one == 3
     page, *figures = draw_report(manifest, report, corpus, CLIPS)
     assert "dia1utt3" in page
     assert len(figures) == 3
@@ -143,7 +142,7 @@ def test_clips_that_hung_or_crashed_the_decoder_are_found_and_not_opened_again_f
     manifest = assemble_manifest(annotated, splits, probed)
     assert [found(manifest, Path(clip).stem) for clip in probed["clip"][:2]] == ["clip_timed_out", "clip_crashed"]
     report = summarise(manifest, files, state, measure_leakage(manifest, SPLIT))
-    assert (report["verdict"], report["clips"]["left_out"]) == ("usable", 2)
+    assert (report.verdict.level, report.clips.left_out) == ("usable", 2)
     page, *_ = draw_report(manifest, report, corpus, CLIPS)
     assert "decoding took too long" in page
 
@@ -154,18 +153,21 @@ def test_a_published_file_that_lost_conversations_is_usable_with_care_at_most(tm
     published = json.loads(((SHARED or Path()) / "reference" / "ecf2" / "Subtask_2_train.json").read_text())
     write_ecf(tmp_path, [conversation for conversation in published if conversation["conversation_ID"] > 3])
     report, _ = check(tmp_path, tmp_path / "facts")
-    assert report["says"].startswith("The annotations can be read, but not one")
-    assert "Subtask_2_train.json is not quite the published ECF 2.0 train: conversations: 1,371" in report["reasons"][1]
+    assert report.verdict.summary.startswith("The annotations can be read, but all 13,")
+    assert (
+        "Subtask_2_train.json differs from the published ECF 2.0 train: conversations: 1,371"
+        in report.verdict.reasons[1]
+    )
 
 
 def test_a_corpus_with_not_one_clip_gets_a_report_on_its_annotations(tmp_path: Path) -> None:
     write_ecf(tmp_path / "corpus", drawn_conversations(40, seed=0))
     report, manifest = check(tmp_path / "corpus", tmp_path / "facts")
-    assert report["verdict"] == "annotations only"
-    assert report["clips"]["there"] == 0
-    assert report["findings"]["train"]["clip_missing"] == len(manifest)
+    assert report.verdict.level == "annotations_only"
+    assert report.clips.there == 0
+    assert report.findings["train"]["clip_missing"] == len(manifest)
     page, *_ = draw_report(manifest, report, tmp_path / "corpus", CLIPS)
-    assert "not one of their" in page
+    assert "clips are missing: nothing can be trained yet" in page
 
 
 def test_a_copy_that_lost_most_of_its_clips_or_all_of_an_emotion_is_not_usable(corpus: Path, tmp_path: Path) -> None:
@@ -173,11 +175,14 @@ def test_a_copy_that_lost_most_of_its_clips_or_all_of_an_emotion_is_not_usable(c
     for conversation in range(1, 11):
         (corpus / "train" / f"dia{conversation}utt{fear}.mp4").unlink()
     report, _ = check(corpus, tmp_path / "facts")
-    assert (report["verdict"], report["reasons"]) == ("not usable", ["No training utterance is left of: fear."])
+    assert (report.verdict.level, report.verdict.reasons) == (
+        "not_usable",
+        ("No training utterance remains for: fear.",),
+    )
     for clip in sorted((corpus / "train").glob("*.mp4"))[:40]:
         clip.unlink()
     report, _ = check(corpus, tmp_path / "facts")
-    assert report["reasons"][0] == "Only 20 utterances are left: another corpus than was annotated."
+    assert report.verdict.reasons[0] == "Only 20 utterances remain, fewer than half of the corpus."
 
 
 def test_an_emotion_that_was_never_annotated_is_not_lost(clip: Path, tmp_path: Path) -> None:
@@ -186,58 +191,59 @@ def test_an_emotion_that_was_never_annotated_is_not_lost(clip: Path, tmp_path: P
     write_good_clips(corpus / "train", clip, len(EMOTIONS) - 1)
     (corpus / "train" / "dia3utt3.mp4").unlink()
     report, _ = check(corpus, tmp_path / "facts")
-    assert (report["verdict"], report["reasons"]) == ("usable", [])
+    assert (report.verdict.level, report.verdict.reasons) == ("usable", ())
 
 
 def test_clips_that_decode_and_are_the_wrong_ones_make_no_good_copy(corpus: Path, tmp_path: Path) -> None:
     first, *others = sorted((corpus / "train").glob("*.mp4"))
     for clip in others[:3]:
         shutil.copy(first, clip)
-    assert check(corpus, tmp_path / "facts")[0]["reasons"] != []  # 4 of 70 are more than one in twenty
+    assert check(corpus, tmp_path / "facts")[0].verdict.reasons != ()  # 4 of 70 are more than one in twenty
     for clip in others[1:3]:
         make_clip(clip, seed=100 + others.index(clip))
-    assert check(corpus, tmp_path / "facts")[0]["verdict"] == "good"  # two of one kind may be chance
+    assert check(corpus, tmp_path / "facts")[0].verdict.level == "good"  # two of one kind may be chance
     for clip in others:
         shutil.copy(first, clip)
     report, _ = check(corpus, tmp_path / "facts")
-    assert report["verdict"] == "usable"
-    assert report["reasons"][0].startswith("Of 70 of the 70 clips it is said: the file is identical to another")
+    assert report.verdict.level == "usable"
+    assert report.verdict.reasons[0].startswith("70 of the 70 clips: the file is identical to another")
 
 
 def test_an_official_test_without_a_clip_is_said(corpus: Path, tmp_path: Path) -> None:
     write_ecf(corpus, {20: [*EMOTIONS]}, "Subtask_2_test.json")
     report, _ = check(corpus, tmp_path / "facts")
-    assert report["verdict"] == "usable"
-    assert report["reasons"][0].startswith("Not one of the official test's 7 labelled utterances has a clip")
+    assert report.verdict.level == "usable"
+    assert report.verdict.reasons[0].startswith("None of the official test's 7 labelled utterances has a usable clip")
 
 
 def test_conversations_in_both_files_are_named_and_make_a_copy_unusable(corpus: Path, tmp_path: Path) -> None:
     write_ecf(corpus, {10: [*EMOTIONS], 11: ["joy"]}, "Subtask_2_test.json")
     report, manifest = check(corpus, tmp_path / "facts")
-    assert report["verdict"] == "not usable"
-    assert report["reasons"][0].startswith("1 conversations stand in the train and in the test file")
-    assert report["leakage"]["between_files"]["conversations_in_both"] == 1
-    assert manifest["text_in_training_file"].sum() == report["findings"]["official_test"]["text_in_training_file"] == 7
+    assert report.verdict.level == "not_usable"
+    assert report.verdict.reasons[0].startswith("1 conversations are in both the train and the test file")
+    assert report.leakage.between_files.conversations_in_both == 1
+    assert manifest["text_in_training_file"].sum() == report.findings["official_test"]["text_in_training_file"] == 7
 
 
 def test_texts_and_conversations_that_stand_in_both_files_are_counted(corpus: Path, tmp_path: Path) -> None:
     write_ecf(corpus, {20: [*EMOTIONS], 21: ["joy", "joy"]}, "Subtask_2_test.json")
-    between = check(corpus, tmp_path / "facts")[0]["leakage"]["between_files"]
-    assert between["conversations_in_both"] == 0
-    assert between["conversations_of_the_same_words"] == 1
-    assert between["test_utterances_verbatim_in_train"] == 7  # "I feel joy , number 1 !" is said nowhere in train
+    between = check(corpus, tmp_path / "facts")[0].leakage.between_files
+    assert between.conversations_in_both == 0
+    assert between.conversations_of_the_same_words == 1
+    assert between.test_utterances_verbatim_in_train == 7  # "I feel joy , number 1 !" is said nowhere in train
 
 
 @pytest.mark.parametrize("unit", ["conversation", "utterance"])
 def test_the_current_split_is_probed_and_a_random_one_beside_it(corpus: Path, tmp_path: Path, unit: Any) -> None:
     report, _ = check(corpus, tmp_path / "facts", SPLIT.model_copy(update={"unit": unit}))
-    probes = report["leakage"]["splits"]
-    assert report["verdict"] == ("good" if unit == "conversation" else "usable")
-    assert ("set data.split.unit=conversation" in " ".join(report["reasons"])) == (unit == "utterance")
+    probes = report.leakage.splits
+    assert report.verdict.level == ("good" if unit == "conversation" else "usable")
+    assert ("set data.split.unit=conversation" in " ".join(report.verdict.reasons)) == (unit == "utterance")
     assert set(probes) == {"validation", "held_out"}
-    leaks = {probe["conversations_on_both_sides"] > 0 for probe in probes.values()}
+    leaks = {probe.conversations_on_both_sides > 0 for probe in probes.values()}
     assert leaks == {unit == "utterance"}
-    assert report["leakage"]["random_by_utterance"]["share_with_neighbour"] == 1.0
+    assert report.leakage.random_by_utterance is not None
+    assert report.leakage.random_by_utterance.share_with_neighbour == 1.0
 
 
 def test_clips_unlike_their_span_are_found_and_those_within_the_tolerance_are_not(corpus: Path, tmp_path: Path) -> None:
@@ -248,18 +254,15 @@ def test_clips_unlike_their_span_are_found_and_those_within_the_tolerance_are_no
     report, manifest = check(corpus, tmp_path / "facts")
     differs = manifest.loc[manifest["duration_differs"], "utterance"].to_list()
     assert differs == ["dia1utt3", "dia1utt4"]
-    assert report["findings"]["train"]["span_empty"] == 1
-    assert report["spans"]["train"] == {
-        "shortest": "dia1utt4",
-        "shortest_seconds": 0.0,
-        "longest": "dia1utt3",
-        "longest_seconds": 2.0,
-    }
+    assert report.findings["train"]["span_empty"] == 1
+    assert report.spans["train"] == SpanExtremes(
+        shortest="dia1utt4", shortest_seconds=0.0, longest="dia1utt3", longest_seconds=2.0
+    )
 
 
 def test_what_could_not_be_looked_for_is_not_counted_as_nothing_found(corpus: Path, tmp_path: Path) -> None:
     report, manifest = check(corpus, tmp_path / "facts")
-    of_train = report["findings"]["train"]
+    of_train = report.findings["train"]
     unknown = {name for name, count in of_train.items() if count is None}
     assert unknown == {name for name in KINDS if name.startswith(("span", "broken", "in_meld", "meld_label"))}
     page, *_ = draw_report(manifest, report, corpus, CLIPS)
@@ -271,7 +274,7 @@ def test_labels_unlike_melds_are_counted_where_melds_files_lie_in_the_folder(cor
     rows[6] = "7 | Ross | disgust | Words | test_dia4_utt0"
     (corpus / "all_data_pair_ECFvsMELD.txt").write_text("\n".join(["1 7", "(1,1)", *rows]))
     (corpus / "train_sent_emo.csv").write_text("Dialogue_ID,Utterance_ID,Emotion\n3,1,surprise\n3,2,anger\n")
-    of_train = check(corpus, tmp_path / "facts")[0]["findings"]["train"]
+    of_train = check(corpus, tmp_path / "facts")[0].findings["train"]
     assert (of_train["in_meld_test"], of_train["meld_label_differs"]) == (1, 1)
 
 
@@ -279,8 +282,8 @@ def test_a_test_file_without_labels_is_checked_too_and_scored_by_nothing(corpus:
     write_ecf(corpus, {30: [None, None]}, "Subtask_2_test_eval_release_unlabelled.json")
     report, manifest = check(corpus, tmp_path / "facts")
     assert manifest.loc[manifest["side"] == "official_test", "split"].to_list() == ["none", "none"]
-    assert report["splits"]["held_out"] == 14
-    assert report["findings"]["official_test"]["clip_missing"] == 2
+    assert report.splits["held_out"] == 14
+    assert report.findings["official_test"]["clip_missing"] == 2
     page, *_ = draw_report(manifest, report, corpus, CLIPS)
     assert "has no labels" in page
 
@@ -288,12 +291,12 @@ def test_a_test_file_without_labels_is_checked_too_and_scored_by_nothing(corpus:
 def test_a_train_file_without_labels_or_no_train_file_is_a_finding(corpus: Path, tmp_path: Path) -> None:
     write_ecf(corpus, {1: [None, "joy"], 2: ["fear"], 3: ["fear"]})
     report, _ = check(corpus, tmp_path / "facts")
-    assert report["reasons"][0] == "1 of 4 utterances of the train file have no emotion."
+    assert report.verdict.reasons[0] == "1 of 4 utterances of the train file have no emotion."
     (corpus / "Subtask_2_train.json").rename(corpus / "Subtask_2_test.json")
     report, manifest = check(corpus, tmp_path / "facts")
-    assert (report["verdict"], report["reasons"]) == (
-        "not usable",
-        ["There is no train file, so there is nothing to train on."],
+    assert (report.verdict.level, report.verdict.reasons) == (
+        "not_usable",
+        ("There is no train file, so there is nothing to train on.",),
     )
     draw_report(manifest, report, corpus, CLIPS)
 
@@ -301,8 +304,8 @@ def test_a_train_file_without_labels_or_no_train_file_is_a_finding(corpus: Path,
 def test_a_corpus_too_small_to_split_is_a_finding(corpus: Path, tmp_path: Path) -> None:
     write_ecf(corpus, {1: [*EMOTIONS]})
     report, manifest = check(corpus, tmp_path / "facts")
-    assert report["verdict"] == "not usable"
-    assert "cannot be split" in report["reasons"][0]
+    assert report.verdict.level == "not_usable"
+    assert "cannot be split" in report.verdict.reasons[0]
     draw_report(manifest, report, corpus, CLIPS)
 
 
@@ -347,28 +350,27 @@ def test_the_manifest_comes_back_from_parquet_as_it_was(corpus: Path, tmp_path: 
 
 @pytest.mark.slow
 @needs_shared
-def test_the_real_annotations_print_the_published_counts_and_every_oddity(tmp_path: Path) -> None:
+def test_the_real_annotations_print_the_published_counts_and_every_anomaly(tmp_path: Path) -> None:
     report, manifest = check((SHARED or Path()) / "reference" / "ecf2", tmp_path / "facts")
-    train, test = report["files"]["train"], report["files"]["official_test"]
-    assert (train["conversations"], train["utterances"]) == (1374, 13619)
-    assert (test["conversations"], test["utterances"]) == (341, 3101)
-    assert train["emotions"] == TRAIN.emotions
-    assert train["differs_in"] == test["differs_in"] == []
-    for side in ("train", "official_test"):
-        counts = report["findings"][side] | report["oddities"][side]
-        published = report["published_oddities"][side]
+    train, test = report.files.train, report.files.official_test
+    assert (train.conversations, train.utterances) == (1374, 13619)
+    assert (test.conversations, test.utterances) == (341, 3101)
+    assert train.emotions == TRAIN.emotions
+    assert train.differs_in == test.differs_in == ()
+    for side, published in report.published_anomalies.items():
+        counts = report.findings[side] | report.anomalies[side]
         known = {name: n for name, n in published.items() if name != "meld_label_differs"}
         assert {name: counts[name] for name in known} == known
         assert len(known) >= 5
-    assert report["spans"]["train"]["longest"] == "dia278utt5"
-    assert report["spans"]["official_test"]["shortest"] == "dia2020utt6"
-    assert report["leakage"]["between_files"] == {
-        "conversations_in_both": 0,
-        "conversations_of_the_same_words": 0,
-        "test_utterances_verbatim_in_train": 362,
-        "texts_in_both": 140,
-    }
-    assert report["verdict"] == "annotations only"
+    assert report.spans["train"].longest == "dia278utt5"
+    assert report.spans["official_test"].shortest == "dia2020utt6"
+    assert report.leakage.between_files == BetweenFiles(
+        conversations_in_both=0,
+        conversations_of_the_same_words=0,
+        test_utterances_verbatim_in_train=362,
+        texts_in_both=140,
+    )
+    assert report.verdict.level == "annotations_only"
     page, *_ = draw_report(manifest, report, tmp_path, CLIPS)
     for words in (
         "Subtask_2_train.json is ECF 2.0 train, every count as published",

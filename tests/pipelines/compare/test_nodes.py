@@ -13,16 +13,17 @@ import pytest
 from matplotlib.axes import Axes
 
 from trimood.config.parameters import CompareParams
-from trimood.emotions import EMOTIONS
+from trimood.emotions import EMOTIONS, PROBABILITIES
 from trimood.pipelines import compare
-from trimood.pipelines.compare.nodes import choose_runs, compare_runs, predict_references, write_report
+from trimood.pipelines.compare.nodes import compare_runs, predict_references, write_report
 from trimood.reports.comparison import comparison_page, markdown
-from trimood.scoring.comparison import CHANCES
+from trimood.scoring.comparison import Comparison, CurvePoint
 from trimood.scoring.metrics import summary_scores
 from trimood.tracking.runs import (
     DROPS,
     CannotCompare,
     WrongRun,
+    choose_runs,
     gather_curves,
     gather_modality_ablation,
     gather_predictions,
@@ -55,7 +56,7 @@ def made_predictions(experiment: str, seed: int) -> pd.DataFrame:
         answers = np.where(right, rows["label"], EMOTIONS.index("neutral"))
         rows.insert(0, "split", split)
         rows["predicted"] = [EMOTIONS[number] for number in answers]
-        rows[CHANCES] = 0.96 * np.eye(7)[answers] + 0.04 / 7
+        rows[list(PROBABILITIES)] = 0.96 * np.eye(7)[answers] + 0.04 / 7
         tables.append(rows.sample(frac=1, random_state=seed))  # the order of rows is no matter
     return pd.concat(tables, ignore_index=True)
 
@@ -82,13 +83,13 @@ def made_run(experiment: str, seed: int) -> dict[str, Any]:
     }
 
 
-Whole = tuple[dict[str, Any], dict[str, Any]]
+Whole = tuple[Comparison, dict[str, Any]]
 
 RUNS = pd.DataFrame([made_run(experiment, seed) for experiment in RIGHT for seed in (1, 2)])
 
 
 def write_artifacts(target: Path) -> Path:
-    """A folder for each run; one run has measured what its modalities are ablation."""
+    """A folder for each run; one run has a modality ablation."""
     for run in RUNS["run_id"]:
         folder = target / run
         folder.mkdir(parents=True)
@@ -118,7 +119,7 @@ def fetching(artifacts: Path) -> Any:
     return lambda run, name: path if (path := artifacts / run / name).exists() else None
 
 
-def compared(artifacts: Path, **different: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def compared(artifacts: Path, **different: Any) -> Whole:
     """The comparison and its numbers for MLflow, with some parameters different."""
     how = HOW.model_copy(update=different)
     runs = choose_runs(RUNS, CORPUS, how)
@@ -142,76 +143,82 @@ def report(whole: Whole) -> tuple[str, str, dict[str, Any], dict[str, Any]]:
 
 def test_scores_are_those_of_the_stored_predictions(whole: Whole) -> None:
     found, _ = whole
-    assert (found["test_utterances"], found["test_conversations"]) == (210, 30)
-    assert list(found["systems"]) == ["exp1", "exp3", "all neutral", "majority", "TF-IDF"]
+    assert (found.test_utterances, found.test_conversations) == (210, 30)
+    assert list(found.systems) == ["exp1", "exp3", "all neutral", "majority", "TF-IDF"]
     for experiment in RIGHT:
         expected = []
         for seed in (1, 2):
             test = made_predictions(experiment, seed).query("split == 'test'")
             expected.append(summary_scores(test["label"], test["predicted"].map(EMOTIONS.index)))
-        system = found["systems"][experiment]
-        for score in ("macro_f1", "weighted_f1"):
-            values = [of[score] for of in expected]
-            assert system[score]["of_seeds"] == pytest.approx(values)
-            assert system[score]["value"] == pytest.approx(np.mean(values))
-            assert system[score]["sd_over_seeds"] == pytest.approx(np.std(values, ddof=1))
-            assert system[score]["low"] < system[score]["value"] < system[score]["high"]
-        assert np.mean(list(system["f1_of_classes"].values())) == pytest.approx(system["macro_f1"]["value"])
-        assert np.sum(system["confusion_matrix"]) == 2 * 210
-        assert system["never_predicted"] == {"disgust": 2}
-        assert (system["seeds"], system["runs"]) == ([1, 2], [f"{experiment}-1", f"{experiment}-2"])
-        assert (system["trainable_parameters"], system["seconds"], system["peak_memory_gib"]) == (10752, 15, 1.5)
+        system = found.systems[experiment]
+        for name, score in {"macro_f1": system.macro_f1, "weighted_f1": system.weighted_f1}.items():
+            values = [of[name] for of in expected]
+            assert score.of_seeds == pytest.approx(values)
+            assert score.value == pytest.approx(np.mean(values))
+            assert score.sd_over_seeds == pytest.approx(np.std(values, ddof=1))
+            assert score.low < score.value < score.high
+        assert np.mean(list(system.f1_of_classes.values())) == pytest.approx(system.macro_f1.value)
+        assert np.sum(system.confusion_matrix) == 2 * 210
+        assert system.never_predicted == {"disgust": 2}
+        training = system.training
+        assert training is not None
+        assert (system.seeds, training.run_ids) == ((1, 2), (f"{experiment}-1", f"{experiment}-2"))
+        assert (training.trainable_parameters, training.seconds, training.peak_memory_gib) == (10752, 15, 1.5)
 
 
 def test_references_are_scored_on_the_same_utterances(whole: Whole) -> None:
-    systems = whole[0]["systems"]
+    systems = whole[0].systems
     share = 1 / 7
-    assert systems["all neutral"]["macro_f1"]["value"] == pytest.approx(2 * share / (share + 1) / 7)
-    assert systems["all neutral"]["calibration"] is None
-    assert systems["TF-IDF"]["macro_f1"]["value"] == 1  # the emotion's name is among the words
-    assert {systems[name]["kind"] for name in ("all neutral", "majority", "TF-IDF")} == {"reference"}
+    assert systems["all neutral"].macro_f1.value == pytest.approx(2 * share / (share + 1) / 7)
+    assert systems["all neutral"].calibration is None
+    assert systems["TF-IDF"].macro_f1.value == 1  # the emotion's name is among the words
+    assert [name for name, of in systems.items() if of.training is None] == ["all neutral", "majority", "TF-IDF"]
 
 
 def test_differences_are_to_the_chosen_baseline(whole: Whole, artifacts: Path) -> None:
-    systems = whole[0]["systems"]
-    assert systems["exp1"]["difference"] is None
-    values = [systems[name]["macro_f1"]["value"] for name in ("exp3", "exp1")]
-    assert systems["exp3"]["difference"]["estimate"]["value"] == pytest.approx(values[0] - values[1])
-    verdicts = {name: of["difference"]["verdict"] for name, of in systems.items() if of["difference"]}
-    assert verdicts == {"exp3": "worse", "all neutral": "worse", "majority": "worse", "TF-IDF": "better"}
-    other = compared(artifacts, baseline="exp3")[0]["systems"]
-    assert other["exp1"]["difference"]["verdict"] == "better"
-    reference = compared(artifacts, baseline="TF-IDF")[0]["systems"]
-    assert reference["exp1"]["difference"]["verdict"] == "worse"
+    systems = whole[0].systems
+    assert systems["exp1"].difference is None
+    found = {name: of.difference for name, of in systems.items() if of.difference}
+    expected = systems["exp3"].macro_f1.value - systems["exp1"].macro_f1.value
+    assert found["exp3"].estimate.value == pytest.approx(expected)
+    outcomes = {name: of.outcome for name, of in found.items()}
+    assert outcomes == {"exp3": "worse", "all neutral": "worse", "majority": "worse", "TF-IDF": "better"}
+    for baseline, outcome in (("exp3", "better"), ("TF-IDF", "worse")):
+        difference = compared(artifacts, baseline=baseline)[0].systems["exp1"].difference
+        assert difference is not None
+        assert difference.outcome == outcome
 
 
 def test_too_sure_a_model_is_cooled_down_by_what_validation_says(whole: Whole) -> None:
-    calibration = whole[0]["systems"]["exp3"]["calibration"]
-    assert min(calibration["temperature_of_seeds"]) > 1
-    assert calibration["after"]["nll"] < calibration["before"]["nll"]
-    assert calibration["after"]["ece"] < calibration["before"]["ece"] / 2
-    assert sum(row["utterances"] for row in calibration["before"]["reliability"]) == 2 * 210
+    calibration = whole[0].systems["exp3"].calibration
+    assert calibration is not None
+    before, after = calibration.before, calibration.after
+    assert min(calibration.temperature_of_seeds) > 1
+    assert after.negative_log_likelihood < before.negative_log_likelihood
+    assert after.expected_calibration_error < before.expected_calibration_error / 2
+    assert sum(row.utterances for row in before.reliability) == 2 * 210
 
 
 def test_curves_are_means_over_seeds_and_a_lost_score_is_none(whole: Whole) -> None:
-    first, second, third = whole[0]["systems"]["exp1"]["curves"]
-    assert first == pytest.approx({"epoch": 1, "train": 0.2, "validation": 0.15, "gap": 0.05})
-    assert (second["train"], second["gap"]) == (None, None)
-    assert third["gap"] == pytest.approx(0.6)
+    first, second, third = whole[0].systems["exp1"].curves
+    assert first == CurvePoint(epoch=1, train=0.2, validation=0.15, gap=0.05)
+    assert (second.train, second.gap) == (None, None)
+    assert third.gap == pytest.approx(0.6)
 
 
-def test_what_a_modality_is_worth_is_shown_where_a_run_has_measured_it(whole: Whole) -> None:
-    systems = whole[0]["systems"]
-    (row,) = systems["exp1"]["modality_ablation"]
-    assert (row["modality"], row["change"], row["macro_f1_drop"]) == ("video", "blanked", 0.25)
-    assert systems["exp3"]["modality_ablation"] == []
+def test_the_modality_ablation_is_shown_where_a_run_has_measured_it(whole: Whole) -> None:
+    systems = whole[0].systems
+    (row,) = systems["exp1"].modality_ablation
+    assert (row.modality, row.change, row.macro_f1_drop) == ("video", "blanked", 0.25)
+    assert row.f1_drops == dict.fromkeys(EMOTIONS, 0.25)
+    assert systems["exp3"].modality_ablation == ()
     assert "Modality ablation" in comparison_page(whole[0], {})
-    nowhere = {name: {**of, "modality_ablation": []} for name, of in systems.items()}
-    assert "Modality ablation" not in comparison_page({**whole[0], "systems": nowhere}, {})
+    nowhere = {name: of.model_copy(update={"modality_ablation": ()}) for name, of in systems.items()}
+    assert "Modality ablation" not in comparison_page(whole[0].model_copy(update={"systems": nowhere}), {})
 
 
 def test_the_page_the_table_and_the_figures_say_the_same(whole: Whole, report: tuple[Any, ...]) -> None:
-    score = f"{whole[0]['systems']['exp3']['macro_f1']['value']:.3f}"
+    score = f"{whole[0].systems['exp3'].macro_f1.value:.3f}"
     shown, table, pictures, drawings = report
     rows = {line.split("|")[1].strip(): line for line in table.splitlines()}
     assert score in rows["exp3"]
@@ -238,16 +245,17 @@ def drawn_at(ax: Axes) -> dict[str, float]:
 def test_scores_are_drawn_where_they_are_beside_the_published_ones(whole: Whole, report: tuple[Any, ...]) -> None:
     (ax,) = report[2]["scores.png"].axes
     places = drawn_at(ax)
-    for name, of in whole[0]["systems"].items():
-        assert places[name] == of["macro_f1"]["value"]
+    for name, of in whole[0].systems.items():
+        assert places[name] == of.macro_f1.value
     assert places["third-ranked, 3 modalities (official test)"] == 0.468
     bars = {tuple(line.get_xdata()) for line in ax.lines}
-    exp3 = whole[0]["systems"]["exp3"]["macro_f1"]
-    assert (exp3["low"], exp3["high"]) in bars
+    exp3 = whole[0].systems["exp3"]
+    assert (exp3.macro_f1.low, exp3.macro_f1.high) in bars
     (ax,) = report[2]["differences.png"].axes
     places = drawn_at(ax)
-    assert set(places) == set(whole[0]["systems"]) - {"exp1"}
-    assert places["exp3"] == whole[0]["systems"]["exp3"]["difference"]["estimate"]["value"]
+    assert set(places) == set(whole[0].systems) - {"exp1"}
+    assert exp3.difference is not None
+    assert places["exp3"] == exp3.difference.estimate.value
 
 
 def test_each_experiment_has_its_curves_and_each_calibrated_system_its_bins(report: tuple[Any, ...]) -> None:
@@ -263,22 +271,23 @@ def test_each_experiment_has_its_curves_and_each_calibrated_system_its_bins(repo
 
 
 def test_all_numbers_are_json_and_those_for_mlflow_are_few(whole: Whole) -> None:
-    text = json.dumps(whole[0], allow_nan=False)
-    assert json.loads(text)["settings"] == {"baseline": "exp1", "resamples": 500, "confidence": 0.95, "seed": 0}
+    stored = whole[0].model_dump_json(indent=2)
+    assert json.loads(stored)["settings"] == HOW.model_dump(mode="json")
+    assert Comparison.model_validate_json(stored) == whole[0]
     assert set(whole[1]["exp3"]) == {"macro_f1", "weighted_f1", "difference"}
     assert set(whole[1]["exp1"]) == {"macro_f1", "weighted_f1"}
 
 
 def test_the_same_seed_draws_the_same(whole: Whole, artifacts: Path) -> None:
     first, again, other = (
-        of["systems"]["exp3"]["macro_f1"] for of in (whole[0], compared(artifacts)[0], compared(artifacts, seed=1)[0])
+        of.systems["exp3"].macro_f1 for of in (whole[0], compared(artifacts)[0], compared(artifacts, seed=1)[0])
     )
     assert first == again != other
 
 
 def test_a_single_experiment_of_one_seed_is_compared_with_the_references(artifacts: Path) -> None:
     found, _ = compared(artifacts, runs=("exp1-1",))
-    assert found["systems"]["exp1"]["macro_f1"]["sd_over_seeds"] is None
+    assert found.systems["exp1"].macro_f1.sd_over_seeds is None
     assert re.search(r"\| exp1 \| text, video: the head only \| 1 \|", markdown(found))
 
 
@@ -287,7 +296,7 @@ def test_a_baseline_that_is_not_compared_is_refused_before_anything_is_read() ->
         CannotCompare, match=r"baseline: exp11 is not among.*exp1, exp3, all neutral.*mean exp1.*--pipel"
     ):
         choose_runs(RUNS, CORPUS, HOW.model_copy(update={"baseline": "exp11"}))
-    with pytest.raises(WrongRun, match="MLflow holds no run nope"):
+    with pytest.raises(WrongRun, match="MLflow has no run nope"):
         choose_runs(RUNS, CORPUS, HOW.model_copy(update={"runs": ("nope",)}))
 
 
@@ -333,10 +342,12 @@ def test_references_are_trained_on_what_the_runs_were(artifacts: Path) -> None:
     runs = choose_runs(tagged, CORPUS, HOW)
     predictions = gather_predictions(runs, fetching(artifacts))
     predict_references(runs, predictions, training)
-    with pytest.raises(CannotCompare, match=r"419 training examples of today, and .*had: exp1 \(seed 2\), exp3"):
+    with pytest.raises(
+        CannotCompare, match=r"419 current training examples, but these runs had others: exp1 \(seed 2\), exp3"
+    ):
         predict_references(runs, predictions, training.iloc[1:])
     tagged.loc[3, "tags.training_examples"] = "another"
-    with pytest.raises(CannotCompare, match=r"other ones had: exp3 \(seed 2\)\. .*Run the experiments again"):
+    with pytest.raises(CannotCompare, match=r"had others: exp3 \(seed 2\)\. .*Run the experiments again"):
         predict_references(choose_runs(tagged, CORPUS, HOW), predictions, training)
     reworded = training.assign(text=training["text"].str.upper())
     assert len({examples_fingerprint(table) for table in (training, reworded, training.iloc[::-1])}) == 3
@@ -355,14 +366,16 @@ def test_nothing_of_it_needs_torch() -> None:
 
 def test_a_baseline_that_a_later_run_has_put_aside_is_told_apart_from_one_that_never_ran() -> None:
     trial = {**made_run("exp3", 9), "start_time": pd.Timestamp("2026-02-01", tz="UTC"), "params.data.split.seed": "7"}
-    with pytest.raises(CannotCompare, match=r"none of the 2 runs of exp1 can be .* exp3-9 \(exp3\);.*Delete that run"):
+    with pytest.raises(
+        CannotCompare, match=r"none of the 2 runs of exp1 can be .* exp3-9 \(exp3\)\..*was a trial, delete it"
+    ):
         choose_runs(pd.concat([RUNS, pd.DataFrame([trial])], ignore_index=True), CORPUS, HOW)
 
 
 def test_systems_that_were_not_trained_alike_are_named(caplog: pytest.LogCaptureFixture) -> None:
     choose_runs(RUNS, CORPUS, HOW)
-    assert "not trained alike" not in caplog.text
+    assert "training settings differ" not in caplog.text
     epochs = {"exp1": "20", "exp3": "1"}
     choose_runs(RUNS.assign(**{"params.training.num_train_epochs": RUNS["tags.experiment"].map(epochs)}), CORPUS, HOW)
-    assert "not trained alike" in caplog.text
+    assert "training settings differ" in caplog.text
     assert "training.num_train_epochs: exp1 20, exp3 1" in caplog.text

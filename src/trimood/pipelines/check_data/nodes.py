@@ -1,52 +1,28 @@
-"""The last node: pictures and page of a check, and which clips its sheet shows."""
+"""Nodes of the stage check_data."""
 
 import logging
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from trimood.config.parameters import ClipParams, SplitParams
+from trimood.corpus.data_report import DataReport, Leakage, SplitState
 from trimood.corpus.ecf import UTTERANCE_COLUMNS, labelled
-from trimood.corpus.findings import KINDS, mark, to_look_at
+from trimood.corpus.findings import FACT_TYPES, mark
 from trimood.corpus.splits import SplitError, split_utterances
 from trimood.disk import remove_leftovers
-from trimood.reports.data_check import write_page
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 
-FACT_TYPES = {
-    "content": "str",
-    "size_bytes": "Int64",
-    "container": "str",
-    "video_problem": "str",
-    "video_detail": "str",
-    "video_codec": "str",
-    "frame_count": "Int64",
-    "video_seconds": "float64",
-    "frames_per_second": "float64",
-    "variable_frame_rate": "boolean",
-    "width": "Int64",
-    "height": "Int64",
-    "rotation_degrees": "Int64",
-    "audio_problem": "str",
-    "audio_detail": "str",
-    "audio_codec": "str",
-    "audio_seconds": "float64",
-    "sample_rate_hz": "Int64",
-    "channels": "Int64",
-    "peak_dbfs": "float64",
-    "loudness_dbfs": "float64",
-}
-"""The columns of trimood.media.probe.ClipFacts in the manifest, with their pandas types."""
-
-RANDOM_TENTH, RANDOM_DRAWS = 0.1, 10
-"""The share that is held out by utterance, to show what such a split gives away, and how often it is drawn."""
-
 
 def probe_clips(annotated: pd.DataFrame, corpus: Path, clip_facts: Path, clips: ClipParams) -> pd.DataFrame:
-    """The facts of each utterance's clip (clip, then FACT_TYPES), each file probed once; facts are kept by content."""
+    """The facts of each clip (columns: clip, then FACT_TYPES); each content is probed once and kept in `clip_facts`."""
     from trimood.media.errors import ClipError
     from trimood.media.execution import Execution, followed, run_each
     from trimood.media.probe import failed, kept_facts
@@ -64,10 +40,10 @@ def probe_clips(annotated: pd.DataFrame, corpus: Path, clip_facts: Path, clips: 
     return table.astype({"clip": "str", **FACT_TYPES})
 
 
-def assign_splits(annotated: pd.DataFrame, split: SplitParams) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Each row's split under the current settings, `none` for those without a label; and what forbids a split, if any.
+def assign_splits(annotated: pd.DataFrame, split: SplitParams) -> tuple[pd.DataFrame, SplitState]:
+    """The split of each row with the current parameters, `none` without a label; and why none can be made, if so.
 
-    As in ingestion, nothing is held out beside a labelled official test.
+    As in ingestion, nothing is held out if the official test is labelled.
     """
     train, official = (annotated[annotated["side"] == side] for side in ("train", "official_test"))
     splits = pd.Series("none", index=annotated.index, dtype="str", name="split")
@@ -83,79 +59,43 @@ def assign_splits(annotated: pd.DataFrame, split: SplitParams) -> tuple[pd.DataF
     else:
         for name, part in zip(("training", "validation", "held_out"), parts, strict=True):
             splits[train.index[train["utterance"].isin(set(part["utterance"]))]] = name
-    return annotated[["side", "utterance"]].assign(split=splits), {"problem": problem}
+    return annotated[["side", "utterance"]].assign(split=splits), SplitState(problem=problem)
 
 
 def assemble_manifest(annotated: pd.DataFrame, splits: pd.DataFrame, probed_clips: pd.DataFrame) -> pd.DataFrame:
-    """One row an utterance: annotation, split, facts of its clip, and every kind of finding as a truth value."""
+    """One row for each utterance: annotation, split, facts of its clip, and a boolean for each kind of finding."""
     table = annotated.merge(splits, on=["side", "utterance"], validate="1:1")
     return mark(table.merge(probed_clips, on="clip", how="left", validate="m:1"))
 
 
-def measure_leakage(manifest: pd.DataFrame, split: SplitParams) -> dict[str, Any]:
-    """What the current split and a random one by utterance give away, and what stands on both sides of the files."""
-    from trimood.scoring.leakage import leakage, random_split_leakage
+def measure_leakage(manifest: pd.DataFrame, split: SplitParams) -> Leakage:
+    """How much the current split, and random splits by utterance, give away."""
+    from trimood.scoring import leakage
 
-    rows = {name: manifest[manifest["split"] == name] for name in ("training", "validation", "held_out")}
-    rows["official_test"] = manifest[manifest["split"] == "official_test"]
-    probes = {name: leakage(rows["training"], rows[name]) for name in ("validation", "held_out", "official_test")}
-    train, test = (manifest[manifest["side"] == side] for side in ("train", "official_test"))
-    return {
-        "splits": {name: probe for name, probe in probes.items() if probe},
-        "random_by_utterance": random_split_leakage(
-            labelled(train[list(UTTERANCE_COLUMNS)]), RANDOM_TENTH, RANDOM_DRAWS, split.seed
-        ),
-        "between_files": {
-            "conversations_in_both": len(set(train["conversation_id"]) & set(test["conversation_id"])),
-            "conversations_of_the_same_words": len(_spoken(train) & _spoken(test)),
-            "test_utterances_verbatim_in_train": int(test["text_in_training_file"].sum()),
-            "texts_in_both": len(set(train["text"]) & set(test["text"])),
-        },
-        "within_train_file": {
-            f"{name}_utterances_verbatim_in_training": int(rows[name]["text"].isin(set(rows["training"]["text"])).sum())
-            for name in ("validation", "held_out")
-        },
-    }
+    return leakage.measure_leakage(manifest, split.seed)
 
 
-def _spoken(table: pd.DataFrame, shortest: int = 3) -> set[tuple[str, ...]]:
-    """What is said in each conversation of at least three utterances: shorter ones may well be said twice."""
-    said = table.sort_values("utterance_id").groupby("conversation_id")["text"].agg(tuple)
-    return {texts for texts in said if len(texts) >= shortest}
+def draw_report(
+    manifest: pd.DataFrame, data_report: DataReport, corpus: Path, clips: ClipParams
+) -> tuple[str, "Figure", "Figure", "Figure"]:
+    """The HTML page, and the figures of class balance, durations and clips with problems."""
+    from trimood.reports.data_check import write_page
+    from trimood.reports.data_check_figures import (
+        choose_clips,
+        class_balance_figure,
+        durations_figure,
+        problem_sheet_figure,
+    )
 
-
-log = logging.getLogger(__name__)
-
-SHOWN_CLIPS = 24
-
-
-def draw_report(  # type: ignore[no-untyped-def]
-    manifest: pd.DataFrame, data_report: dict[str, Any], corpus: Path, clips: ClipParams
-):
-    """The page, the class balance, the histogram of durations, and the sheet of clips with problems."""
-    from trimood.reports.data_check_figures import class_balance_figure, durations_figure, problem_sheet_figure
-
-    balance, durations = class_balance_figure(data_report["files"]), durations_figure(manifest)
+    balance, durations = class_balance_figure(data_report.files), durations_figure(manifest)
     chosen = choose_clips(manifest)
-    sheet = problem_sheet_figure(chosen, _pictures(chosen, corpus, clips))
-    log.info("%s %s", data_report["says"], " ".join(data_report["reasons"]))
+    sheet = problem_sheet_figure(chosen, _first_pictures(chosen, corpus, clips))
+    log.info("%s %s", data_report.verdict.summary, " ".join(data_report.verdict.reasons))
     return write_page(data_report, manifest, balance, durations, sheet), balance, durations, sheet
 
 
-def choose_clips(manifest: pd.DataFrame, shown: int = SHOWN_CLIPS) -> pd.DataFrame:
-    """Clips that are there and have a problem: the first of each kind, then the second, …; the graver kinds first."""
-    rows = manifest[~manifest["clip_missing"] & (manifest["left_out"] | to_look_at(manifest))]
-    kinds = [name for name, kind in KINDS.items() if kind.weight != "known"]
-    places: dict[Any, tuple[int, int]] = {}
-    for weight, name in enumerate(kinds):
-        for turn, row in enumerate(rows.index[rows[name]][:shown]):
-            places[row] = min(places.get(row, (turn, weight)), (turn, weight))
-    first = sorted(places, key=lambda row: places[row])[:shown]
-    return rows.loc[first].sort_values("left_out", ascending=False, kind="stable")
-
-
-def _pictures(chosen: pd.DataFrame, corpus: Path, clips: ClipParams) -> dict[str, Any]:
-    """A frame of each clip, decoded under the same guard as the check: what hung or crashed there may do so here."""
+def _first_pictures(chosen: pd.DataFrame, corpus: Path, clips: ClipParams) -> dict[str, np.ndarray]:
+    """A frame of each clip by its name; decoded in the same guarded way as in the check, as it may hang or crash."""
     from trimood.media.errors import ClipError
     from trimood.media.execution import Execution, run_each
     from trimood.media.probe import first_picture

@@ -2,8 +2,8 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from trimood.pipelines.compare.nodes import choose_runs, compare_runs, predict_references, write_report
-from trimood.tracking.runs import gather_curves, gather_modality_ablation, gather_predictions
+from trimood.pipelines.compare.nodes import compare_runs, predict_references, write_report
+from trimood.tracking.runs import choose_runs, gather_curves, gather_modality_ablation, gather_predictions
 
 
 def create_pipeline() -> Pipeline:

@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from trimood.tracking.runs import latest_whole_run
+
 log = logging.getLogger(__name__)
 
 PREFIX = "trimood-"
@@ -24,7 +26,12 @@ def register(mlflow_runs: pd.DataFrame, model: str, alias: str) -> dict[str, Any
 
     from trimood.serving.trained_model import model_of_run
 
-    run = _run(mlflow_runs, model)
+    run = latest_whole_run(mlflow_runs, model)
+    if run is None:
+        raise NotRegistered(
+            f"model={model}: no finished whole run of it among the {len(mlflow_runs)} runs in MLflow. Give an "
+            f"experiment that has run (kedro run --pipelines={model}), or a run's id."
+        )
     name = PREFIX + run["tags.experiment"]
     client = mlflow.MlflowClient()
     known = [v for v in client.search_model_versions(f"name='{name}'") if v.run_id == run["run_id"]]
@@ -33,17 +40,3 @@ def register(mlflow_runs: pd.DataFrame, model: str, alias: str) -> dict[str, Any
     uri = f"models:/{name}@{alias}"
     log.info("%s is version %s, run %s", uri, version.version, run["run_id"])
     return {"uri": uri, "name": name, "alias": alias, "version": int(version.version), "run": run["run_id"]}
-
-
-def _run(runs: pd.DataFrame, model: str) -> pd.Series:
-    wanted = runs.iloc[:0]
-    if len(runs) and "tags.experiment" in runs:
-        whole = (runs["status"] == "FINISHED") & (runs["tags.partial"].isna() if "tags.partial" in runs else True)
-        by_name = whole & (runs["tags.experiment"] == model)
-        wanted = runs[by_name | (runs["run_id"] == model) & runs["tags.experiment"].notna()]
-    if wanted.empty:
-        raise NotRegistered(
-            f"model={model}: MLflow holds no finished whole run of it; {len(runs)} runs were looked at. Give an "
-            f"experiment that has run (kedro run --pipelines={model}), or a run's id."
-        )
-    return wanted.sort_values("start_time").iloc[-1]
