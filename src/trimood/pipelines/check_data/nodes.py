@@ -8,48 +8,24 @@ from typing import Any
 import pandas as pd
 
 from trimood.config.parameters import ClipParams, SplitParams
-from trimood.corpus.ecf import UTTERANCE_COLUMNS, labelled
+from trimood.corpus.ecf import labelled
 from trimood.corpus.findings import KINDS, mark, to_look_at
 from trimood.corpus.splits import SplitError, split_utterances
+from trimood.corpus.tables import UTTERANCE_COLUMNS
 from trimood.disk import remove_leftovers
 from trimood.reports.data_check import write_page
 
 log = logging.getLogger(__name__)
-
-FACT_TYPES = {
-    "content": "str",
-    "size_bytes": "Int64",
-    "container": "str",
-    "video_problem": "str",
-    "video_detail": "str",
-    "video_codec": "str",
-    "frame_count": "Int64",
-    "video_seconds": "float64",
-    "frames_per_second": "float64",
-    "variable_frame_rate": "boolean",
-    "width": "Int64",
-    "height": "Int64",
-    "rotation_degrees": "Int64",
-    "audio_problem": "str",
-    "audio_detail": "str",
-    "audio_codec": "str",
-    "audio_seconds": "float64",
-    "sample_rate_hz": "Int64",
-    "channels": "Int64",
-    "peak_dbfs": "float64",
-    "loudness_dbfs": "float64",
-}
-"""The columns of trimood.media.probe.ClipFacts in the manifest, with their pandas types."""
 
 RANDOM_TENTH, RANDOM_DRAWS = 0.1, 10
 """The share that is held out by utterance, to show what such a split gives away, and how often it is drawn."""
 
 
 def probe_clips(annotated: pd.DataFrame, corpus: Path, clip_facts: Path, clips: ClipParams) -> pd.DataFrame:
-    """The facts of each utterance's clip (clip, then FACT_TYPES), each file probed once; facts are kept by content."""
+    """The facts of each utterance's clip (clip, FACT_COLUMNS); each file is probed once, facts are kept by content."""
     from trimood.media.errors import ClipError
     from trimood.media.execution import Execution, followed, run_each
-    from trimood.media.probe import failed, kept_facts
+    from trimood.media.probe import FACT_COLUMNS, failed, kept_facts
 
     names = sorted(set(annotated["clip"]))
     there = {corpus / name: name for name in names if (corpus / name).is_file()}
@@ -60,8 +36,8 @@ def probe_clips(annotated: pd.DataFrame, corpus: Path, clip_facts: Path, clips: 
     done = run_each(kept_facts, tasks, execution, clip_of=lambda task: task[0])
     for (path, *_), facts in followed(done, len(tasks), "looking at clips"):
         rows[there[path]] = asdict(failed(facts) if isinstance(facts, ClipError) else facts)
-    table = pd.DataFrame([{"clip": name, **rows[name]} for name in names], columns=["clip", *FACT_TYPES])
-    return table.astype({"clip": "str", **FACT_TYPES})
+    table = pd.DataFrame([{"clip": name, **rows[name]} for name in names], columns=["clip", *FACT_COLUMNS])
+    return table.astype({"clip": "str", **FACT_COLUMNS})
 
 
 def assign_splits(annotated: pd.DataFrame, split: SplitParams) -> tuple[pd.DataFrame, dict[str, Any]]:
