@@ -223,7 +223,7 @@ def test_a_train_file_one_folder_too_deep_is_pointed_at(tmp_path: Path) -> None:
 def test_each_annotation_file_is_parsed_once_in_a_run_and_melds_folders_are_searched_once(
     mapped_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_ecf(mapped_corpus, {number: [*EMOTIONS] for number in range(1, 6)})
+    write_ecf(mapped_corpus, {number: [*EMOTIONS] for number in range(1, 21)})
     add_official_test(mapped_corpus, "fear")
     made_meld(mapped_corpus, *MELD_CLIPS)
     parsed: list[str] = []
