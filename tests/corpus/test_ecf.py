@@ -7,7 +7,8 @@ import pytest
 
 from support.made_corpus import drawn_conversations, made_conversation, write_ecf
 from support.shared_data import SHARED, needs_shared
-from trimood.corpus.ecf import UTTERANCE_COLUMNS, AnnotationError, class_counts, read_ecf
+from trimood.corpus.ecf import AnnotationError, class_counts, read_ecf
+from trimood.corpus.tables import UTTERANCE_COLUMNS
 
 ECF = (SHARED or Path()) / "reference" / "ecf2"
 

@@ -3,7 +3,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from trimood.corpus.ecf import UTTERANCE_COLUMNS, class_counts, conform, empty_table, labelled, utterance_table
+from trimood.corpus.ecf import class_counts, conform, empty_table, labelled, utterance_table
+from trimood.corpus.tables import UTTERANCE_COLUMNS
 from trimood.emotions import EMOTIONS
 
 

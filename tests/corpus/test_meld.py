@@ -5,7 +5,8 @@ import pytest
 
 from support.shared_data import SHARED, needs_shared
 from trimood.corpus.ecf import AnnotationError, read_ecf
-from trimood.corpus.meld import BROKEN_IN_MELD, MAP_COLUMNS, MELD_MAP, MeldCounts, count_meld, read_meld_map
+from trimood.corpus.meld import BROKEN_IN_MELD, MELD_MAP, read_meld_map
+from trimood.corpus.tables import MAP_COLUMNS
 
 MAP = """7 3
 (3,1)
@@ -53,18 +54,6 @@ def test_labels_are_compared_where_melds_own_files_are_there(tmp_path: Path) -> 
     made_labels(tmp_path, "test", [(12, 0, "sadness"), (3, 14, "disgust")])
     table = read_meld_map(made_map(tmp_path), labels_folder=tmp_path)
     assert [None if pd.isna(word) else word for word in table["meld_emotion"]] == ["joy", None, "disgust", None]
-    assert count_meld(table) == MeldCounts(
-        utterances=4,
-        without_partner=1,
-        by_split={"train": 1, "dev": 1, "test": 1},
-        labels_compared=2,
-        labels_that_differ=1,
-    )
-
-
-def test_without_melds_files_no_label_is_compared(tmp_path: Path) -> None:
-    counts = count_meld(read_meld_map(made_map(tmp_path)))
-    assert (counts.mapped, counts.labels_compared, counts.labels_that_differ) == (3, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -91,9 +80,9 @@ def test_a_csv_that_is_not_melds_is_refused(tmp_path: Path) -> None:
 def test_the_published_map_has_the_published_counts() -> None:
     folder = (SHARED or Path()) / "reference" / "ecf2"
     table = read_meld_map(folder / MELD_MAP)
-    counts = count_meld(table)
-    assert (counts.utterances, counts.mapped, counts.without_partner) == (13619, 13389, 230)
-    assert counts.by_split == {"train": 9776, "dev": 1078, "test": 2535}
+    splits = table["meld_split"]
+    assert (len(table), splits.notna().sum(), splits.isna().sum()) == (13619, 13389, 230)
+    assert splits.value_counts().to_dict() == {"train": 9776, "dev": 1078, "test": 2535}
     assert table["meld_clip"].dropna().is_unique
     train = read_ecf(folder / "Subtask_2_train.json")
     assert dict(zip(table["utterance"], table["emotion"], strict=True)) == dict(

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from support.made_corpus import made_conversation, write_ecf
-from trimood.corpus.own_clips import OWN_UTTERANCE_COLUMNS, own_utterances
+from trimood.corpus.own_clips import own_utterances
+from trimood.corpus.tables import OWN_UTTERANCE_COLUMNS
 from trimood.corpus.words import WordsError
 
 CUES = "1\n00:00:01,000 --> 00:00:02,000\nHi .\n\n2\n00:00:03,000 --> 00:00:04,500\nNo !\n"

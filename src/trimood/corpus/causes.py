@@ -14,12 +14,11 @@ from typing import Annotated, Any, NamedTuple
 import pandas as pd
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr, TypeAdapter, ValidationError
 
+from trimood.corpus.ecf import counted_list
 from trimood.emotions import EMOTIONS
 
 CAUSED = tuple(emotion for emotion in EMOTIONS if emotion != "neutral")
 """The six emotions that have causes."""
-
-_PROBLEMS_SHOWN = 10
 
 
 class SubmissionError(Exception):
@@ -168,9 +167,7 @@ def _in_words(submission: Any, problem: Mapping[str, Any]) -> str:
 
 
 def _refusal(problems: list[str]) -> SubmissionError:
-    shown = "".join(f"\n  - {problem}" for problem in problems[:_PROBLEMS_SHOWN])
-    more = f"\n  - and {len(problems) - _PROBLEMS_SHOWN} more" if len(problems) > _PROBLEMS_SHOWN else ""
     return SubmissionError(
-        f"Subtask_2_pred.json: {len(problems)} problem{'s'[: len(problems) > 1]}.{shown}{more}\n"
+        f"Subtask_2_pred.json: {counted_list(problems)}\n"
         "The task's scorer takes every conversation of the official test file once, with pairs of its own utterances."
     )

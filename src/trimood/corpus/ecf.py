@@ -15,26 +15,14 @@ import pandas as pd
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr, TypeAdapter, ValidationError
 
 from trimood.config.parameters import did_you_mean
-from trimood.emotions import EMOTIONS
-
-UTTERANCE_COLUMNS: dict[str, str] = {
-    "utterance": "str",  # key of the row, "dia12utt3"
-    "conversation_id": "int64",
-    "utterance_id": "int64",  # position in the conversation as annotated, from 1
-    "speaker": "str",
-    "text": "str",
-    "emotion": "str",  # missing where the file is unlabelled
-    "label": "Int8",  # class number in the order of EMOTIONS; missing with the emotion
-    "clip": "str",  # relative to the corpus folder, "train/dia12utt3.mp4"; whole where it lies outside
-}
-"""Columns of every utterance table, in order, with their pandas types; Parquet gives the same back."""
+from trimood.corpus.tables import UTTERANCE_COLUMNS
+from trimood.emotions import CLASS_NUMBERS, EMOTIONS
 
 
 def utterance_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """One row per utterance, in the order given; `label` follows from `emotion` (None = unlabelled)."""
-    numbers = {emotion: number for number, emotion in enumerate(EMOTIONS)}
     values = {name: [row.get(name) for row in rows] for name in UTTERANCE_COLUMNS}
-    values["label"] = [None if emotion is None else numbers[emotion] for emotion in values["emotion"]]
+    values["label"] = [None if emotion is None else CLASS_NUMBERS[emotion] for emotion in values["emotion"]]
     return pd.DataFrame({name: pd.Series(values[name], dtype=dtype) for name, dtype in UTTERANCE_COLUMNS.items()})
 
 
@@ -71,7 +59,7 @@ def class_counts(table: pd.DataFrame) -> dict[str, int]:
     return {emotion: int(counts.get(number, 0)) for number, emotion in enumerate(EMOTIONS)}
 
 
-_PROBLEMS_SHOWN = 10
+PROBLEMS_SHOWN = 10
 _WHAT_IS_ALLOWED = (
     "Allowed is a list of {conversation_ID: int, conversation: [{utterance_ID: int, text, speaker, "
     "emotion (left out where unlabelled), video_name (may be left out)}, ...]}"
@@ -232,10 +220,15 @@ def _contradictions(conversations: list[_Conversation]) -> Iterator[str]:
                 yield f"{where}: video_name: got {utterance.video_name!r}, allowed is {key}.mp4, or no video_name"
 
 
+def counted_list(problems: Sequence[str], what: str = "") -> str:
+    """ "12 problems in the annotations." and the first ten of them, one a line, for an error message."""
+    lines = [f"  - {problem}" for problem in problems[:PROBLEMS_SHOWN]]
+    more = [f"  - and {len(problems) - PROBLEMS_SHOWN} more"] if len(problems) > PROBLEMS_SHOWN else []
+    return "\n".join([f"{len(problems)} problem{'s'[: len(problems) > 1]}{what}.", *lines, *more])
+
+
 def _refusal(file_name: str, problems: list[str]) -> AnnotationError:
-    shown = "".join(f"\n  - {problem}" for problem in problems[:_PROBLEMS_SHOWN])
-    more = f"\n  - and {len(problems) - _PROBLEMS_SHOWN} more" if len(problems) > _PROBLEMS_SHOWN else ""
     return AnnotationError(
-        f"{file_name}: {len(problems)} problem{'s'[: len(problems) > 1]} in the annotations.{shown}{more}\n"
-        f"{_WHAT_IS_ALLOWED}. Correct these places in the file, or fetch it again."
+        f"{file_name}: {counted_list(problems, ' in the annotations')}\n"
+        f"{_WHAT_IS_ALLOWED}. Correct these places in the file, or download it again."
     )

@@ -83,31 +83,6 @@ KINDS: dict[str, Kind] = {
     "meld_label_differs": Kind("known", "MELD has another label", "ECF was labelled again: do not mix the two."),
 }
 
-FACT_TYPES = {
-    "content": "str",
-    "size_bytes": "Int64",
-    "container": "str",
-    "video_problem": "str",
-    "video_detail": "str",
-    "video_codec": "str",
-    "frame_count": "Int64",
-    "video_seconds": "float64",
-    "frames_per_second": "float64",
-    "variable_frame_rate": "boolean",
-    "width": "Int64",
-    "height": "Int64",
-    "rotation_degrees": "Int64",
-    "audio_problem": "str",
-    "audio_detail": "str",
-    "audio_codec": "str",
-    "audio_seconds": "float64",
-    "sample_rate_hz": "Int64",
-    "channels": "Int64",
-    "peak_dbfs": "float64",
-    "loudness_dbfs": "float64",
-}
-"""The columns of trimood.media.probe.ClipFacts in the manifest, with their pandas types."""
-
 NEEDS = {
     "span": "the spans: video_source in the file, or train_video_source_from_MECPE.json beside it",
     "broken": "ECF's own train file",

@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from trimood.corpus.ecf import AnnotationError
+from trimood.corpus.tables import MAP_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -128,35 +129,9 @@ BROKEN_IN_MELD = {"dia564utt4": "train_dia125_utt3", "dia850utt8": "dev_dia110_u
 MELD_LABELS = {"train": "train_sent_emo.csv", "dev": "dev_sent_emo.csv", "test": "test_sent_emo.csv"}
 """MELD's own annotation files, by split."""
 
-MAP_COLUMNS = {
-    "utterance": "str",  # ECF's key, "dia564utt4"
-    "emotion": "str",  # ECF's label: the map repeats it; MELD's own stand in MELD's files only
-    "meld_split": "str",  # train, dev or test; this and all that follows is missing where MELD has no such utterance
-    "meld_dialogue": "Int64",
-    "meld_utterance": "Int64",
-    "meld_clip": "str",  # relative to the folder of MELD's clips, "train_splits/dia125_utt3.mp4"
-    "meld_emotion": "str",  # missing also where MELD's own label is not known
-}
-
 _HEAD = re.compile(r"(\d+) (\d+)")
 _ROW = re.compile(r"(\d+) \| [^|]* \| (\w+) \| .* \|(?: (train|dev|test)_dia(\d+)_utt(\d+))?\s*")
 _LABEL_COLUMNS = ["Dialogue_ID", "Utterance_ID", "Emotion"]
-
-
-@dataclass(frozen=True)
-class MeldCounts:
-    """What the map says of ECF's utterances; `labels_that_differ` is counted over `labels_compared`."""
-
-    utterances: int
-    without_partner: int
-    by_split: dict[str, int]
-    labels_compared: int
-    labels_that_differ: int
-
-    @property
-    def mapped(self) -> int:
-        """Utterances that MELD has too."""
-        return self.utterances - self.without_partner
 
 
 def read_meld_map(path: Path, labels_folder: Path | None = None) -> pd.DataFrame:
@@ -196,20 +171,6 @@ def read_meld_labels(folder: Path) -> pd.DataFrame:
         table.columns = pd.Index(["meld_dialogue", "meld_utterance", "meld_emotion"])
         found.append(table.assign(meld_split=split).drop_duplicates(["meld_dialogue", "meld_utterance"]))
     return pd.concat(found, ignore_index=True).astype(_no_labels().dtypes.to_dict())
-
-
-def count_meld(meld_map: pd.DataFrame) -> MeldCounts:
-    """Counts of a map as `read_meld_map` gives it; pass it rows of one ECF split for the counts of that split."""
-    mapped = meld_map[meld_map["meld_split"].notna()]
-    compared = mapped[mapped["meld_emotion"].notna()]
-    counts = mapped["meld_split"].value_counts()
-    return MeldCounts(
-        utterances=len(meld_map),
-        without_partner=len(meld_map) - len(mapped),
-        by_split={split: int(counts.get(split, 0)) for split in MELD_FOLDERS},
-        labels_compared=len(compared),
-        labels_that_differ=int((compared["emotion"] != compared["meld_emotion"]).sum()),
-    )
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str, str | None, int | None, int | None, str | None]]:

@@ -8,21 +8,13 @@ from typing import Any
 
 import pandas as pd
 
+from trimood.corpus.tables import OWN_UTTERANCE_COLUMNS
 from trimood.corpus.words import ALLOWED, SUBTITLES, TABLES, Cue, WordsError, read_cues, read_words
 
 log = logging.getLogger(__name__)
 
 CLIPS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wav", ".mp3", ".m4a", ".flac", ".ogg", ".opus")
 """What counts as a clip in a folder; a single clip may be called anything."""
-
-OWN_UTTERANCE_COLUMNS = {
-    "utterance": "str",  # the clip's name without its ending, "dia1utt2"; for a part of a longer video "episode_003"
-    "text": "str",  # "" where there are no words
-    "clip": "str",  # path; "" where there are only words
-    "start_milliseconds": "Int64",  # of the span within the clip; missing where the whole clip is the utterance
-    "end_milliseconds": "Int64",
-}
-"""Columns of the table of a person's own utterances, with their pandas types."""
 
 _NAMED = 5
 

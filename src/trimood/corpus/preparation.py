@@ -1,4 +1,4 @@
-"""Clips with a problem: what the policy makes of each, and how that is told."""
+"""Preparing the clips of utterances, and reporting those with a problem under the chosen policy."""
 
 import logging
 from collections.abc import Mapping
@@ -8,40 +8,63 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from trimood.config.parameters import ClipParams, Policy
+from trimood.corpus.tables import PROBLEM_COLUMNS
 from trimood.media.errors import in_words
 
 if TYPE_CHECKING:
-    from trimood.media.parts import Problems
+    from trimood.media.execution import Execution
+    from trimood.media.parts import Location, Problems, Recipe
 
 log = logging.getLogger(__name__)
 
 NAMED = 20
-"""How many bad clips an error or the log names; the table of excluded clips holds them all."""
-
-PROBLEM_COLUMNS = ["utterance", "clip", "modality", "problem", "policy", "message"]
+"""How many bad clips an error or the log names; the table of excluded clips lists them all."""
 
 STRICTEST_FIRST: tuple[Policy, ...] = ("fail", "drop", "blank")
 
 
 class BadClips(Exception):
-    """Clips that cannot be used, under the policy that this is an error."""
+    """Clips that cannot be used while the policy for them is `fail`."""
+
+
+def with_parts(
+    utterances: pd.DataFrame, clips: Mapping[str, Path], recipe: "Recipe", cache: "Location", execution: "Execution"
+) -> tuple[pd.DataFrame, "dict[str, Problems]"]:
+    """Prepares clips; returns the utterances with PREPARED_COLUMNS, and each bad clip's problems by utterance.
+
+    `clips` holds a path for each utterance that has a clip. Raises DiskFull and PreparationError; finished parts stay.
+    """
+    from trimood.media.cache import prepare_clips
+    from trimood.media.parts import TENSORS, place_in_cache
+
+    done = prepare_clips(clips, recipe, cache, execution)
+    keys = utterances["utterance"].tolist()
+    lacking = [set(done.problems.get(key, ()) if key in clips else TENSORS) for key in keys]
+    parts = [
+        "" if lacks == set(TENSORS) else place_in_cache(done.parts[key])
+        for key, lacks in zip(keys, lacking, strict=True)
+    ]
+    has = {
+        f"has_{modality}": pd.Series([modality not in lacks for lacks in lacking], index=utterances.index, dtype="bool")
+        for modality in TENSORS
+    }
+    return utterances.assign(part=parts, **has), done.problems
 
 
 def table_of_problems(clips: Mapping[str, str], problems: "Mapping[str, Problems]", params: ClipParams) -> pd.DataFrame:
-    """One row for each utterance with a problem: in which modality, which, the policy for it, and the whole message.
+    """One row for each utterance with a problem (PROBLEM_COLUMNS): its modality, policy and whole message.
 
-    Where picture and sound have different problems, both are named, and the stricter policy holds.
+    If picture and sound have different problems, the row names both and the stricter policy applies.
     """
     rows = []
-    for utterance, clip in clips.items():
-        errors = problems[utterance]
+    for utterance, errors in problems.items():
         kinds = list(dict.fromkeys(error.problem for error in errors.values()))
         policies = {params.policy_for(kind) for kind in kinds}
         first, *others = dict.fromkeys(error.message for error in errors.values())
         rows.append(
             {
                 "utterance": utterance,
-                "clip": clip,
+                "clip": clips[utterance],
                 "modality": " and ".join(errors),
                 "problem": " and ".join(kinds),
                 "policy": min(policies, key=STRICTEST_FIRST.index),
@@ -52,7 +75,7 @@ def table_of_problems(clips: Mapping[str, str], problems: "Mapping[str, Problems
 
 
 def log_exclusions(bad: pd.DataFrame, total: int) -> None:
-    """Counts and names in the log what is left out and what is blanked."""
+    """Logs how many clips are excluded or blanked, and names the first ones."""
     for policy, did in (("drop", "left out of every experiment"), ("blank", "kept without what they lack")):
         rows = bad[bad["policy"] == policy]
         if len(rows):
@@ -60,19 +83,19 @@ def log_exclusions(bad: pd.DataFrame, total: int) -> None:
         for message in rows["message"].head(NAMED):
             log.warning("%s: %s", did, message)
         if len(rows) > NAMED:
-            log.warning("… and %d more: excluded_clips.csv has them all", len(rows) - NAMED)
+            log.warning("… and %d more: excluded_clips.csv lists them all", len(rows) - NAMED)
 
 
 def error_message(bad: pd.DataFrame, total: int, corpus: Path) -> str:
-    """What an error says of clips under `fail`: how many, which, and what can be done."""
+    """The error for clips under `fail`: how many, which, and what to do."""
     lines = [f"  {message}" for message in bad["message"].head(NAMED)]
     if len(bad) > NAMED:
         lines.append(f"  … and {len(bad) - NAMED} more")
     one = bad["problem"].iloc[0].partition(" and ")[0]
     return (
         f"{corpus}: {len(bad)} of {total} clips cannot be used ({_counted(bad)}):\n" + "\n".join(lines) + "\n"
-        "Mend or fetch them again (what is prepared is kept), leave them out of every experiment with "
-        "--params data.clips.on_bad_clip=drop, or keep them without the picture or sound that they lack with "
+        "Repair or download them again (clips already prepared are kept), leave them out of every experiment with "
+        "--params data.clips.on_bad_clip=drop, or keep them without their broken picture or sound with "
         f"--params data.clips.on_bad_clip=blank. For one problem alone: --params data.clips.on_bad_clip.{one}=drop"
     )
 

@@ -5,20 +5,23 @@ nothing is copied here.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from heapq import merge
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import av
 import numpy as np
 
 from trimood.disk import written_whole
+from trimood.media.episodes import file_fingerprint
+from trimood.media.errors import ClipError
 from trimood.media.excerpts import SpanError, frames_within, samples_within
+from trimood.media.execution import Execution, run_each
 from trimood.media.files import open_media, video_track
 
 State = Literal["cut", "kept", "refused"]
@@ -42,15 +45,24 @@ class CutRecipe:
     audio_language: str = "eng"
 
 
-@dataclass(frozen=True)
-class CutTask:
-    """A span of an episode file and where its clip goes; times in whole milliseconds, as annotations have them."""
+class Span(NamedTuple):
+    """The clip to cut and its span of an episode file, in whole milliseconds, as annotations have them."""
 
     clip: Path
     episode: Path
-    episode_fingerprint: str
     start_milliseconds: int
     end_milliseconds: int
+
+
+@dataclass(frozen=True)
+class CutTask:
+    """A span, the fingerprint of its episode, and how to cut it."""
+
+    clip: Path
+    episode: Path
+    start_milliseconds: int
+    end_milliseconds: int
+    episode_fingerprint: str
     recipe: CutRecipe
     overwrite: bool = False
 
@@ -66,6 +78,16 @@ class Cut:
     video_seconds: float = 0.0
     audio_seconds: float = 0.0
     audio_track: str = ""
+
+
+def cut_all(
+    spans: Sequence[Span], recipe: CutRecipe, execution: Execution, overwrite: bool = False
+) -> Iterator[tuple[Span, Cut | ClipError]]:
+    """Cuts each span by `cut_clip`, in the order of finishing; a ClipError says timed_out or crashed."""
+    fingerprints = {episode: file_fingerprint(episode) for episode in {span.episode for span in spans}}
+    tasks = [CutTask(*span, fingerprints[span.episode], recipe, overwrite) for span in spans]
+    for task, cut in run_each(cut_clip, tasks, execution, lambda task: task.clip):
+        yield Span(task.clip, task.episode, task.start_milliseconds, task.end_milliseconds), cut
 
 
 def cut_clip(task: CutTask) -> Cut:

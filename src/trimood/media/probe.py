@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import av
 import numpy as np
@@ -62,6 +62,15 @@ class ClipFacts:
     loudness_dbfs: float | None = None
 
 
+_PANDAS_TYPES = {str: "str", int: "Int64", float: "float64", bool: "boolean"}
+
+FACT_COLUMNS = {
+    name: _PANDAS_TYPES.get(get_args(hint)[0], "str")  # a Literal is a str
+    for name, hint in get_type_hints(ClipFacts).items()
+}
+"""The columns of facts in a table, with their pandas types."""
+
+
 def failed(error: ClipError) -> ClipFacts:
     """The facts of a clip that nothing more can be said of: it is not there, or it hung or crashed the decoder."""
     return ClipFacts(
@@ -92,16 +101,11 @@ def kept_facts(task: tuple[Path, Path, Reader]) -> ClipFacts:
     return facts
 
 
-def probe_clip(path: Path, content: str | None = None) -> ClipFacts:
-    """The facts of a clip that is there; whatever is wrong with it stands in them, and nothing is raised.
+def _probed(path: Path, content: str, reader: Reader) -> tuple[ClipFacts, bool]:
+    """The facts, and whether the same bytes would give them again: not if another try may succeed.
 
-    The file is gone through once for its tracks, and then for the frames and the sound as they are prepared.
+    Reads the file once for its tracks, then the frames and the sound as preparation does. Problems are facts.
     """
-    return _probed(path, content)[0]
-
-
-def _probed(path: Path, content: str | None, reader: Reader = "pyav") -> tuple[ClipFacts, bool]:
-    """The facts, and whether the same bytes would give them again: not where something may be gone at the next try."""
     rate_hz = AudioRecipe().sample_rate_hz
     tracks, passed_over = _tried(lambda: _tracks(path))  # the two readers say what is wrong with such a file
     _, no_frames = _tried(lambda: read_frames(path, VideoRecipe(reader=reader)))

@@ -14,11 +14,11 @@ from trimood.config.parameters import ClipParams, SplitParams
 from trimood.corpus.corpus_files import read_annotations
 from trimood.corpus.data_report import BetweenFiles, DataReport, SpanExtremes, summarise
 from trimood.corpus.ecf import AnnotationError
-from trimood.corpus.findings import FACT_TYPES, KINDS
+from trimood.corpus.findings import KINDS
 from trimood.corpus.published import TRAIN
 from trimood.emotions import EMOTIONS
 from trimood.media.errors import ClipError
-from trimood.media.probe import failed
+from trimood.media.probe import FACT_COLUMNS, failed
 from trimood.pipelines.check_data.nodes import (
     assemble_manifest,
     assign_splits,
@@ -137,7 +137,7 @@ def test_clips_that_hung_or_crashed_the_decoder_are_found_and_not_opened_again_f
     probed = probe_clips(annotated, corpus, tmp_path / "facts", CLIPS)
     for place, problem in enumerate(["timed_out", "crashed"]):
         error = ClipError(corpus / probed["clip"][place], problem, "in the test")  # type: ignore[arg-type]
-        probed.loc[place, list(FACT_TYPES)] = pd.Series(asdict(failed(error)))
+        probed.loc[place, list(FACT_COLUMNS)] = pd.Series(asdict(failed(error)))
         (corpus / probed["clip"][place]).write_text("whoever opens this finds no picture")
     manifest = assemble_manifest(annotated, splits, probed)
     assert [found(manifest, Path(clip).stem) for clip in probed["clip"][:2]] == ["clip_timed_out", "clip_crashed"]

@@ -1,3 +1,4 @@
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from kedro_datasets.pandas import ParquetDataset
 from support.made_corpus import drawn_conversations, made_conversation, write_ecf
 from support.shared_data import SHARED, needs_shared
 from trimood.config.parameters import SplitParams
+from trimood.corpus import meld as meld_names
 from trimood.corpus.ecf import AnnotationError
 from trimood.corpus.meld import read_meld_map
+from trimood.emotions import EMOTIONS
 from trimood.pipelines import ingestion
-from trimood.pipelines.ingestion.nodes import describe_corpus, read_development, read_official_test
+from trimood.pipelines.ingestion import nodes
 
 TABLES = [
     "development_utterances",
@@ -56,6 +59,18 @@ def ingest(corpus: Path, results: Path, unit: str = "conversation", meld: Path |
     return {name: catalog.load(name) for name in [*TABLES, "corpus_description"]}
 
 
+def read_development(corpus: Path, meld: Path) -> pd.DataFrame:
+    return nodes.take_development(nodes.read_annotations(corpus, meld))
+
+
+def read_official_test(corpus: Path) -> pd.DataFrame:
+    return nodes.take_official_test(nodes.read_annotations(corpus, corpus))
+
+
+def describe_corpus(corpus: Path, meld: Path) -> dict[str, Any]:
+    return nodes.describe_corpus(nodes.read_annotations(corpus, meld))
+
+
 def ancestors(pipeline: Pipeline, dataset: str) -> set[str]:
     """Every dataset that `dataset` is made from, directly or through others."""
     return set().union(*(node.inputs for node in pipeline.to_outputs(dataset).nodes))
@@ -68,7 +83,7 @@ def same_rows(one: pd.DataFrame, other: pd.DataFrame) -> bool:
 def test_the_stage_takes_the_corpus_and_the_split_and_hands_over_tables() -> None:
     pipeline = ingestion.create_pipeline()
     assert pipeline.inputs() == {"corpus", "meld", "params:data.split"}
-    assert pipeline.all_outputs() == {*TABLES, "corpus_description"}
+    assert pipeline.all_outputs() == {*TABLES, "corpus_description", "annotations"}
     assert {node.namespace for node in pipeline.nodes} == {"ingestion"}
 
 
@@ -179,13 +194,15 @@ def test_a_train_file_of_subtask_1_will_do(tmp_path: Path) -> None:
 
 def test_unlabelled_rows_in_the_train_file_are_refused(tmp_path: Path) -> None:
     write_ecf(tmp_path, {1: ["joy", None], 2: [None]})
-    with pytest.raises(AnnotationError, match=r"2 of 3 utterances have no emotion, the first is dia1utt2\. Only"):
+    with pytest.raises(
+        AnnotationError, match=r"2 of 3 utterances have no emotion, the first is dia1utt2\. Training needs"
+    ):
         read_development(tmp_path, tmp_path)
 
 
 def test_a_conversation_in_both_files_is_refused(corpus: Path) -> None:
     write_ecf(corpus, {5: ["joy"], 2000: ["joy"]}, "Subtask_2_test.json")
-    with pytest.raises(AnnotationError, match=r"1 conversation_IDs stand in the train and in the test file, .* is 5"):
+    with pytest.raises(AnnotationError, match=r"1 conversation_IDs are in the train and in the test file, .* is 5"):
         describe_corpus(corpus, corpus)
 
 
@@ -201,6 +218,33 @@ def test_a_train_file_one_folder_too_deep_is_pointed_at(tmp_path: Path) -> None:
     write_ecf(tmp_path / "text", {1: ["joy"]})
     with pytest.raises(AnnotationError, match=r"but text/Subtask_2_train\.json is there: is that folder the corpus\?"):
         read_development(tmp_path, tmp_path)
+
+
+def test_each_annotation_file_is_parsed_once_in_a_run_and_melds_folders_are_searched_once(
+    mapped_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_ecf(mapped_corpus, {number: [*EMOTIONS] for number in range(1, 21)})
+    add_official_test(mapped_corpus, "fear")
+    made_meld(mapped_corpus, *MELD_CLIPS)
+    parsed: list[str] = []
+    listed: list[Path] = []
+
+    def counted_loads(text: str, **settings: Any) -> Any:
+        content = plain_loads(text, **settings)
+        if isinstance(content, list):  # an annotation file; Kedro reads other JSON
+            parsed.append("test" if content[0]["conversation_ID"] > 1000 else "train")
+        return content
+
+    def counted_names(folder: Path) -> set[str]:
+        listed.append(folder)
+        return plain_names(folder)
+
+    plain_loads, plain_names = json.loads, meld_names._file_names
+    monkeypatch.setattr("json.loads", counted_loads)
+    monkeypatch.setattr(meld_names, "_file_names", counted_names)
+    ingest(mapped_corpus, tmp_path / "results")
+    assert sorted(parsed) == ["test", "train"]
+    assert len(listed) == len(set(listed)) == 4  # MELD's three folders and the train folder
 
 
 @needs_shared

@@ -246,7 +246,7 @@ def test_the_official_test_is_scored_where_it_has_examples_and_else_what_was_hel
     assert choose_test(official.iloc[:0], held_out) is held_out
     assert not caplog.records
     choose_test(official.iloc[:0], held_out.iloc[:0])
-    assert "No test utterance has a clip that can be used" in caplog.text
+    assert "No test utterance has a usable clip" in caplog.text
 
 
 def test_the_recipe_is_what_the_checkpoints_were_trained_with(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ import pandas as pd
 
 from trimood.config.parameters import ClipParams, SplitParams
 from trimood.corpus.data_report import DataReport, Leakage, SplitState
-from trimood.corpus.ecf import UTTERANCE_COLUMNS, labelled
-from trimood.corpus.findings import FACT_TYPES, mark
+from trimood.corpus.ecf import labelled
+from trimood.corpus.findings import mark
 from trimood.corpus.splits import SplitError, split_utterances
+from trimood.corpus.tables import UTTERANCE_COLUMNS
 from trimood.disk import remove_leftovers
 
 if TYPE_CHECKING:
@@ -22,10 +23,10 @@ log = logging.getLogger(__name__)
 
 
 def probe_clips(annotated: pd.DataFrame, corpus: Path, clip_facts: Path, clips: ClipParams) -> pd.DataFrame:
-    """The facts of each clip (columns: clip, then FACT_TYPES); each content is probed once and kept in `clip_facts`."""
+    """The facts of each clip (clip, FACT_COLUMNS); each content is probed once and kept in `clip_facts`."""
     from trimood.media.errors import ClipError
     from trimood.media.execution import Execution, followed, run_each
-    from trimood.media.probe import failed, kept_facts
+    from trimood.media.probe import FACT_COLUMNS, failed, kept_facts
 
     names = sorted(set(annotated["clip"]))
     there = {corpus / name: name for name in names if (corpus / name).is_file()}
@@ -36,8 +37,8 @@ def probe_clips(annotated: pd.DataFrame, corpus: Path, clip_facts: Path, clips: 
     done = run_each(kept_facts, tasks, execution, clip_of=lambda task: task[0])
     for (path, *_), facts in followed(done, len(tasks), "looking at clips"):
         rows[there[path]] = asdict(failed(facts) if isinstance(facts, ClipError) else facts)
-    table = pd.DataFrame([{"clip": name, **rows[name]} for name in names], columns=["clip", *FACT_TYPES])
-    return table.astype({"clip": "str", **FACT_TYPES})
+    table = pd.DataFrame([{"clip": name, **rows[name]} for name in names], columns=["clip", *FACT_COLUMNS])
+    return table.astype({"clip": "str", **FACT_COLUMNS})
 
 
 def assign_splits(annotated: pd.DataFrame, split: SplitParams) -> tuple[pd.DataFrame, SplitState]:

@@ -17,23 +17,13 @@ from trimood.corpus.corpus_files import (
     read_spans,
 )
 from trimood.corpus.ecf import AnnotationError, read_ecf
+from trimood.corpus.tables import CUT_COLUMNS
 from trimood.disk import remove_leftovers
 
 log = logging.getLogger(__name__)
 
 NAMED = 20
 """How many refused clips the log names; the table holds them all."""
-
-CUT_COLUMNS = {
-    "state": "str",  # cut, kept or refused
-    "problem": "str",  # of a refused one: an identifier
-    "detail": "str",
-    "episode_file": "str",  # relative to the folder of episodes
-    "frame_count": "int64",
-    "video_seconds": "float64",
-    "audio_seconds": "float64",
-    "audio_track": "str",
-}
 
 
 def list_spans(corpus: Path, cutting: CuttingParams) -> pd.DataFrame:
@@ -63,27 +53,24 @@ def list_spans(corpus: Path, cutting: CuttingParams) -> pd.DataFrame:
 
 
 def cut_clips(clip_spans: pd.DataFrame, corpus: Path, episodes: Path, cutting: CuttingParams) -> pd.DataFrame:
-    """Cuts every clip that has a span and an episode; the spans with what became of each (CUT_COLUMNS).
+    """Cuts every clip that has a span and an episode; returns the spans with the results (CUT_COLUMNS).
 
-    A bad episode or span costs its own clips only. Raises EpisodeError where there is a file for no episode at all, and
-    DiskFull; clips cut so far stay, and are kept in the next run.
+    A bad episode or span affects only its own clips. Raises EpisodeError if none of the episodes has a file, and
+    DiskFull; clips cut so far stay, and the next run keeps them.
     """
-    from trimood.media.cutting import CutTask, cut_clip
-    from trimood.media.execution import Execution, followed, run_each
+    from trimood.media.cutting import CutRecipe, Span, cut_all
+    from trimood.media.execution import Execution, followed
 
-    rows: dict[str, dict[str, Any]] = {}
-    tasks: list[CutTask] = []
-    for clip, task in _plan(clip_spans, corpus, episodes, cutting).items():
-        if isinstance(task, CutTask):
-            rows[clip] = {"episode_file": task.episode.relative_to(episodes).as_posix()}
-            tasks.append(task)
-        else:
-            rows[clip] = task
+    planned = _plan(clip_spans, corpus, episodes)
+    rows = {clip: row for clip, row in planned.items() if not isinstance(row, Span)}
+    spans = [span for span in planned.values() if isinstance(span, Span)]
+    recipe = CutRecipe(cutting.crf, cutting.preset, cutting.audio_language)
     where = Execution(cutting.executor, cutting.workers, cutting.time_limit_seconds)
     remove_leftovers(corpus)
-    done = run_each(cut_clip, tasks, where, lambda task: task.clip)
-    for task, result in followed(done, len(tasks), "cutting clips"):
-        rows[task.clip.relative_to(corpus).as_posix()].update(_row(result, cutting))
+    done = cut_all(spans, recipe, where, cutting.overwrite)
+    for span, result in followed(done, len(spans), "cutting clips"):
+        episode_file = {"episode_file": span.episode.relative_to(episodes).as_posix()}
+        rows[span.clip.relative_to(corpus).as_posix()] = episode_file | _row(result, cutting)
     cut = pd.DataFrame([rows[clip] for clip in clip_spans["clip"]], columns=list(CUT_COLUMNS))
     cut = cut.fillna({"problem": "", "detail": "", "episode_file": "", "audio_track": ""}).fillna(0)
     table = pd.concat([clip_spans.reset_index(drop=True), cut.astype(CUT_COLUMNS)], axis=1)
@@ -91,24 +78,21 @@ def cut_clips(clip_spans: pd.DataFrame, corpus: Path, episodes: Path, cutting: C
     return table
 
 
-def _plan(spans: pd.DataFrame, corpus: Path, episodes: Path, cutting: CuttingParams) -> dict[str, Any]:
-    """A task for each clip, in the order of the episodes, or the row of a clip that cannot be cut."""
-    from trimood.media.cutting import CutRecipe, CutTask
-    from trimood.media.episodes import EpisodeError, file_fingerprint
+def _plan(table: pd.DataFrame, corpus: Path, episodes: Path) -> dict[str, Any]:
+    """By clip, in the order of the episodes: the Span to cut, or the row of a clip that cannot be cut."""
+    from trimood.media.cutting import Span
+    from trimood.media.episodes import EpisodeError
 
-    recipe = CutRecipe(cutting.crf, cutting.preset, cutting.audio_language)
-    files = _episode_files(sorted(spans["episode"].dropna().unique()), episodes)
-    prints = {path: file_fingerprint(path) for path in files.values() if isinstance(path, Path)}
+    files = _episode_files(sorted(table["episode"].dropna().unique()), episodes)
     plan: dict[str, Any] = {}
-    for row in spans.sort_values(["episode", "start_seconds"]).to_dict("records"):
+    for row in table.sort_values(["episode", "start_seconds"]).to_dict("records"):
         clip = str(row["clip"])
         if pd.isna(row["episode"]):
-            plan[clip] = _refused("no_source", "nothing says where it stands in which episode")
+            plan[clip] = _refused("no_source", "the annotations name no episode and span for it")
         elif isinstance(path := files[row["episode"]], EpisodeError):
             plan[clip] = _refused("no_episode", str(path))
         else:
-            start, end = (round(row[f"{end}_seconds"] * 1000) for end in ("start", "end"))
-            plan[clip] = CutTask(corpus / clip, path, prints[path], start, end, recipe, cutting.overwrite)
+            plan[clip] = Span(corpus / clip, path, *(round(row[f"{end}_seconds"] * 1000) for end in ("start", "end")))
     return plan
 
 

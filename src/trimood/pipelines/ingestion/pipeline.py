@@ -4,10 +4,11 @@ from kedro.pipeline import Node, Pipeline
 
 from trimood.pipelines.ingestion.nodes import (
     describe_corpus,
-    read_development,
+    read_annotations,
     read_for_submission,
-    read_official_test,
     split_conversations,
+    take_development,
+    take_official_test,
 )
 
 
@@ -15,9 +16,10 @@ def create_pipeline() -> Pipeline:
     """Read and split the corpus; the official test's utterances reach neither training nor validation."""
     return Pipeline(
         [
-            Node(read_development, ["corpus", "meld"], "development_utterances", name="read_development"),
-            Node(read_official_test, "corpus", "official_test_utterances", name="read_official_test"),
-            Node(describe_corpus, ["corpus", "meld"], "corpus_description", name="describe_corpus"),
+            Node(read_annotations, ["corpus", "meld"], "annotations", name="read_annotations"),
+            Node(take_development, "annotations", "development_utterances", name="take_development"),
+            Node(take_official_test, "annotations", "official_test_utterances", name="take_official_test"),
+            Node(describe_corpus, "annotations", "corpus_description", name="describe_corpus"),
             Node(
                 split_conversations,
                 ["development_utterances", "corpus_description", "params:data.split"],

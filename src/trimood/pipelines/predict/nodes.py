@@ -8,7 +8,8 @@ import pandas as pd
 from upath import UPath
 
 from trimood.config.parameters import ClipParams, PredictionParams
-from trimood.emotions import EMOTIONS, MODALITIES
+from trimood.corpus.tables import ABSENCE_COLUMNS
+from trimood.emotions import CALIBRATED, EMOTIONS, PROBABILITIES
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ class NothingPredicted(Exception):
 
 
 def read_utterances(clips: str, text: str) -> pd.DataFrame:
-    """The utterances that clips and words make (columns: trimood.corpus.own_clips). Raises WordsError."""
+    """The utterances of the given clips and words (OWN_UTTERANCE_COLUMNS). Raises WordsError."""
     from trimood.corpus.own_clips import own_utterances
 
     utterances = own_utterances(clips or None, text or None)
@@ -38,7 +39,7 @@ def prepare(
     prepared_clips: Path | UPath,
     clips: ClipParams,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What can be predicted as examples, and the rest with the reason. Spans are cut first. Raises NothingPredicted."""
+    """Cuts spans and prepares clips: examples, and refused utterances with the reason. Raises NothingPredicted."""
     from trimood.media.execution import Execution
     from trimood.serving.preparation import cut_spans, prepare_own
 
@@ -57,7 +58,7 @@ def prepare(
 
 
 def predict(examples: pd.DataFrame, trained_model: Any, prepared_clips: Path | UPath) -> pd.DataFrame:
-    """One row for each: utterance, clip, words, emotion, what is absent and why, probabilities, the same calibrated."""
+    """One row for each example: model, utterance, words, emotion, absent modalities, PROBABILITIES and CALIBRATED."""
     from trimood.serving.predictor import Predictor
 
     predictor = Predictor(trained_model)
@@ -67,13 +68,13 @@ def predict(examples: pd.DataFrame, trained_model: Any, prepared_clips: Path | U
     rows.insert(1, "modalities", "+".join(predictor.modalities))
     rows["predicted"] = [EMOTIONS[number] for number in found.argmax(axis=1)]
     rows["absent"] = [_absences(row) for row in examples.to_dict("records")]
-    rows[[f"p_{emotion}" for emotion in EMOTIONS]] = found
-    rows[[f"calibrated_{emotion}" for emotion in EMOTIONS]] = predictor.calibrated(found)
+    rows[list(PROBABILITIES)] = found
+    rows[list(CALIBRATED)] = predictor.calibrated(found)
     return rows
 
 
 def tabulate(predictions: pd.DataFrame, refused: pd.DataFrame) -> str:
-    """The predictions as a Markdown table, calibrated, and below it what was not predicted; the log shows it too."""
+    """A Markdown table of the calibrated predictions and the refused utterances; it is logged too."""
     lines = [
         f"Predictions of {predictions['model'].iloc[0]}, calibrated probabilities",
         "",
@@ -81,7 +82,7 @@ def tabulate(predictions: pd.DataFrame, refused: pd.DataFrame) -> str:
         "|---|---|---|" + "--:|" * len(EMOTIONS) + "---|",
     ]
     for row in predictions.to_dict("records"):
-        numbers = " | ".join(f"{row[f'calibrated_{emotion}']:.2f}" for emotion in EMOTIONS)
+        numbers = " | ".join(f"{row[column]:.2f}" for column in CALIBRATED)
         cells = (row["utterance"], row["text"], row["predicted"])
         lines.append(f"| {' | '.join(map(_cell, cells))} | {numbers} | {_cell(row['absent'])} |")
     if len(refused):
@@ -94,7 +95,7 @@ def tabulate(predictions: pd.DataFrame, refused: pd.DataFrame) -> str:
 def draw(  # type: ignore[no-untyped-def]
     predictions: pd.DataFrame, examples: pd.DataFrame, prepared_clips: Path | UPath, prediction: PredictionParams
 ):
-    """The first utterances: a frame, the sound, the words, a bar for each emotion; as a matplotlib Figure."""
+    """A figure of the first utterances: a frame, the sound, the words, and a bar for each emotion."""
     from trimood.reports.clips import predictions_figure
 
     shown = predictions.assign(part=examples["part"]).head(prediction.shown_utterances)
@@ -106,7 +107,7 @@ def _lines(refused: pd.DataFrame) -> list[str]:
 
 
 def _absences(row: dict[Any, Any]) -> str:
-    return ", ".join(f"{m} ({row[f'no_{m}']})" for m in MODALITIES if row[f"no_{m}"])
+    return ", ".join(f"{modality} ({row[column]})" for modality, column in ABSENCE_COLUMNS.items() if row[column])
 
 
 def _cell(words: str) -> str:

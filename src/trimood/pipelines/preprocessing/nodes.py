@@ -10,16 +10,16 @@ from upath import UPath
 
 from trimood.config.parameters import ClipParams
 from trimood.config.plan import ExampleFingerprints
-from trimood.corpus.preparation import BadClips, error_message, log_exclusions, table_of_problems
+from trimood.corpus.preparation import BadClips, error_message, log_exclusions, table_of_problems, with_parts
 from trimood.tracking.store import examples_fingerprint
 
 log = logging.getLogger(__name__)
 
 
 def read_recipe(video_checkpoint: str, audio_checkpoint: str, clips: ClipParams) -> dict[str, Any]:
-    """What the checkpoints expect of a clip: frame count and size, mel bins and sample rate, from their config.json.
+    """How clips are prepared: frame count and size, mel bins and sample rate as the checkpoints' config.json say.
 
-    With it, what reads the frames.
+    The reader of frames is the one that `clips` names.
     """
     from trimood.learning.setup import clip_recipe
 
@@ -29,51 +29,42 @@ def read_recipe(video_checkpoint: str, audio_checkpoint: str, clips: ClipParams)
 def prepare_split(
     utterances: pd.DataFrame, corpus: Path, recipe: dict[str, Any], prepared_clips: Path | UPath, clips: ClipParams
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A split's utterances with `part`, `has_video` and `has_audio`, and a table of those whose clip has a problem.
+    """A split's utterances with PREPARED_COLUMNS, and a table of those whose clip has a problem (PROBLEM_COLUMNS).
 
-    What is dropped is only in the second table (utterance, clip, modality, problem, policy, message), what is blanked
-    in both. Raises BadClips where the policy for a problem is `fail`; what was prepared stays in the cache.
+    Dropped utterances are in the second table only, blanked ones in both. Raises BadClips if the policy for a problem
+    is `fail`; prepared clips stay in the cache.
     """
     from trimood.media.audio import AudioRecipe
-    from trimood.media.cache import prepare_clips
     from trimood.media.execution import Execution
-    from trimood.media.parts import Recipe, place_in_cache
+    from trimood.media.parts import Recipe
     from trimood.media.video import VideoRecipe
 
     whole = Recipe(video=VideoRecipe(**recipe["video"]), audio=AudioRecipe(**recipe["audio"]))
     names = dict(zip(utterances["utterance"], utterances["clip"], strict=True))
     execution = Execution(clips.executor, clips.workers, clips.time_limit_seconds)
-    done = prepare_clips({key: corpus / clip for key, clip in names.items()}, whole, prepared_clips, execution)
+    paths = {key: corpus / clip for key, clip in names.items()}
+    examples, problems = with_parts(utterances, paths, whole, prepared_clips, execution)
 
-    bad = table_of_problems({key: names[key] for key in done.problems}, done.problems, clips)
+    bad = table_of_problems(names, problems, clips)
     if (bad["policy"] == "fail").any():
         raise BadClips(error_message(bad[bad["policy"] == "fail"], len(utterances), corpus))
     log_exclusions(bad, len(utterances))
-
     dropped = bad.loc[bad["policy"] == "drop", "utterance"]
-    examples = utterances[~utterances["utterance"].isin(dropped)].reset_index(drop=True)
-    lacking = [set(done.problems.get(key, ())) for key in examples["utterance"]]
-    examples["part"] = [
-        "" if len(lacks) == 2 else place_in_cache(done.parts[key])
-        for key, lacks in zip(examples["utterance"], lacking, strict=True)
-    ]
-    examples["has_video"] = pd.Series(["video" not in lacks for lacks in lacking], dtype="bool")
-    examples["has_audio"] = pd.Series(["audio" not in lacks for lacks in lacking], dtype="bool")
-    return examples, bad
+    return examples[~examples["utterance"].isin(dropped)].reset_index(drop=True), bad
 
 
 def list_excluded(*excluded: pd.DataFrame) -> pd.DataFrame:
-    """All clips that were left out or blanked, of every split, in one table."""
+    """The dropped and blanked clips of all splits in one table."""
     return pd.concat(excluded, ignore_index=True)
 
 
 def choose_test(official_test_examples: pd.DataFrame, held_out_examples: pd.DataFrame) -> pd.DataFrame:
-    """The examples that are scored: those of a labelled official test file, else those held out of the train file."""
+    """The examples to score: the labelled official test file's, else those held out of the train file."""
     chosen = official_test_examples if len(official_test_examples) else held_out_examples
     if chosen.empty:
         log.warning(
-            "No test utterance has a clip that can be used: nothing will be scored but validation. Bring the clips of "
-            "the official test, or take its file out of the corpus folder: then a part of the train file is held out"
+            "No test utterance has a usable clip: only validation will be scored. Add the clips of the official test, "
+            "or take its file out of the corpus folder: then a part of the train file is held out for testing"
         )
     return chosen
 

@@ -1,0 +1,63 @@
+"""The columns of every table of utterances, in order, with their pandas types; Parquet files keep both."""
+
+from trimood.emotions import MODALITIES
+
+UTTERANCE_COLUMNS = {
+    "utterance": "str",  # key of the row, "dia12utt3"
+    "conversation_id": "int64",
+    "utterance_id": "int64",  # position in the conversation as annotated, from 1
+    "speaker": "str",
+    "text": "str",
+    "emotion": "str",  # missing where the file is unlabelled
+    "label": "Int8",  # class number in the order of EMOTIONS; missing with the emotion
+    "clip": "str",  # relative to the corpus folder, "train/dia12utt3.mp4"; absolute for a clip elsewhere
+}
+"""Utterances of annotation files."""
+
+OWN_UTTERANCE_COLUMNS = {
+    "utterance": "str",  # the clip's name without its ending, "dia1utt2"; for a part of a longer video "episode_003"
+    "text": "str",  # "" without words
+    "clip": "str",  # path; "" for words alone
+    "start_milliseconds": "Int64",  # of the span within the clip; missing where the whole clip is the utterance
+    "end_milliseconds": "Int64",
+}
+"""Utterances of one's own clips and words."""
+
+PREPARED_COLUMNS = {
+    "part": "str",  # the prepared clip within the folder of prepared clips; "" without picture and sound
+    "has_video": "bool",
+    "has_audio": "bool",
+}
+"""What preparing the clips adds to a table of utterances."""
+
+ABSENCE_COLUMNS = {modality: f"no_{modality}" for modality in MODALITIES}
+"""For one's own examples, by modality: why a modality that the model uses is absent, in words; else ""."""
+
+PROBLEM_COLUMNS = ["utterance", "clip", "modality", "problem", "policy", "message"]
+"""Clips with a problem; `problem` and `modality` hold two joined by " and " where picture and sound differ."""
+
+REFUSED_COLUMNS = ["utterance", "clip", "message"]
+"""One's own utterances that cannot be predicted."""
+
+MAP_COLUMNS = {
+    "utterance": "str",  # ECF's key, "dia564utt4"
+    "emotion": "str",  # ECF's label, which the map repeats; MELD's labels are in MELD's own files only
+    "meld_split": "str",  # train, dev or test; this and all that follows is missing where MELD has no such utterance
+    "meld_dialogue": "Int64",
+    "meld_utterance": "Int64",
+    "meld_clip": "str",  # relative to the folder of MELD's clips, "train_splits/dia125_utt3.mp4"
+    "meld_emotion": "str",  # missing also where MELD's own label is unknown
+}
+"""ECF's map to MELD."""
+
+CUT_COLUMNS = {
+    "state": "str",  # cut, kept or refused
+    "problem": "str",  # identifier, for refused clips
+    "detail": "str",
+    "episode_file": "str",  # relative to the folder of episodes
+    "frame_count": "int64",
+    "video_seconds": "float64",
+    "audio_seconds": "float64",
+    "audio_track": "str",
+}
+"""What cutting adds to a table of spans."""
