@@ -8,18 +8,17 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 from kedro.framework.cli.cli import KedroCLI
+from kedro.framework.cli.utils import find_run_command
 
 from support.demo_project import PROJECT
-from support.tracked_project import runs_in
+from support.tracked_project import PACKAGE, runs_in
 
 Command = Callable[..., Result]
 
 
 @pytest.fixture
 def command(project: Path) -> click.Command:
-    found = KedroCLI(project).get_command(None, "run")  # type: ignore[arg-type]
-    assert found is not None
-    return found
+    return find_run_command(PACKAGE)
 
 
 @pytest.fixture(scope="module")

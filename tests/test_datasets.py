@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import mlflow
@@ -41,6 +42,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "notebooks").mkdir()
     monkeypatch.chdir(tmp_path / "notebooks")
     return tmp_path
+
+
+@pytest.fixture
+def store(project: Path, empty_store: Path) -> str:
+    """The address of the project's MLflow store, which is there already."""
+    shutil.copy(empty_store, project / "mlflow.db")
+    return f"sqlite:///{project / 'mlflow.db'}"
 
 
 def runs_of(project: Path) -> MlflowRunsDataset:
@@ -329,8 +337,8 @@ def test_embeddings_come_back_to_the_bit_also_of_a_split_without_utterances(tmp_
         dataset.load()
 
 
-def test_runs_are_read_from_the_store_in_the_projects_root(project: Path) -> None:
-    mlflow.set_tracking_uri(f"sqlite:///{project / 'mlflow.db'}")
+def test_runs_are_read_from_the_store_in_the_projects_root(project: Path, store: str) -> None:
+    mlflow.set_tracking_uri(store)
     for experiment, score in (("trimood", 0.3), ("another", 0.9)):
         mlflow.create_experiment(experiment, (project / "mlruns").as_uri())
         mlflow.set_experiment(experiment)
@@ -347,13 +355,16 @@ def test_where_nothing_was_tracked_the_table_is_empty_and_no_store_is_made(proje
     assert not (project / "mlflow.db").exists()
 
 
-def test_a_store_without_the_experiment_is_an_empty_table(project: Path) -> None:
-    mlflow.set_tracking_uri(f"sqlite:///{project / 'mlflow.db'}")
+def test_a_store_without_the_experiment_is_an_empty_table(project: Path, store: str) -> None:
+    mlflow.set_tracking_uri(store)
     mlflow.create_experiment("another", (project / "mlruns").as_uri())
     assert runs_of(project).load().empty
 
 
-def test_the_environment_says_which_store_where_it_speaks(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_says_which_store_where_it_speaks(
+    project: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(empty_store, project / "other.db")
     mlflow.set_tracking_uri(f"sqlite:///{project / 'other.db'}")
     mlflow.create_experiment("trimood", (project / "mlruns").as_uri())
     mlflow.set_experiment("trimood")
@@ -370,9 +381,9 @@ def test_runs_cannot_be_written(project: Path) -> None:
 
 
 def test_an_artifact_is_a_file_and_one_that_a_run_has_not_is_none(
-    project: Path, capfd: pytest.CaptureFixture[str]
+    project: Path, store: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    mlflow.set_tracking_uri(f"sqlite:///{project / 'mlflow.db'}")
+    mlflow.set_tracking_uri(store)
     mlflow.create_experiment("trimood", (project / "mlruns").as_uri())
     mlflow.set_experiment("trimood")
     with mlflow.start_run() as run:

@@ -113,6 +113,7 @@ def test_experiments_share_their_data_and_nothing_else() -> None:
     assert not {name for name in shared if "." in name and not name.startswith("params:")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["registry", "list"], ["--help"], ["app", "--help"]])
 def test_quick_commands_import_no_torch(arguments: list[str]) -> None:
     code = (

@@ -1,10 +1,12 @@
 """The peak is of the work since it was last forgotten."""
 
+import pytest
 import torch
 
 from trimood.learning.experiment import forget_peak_memory, peak_memory_gib
 
 
+@pytest.mark.slow
 def test_the_peak_is_of_the_work_that_follows_and_not_of_what_came_before() -> None:
     forget_peak_memory()
     before = peak_memory_gib()

@@ -44,7 +44,7 @@ def silent(numbers: dict[str, float], step: int) -> None:
     """Hears nothing."""
 
 
-@pytest.mark.parametrize("train", ["everything", "lora"])
+@pytest.mark.parametrize("train", ["everything", pytest.param("lora", marks=pytest.mark.slow)])
 def test_training_on_whole_utterances_is_the_same_to_the_bit_with_and_without_the_mask(
     sources, prepared_clips, tmp_path, train: str
 ) -> None:
@@ -60,6 +60,7 @@ def test_training_on_whole_utterances_is_the_same_to_the_bit_with_and_without_th
     assert all(torch.equal(masked.last[name], unmasked.last[name]) for name in masked.last)
 
 
+@pytest.mark.slow
 def test_training_learns_from_utterances_with_gaps_and_evaluation_sees_the_gaps_too(
     sources, prepared_clips, tmp_path, caplog
 ) -> None:

@@ -76,7 +76,7 @@ def test_the_model_is_left_at_its_best_epoch_and_reloading_gives_the_same_probab
     assert (probabilities(fresh.model, validation, 8) == found).all()
 
 
-@pytest.mark.parametrize("head", ["trained", "frozen"])
+@pytest.mark.parametrize("head", [pytest.param("trained", marks=pytest.mark.slow), "frozen"])
 def test_adapters_alone_are_kept_and_give_the_same_probabilities_to_the_bit(
     sources, prepared_clips, tmp_path, head: str
 ) -> None:
@@ -95,6 +95,7 @@ def test_adapters_alone_are_kept_and_give_the_same_probabilities_to_the_bit(
     ) is (head == "frozen")
 
 
+@pytest.mark.slow
 def test_a_model_trained_in_bf16_is_left_without_it(sources, prepared_clips, tmp_path) -> None:
     arguments = training(bf16=True)
     prepared, validation, fitted = run(sources, prepared_clips, tmp_path, arguments=arguments)
@@ -116,6 +117,7 @@ RANDOM = {
 }
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_goes_on_and_ends_as_if_it_had_not_been_interrupted(
     sources, prepared_clips, tmp_path
 ) -> None:

@@ -304,10 +304,8 @@ def parts_of(folder: Path) -> dict[Path, bytes]:
     return {path: content for path, content in contents(folder).items() if path.suffix == ".safetensors"}
 
 
-@pytest.mark.parametrize(
-    "execution",
-    [pytest.param(SERIAL, id="serial"), pytest.param(TWO, id="processes", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("execution", [SERIAL, TWO], ids=["serial", "processes"])
 def test_an_interrupted_run_leaves_nothing_but_whole_parts(
     many_clips: dict[str, Path], tmp_path: Path, execution: Execution
 ) -> None:

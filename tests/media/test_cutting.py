@@ -88,7 +88,7 @@ KINDS = {
 }
 
 
-QUICK = ("b-frames.mp4", "begins later.ts", "variable rate.mkv", "open groups.mkv")
+QUICK = ("b-frames.mp4", "begins later.ts", "variable rate.mkv")
 
 
 @pytest.fixture(

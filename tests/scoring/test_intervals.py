@@ -166,5 +166,6 @@ def test_an_interval_by_resampling_utterances_covers_too_little() -> None:
     assert covered(1, "utterances") < 0.9
 
 
+@pytest.mark.slow
 def test_an_interval_that_knows_nothing_of_seeds_covers_too_little_for_several() -> None:
     assert covered(3, "seeds left out") < 0.9

@@ -88,6 +88,7 @@ def test_a_outcome_is_of_the_side_that_the_interval_lies_on() -> None:
 TRIALS = 300
 
 
+@pytest.mark.slow
 def test_two_experiments_that_differ_in_their_seeds_only_are_told_apart_in_about_5_of_100_cases() -> None:
     """The bootstrap of conversations alone, which takes the seeds at hand for all there are, does so far too often."""
     generator = np.random.default_rng(11)

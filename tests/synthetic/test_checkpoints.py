@@ -101,6 +101,7 @@ def test_the_vocabulary_does_not_depend_on_the_order_of_ties():
     assert learn_vocabulary(sentences, 6) == learn_vocabulary(sentences[::-1], 6)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_does_not(checkpoints):
     first = checkpoints[0].weights
     again, other = (make_pretrained(seed, HARDLY_ANY)[0].weights for seed in (1, 2))
@@ -108,6 +109,7 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_does_not(ch
     assert not first["visual_projection.weight"].equal(other["visual_projection.weight"])
 
 
+@pytest.mark.slow
 def test_the_global_random_state_is_left_as_it_was():
     torch.manual_seed(0)
     expected = torch.rand(3)

@@ -110,6 +110,7 @@ def test_every_run_counts_what_was_left_out_of_it_by_policy_and_problem(run: Com
         }
 
 
+@pytest.mark.slow
 def test_store_and_files_lie_in_the_project_wherever_the_command_is_given(project: Path) -> None:
     start(project, "exp3")
     assert run_named(project, "exp3").info.artifact_uri.startswith((project / "mlruns").as_uri())
@@ -146,6 +147,7 @@ def test_an_experiment_whose_last_output_could_not_be_saved_has_failed(
     assert statuses(project) == {"exp3": "FAILED"}
 
 
+@pytest.mark.slow
 def test_after_a_failure_the_next_session_starts_afresh(
     run: Command, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +159,7 @@ def test_after_a_failure_the_next_session_starts_afresh(
     assert [found.info.status for found in runs_in(project)] == ["FAILED", "FINISHED"]
 
 
+@pytest.mark.slow
 def test_two_sessions_of_one_process_are_two_runs(run: Command, project: Path) -> None:
     run("exp3")
     run("exp4")
@@ -166,6 +169,7 @@ def test_two_sessions_of_one_process_are_two_runs(run: Command, project: Path) -
     assert len({found.data.tags["session"] for found in runs_in(project)}) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chosen", [{"node_names": ["exp3.score"]}, {"from_nodes": ["exp3.train"]}])
 def test_a_run_of_some_nodes_is_tagged_partial_and_still_says_its_settings(
     run: Command, project: Path, chosen: dict[str, list[str]]
@@ -182,6 +186,7 @@ def test_a_run_of_some_nodes_is_tagged_partial_and_still_says_its_settings(
     assert part.data.params.get("train", "") == ("head" if "from_nodes" in chosen else "")
 
 
+@pytest.mark.slow
 def test_what_is_skipped_because_it_is_there_makes_no_run_or_a_partial_one(run: Command, project: Path) -> None:
     run("exp3")
     run("exp3", only_missing_outputs=True)
@@ -192,6 +197,7 @@ def test_what_is_skipped_because_it_is_there_makes_no_run_or_a_partial_one(run: 
     assert (part.info.status, part.data.tags["partial"]) == ("FINISHED", "true")
 
 
+@pytest.mark.slow
 def test_threads_feed_the_run_of_their_own_experiment(run: Command, project: Path) -> None:
     run("exp3", "exp4", runner=ThreadRunner(max_workers=2))
     assert statuses(project) == {"exp3": "FINISHED", "exp4": "FINISHED"}
@@ -203,6 +209,7 @@ def test_threads_feed_the_run_of_their_own_experiment(run: Command, project: Pat
         assert history["thread"] != "MainThread"
 
 
+@pytest.mark.slow
 def test_asynchronous_loading_and_saving_loses_nothing(run: Command, project: Path) -> None:
     run("exp3")
     run("exp3", runner=SequentialRunner(is_async=True))
@@ -218,6 +225,7 @@ def test_the_parallel_runner_is_refused_in_words(project: Path) -> None:
     assert not (project / "mlflow.db").exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_in_this_process_is_closed_by_the_next(
     run: Command, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,6 +248,7 @@ def test_a_run_whose_command_was_stopped_is_not_called_finished(project: Path, e
     assert statuses(project) == {"exp3": "KILLED"}, done.stderr
 
 
+@pytest.mark.slow
 def test_the_environment_variable_goes_before_the_configured_store(
     project: Path, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -353,6 +353,7 @@ def test_references_are_trained_on_what_the_runs_were(artifacts: Path) -> None:
     assert len({examples_fingerprint(table) for table in (training, reworded, training.iloc[::-1])}) == 3
 
 
+@pytest.mark.slow
 def test_nothing_of_it_needs_torch() -> None:
     code = (
         "import sys, trimood.pipelines.compare.nodes, trimood.tracking.runs, trimood.reports.comparison\n"

@@ -152,11 +152,13 @@ def test_where_clips_lie_beside_the_annotations_the_others_join_them(corpus: Pat
     assert list_spans(corpus, params())["clip"].str.fullmatch(r"dia\d+utt\d+\.mp4").all()
 
 
+@pytest.mark.slow
 def test_processes_cut_the_same(corpus: Path, episodes: Path, tmp_path: Path) -> None:
     table = run_stage(corpus, episodes, tmp_path, executor="processes", workers=2)
     assert table["state"].value_counts().to_dict() == {"refused": 4, "cut": 4}
 
 
+@pytest.mark.slow
 def test_a_clip_that_takes_too_long_costs_itself_only(corpus: Path, episodes: Path, tmp_path: Path) -> None:
     table = run_stage(corpus, episodes, tmp_path, executor="processes", workers=1, time_limit_seconds=0.001)
     late = table[table["problem"] == "timed_out"]

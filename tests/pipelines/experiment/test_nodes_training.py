@@ -1,0 +1,199 @@
+"""An experiment from its plan to its figures, node by node, on a tiny model that learns in a second."""
+
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+
+from support.learning_examples import TRAINING, example_table, lora
+from trimood.config.parameters import ExperimentParams
+from trimood.config.plan import ExampleFingerprints, Plan
+from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES, Source
+from trimood.model.config import CheckpointError
+from trimood.model.stored import TrainedWeights
+from trimood.model.trained import weights_fingerprint
+from trimood.pipelines.experiment.nodes import (
+    History,
+    ablate,
+    calibrate,
+    draw_confusion_matrix,
+    draw_learning_curves,
+    draw_modality_ablation,
+    embed,
+    plan,
+    predict,
+    remove_checkpoints,
+    score,
+    train,
+)
+from trimood.tracking.store import examples_fingerprint
+
+EXPERIMENT = ExperimentParams(modalities=("text", "video"), train="everything", training={"num_train_epochs": 4})
+
+
+def utterances(count: int, conversation: int) -> pd.DataFrame:
+    keys = {"conversation_id": conversation, "utterance_id": range(1, count + 1), "speaker": "Ross"}
+    return example_table(count).assign(**keys)
+
+
+TRAINING_EXAMPLES, VALIDATION_EXAMPLES, TEST_EXAMPLES = utterances(28, 1), utterances(14, 2), utterances(7, 3)
+FINGERPRINTS = ExampleFingerprints(
+    training=examples_fingerprint(TRAINING_EXAMPLES),
+    validation=examples_fingerprint(VALIDATION_EXAMPLES),
+    test=examples_fingerprint(TEST_EXAMPLES),
+)
+
+
+def planned(sources: dict[Source, str], experiment: ExperimentParams = EXPERIMENT) -> Plan:
+    return plan(experiment, TRAINING, lora("q_proj"), sources["video"], sources["audio"])
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the node `train` gave, the plan that it followed, and where its checkpoints are."""
+
+    plan: Plan
+    best: TrainedWeights
+    last: TrainedWeights
+    history: History
+    checkpoints: Path
+
+
+def run_training(plan: Plan, prepared_clips: Path, checkpoints: Path) -> Trained:
+    given = train(plan, TRAINING_EXAMPLES, VALIDATION_EXAMPLES, FINGERPRINTS, prepared_clips, checkpoints)
+    return Trained(plan, *given, checkpoints)
+
+
+@pytest.fixture(scope="module")
+def trained(sources: dict[Source, str], prepared_clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return run_training(planned(sources), prepared_clips, tmp_path_factory.mktemp("training_checkpoints"))
+
+
+@pytest.fixture(scope="module")
+def predictions(trained: Trained, prepared_clips: Path) -> pd.DataFrame:
+    both = (VALIDATION_EXAMPLES, TEST_EXAMPLES)
+    return predict(embed(trained.plan, trained.best, *both, prepared_clips), trained.best, *both)
+
+
+def test_the_plan_resolves_the_settings_names_the_used_checkpoints_and_counts_parameters(
+    sources: dict[Source, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="trimood"):
+        found = planned(sources)
+    assert found.settings.training == TRAINING.model_copy(update={"num_train_epochs": 4})
+    assert (found.settings.modalities, found.settings.lora) == (("text", "video"), None)
+    assert found.checkpoints == {"video": sources["video"]}
+    assert found.title == "text + video, full fine-tuning"
+    assert set(found.parameters) == {"video", "text", "head", "all"}
+    head = 2 * 12 * len(EMOTIONS)  # two projections of 12 numbers, no bias
+    assert (found.parameters["head"].trainable, found.parameters["head"].all) == (head, head)
+    parts = [count.trainable for name, count in found.parameters.items() if name != "all"]
+    assert found.parameters["all"].trainable == sum(parts)
+    assert f"{found.parameters['all'].all:,} parameters trained (100.00 %)" in caplog.text
+
+
+def test_the_plan_of_adapters_trains_little_and_keeps_what_the_experiment_states(sources: dict[Source, str]) -> None:
+    own = ExperimentParams(modalities=("audio",), train="lora", head="frozen", lora={"r": 2, "alpha": 8})
+    found = planned(sources, own)
+    assert found.settings.lora == lora("q_proj", r=2, alpha=8)
+    assert found.checkpoints == {"audio": sources["audio"]}
+    assert 0 < found.parameters["all"].trainable_share < 0.5
+    assert found.parameters["head"].trainable == 0
+
+
+def test_a_plan_with_a_checkpoint_that_is_not_there_is_refused(sources: dict[Source, str], tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="nowhere"):
+        planned({**sources, "video": str(tmp_path / "nowhere")})
+
+
+def test_weights_say_their_plan_their_examples_and_their_epoch(trained: Trained) -> None:
+    for epoch, weights in (("best", trained.best), ("last", trained.last)):
+        assert (weights.about.plan, weights.about.examples) == (trained.plan, FINGERPRINTS)
+        assert weights.about.epoch == epoch
+        assert weights.about.emotions == EMOTIONS
+        assert weights.about.fingerprint == weights_fingerprint(weights.tensors)
+
+
+def test_the_history_has_a_row_for_each_epoch_and_the_cost(trained: Trained) -> None:
+    assert [row["epoch"] for row in trained.history["epochs"]] == [1, 2, 3, 4]
+    assert trained.history["seconds"] == trained.history["epochs"][-1]["seconds"] > 0
+    assert trained.history["peak_memory_gib"] > 0
+    assert (trained.checkpoints / trained.history["checkpoints"]).is_dir()
+
+
+def test_predictions_are_those_of_the_best_epoch(trained: Trained, predictions: pd.DataFrame) -> None:
+    curve = [row["validation/macro_f1"] for row in trained.history["epochs"]]
+    assert max(curve) > curve[0]  # so the best epoch is not the first
+    scores = score(predictions)
+    assert scores["validation"]["macro_f1"] == pytest.approx(max(curve), abs=1e-12)
+    assert (scores["validation"]["utterances"], scores["test"]["utterances"]) == (14, 7)
+
+
+def test_predictions_keep_each_utterance_with_its_keys_and_its_most_probable_emotion(predictions: pd.DataFrame) -> None:
+    keys = ["split", "utterance", "conversation_id", "utterance_id", "speaker", "text", "emotion", "label"]
+    assert list(predictions.columns) == [*keys, "predicted", *PROBABILITIES]
+    assert predictions["split"].tolist() == ["validation"] * 14 + ["test"] * 7
+    assert predictions["utterance"].tolist() == [*VALIDATION_EXAMPLES["utterance"], *TEST_EXAMPLES["utterance"]]
+    probabilities = predictions[list(PROBABILITIES)]
+    assert probabilities.sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-6)
+    likeliest = probabilities.idxmax(axis=1).str.removeprefix("p_")
+    assert predictions["predicted"].tolist() == likeliest.tolist()
+    assert predictions["label"].tolist() == [CLASS_NUMBERS[emotion] for emotion in predictions["emotion"]]
+
+
+def test_weights_of_another_plan_are_refused(trained: Trained, sources: dict[Source, str], prepared_clips) -> None:
+    other = planned(sources, EXPERIMENT.model_copy(update={"training": {"num_train_epochs": 5}}))
+    with pytest.raises(CheckpointError, match=r"another plan .*num_train_epochs: 4 and 5"):
+        embed(other, trained.best, VALIDATION_EXAMPLES, TEST_EXAMPLES, prepared_clips)
+
+
+def test_a_finished_training_whose_results_were_not_stored_is_given_again_until_its_checkpoints_are_removed(
+    trained: Trained, predictions: pd.DataFrame, prepared_clips: Path, tmp_path: Path
+) -> None:
+    kept = shutil.copytree(trained.checkpoints, tmp_path / "training_checkpoints")
+    again = run_training(trained.plan, prepared_clips, kept)
+    assert again.history["epochs"] == trained.history["epochs"]
+    assert again.best.about == trained.best.about
+    assert all(torch.equal(tensor, again.best.tensors[name]) for name, tensor in trained.best.tensors.items())
+    embeddings = embed(trained.plan, again.best, VALIDATION_EXAMPLES, TEST_EXAMPLES, prepared_clips)
+    pd.testing.assert_frame_equal(
+        predict(embeddings, again.best, VALIDATION_EXAMPLES, TEST_EXAMPLES), predictions, check_exact=True
+    )
+    ablation = ablate(embeddings, again.best, predictions)
+    assert [folder.name for folder in kept.iterdir()] == [again.history["checkpoints"]]
+    remove_checkpoints(again.history, score(predictions), calibrate(predictions, again.best), ablation, kept)
+    assert list(kept.iterdir()) == []
+
+
+def test_scores_count_each_split_apart_and_name_what_is_never_predicted(caplog: pytest.LogCaptureFixture) -> None:
+    rows = [("validation", 4, "joy"), ("validation", 4, "joy"), ("test", 5, "anger"), ("test", 2, "anger")]
+    with caplog.at_level(logging.INFO, logger="trimood"):
+        scores = score(pd.DataFrame(rows, columns=["split", "label", "predicted"]))
+    assert list(scores) == ["validation", "test"]
+    assert scores["validation"]["accuracy"] == 1
+    assert scores["test"]["accuracy"] == 0.5
+    assert set(EMOTIONS) - {"anger"} == set(scores["test"]["never_predicted"])
+    (warned,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING" and "test" in r.getMessage()]
+    assert "never predicted: surprise, fear, sadness, neutral, joy, disgust" in warned
+
+
+def test_every_figure_bears_the_plans_title_and_none_is_left_open(
+    trained: Trained, predictions: pd.DataFrame, prepared_clips: Path
+) -> None:
+    embeddings = embed(trained.plan, trained.best, VALIDATION_EXAMPLES, TEST_EXAMPLES, prepared_clips)
+    figures = [
+        draw_confusion_matrix(score(predictions), trained.plan),
+        draw_learning_curves(trained.history, trained.plan),
+        draw_modality_ablation(ablate(embeddings, trained.best, predictions), trained.plan),
+    ]
+    for figure in figures:
+        assert isinstance(figure, Figure)
+        assert figure.get_suptitle().startswith(trained.plan.title)
+    assert [len(figure.axes) >= count for figure, count in zip(figures, (2, 2, 1), strict=True)] == [True] * 3
+    assert pyplot.get_fignums() == []
