@@ -92,16 +92,12 @@ def kept_facts(task: tuple[Path, Path, Reader]) -> ClipFacts:
     return facts
 
 
-def probe_clip(path: Path, content: str | None = None) -> ClipFacts:
-    """The facts of a clip that is there; whatever is wrong with it stands in them, and nothing is raised.
+def _probed(path: Path, content: str, reader: Reader) -> tuple[ClipFacts, bool]:
+    """The facts, and whether the same bytes would give them again: not where something may be gone at the next try.
 
-    The file is gone through once for its tracks, and then for the frames and the sound as they are prepared.
+    Reads the file once for its tracks, and then for the frames and the sound as they are prepared. Whatever is wrong
+    with the clip is among the facts.
     """
-    return _probed(path, content)[0]
-
-
-def _probed(path: Path, content: str | None, reader: Reader = "pyav") -> tuple[ClipFacts, bool]:
-    """The facts, and whether the same bytes would give them again: not where something may be gone at the next try."""
     rate_hz = AudioRecipe().sample_rate_hz
     tracks, passed_over = _tried(lambda: _tracks(path))  # the two readers say what is wrong with such a file
     _, no_frames = _tried(lambda: read_frames(path, VideoRecipe(reader=reader)))
