@@ -13,13 +13,14 @@ import pytest
 
 from support.made_media import Sound, make_clip, make_wav, numbered_frame, sound
 from support.shared_data import SHARED, needs_shared
+from trimood.config.parameters import Reader
 from trimood.media.errors import ClipError
 from trimood.media.probe import QUIETEST_DBFS, ClipFacts, failed, first_picture, kept_facts
 
 
 def probe_clip(clip: Path) -> ClipFacts:
     with TemporaryDirectory() as folder:
-        return kept_facts((clip, Path(folder)))
+        return kept_facts((clip, Path(folder), "pyav"))
 
 
 def problems(facts: ClipFacts) -> tuple[str | None, str | None]:
@@ -149,7 +150,7 @@ def test_facts_are_kept_by_content_and_the_same_bytes_are_probed_once(tmp_path: 
 def test_facts_that_an_earlier_version_kept_are_read_and_not_probed_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = make_clip(tmp_path / "c.mp4", audio="none"), tmp_path / "facts"
+    task: tuple[Path, Path, Reader] = (make_clip(tmp_path / "c.mp4", audio="none"), tmp_path / "facts", "pyav")
     today = kept_facts(task)
     (kept,) = task[1].rglob("*.json")
     written = kept.read_text()
