@@ -12,7 +12,7 @@ SEEDS := 1,2,3
 PORT := 7860
 comma := ,
 empty :=
-EXPERIMENTS := $(subst $(empty) $(empty),$(comma),$(sort $(basename $(notdir $(wildcard conf/base/parameters/experiments/*.yml)))))
+EXPERIMENTS := $(subst $(empty) $(empty),$(comma),$(sort $(basename $(notdir $(wildcard conf/base/experiments/*.yml)))))
 
 $(STAMP): requirements.txt pyproject.toml
 	@test -x $(BIN)/python || $(or $(PYTHON),false) -c $(FITS) || { $(NO_PYTHON) exit 1; }

@@ -31,13 +31,14 @@ from trimood.model.towers import LanguageBind
 from trimood.model.trained import parameter_counts
 from trimood.synthetic.checkpoints import learn_vocabulary, write_tokenizer
 
-PARAMETERS = Path(__file__).parents[1] / "conf/base/parameters"
+CONFIGURATION = Path(__file__).parents[1] / "conf/base"
 FULL_SIZE: dict[Source, LanguageBindConfig] = {"video": VIDEO, "audio": AUDIO}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--experiment", required=True, choices=sorted(p.stem for p in PARAMETERS.glob("experiments/*")))
+    experiments = sorted(path.stem for path in CONFIGURATION.glob("experiments/*"))
+    parser.add_argument("--experiment", required=True, choices=experiments)
     parser.add_argument("--folder", type=Path, default=Path("build/full_size"))
     arguments = parser.parse_args()
     settings, shared = read_settings(arguments.experiment)
@@ -80,8 +81,8 @@ def main() -> None:
 
 def read_settings(experiment: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The experiment's own block, and what all experiments share."""
-    own = yaml.safe_load((PARAMETERS / f"experiments/{experiment}.yml").read_text())[experiment]
-    return own, yaml.safe_load((PARAMETERS / "shared.yml").read_text())
+    own = yaml.safe_load((CONFIGURATION / f"experiments/{experiment}.yml").read_text())[experiment]
+    return own, yaml.safe_load((CONFIGURATION / "experiment/parameters.yml").read_text())
 
 
 @contextmanager

@@ -6,9 +6,11 @@ import os
 import pytest
 import torch
 
-from support.demo_project import demo_project, own_demo_project
+from support.demo_project import PROJECT, demo_project, own_demo_project
 from support.small_disk import small_disk
 from support.tracked_project import empty_store, project
+from trimood.config import experiments
+from trimood.config.experiments import read_experiments
 
 __all__ = ["demo_project", "empty_store", "own_demo_project", "project", "small_disk"]  # fixtures for all tests
 
@@ -18,9 +20,17 @@ os.environ["DO_NOT_TRACK"] = "1"
 # The models here are so small that a second thread costs more than it brings.
 torch.set_num_threads(1)
 
+read_experiments(str(PROJECT / "conf"), ("base", "demo"))
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _libraries_outlive_the_tests() -> None:
     """The garbage collector skips what is imported by now: each training collects, 0.7 s for a million such objects."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _the_experiments_of_this_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that runs commands on another configuration leaves no other test its experiments."""
+    monkeypatch.setattr(experiments, "_read", experiments._read)

@@ -88,7 +88,7 @@ def test_shared_stages_run_once(kedro_run: Command, project: Path, monkeypatch: 
 
 @pytest.mark.slow
 def test_a_seed_stands_over_one_that_the_experiments_own_file_states(kedro_run: Command, project: Path) -> None:
-    file = project / "conf/base/parameters/experiments/exp3.yml"
+    file = project / "conf/base/experiments/exp3.yml"
     file.write_text(file.read_text() + "  training: {seed: 7, num_train_epochs: 3}\n")
     assert kedro_run("--pipelines=exp3").exit_code == 0
     assert kedro_run("--pipelines=exp3", "--params", "seeds=[1,2]").exit_code == 0
@@ -129,8 +129,8 @@ def test_chosen_nodes_are_chosen_for_each_seed(kedro_run: Command, project: Path
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--pipelines=exp3", "--params", "seeds=[]"], "seeds: got []; needed is at least one"),
-        (["--pipelines=exp3", "--params", "seeds=[1,1]"], "seeds: got [1, 1]; needed is at least one, and each once"),
+        (["--pipelines=exp3", "--params", "seeds=[]"], "seeds: got []; give at least one seed"),
+        (["--pipelines=exp3", "--params", "seeds=[1,1]"], "seeds: got [1, 1]; give at least one seed, without repeats"),
         (["--pipelines=exp3", "--params", "seeds=1+2"], "Write them as a list: seeds=[1,2,3]"),
         (["--pipelines=exp3", "--params", "seeds=[-1]"], "greater than or equal to 0 (got -1)"),
         (["--pipelines=data", "--params", "seeds=[1]"], "no experiment is among these pipelines"),
@@ -155,4 +155,6 @@ def test_one_seed_may_stand_without_brackets(kedro_run: Command, project: Path) 
 def test_what_is_made_of_a_training_is_not_made_beside_it(trimood_run: click.Command, name: str) -> None:
     done = CliRunner().invoke(trimood_run, [f"--pipelines=exp4,{name}"])
     assert done.exit_code == 2, done.exception
-    assert f"{name}: it is made of what experiments have stored" in " ".join(done.output.split())
+    assert f"{name}: reads the results of finished experiments; run it as a separate command" in " ".join(
+        done.output.split()
+    )

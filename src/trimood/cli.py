@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 
 import click
+from kedro.framework import project
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.project import pipelines
 from kedro.pipeline import Pipeline
@@ -15,8 +16,9 @@ from kedro.pipeline.node import Node
 from kedro.runner import SequentialRunner
 from omegaconf import OmegaConf
 
+from trimood.config.checks import read_seeds
 from trimood.config.experiments import ExperimentFileError, experiment_names, experiment_of
-from trimood.config.parameters import did_you_mean, read_seeds
+from trimood.config.parameters import did_you_mean
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +62,6 @@ class ExperimentRunner(SequentialRunner):
             raise errors[0]
 
 
-log = logging.getLogger(__name__)
-
-RUN_SEPARATELY = ("compare", "predict", "register", "submission")
-"""Pipelines that read what finished experiments have left, in MLflow or on disk: no edge of the graph says so."""
-
-
 def split_params(context: click.Context, option: click.Parameter, value: Any) -> Any:
     """Kedro's reading of --params, but a comma within brackets or double quotes parts no parameters.
 
@@ -82,8 +78,12 @@ def split_params(context: click.Context, option: click.Parameter, value: Any) ->
 def run_experiments(**options: Any) -> Any:
     """Kedro's `run`, which puts a misspelt pipeline into a stack of frames; once for each of the parameter `seeds`."""
     names = options["pipelines"] or ([options["pipeline"]] if options["pipeline"] else [])
-    pipelines.set_requested(None)
+    from trimood.pipeline_registry import STAGES, look_for_experiments
+
     try:
+        if look_for_experiments(options["conf_source"], options["env"]):
+            pipelines.configure(f"{project.PACKAGE_NAME}.pipeline_registry")
+        pipelines.set_requested(None)
         there = list(pipelines)
     except ExperimentFileError as error:
         raise click.UsageError(str(error)) from None
@@ -93,10 +93,10 @@ def run_experiments(**options: Any) -> Any:
                 f"{name}: no such pipeline; there are: {', '.join(there)}.{did_you_mean(name, there)}"
             )
     for name in names:
-        if name in RUN_SEPARATELY and len(names) > 1:  # it would read what an earlier command has left
+        if len(names) > 1 and name in STAGES and STAGES[name].run_separately:
             raise click.UsageError(
-                f"{name}: it is made of what experiments have stored, so it is a command of its own, given after the "
-                f"experiments': kedro run --pipelines={name}"
+                f"{name}: reads the results of finished experiments; run it as a separate command afterwards: "
+                f"kedro run --pipelines={name}"
             )
     assert kedro_run.callback  # noqa: S101 - a command has one
     if "seeds" not in options["params"]:

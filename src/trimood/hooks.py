@@ -2,12 +2,13 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
-from kedro.config import MissingConfigException
+from kedro.config import AbstractConfigLoader, MissingConfigException
+from kedro.framework import project
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.session import KedroSession
@@ -15,10 +16,13 @@ from kedro.io import DataCatalog, DatasetError
 from kedro.pipeline import Pipeline
 from yaml import YAMLError
 
-from trimood.config.experiments import experiment_names
-from trimood.config.parameters import check_globals, check_parameters, flatten
+from trimood.config.checks import check_globals, check_parameters
+from trimood.config.experiments import experiment_names, read_experiments, source_of_experiments
+from trimood.config.metadata import MadeBy, check_metadata, metadata_of
+from trimood.config.parameters import flatten
 from trimood.datasets import GENERATED
 from trimood.disk import says_disk_full
+from trimood.pipelines import Stage
 
 log = logging.getLogger(__name__)
 
@@ -26,23 +30,60 @@ log = logging.getLogger(__name__)
 class CheckParameters:
     """Refuses a misspelt or impossible parameter anywhere in conf/ or --params, by its full path."""
 
+    def __init__(self, stages: Iterable[Stage] = ()) -> None:
+        """`stages` say what their parameters are."""
+        self._of_stages = {name: kind for stage in stages for name, kind in stage.parameters.items()}
+
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
         """Checks the whole tree, not only what this run reads: a typing error above a known block is found too.
 
-        So early, as Kedro's own check, which knows the typed blocks only, would else speak first and less plainly.
+        So early because Kedro's own check, which knows the typed blocks only, would otherwise speak first and less
+        plainly.
         """
+        loader = context.config_loader
         try:
-            check_globals(dict(context.config_loader["globals"]))
-            check_parameters(context.config_loader["parameters"], experiment_names())
+            check_globals(dict(loader["globals"]))
+            parameters = loader["parameters"]
+            _read_experiments_of(loader)
+            check_parameters(parameters, experiment_names(), self._of_stages)
         except MissingConfigException:
-            conf = Path(context.config_loader.conf_source)
-            environments = sorted(path.name for path in conf.iterdir() if path.is_dir() and path.name != "base")
             raise click.UsageError(
-                f"--env={context.env}: no such environment in {conf}; there are: {', '.join(environments)}"
+                f"--env={context.env}: no such environment in {loader.conf_source}{_environments(loader)}"
             ) from None
         except (ValueError, YAMLError) as error:
             raise click.UsageError(str(error)) from None  # a message on the command line, not a stack of frames
+        loader["parameters"] = parameters  # so that Kedro does not read the files once more
+
+
+def _read_experiments_of(loader: AbstractConfigLoader) -> None:
+    """The experiments of this session's configuration; Kedro builds the pipelines anew where they are others.
+
+    A command has read them already, but a notebook may have changed them since its last session.
+    """
+    where = (str(loader.conf_source), (loader.base_env, loader.env or loader.default_run_env))
+    if source_of_experiments() == where and click.get_current_context(silent=True):
+        return
+    if read_experiments(*where):
+        project.pipelines.configure(f"{project.PACKAGE_NAME}.pipeline_registry")
+
+
+def _environments(loader: AbstractConfigLoader) -> str:
+    conf = Path(loader.conf_source)
+    names = sorted(path.name for path in conf.iterdir() if path.is_dir()) if conf.is_dir() else []
+    return "; there are: " + ", ".join(name for name in names if name != loader.base_env) if names else ""
+
+
+class CheckCatalog:
+    """Refuses a misspelt key or an unknown kind in the `metadata` of the catalog, by the dataset's name."""
+
+    @hook_impl
+    def after_catalog_created(self, conf_catalog: dict[str, Any]) -> None:
+        """All entries, not only those that this run uses."""
+        try:
+            check_metadata(conf_catalog)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
 
 
 class MakeMissingInputs:
@@ -54,21 +95,29 @@ class MakeMissingInputs:
     """
 
     @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """The sessions that make raw data read the same configuration."""
+        self._conf_source = str(context.config_loader.conf_source)
+
+    @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Only datasets that the run reads and does not make."""
         self._catalog = catalog
         given = run_params.get("runtime_params") or {}
         missing: dict[str, list[str]] = {}
         for name in pipeline.inputs():
-            maker = _maker(name, catalog)
-            if maker and maker["unless_given"] not in given and not _is_there(name, maker, catalog):
-                missing.setdefault(maker["pipeline"], []).append(name)
+            maker = metadata_of(catalog.get(name)).made_by
+            if maker and maker.unless_given not in given and not _is_there(name, maker, catalog):
+                missing.setdefault(maker.pipeline, []).append(name)
         for maker_pipeline, names in missing.items():
             _refuse_to_fill_given(maker_pipeline, names, set(given))
             log.info("Making %s first, by the pipeline %r", ", ".join(sorted(names)), maker_pipeline)
             # A session of its own, as `kedro run` of that pipeline has: parameters are checked and typed for it too.
             with KedroSession.create(
-                run_params["project_path"], env=run_params["env"], runtime_params=given
+                run_params["project_path"],
+                env=run_params["env"],
+                runtime_params=given,
+                conf_source=self._conf_source,
             ) as session:
                 session.run(pipeline_names=[maker_pipeline], to_outputs=names)
             self._catalog = catalog
@@ -76,35 +125,29 @@ class MakeMissingInputs:
     @hook_impl
     def after_dataset_saved(self, dataset_name: str) -> None:
         """Writes into a generated folder's marker which parameters it was made with."""
-        if maker := _maker(dataset_name, self._catalog):
+        if maker := metadata_of(self._catalog.get(dataset_name)).made_by:
             marker = Path(self._catalog[dataset_name]._filepath) / GENERATED
             marker.write_text(_recipe(maker, self._catalog), encoding="utf-8")
 
 
-def _maker(name: str, catalog: DataCatalog) -> dict[str, str]:
-    maker: dict[str, str] = (getattr(catalog.get(name), "metadata", None) or {}).get("made_by") or {}
-    return maker
+def _recipe(maker: MadeBy, catalog: DataCatalog) -> str:
+    return json.dumps(flatten(catalog.load("parameters")[maker.parameters]), sort_keys=True)
 
 
-def _recipe(maker: dict[str, str], catalog: DataCatalog) -> str:
-    return json.dumps(flatten(catalog.load("parameters")[maker["parameters"]]), sort_keys=True)
-
-
-def _is_there(name: str, maker: dict[str, str], catalog: DataCatalog) -> bool:
+def _is_there(name: str, maker: MadeBy, catalog: DataCatalog) -> bool:
     """Whether the folder exists and, if it was generated, was so with today's parameters."""
     if not catalog.exists(name):
         return False
     marker, wanted = Path(catalog[name]._filepath) / GENERATED, _recipe(maker, catalog)
     if not marker.is_file() or marker.read_text(encoding="utf-8") == wanted:
         return True
-    log.info("%s was not made with %s: %s", name, maker["parameters"], wanted)
+    log.info("%s was not made with %s: %s", name, maker.parameters, wanted)
     return False
 
 
 def _refuse_to_fill_given(maker_pipeline: str, names: list[str], given: set[str]) -> None:
     """One node may make several datasets: it must not run for one where another of them is the user's own."""
-    from kedro.framework.project import pipelines
-
+    pipelines = project.pipelines
     pipelines.set_requested(None)
     clash = pipelines[maker_pipeline].to_outputs(*names).all_outputs() & given
     if clash:
@@ -126,7 +169,7 @@ class TellPaths:
     def after_dataset_saved(self, dataset_name: str) -> None:
         """Says it as soon as it is there."""
         dataset = self._catalog.get(dataset_name)
-        if words := (getattr(dataset, "metadata", None) or {}).get("tell"):
+        if words := metadata_of(dataset).tell:
             log.info("%s: %s", dataset._filepath, words)
 
 

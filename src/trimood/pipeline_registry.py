@@ -1,9 +1,20 @@
 """The pipelines by name: stages by hand, experiments from their files."""
 
-from kedro.pipeline import Pipeline
+import os
+from pathlib import Path
 
-from trimood.config.experiments import ExperimentFileError, experiment_names
+from kedro.framework.project import settings
+from kedro.pipeline import Pipeline
+from kedro.utils import find_kedro_project
+
+from trimood.config.experiments import (
+    ExperimentFileError,
+    experiment_names,
+    read_experiments,
+    source_of_experiments,
+)
 from trimood.pipelines import (
+    Stage,
     check_data,
     compare,
     cut_clips,
@@ -17,9 +28,26 @@ from trimood.pipelines import (
     tune,
 )
 
+STAGES: dict[str, Stage] = {
+    "demo": demo.STAGE,
+    "check_data": check_data.STAGE,
+    "cut_clips": cut_clips.STAGE,
+    "ingestion": ingestion.STAGE,
+    "preprocessing": preprocessing.STAGE,
+    "experiment": experiment.STAGE,
+    "compare": compare.STAGE,
+    "submission": submission.STAGE,
+    "tune": tune.STAGE,
+    "predict": predict.STAGE,
+    "register": register.STAGE,
+}
+"""What each stage declares; `experiment` is the one that every experiment is a copy of."""
+
 
 def register_pipelines() -> dict[str, Pipeline]:
     """`kedro run --pipelines=NAME` for each key; `__default__` is every experiment."""
+    if source_of_experiments() is None:  # a command without a session, as `kedro registry list`
+        look_for_experiments()
     data = ingestion.create_pipeline() + preprocessing.create_pipeline()
     experiments = {name: data + experiment.create_pipeline(name) for name in experiment_names()}
     stages = {
@@ -36,6 +64,17 @@ def register_pipelines() -> dict[str, Pipeline]:
         "predict": predict.create_pipeline(),
         "register": register.create_pipeline(),
     }
-    if taken := sorted(experiments.keys() & stages.keys()):
+    if taken := sorted(experiments.keys() & (stages.keys() | STAGES.keys())):
         raise ExperimentFileError(f"{taken[0]}.yml: a stage has this name already; call the experiment something else.")
     return {**stages, **experiments, "__default__": sum(experiments.values(), Pipeline([]))}
+
+
+def look_for_experiments(conf_source: str | None = None, env: str | None = None) -> bool:
+    """Reads which experiments there are, where Kedro finds the configuration for these options of a command.
+
+    Returns whether they are others than those known before. Raises ExperimentFileError.
+    """
+    project = Path(find_kedro_project(Path.cwd()) or Path.cwd()).resolve()
+    loader = settings.CONFIG_LOADER_ARGS
+    environment = env or os.environ.get("KEDRO_ENV") or loader["default_run_env"]
+    return read_experiments(conf_source or str(project / settings.CONF_SOURCE), (loader["base_env"], environment))

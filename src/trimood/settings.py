@@ -1,15 +1,37 @@
 """Kedro's settings: the demo is what runs when no environment is named; see docs/decisions for the reasons."""
 
 import os
+from typing import Any
 
-from trimood.hooks import CheckParameters, MakeMissingInputs, SpeakPlainly, TellPaths
+from omegaconf import OmegaConf
+
+from trimood.hooks import CheckCatalog, CheckParameters, MakeMissingInputs, SpeakPlainly, TellPaths
+from trimood.pipeline_registry import STAGES
 from trimood.tracking.hook import TrackRuns
 
-HOOKS = (CheckParameters(), MakeMissingInputs(), TrackRuns(), TellPaths(), SpeakPlainly())
+
+def configured_path(name: str, default: str | None = None) -> str | None:
+    """`${path:NAME}` in the catalog: a path from --params, else from globals.yml, else the default; `~` is replaced."""
+    for source in ("runtime_params", "globals"):  # resolvers of Kedro's config loader
+        value: Any = OmegaConf.create({"path": f"${{{source}:{name},null}}"}).path
+        if value is not None:
+            return os.path.expanduser(str(value))
+    return default
+
+
+HOOKS = (
+    CheckParameters(STAGES.values()),
+    CheckCatalog(),
+    MakeMissingInputs(),
+    TrackRuns(name for name, stage in STAGES.items() if stage.tracked),
+    TellPaths(),
+    SpeakPlainly(),
+)
 
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "demo",
+    "config_patterns": {"parameters": ["parameters*", "parameters*/**", "**/parameters*", "experiments/*"]},
     "merge_strategy": {"parameters": "soft", "globals": "soft", "catalog": "soft"},
-    "custom_resolvers": {"home": os.path.expanduser},  # in a path of --params no shell replaces the ~
+    "custom_resolvers": {"home": os.path.expanduser, "path": configured_path},
 }

@@ -10,11 +10,10 @@ from support.demo_project import PROJECT, copy_project
 @pytest.mark.slow
 def test_commands_in_a_copy_run_the_code_of_the_copy(tmp_path: Path) -> None:
     project = copy_project(tmp_path / "trimood")
-    experiments = project.path / "conf/base/parameters/experiments"
-    # Experiments are looked for beside the package that was imported.
+    experiments = project.path / "conf/base/experiments"
     (experiments / "exp99.yml").write_text((experiments / "exp3.yml").read_text().replace("exp3:", "exp99:"))
     assert "- exp99" in project.kedro("registry", "list").stdout
-    assert not (PROJECT / "conf/base/parameters/experiments/exp99.yml").exists()
+    assert not (PROJECT / "conf/base/experiments/exp99.yml").exists()
 
 
 @pytest.mark.slow

@@ -11,8 +11,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    TypeAdapter,
-    ValidationError,
     field_validator,
     model_validator,
 )
@@ -44,7 +42,7 @@ class Parameters(BaseModel):
     @classmethod
     def _refuse_unknown_keys(cls, values: Any) -> Any:
         if isinstance(values, dict):
-            allowed = list(cls.model_fields)
+            allowed = [field.alias or name for name, field in cls.model_fields.items()]
             for key in values:
                 if key not in allowed:
                     hint = did_you_mean(str(key), allowed)
@@ -114,17 +112,6 @@ def _dimensions(space: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-
-
-def read_seeds(value: Any) -> tuple[int, ...]:
-    """The parameter `seeds`: one number or a list of several, none twice. Raises ValueError."""
-    try:
-        seeds = TypeAdapter(tuple[Seed, ...]).validate_python(value if isinstance(value, list) else [value])
-    except ValidationError as error:
-        raise ValueError("\n".join(_lines("seeds", error)) + ". Write them as a list: seeds=[1,2,3]") from None
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds: got {list(seeds)}; needed is at least one, and each once: seeds=[1,2,3]")
-    return seeds
 
 
 Unit = Literal["conversation", "utterance"]
@@ -347,6 +334,9 @@ def _an_alias(value: str) -> str:
     return value
 
 
+Alias = Annotated[str, AfterValidator(_an_alias)]
+
+
 class PredictionParams(Parameters):
     """How many utterances of one's own the picture shows."""
 
@@ -366,86 +356,26 @@ class ServingParams(Parameters):
     time_limit_seconds: Annotated[float, Field(gt=0)] = 30
 
 
-class GlobalParams(Parameters):
-    """What conf/*/globals.yml may say: where data, corpus and checkpoints lie, and where runs are tracked."""
+class Paths(Parameters):
+    """Where data and checkpoints are: each may stand in conf/*/globals.yml or in --params, which takes precedence.
+
+    The catalog reads them as `${path:NAME}`. Relative paths start from the project's folder, `~` is the home folder.
+    """
 
     data_root: str
-    prepared_clips: str | None = None
     corpus_dir: str
     meld_dir: str | None = None
     episodes_dir: str
     video_checkpoint: str
     audio_checkpoint: str
+    prepared_clips: str | None = None
+
+
+class GlobalParams(Paths):
+    """What conf/*/globals.yml may say: paths, the experiment that some stages are about, and where runs are tracked."""
+
     experiment: str
     mlflow: TrackingParams
-
-
-def check_globals(values: dict[str, Any]) -> None:
-    """Holds globals.yml against its class; ValueError names each wrong key by its full path."""
-    try:
-        GlobalParams.model_validate(values)
-    except ValidationError as error:
-        raise ValueError("conf/*/globals.yml does not fit:\n  - " + "\n  - ".join(_lines("globals", error))) from None
-
-
-_BLOCKS: dict[str, Any] = {
-    "data_root": str,
-    "prepared_clips": str | None,
-    "corpus_dir": str,
-    "meld_dir": str,
-    "episodes_dir": str,
-    "video_checkpoint": str,
-    "audio_checkpoint": str,
-    "experiment": str,
-    "model": str,
-    "clips": str,
-    "text": Words,
-    "alias": Annotated[str, AfterValidator(_an_alias)],
-    "prediction": PredictionParams,
-    "data": DataParams,
-    "cutting": CuttingParams,
-    "demo": DemoParams,
-    "compare": CompareParams,
-    "training": TrainingParams,
-    "lora": LoraParams,
-    "tune": TuneParams,
-}
-
-
-def check_parameters(parameters: dict[str, Any], experiments: list[str]) -> None:
-    """Holds the whole parameter tree against the classes above; ValueError names each wrong key by its full path."""
-    problems = []
-    allowed = [*_BLOCKS, *experiments]
-    checked: dict[str, Any] = {}
-    for name, value in parameters.items():
-        if name not in allowed:
-            problems.append(f"{name}: no such parameter; allowed: {', '.join(allowed)}.{did_you_mean(name, allowed)}")
-            continue
-        try:
-            checked[name] = TypeAdapter(_BLOCKS.get(name, ExperimentParams)).validate_python(value)
-        except ValidationError as error:
-            problems += _lines(name, error)
-    if (named := checked.get("experiment")) is not None and named not in experiments:
-        hint = did_you_mean(named, experiments)
-        problems.append(f"experiment: {named}: no such experiment; there are: {', '.join(experiments)}.{hint}")
-    for name in experiments if not problems else []:
-        try:
-            resolve(checked[name], checked["training"], checked["lora"])
-        except ValidationError as error:
-            problems += _lines(f"{name} (over the shared blocks)", error)
-    if problems:
-        raise ValueError("the parameters of conf/ and --params do not fit:\n  - " + "\n  - ".join(problems))
-
-
-def _lines(name: str, error: ValidationError) -> list[str]:
-    """Each problem of a pydantic error as 'where: what (got …)'."""
-    found = []
-    for item in error.errors():
-        where = ".".join([name, *map(str, item["loc"])])
-        got = "" if isinstance(item["input"], dict) else f" (got {item['input']!r})"
-        wanted = "wanted is a list, in brackets: [a,b]" if item["type"] == "tuple_type" else item["msg"]
-        found.append(f"{where}: {wanted.removeprefix('Value error, ')}{got}")
-    return found
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:

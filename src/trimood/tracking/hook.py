@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from trimood.config.experiments import REPORTS, experiment_names, experiment_of
+from trimood.config.experiments import experiment_names, experiment_of
+from trimood.config.metadata import Logged, metadata_of
 from trimood.config.parameters import flatten
-from trimood.tracking.store import examples_fingerprint, flat_ablation, flat_plan, flat_scores, numbers, use_experiment
+from trimood.tracking.kinds import LOG, Entry
+from trimood.tracking.store import use_experiment
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +35,9 @@ SEEN = "trimood.tracking.hook.seen"
 class TrackRuns:
     """Opens a run at an experiment's first node, feeds it from the catalog, and closes it by what became of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, reports: Iterable[str] = ()) -> None:
+        """`reports`: the stages that have a run of their own, as an experiment has."""
+        self._reports = tuple(reports)
         self._lock = threading.Lock()
         self._runs: dict[str, str] = {}
         self._unsaved: dict[str, set[str]] = {}
@@ -49,7 +54,7 @@ class TrackRuns:
         """Points MLflow at the store where there is an experiment among the nodes; refuses ParallelRunner."""
         self._close("KILLED")  # left open by a session that was stopped in this process, as in a notebook
         self._catalog, self._session = catalog, str(run_params.get("run_id"))
-        self._names = [*experiment_names(), *REPORTS]
+        self._names = [*experiment_names(), *self._reports]
         self._nodes: dict[str, set[str]] = {}
         self._unsaved = {}
         # Several seeds are as many sessions of one command, of which the first runs the shared stages.
@@ -74,7 +79,8 @@ class TrackRuns:
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any, node: Node) -> None:
         """What is read, not made, still says what a partial run's parameters and examples are."""
-        if self._spec(dataset_name).get("log") in ("plan", "tags", "fingerprint"):
+        logged = self._logged(dataset_name)
+        if logged and logged.log in ("plan", "tags", "fingerprint"):
             self._feed(dataset_name, data, node)
 
     @hook_impl
@@ -135,7 +141,7 @@ class TrackRuns:
 
     def _tags(self, name: str) -> dict[str, str]:
         return {
-            "report" if name in REPORTS else "experiment": name,
+            "report" if name in self._reports else "experiment": name,
             "env": self._env,
             "git_commit": _commit(self._project) or "not a git checkout",
             "session": self._session,
@@ -143,13 +149,11 @@ class TrackRuns:
             **{library: version(library) for library in ("trimood", "torch", "transformers", "peft")},
         }
 
-    def _spec(self, dataset_name: str) -> dict[str, Any]:
-        metadata = getattr(self._catalog.get(dataset_name), "metadata", None) or {}
-        spec: dict[str, Any] = metadata.get("mlflow") or {}
-        return spec
+    def _logged(self, dataset_name: str) -> Logged | None:
+        return metadata_of(self._catalog.get(dataset_name)).mlflow
 
     def _feed(self, dataset_name: str, data: Any, node: Node) -> None:
-        if not self._nodes or not self._spec(dataset_name):
+        if not self._nodes or not self._logged(dataset_name):
             return
         if run := self._run_of(node):
             self._log(dataset_name, data, run)
@@ -157,48 +161,12 @@ class TrackRuns:
             self._shared[dataset_name] = data
 
     def _log(self, dataset_name: str, data: Any, run: str) -> None:
-        import mlflow
+        if logged := self._logged(dataset_name):
+            weights = f"{dataset_name.rpartition('.')[0]}.{logged.weights}"  # of the same namespace
+            LOG[logged.log](Entry(run, data, self._file_of(dataset_name), logged, self._file_of(weights)))
 
-        spec = self._spec(dataset_name)
-        if spec["log"] == "plan":
-            mlflow.log_params(flat_plan(data), run_id=run)
-            mlflow.MlflowClient().set_tag(run, "seed", data.settings.training.seed)
-        elif spec["log"] == "scores":
-            mlflow.log_metrics(flat_scores(data), run_id=run)
-            mlflow.log_dict(data, "scores.json", run_id=run)
-        elif spec["log"] == "ablation":
-            mlflow.log_metrics(flat_ablation(data), run_id=run)
-        elif spec["log"] == "metrics":
-            mlflow.log_metrics(numbers(data), run_id=run)
-        elif spec["log"] == "tags":
-            client = mlflow.MlflowClient()
-            for key, value in flatten({spec["as"]: data}).items():
-                client.set_tag(run, key, value)
-        elif spec["log"] == "fingerprint":
-            mlflow.MlflowClient().set_tag(run, spec["as"], examples_fingerprint(data))
-        elif spec["log"] == "rows":
-            kinds = data.value_counts(spec["by"]).to_dict() if "by" in spec else {}
-            counts = {f"{spec['as']}/{' '.join(kind)}": count for kind, count in kinds.items()}
-            mlflow.log_metrics({spec["as"]: len(data), **counts}, run_id=run)
-        elif spec["log"] == "model":
-            self._log_model(dataset_name, data, run)
-        if spec["log"] in ("file", "rows", "ablation", "metrics"):
-            folder = spec.get("as") if spec["log"] == "file" else None
-            mlflow.log_artifact(str(self._catalog[dataset_name]._filepath), folder, run_id=run)
-
-    def _log_model(self, dataset_name: str, calibration: Any, run: str) -> None:
-        """The calibration comes last of what makes up a model: with it, its weights are logged too, once."""
-        import mlflow
-
-        from trimood.serving.mlflow_model import log_model
-
-        mlflow.log_metrics(numbers({"calibration": calibration}), run_id=run)
-        weights = f"{dataset_name.rpartition('.')[0]}.{self._spec(dataset_name)['weights']}"
-        mlflow.start_run(run)
-        try:
-            log_model(self._catalog[weights]._filepath, self._catalog[dataset_name]._filepath)
-        finally:
-            mlflow.end_run("RUNNING")
+    def _file_of(self, dataset_name: str) -> Path:
+        return Path(getattr(self._catalog.get(dataset_name), "_filepath", ""))
 
     def _deactivate(self, node: Node) -> None:
         if experiment_of(node.namespace, self._names):

@@ -14,7 +14,7 @@ from mlflow.entities import Run
 
 from support.learning_examples import CLIPS, example_table, training
 from support.tracked_project import STORE
-from trimood.config.experiments import experiment_names
+from trimood.config.experiments import find_experiments
 from trimood.config.parameters import ExperimentParams, LoraParams, TuneParams, resolve
 from trimood.learning.search.space import SpaceError
 from trimood.learning.search.study import StudyError, opened
@@ -270,8 +270,9 @@ def test_the_best_trial_is_an_experiments_file_that_resolves_to_its_settings(sea
     tune = tuned()
     _, best = searched(tune)
     text = write_best(planned(tune), best)
-    (tmp_path / "exp9_tuned.yml").write_text(text)
-    assert experiment_names(tmp_path) == ["exp9_tuned"]
+    (tmp_path / "base/experiments").mkdir(parents=True)
+    (tmp_path / "base/experiments/exp9_tuned.yml").write_text(text)
+    assert find_experiments(str(tmp_path), ("base",)) == ("exp9_tuned",)
     own = yaml.safe_load(text)["exp9_tuned"]
     settings = resolve(ExperimentParams.model_validate(own), TRAINED, LORA)
     assert settings.training.learning_rate == best["values"]["training.learning_rate"]

@@ -1,5 +1,9 @@
 """Experiments side by side, from what their MLflow runs have stored."""
 
+from trimood.config.parameters import CompareParams
+from trimood.pipelines import Stage
 from trimood.pipelines.compare.pipeline import create_pipeline
 
-__all__ = ["create_pipeline"]
+__all__ = ["STAGE", "create_pipeline"]
+
+STAGE = Stage(tracked=True, run_separately=True, parameters={"compare": CompareParams})

@@ -1,5 +1,9 @@
 """A corpus and checkpoints made on the spot: the whole project runs without data, weights or a GPU."""
 
+from trimood.config.parameters import DemoParams
+from trimood.pipelines import Stage
 from trimood.pipelines.demo.pipeline import create_pipeline
 
-__all__ = ["create_pipeline"]
+__all__ = ["STAGE", "create_pipeline"]
+
+STAGE = Stage(parameters={"demo": DemoParams})

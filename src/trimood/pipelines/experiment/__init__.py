@@ -1,5 +1,9 @@
 """One experiment from its plan to its scores: the stage that every experiment is a copy of."""
 
+from trimood.config.parameters import LoraParams, TrainingParams
+from trimood.pipelines import Stage
 from trimood.pipelines.experiment.pipeline import create_pipeline
 
-__all__ = ["create_pipeline"]
+__all__ = ["STAGE", "create_pipeline"]
+
+STAGE = Stage(parameters={"training": TrainingParams, "lora": LoraParams})

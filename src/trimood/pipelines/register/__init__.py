@@ -1,5 +1,9 @@
 """A run's model, with a name and an alias in MLflow's registry."""
 
+from trimood.config.parameters import Alias
+from trimood.pipelines import Stage
 from trimood.pipelines.register.pipeline import create_pipeline
 
-__all__ = ["create_pipeline"]
+__all__ = ["STAGE", "create_pipeline"]
+
+STAGE = Stage(run_separately=True, parameters={"alias": Alias})

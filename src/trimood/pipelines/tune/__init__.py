@@ -1,5 +1,9 @@
 """A search over one experiment's parameters by Optuna, judged on validation alone."""
 
+from trimood.config.parameters import TuneParams
+from trimood.pipelines import Stage
 from trimood.pipelines.tune.pipeline import create_pipeline
 
-__all__ = ["create_pipeline"]
+__all__ = ["STAGE", "create_pipeline"]
+
+STAGE = Stage(tracked=True, parameters={"tune": TuneParams})

@@ -115,7 +115,7 @@ def search(
 
 
 def write_best(plan: SearchPlan, best: BestTrial) -> str:
-    """The best trial as an experiment's file, to be put into conf/base/parameters/experiments/ under its top key."""
+    """The best trial as an experiment's file, to be put into conf/base/experiments/ under its top key."""
     name = f"{plan.experiment}_tuned"
     content = yaml.safe_dump(
         {name: with_changes(plan.own, best["values"])}, sort_keys=False, default_flow_style=None, width=110

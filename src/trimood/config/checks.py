@@ -1,0 +1,90 @@
+"""Checks of all that can be set, before anything runs; pydantic's errors are put into words here, for every room."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from trimood.config.parameters import (
+    DataParams,
+    ExperimentParams,
+    GlobalParams,
+    Paths,
+    Seed,
+    did_you_mean,
+    resolve,
+)
+
+SHARED: dict[str, Any] = {
+    **{name: field.annotation for name, field in Paths.model_fields.items()},
+    "experiment": str,
+    "model": str,
+    "data": DataParams,
+}
+"""Top-level parameters that belong to no single stage."""
+
+
+def check_globals(values: Mapping[str, Any]) -> None:
+    """Checks globals.yml against its class; ValueError names each wrong key by its full path."""
+    try:
+        GlobalParams.model_validate(values)
+    except ValidationError as error:
+        raise ValueError(f"conf/*/globals.yml is wrong:{_as_list(error_lines(error, 'globals'))}") from None
+
+
+def check_parameters(
+    parameters: Mapping[str, Any], experiments: Iterable[str], of_stages: Mapping[str, Any] | None = None
+) -> None:
+    """Checks the whole parameter tree; ValueError names each wrong key by its full path.
+
+    `of_stages`: the type of each top-level parameter that a stage declares.
+    """
+    experiments = list(experiments)
+    types = {**SHARED, **(of_stages or {}), **dict.fromkeys(experiments, ExperimentParams)}
+    problems = []
+    checked: dict[str, Any] = {}
+    for name, value in parameters.items():
+        if name not in types:
+            allowed = list(types)
+            problems.append(f"{name}: no such parameter; allowed: {', '.join(allowed)}.{did_you_mean(name, allowed)}")
+            continue
+        try:
+            checked[name] = TypeAdapter(types[name]).validate_python(value)
+        except ValidationError as error:
+            problems += error_lines(error, name)
+    if (named := checked.get("experiment")) is not None and named not in experiments:
+        hint = did_you_mean(named, experiments)
+        problems.append(f"experiment: {named}: no such experiment; there are: {', '.join(experiments)}.{hint}")
+    for name in experiments if not problems else []:
+        try:
+            resolve(checked[name], checked["training"], checked["lora"])
+        except ValidationError as error:
+            problems += error_lines(error, f"{name} (with the shared values)")
+    if problems:
+        raise ValueError(f"the parameters in conf/ or --params are wrong:{_as_list(problems)}")
+
+
+def read_seeds(value: Any) -> tuple[int, ...]:
+    """The parameter `seeds`: one number or a list of several, none twice. Raises ValueError."""
+    try:
+        seeds = TypeAdapter(tuple[Seed, ...]).validate_python(value if isinstance(value, list) else [value])
+    except ValidationError as error:
+        raise ValueError("\n".join(error_lines(error, "seeds")) + ". Write them as a list: seeds=[1,2,3]") from None
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds: got {list(seeds)}; give at least one seed, without repeats: seeds=[1,2,3]")
+    return seeds
+
+
+def error_lines(error: ValidationError, name: str = "") -> list[str]:
+    """Each problem of a pydantic error as `where: what (got …)`; `where` starts with `name`, if one is given."""
+    found = []
+    for item in error.errors():
+        where = ".".join([*([name] if name else []), *map(str, item["loc"])])
+        got = "" if isinstance(item["input"], dict) else f" (got {item['input']!r})"
+        wanted = "wanted is a list, in brackets: [a,b]" if item["type"] == "tuple_type" else item["msg"]
+        found.append(f"{where}: {wanted.removeprefix('Value error, ')}{got}".removeprefix(": "))
+    return found
+
+
+def _as_list(problems: list[str]) -> str:
+    return "".join(f"\n  - {problem}" for problem in problems)

@@ -1,0 +1,104 @@
+"""What a dataset's `metadata` in the catalog may say: its layer, what MLflow logs of it, what makes it."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from trimood.config.checks import error_lines
+from trimood.config.parameters import Parameters, did_you_mean
+
+KINDS: dict[str, tuple[str, ...]] = {
+    "plan": (),
+    "scores": (),
+    "ablation": (),
+    "metrics": (),
+    "tags": ("as",),
+    "fingerprint": ("as",),
+    "rows": ("as", "by"),
+    "model": ("weights",),
+    "file": ("as",),
+}
+"""What MLflow can log of a dataset, and the further keys that each kind takes."""
+
+OPTIONAL = {("rows", "by"), ("file", "as")}
+
+Layer = Literal["raw", "intermediate", "primary", "feature", "model_input", "models", "model_output", "reporting"]
+
+
+class Logged(Parameters):
+    """What a run logs of a dataset.
+
+    `as`: a name in MLflow, or a file's folder among the artifacts; `by`: columns whose values are counted apart;
+    `weights`: the dataset of the weights that belong to a model.
+    """
+
+    log: str
+    name: str | None = Field(default=None, alias="as")
+    by: tuple[str, ...] = ()
+    weights: str | None = None
+
+    @field_validator("log")
+    @classmethod
+    def _is_known(cls, kind: str) -> str:
+        if kind not in KINDS:
+            raise ValueError(f"no such kind; allowed: {', '.join(KINDS)}.{did_you_mean(kind, list(KINDS))}")
+        return kind
+
+    @model_validator(mode="after")
+    def _has_the_keys_of_its_kind(self) -> Self:
+        given = {type(self).model_fields[name].alias or name for name in self.model_fields_set} - {"log"}
+        taken = KINDS[self.log]
+        for key in given.difference(taken):
+            raise ValueError(
+                f"{key}: not a key of log: {self.log}, which takes {' and '.join(taken) or 'no other key'}"
+            )
+        for key in taken:
+            if key not in given and (self.log, key) not in OPTIONAL:
+                raise ValueError(f"log: {self.log} needs the key {key}")
+        return self
+
+
+class MadeBy(Parameters):
+    """The pipeline that makes a raw dataset which is missing, unless --params give the path `unless_given`.
+
+    It is made anew when the block `parameters` has changed.
+    """
+
+    pipeline: str
+    unless_given: str
+    parameters: str
+
+
+class KedroViz(Parameters):
+    """What Kedro-Viz reads: the layer, and how a dataset is previewed."""
+
+    layer: Layer
+    preview: bool = True
+    preview_args: dict[str, Any] = Field(default_factory=dict)
+
+
+class Metadata(Parameters):
+    """`metadata` of one dataset; `tell` says in the log where a result is, in these words."""
+
+    kedro_viz: KedroViz | None = Field(default=None, alias="kedro-viz")
+    mlflow: Logged | None = None
+    made_by: MadeBy | None = None
+    tell: str | None = None
+
+
+def metadata_of(dataset: Any) -> Metadata:
+    """The metadata of a dataset of the catalog; empty where the catalog does not have the dataset or says nothing."""
+    return Metadata.model_validate(getattr(dataset, "metadata", None) or {})
+
+
+def check_metadata(catalog: Mapping[str, Any]) -> None:
+    """Checks the metadata of all catalog entries, as configured; ValueError names each wrong key by its dataset."""
+    problems = []
+    for name, entry in catalog.items():
+        try:
+            Metadata.model_validate((entry.get("metadata") if isinstance(entry, dict) else None) or {})
+        except ValidationError as error:
+            problems += error_lines(error, f"{name}: metadata")
+    if problems:
+        raise ValueError("conf/*/**/catalog*.yml is wrong:" + "".join(f"\n  - {problem}" for problem in problems))

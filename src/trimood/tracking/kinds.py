@@ -1,0 +1,111 @@
+"""What a run logs of a dataset: a function for each kind that `metadata.mlflow` in the catalog may name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trimood.config.metadata import Logged
+from trimood.config.parameters import flatten
+from trimood.tracking.store import examples_fingerprint, flat_ablation, flat_plan, flat_scores, numbers
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A dataset that is to be logged: the run's id, the dataset's value, file and metadata, the file of its weights."""
+
+    run: str
+    data: Any
+    path: Path
+    logged: Logged
+    weights: Path
+
+
+def _log_plan(entry: Entry) -> None:
+    import mlflow
+
+    mlflow.log_params(flat_plan(entry.data), run_id=entry.run)
+    mlflow.MlflowClient().set_tag(entry.run, "seed", entry.data.settings.training.seed)
+
+
+def _log_scores(entry: Entry) -> None:
+    import mlflow
+
+    mlflow.log_metrics(flat_scores(entry.data), run_id=entry.run)
+    mlflow.log_dict(entry.data, "scores.json", run_id=entry.run)
+
+
+def _log_ablation(entry: Entry) -> None:
+    import mlflow
+
+    mlflow.log_metrics(flat_ablation(entry.data), run_id=entry.run)
+    _log_artifact(entry)
+
+
+def _log_metrics(entry: Entry) -> None:
+    import mlflow
+
+    mlflow.log_metrics(numbers(entry.data), run_id=entry.run)
+    _log_artifact(entry)
+
+
+def _log_tags(entry: Entry) -> None:
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    for key, value in flatten({entry.logged.name: entry.data}).items():
+        client.set_tag(entry.run, key, value)
+
+
+def _log_fingerprint(entry: Entry) -> None:
+    import mlflow
+
+    mlflow.MlflowClient().set_tag(entry.run, entry.logged.name, examples_fingerprint(entry.data))
+
+
+def _log_rows(entry: Entry) -> None:
+    """The number of rows, in all and for each combination of values in the columns `by`; and the table."""
+    import mlflow
+
+    name, by = entry.logged.name, list(entry.logged.by)
+    kinds = entry.data.value_counts(by).to_dict() if by else {}
+    counts = {f"{name}/{' '.join(kind)}": count for kind, count in kinds.items()}
+    mlflow.log_metrics({str(name): len(entry.data), **counts}, run_id=entry.run)
+    _log_artifact(entry)
+
+
+def _log_model(entry: Entry) -> None:
+    """The calibration comes last of what makes up a model: with it, its weights are logged too, once."""
+    import mlflow
+
+    from trimood.serving.mlflow_model import log_model
+
+    mlflow.log_metrics(numbers({"calibration": entry.data}), run_id=entry.run)
+    mlflow.start_run(entry.run)
+    try:
+        log_model(entry.weights, entry.path)
+    finally:
+        mlflow.end_run("RUNNING")
+
+
+def _log_file(entry: Entry) -> None:
+    _log_artifact(entry, entry.logged.name)
+
+
+def _log_artifact(entry: Entry, folder: str | None = None) -> None:
+    import mlflow
+
+    mlflow.log_artifact(str(entry.path), folder, run_id=entry.run)
+
+
+LOG: dict[str, Callable[[Entry], None]] = {
+    "plan": _log_plan,
+    "scores": _log_scores,
+    "ablation": _log_ablation,
+    "metrics": _log_metrics,
+    "tags": _log_tags,
+    "fingerprint": _log_fingerprint,
+    "rows": _log_rows,
+    "model": _log_model,
+    "file": _log_file,
+}
