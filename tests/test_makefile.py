@@ -140,7 +140,10 @@ def test_what_is_installed_is_one_version_of_each_package_that_the_project_names
     whole = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
     project = whole["project"]
     extras = [line for lines in project["optional-dependencies"].values() for line in lines]
-    named = [*project["dependencies"], *extras, *whole["dependency-groups"]["dev"]]
+    groups = whole["dependency-groups"]
+    dev = [line for line in groups["dev"] if isinstance(line, str)]
+    included = [line for group in groups["dev"] if isinstance(group, dict) for line in groups[group["include-group"]]]
+    named = [*project["dependencies"], *extras, *dev, *included]
     for requirement in map(Requirement, named):
         name = requirement.name.lower().replace("_", "-")
         assert requirement.specifier.contains(pinned[name]), requirement
