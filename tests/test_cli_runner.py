@@ -79,6 +79,7 @@ def test_what_is_wrong_before_training_stops_everything(run, broken: str) -> Non
     assert not [name for name in run.done if name.endswith("train")]
 
 
+@pytest.mark.slow
 def test_kedro_run_uses_this_runner_unless_another_is_asked_for() -> None:
     command = KedroCLI(PROJECT).get_command(None, "run")  # type: ignore[arg-type]
     assert command is not None

@@ -44,7 +44,8 @@ def silent(numbers: dict[str, float], step: int) -> None:
     """Hears nothing."""
 
 
-@pytest.mark.parametrize("train", ["everything", pytest.param("lora", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("train", ["everything", "lora"])
 def test_training_on_whole_utterances_is_the_same_to_the_bit_with_and_without_the_mask(
     sources, prepared_clips, tmp_path, train: str
 ) -> None:

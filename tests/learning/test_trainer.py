@@ -176,6 +176,7 @@ def assert_same(one: Fitted, other: Fitted) -> None:
     assert all(torch.equal(one.last[name], other.last[name]) for name in one.last)
 
 
+@pytest.mark.slow
 def test_the_same_seed_trains_the_same_and_another_does_not(sources, prepared_clips, tmp_path) -> None:
     _, _, one = run(sources, prepared_clips, tmp_path / "one", train="head")
     _, _, same = run(sources, prepared_clips, tmp_path / "same", train="head")

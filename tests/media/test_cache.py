@@ -114,6 +114,7 @@ def test_any_change_of_the_recipe_prepares_anew_and_keeps_what_was(
     assert prepare_clips(clips, RECIPE, tmp_path, SERIAL).hits == 2
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_same_bytes_as_none(
     clips: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -175,6 +176,7 @@ def test_every_problem_is_named_and_costs_no_more_than_its_modality(
     }
 
 
+@pytest.mark.slow
 def test_what_may_pass_is_tried_again(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip.mp4", seconds=120, fps=1, audio="noise")
     hasty = Execution("processes", workers=1, time_limit_seconds=0.01)

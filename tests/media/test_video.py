@@ -51,6 +51,7 @@ def test_the_reference_tells_the_rounding_of_crop_and_scale_apart() -> None:
     assert np.abs(difference).max() > 10
 
 
+@pytest.mark.slow
 @needs_shared
 def test_real_clips_give_upstreams_pixels() -> None:
     assert SHARED is not None

@@ -157,6 +157,7 @@ def test_a_clip_of_five_minutes_takes_little_more_memory_than_one_of_seconds(tmp
     assert 20 < long_mb - short_mb < 160, (short_mb, long_mb)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tag", "hint", "lacking", "kept"),
     [(b"avc1", b"avc1", "video", "log_mel"), (b"mp4a", b"\x40\x15", "audio", "frames")],

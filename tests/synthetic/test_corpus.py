@@ -107,6 +107,7 @@ def test_the_full_corpus_is_as_uneven_as_ecf_and_has_enough_of_every_class():
     assert min(conversation[0].conversation_id for conversation in test) > max(ids)
 
 
+@pytest.mark.slow
 def test_words_look_and_sound_each_leave_some_emotions_apart_and_others_mixed():
     utterances = [u for seed in range(20) for conversation in write_dialogues(seed, 60)[0] for u in conversation]
     faces = {e: np.array([vars(u.expression)["brow_height"] for u in utterances if u.emotion == e]) for e in EMOTIONS}

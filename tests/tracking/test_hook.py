@@ -123,6 +123,7 @@ def test_without_an_experiment_nothing_is_tracked(project: Path) -> None:
     assert not (project / "mlflow.db").exists()
 
 
+@pytest.mark.slow
 def test_a_failing_node_fails_its_experiment_and_not_the_one_that_was_done(
     run: Command, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +139,7 @@ def test_a_failing_node_fails_its_experiment_and_not_the_one_that_was_done(
     assert mlflow.active_run() is None
 
 
+@pytest.mark.slow
 def test_an_experiment_whose_last_output_could_not_be_saved_has_failed(
     run: Command, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

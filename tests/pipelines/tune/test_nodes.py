@@ -116,6 +116,7 @@ def test_the_same_seed_draws_the_same_values(searched, folders) -> None:
     assert not set(another["training.learning_rate"]) & set(tables[0]["training.learning_rate"])
 
 
+@pytest.mark.slow
 def test_values_that_were_tried_are_not_trained_again(searched, tracked) -> None:
     table, _ = searched(tuned({"training.weight_decay": {"choices": [0.0, 0.1]}}, trials=5))
     trained = table[table["same_as"].isna()]
@@ -183,7 +184,8 @@ def test_a_trial_below_the_median_is_stopped_early_if_that_is_asked_for(searched
     assert list(folders["training_checkpoints"].iterdir()) == []
 
 
-@pytest.mark.parametrize("how", [KeyboardInterrupt, pytest.param(SystemExit, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [KeyboardInterrupt, SystemExit])
 def test_an_interrupted_trial_is_marked_failed_and_its_settings_go_on_from_the_last_epoch(
     searched, tracked, folders, monkeypatch, how: type[BaseException]
 ) -> None:
