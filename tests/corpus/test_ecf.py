@@ -86,7 +86,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     ("content", "words"),
     [
         ({"dia1utt1.mp4": ["S01E01"]}, r"whole file: got .* \(dict\): Input should be a valid list"),
-        ([], "empty list, which holds no conversation"),
+        ([], "empty list without conversations"),
         (["dia1utt1"], r"conversation no\. 1: got 'dia1utt1' \(str\)"),
         (
             [{"conversation_ID": 5}],
