@@ -159,7 +159,7 @@ def test_a_class_that_validation_lacks_is_named_in_the_log(tmp_path: Path, caplo
     with caplog.at_level(logging.WARNING):
         split_utterances(table, "conversation", 0.2, 0, 0)
     assert [record.getMessage() for record in caplog.records] == [
-        "validation: no utterance of surprise, fear, sadness, anger, disgust among 8; "
+        "validation: none of surprise, fear, sadness, anger, disgust among 8 utterances; "
         "their F1 is 0 there, which lowers macro F1."
     ]
 
