@@ -73,7 +73,7 @@ def test_broken_json_is_reported_with_line_and_column(tmp_path: Path) -> None:
 def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "Subtask_2_train.json"
     path.write_bytes('[{"text": "Café"}]'.encode("latin-1"))
-    with pytest.raises(AnnotationError, match=r"byte 14: not UTF-8 .got 0xe9.*save it so"):
+    with pytest.raises(AnnotationError, match=r"byte 14: not UTF-8 .got 0xe9.*save it as UTF-8"):
         read_ecf(path)
 
 

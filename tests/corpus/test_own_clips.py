@@ -138,5 +138,5 @@ def test_a_table_of_other_clips_or_with_two_rows_of_one_is_refused(tmp_path: Pat
     with pytest.raises(WordsError, match=r"words\.csv: none of its 1 clips matches one of yours: b\.mp4"):
         own_utterances(str(tmp_path), str(table))
     table.write_text("clip,text\na.mp4,Hi\na,Bye\n")
-    with pytest.raises(WordsError, match=r"words\.csv: a: two of its rows are of this clip"):
+    with pytest.raises(WordsError, match=r"words\.csv: a: more than one row for the same clip"):
         own_utterances(str(tmp_path), str(table))

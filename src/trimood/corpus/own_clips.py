@@ -148,7 +148,7 @@ def _matched(words: Mapping[str, str], names: Mapping[str, Path], table: Path) -
     spellings |= {f"{name}{path.suffix}": name for name, path in names.items()} | {name: name for name in names}
     rows = Counter(spellings[clip] for clip in words if clip in spellings)
     if twice := [name for name, count in rows.items() if count > 1]:
-        raise WordsError(f"{table}: {', '.join(twice[:_NAMED])}: this clip has two rows; keep one.")
+        raise WordsError(f"{table}: {', '.join(twice[:_NAMED])}: more than one row for the same clip; keep one.")
     matched = {spellings[clip]: text for clip, text in words.items() if clip in spellings}
     unmatched = [clip for clip in words if clip not in spellings]
     if unmatched:
