@@ -83,8 +83,8 @@ def test_a_model_that_reads_nothing_of_it_says_so_and_costs_the_other_nothing(
     [
         (None, "  ", ["exp3", "exp6_head"], NOTHING_THERE),
         (None, "so happy !", [], NO_MODEL),
-        ("list.mp4", "so happy !", ["exp3"], "list.mp4 is no video. Give MP4, MOV, MKV, WebM or AVI."),
-        ("empty.mp4", "so happy !", ["exp3"], "empty.mp4 is no video."),
+        ("list.mp4", "so happy !", ["exp3"], "list.mp4 is not a video. Use MP4, MOV, MKV, WebM or AVI."),
+        ("empty.mp4", "so happy !", ["exp3"], "empty.mp4 is not a video."),
         ("broken.mp4", "so happy !", ["exp3"], "This cannot be predicted. unreadable: "),
         (None, "so happy !", ["exp77"], "This model cannot be loaded. model=exp77: nothing is trained under that name"),
     ],
