@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import pandas as pd
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr, TypeAdapter, ValidationError
 
-from trimood.config.parameters import did_you_mean
+from trimood.config.parameters import did_you_mean, listed
 from trimood.corpus.tables import UTTERANCE_COLUMNS
 from trimood.emotions import CLASS_NUMBERS, EMOTIONS
 
@@ -224,9 +224,8 @@ def _contradictions(conversations: list[_Conversation]) -> Iterator[str]:
 
 def counted_list(problems: Sequence[str], what: str = "") -> str:
     """ "12 problems in the annotations." and the first ten of them, one a line, for an error message."""
-    lines = [f"  - {problem}" for problem in problems[:PROBLEMS_SHOWN]]
-    more = [f"  - and {len(problems) - PROBLEMS_SHOWN} more"] if len(problems) > PROBLEMS_SHOWN else []
-    return "\n".join([f"{len(problems)} problem{'s'[: len(problems) > 1]}{what}.", *lines, *more])
+    counted = f"{len(problems)} problem{'s'[: len(problems) > 1]}{what}."
+    return counted + "\n  - " + listed(problems, PROBLEMS_SHOWN, "\n  - ")
 
 
 def _refusal(file_name: str, problems: list[str]) -> AnnotationError:

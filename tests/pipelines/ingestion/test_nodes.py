@@ -208,7 +208,7 @@ def test_a_conversation_in_both_files_is_refused(corpus: Path) -> None:
 
 def test_a_folder_without_a_train_file_is_refused_with_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "MELD.csv").touch()
-    with pytest.raises(AnnotationError, match=r"no train file; got MELD\.csv\. Needed is Subtask_2_train\.json or"):
+    with pytest.raises(AnnotationError, match=r"no train file; got MELD\.csv\. Expected Subtask_2_train\.json or"):
         read_development(tmp_path, tmp_path)
     with pytest.raises(AnnotationError, match=r"no train file; there is no such folder"):
         read_development(tmp_path / "elsewhere", tmp_path / "elsewhere")
@@ -216,7 +216,7 @@ def test_a_folder_without_a_train_file_is_refused_with_what_is_there(tmp_path: P
 
 def test_a_train_file_one_folder_too_deep_is_pointed_at(tmp_path: Path) -> None:
     write_ecf(tmp_path / "text", {1: ["joy"]})
-    with pytest.raises(AnnotationError, match=r"but text/Subtask_2_train\.json is there: is that folder the corpus\?"):
+    with pytest.raises(AnnotationError, match=r"but text/Subtask_2_train\.json exists: is that folder the corpus\?"):
         read_development(tmp_path, tmp_path)
 
 

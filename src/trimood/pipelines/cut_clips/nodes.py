@@ -8,7 +8,6 @@ import pandas as pd
 
 from trimood.config.parameters import CuttingParams
 from trimood.corpus.corpus_files import (
-    SPAN_COLUMNS,
     TEST_FILES,
     TRAIN_FILES,
     TRAIN_SPANS,
@@ -17,7 +16,7 @@ from trimood.corpus.corpus_files import (
     read_spans,
 )
 from trimood.corpus.ecf import AnnotationError, read_ecf
-from trimood.corpus.tables import CUT_COLUMNS
+from trimood.corpus.tables import CUT_COLUMNS, SPAN_COLUMNS
 from trimood.disk import remove_leftovers
 
 log = logging.getLogger(__name__)
