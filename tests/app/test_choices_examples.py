@@ -33,4 +33,4 @@ def test_a_test_file_that_cannot_be_read_is_told_and_ends_nothing(
     (tmp_path / "Subtask_2_test.json").write_text("[")
     with caplog.at_level(logging.WARNING, logger="trimood"):
         assert corpus_examples(tmp_path) == []
-    assert "no examples are offered: Subtask_2_test.json" in caplog.text
+    assert "the page offers no examples: Subtask_2_test.json" in caplog.text

@@ -133,7 +133,7 @@ def test_an_example_and_a_recording_are_predicted(browser_page: Any) -> None:
 
 
 def test_what_is_wrong_stands_on_the_page_in_words(browser_page: Any, tmp_path: Path) -> None:
-    assert predict(browser_page, "nothing to look at yet")
+    assert predict(browser_page, "There is no input yet")
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(b"\0\0\0\x18ftypisom" + bytes(100))
     upload(browser_page, bad)

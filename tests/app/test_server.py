@@ -65,7 +65,7 @@ def test_the_page_answers_with_the_calibrated_probabilities_of_both_models(
         ("whole.mp4", "", "Absent: words (no words)."),
         (None, "so happy !", "Absent: picture (no clip), sound (no clip)."),
         ("broken.mp4", "so happy !", "This cannot be predicted. unreadable: "),
-        (None, "", "There is nothing to look at yet"),
+        (None, "", "There is no input yet"),
     ],
 )
 def test_what_is_absent_or_wrong_stands_on_the_page(
@@ -116,7 +116,7 @@ def test_examples_of_the_corpus_are_offered(page: ServedPage) -> None:
 def test_without_a_trained_model_it_says_what_to_do_and_when_closed_no_upload_is_left(
     clips: Path, tmp_path: Path
 ) -> None:
-    wanted = f"Nothing is trained yet in {tmp_path}/06_models. Run `make demo` first, then load this page again."
+    wanted = f"There is no trained model in {tmp_path}/06_models yet. Run `make demo` first, then reload this page."
     with serve_folder(tmp_path / "06_models", tmp_path) as page:
         assert wanted in page.log
         assert page.part("no-model")["value"] == wanted

@@ -73,7 +73,7 @@ def test_broken_json_is_reported_with_line_and_column(tmp_path: Path) -> None:
 def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "Subtask_2_train.json"
     path.write_bytes('[{"text": "Café"}]'.encode("latin-1"))
-    with pytest.raises(AnnotationError, match=r"byte 14: not UTF-8 .got 0xe9.*save it so"):
+    with pytest.raises(AnnotationError, match=r"byte 14: not UTF-8 .got 0xe9.*save it as UTF-8"):
         read_ecf(path)
 
 
@@ -86,7 +86,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     ("content", "words"),
     [
         ({"dia1utt1.mp4": ["S01E01"]}, r"whole file: got .* \(dict\): Input should be a valid list"),
-        ([], "empty list, which holds no conversation"),
+        ([], "empty list without conversations"),
         (["dia1utt1"], r"conversation no\. 1: got 'dia1utt1' \(str\)"),
         (
             [{"conversation_ID": 5}],

@@ -54,7 +54,7 @@ def test_a_name_that_fits_two_clips_fits_neither(folder: Path, caplog: pytest.Lo
     (folder / "words.csv").write_text("clip,text\nmore/c,x\nnowhere,y\n")
     with caplog.at_level(logging.WARNING, logger="trimood"):
         words_of(folder)
-    assert "words.csv: 1 of its 2 clips are not among these: nowhere" in caplog.text
+    assert "words.csv: 1 of its 2 clips match none of yours: nowhere" in caplog.text
 
 
 def test_annotations_of_ecf_beside_the_clips_are_read(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_what_else_lies_beside_a_single_clip_need_not_speak_of_it(folder: Path) 
     for name in ("settings.json", "numbers.csv"):
         (folder / name).write_text("{}")
     assert words_of(folder / "a.mp4") == {"a": ""}
-    with pytest.raises(WordsError, match=r"2 files may hold the words: numbers\.csv, settings\.json\. Say which"):
+    with pytest.raises(WordsError, match=r"2 files may hold the words: numbers\.csv, settings\.json\. Choose one"):
         own_utterances(str(folder), None)
 
 
@@ -135,8 +135,8 @@ def test_a_table_of_other_clips_or_with_two_rows_of_one_is_refused(tmp_path: Pat
     (tmp_path / "a.mp4").touch()
     table = tmp_path / "words.csv"
     table.write_text("clip,text\nb.mp4,Hi\n")
-    with pytest.raises(WordsError, match=r"words\.csv: not one of its 1 clips is among these: b\.mp4"):
+    with pytest.raises(WordsError, match=r"words\.csv: none of its 1 clips matches one of yours: b\.mp4"):
         own_utterances(str(tmp_path), str(table))
     table.write_text("clip,text\na.mp4,Hi\na,Bye\n")
-    with pytest.raises(WordsError, match=r"words\.csv: a: two of its rows are of this clip"):
+    with pytest.raises(WordsError, match=r"words\.csv: a: more than one row for the same clip"):
         own_utterances(str(tmp_path), str(table))

@@ -126,7 +126,7 @@ def test_a_zero_test_fraction_holds_nothing_out(tmp_path: Path) -> None:
         ),
         (0.2, 0.05, r"held-out test \(test_fraction\), by conversation: 0.05 of 8 gives none"),
         (0.0, 0.2, "got validation_fraction 0.0 .* the first must be above 0"),
-        (0.5, 0.5, "together they must leave something to train on"),
+        (0.5, 0.5, "their sum below 1, to leave training data"),
     ],
 )
 def test_a_fraction_that_leaves_a_split_empty_is_refused(
@@ -138,7 +138,7 @@ def test_a_fraction_that_leaves_a_split_empty_is_refused(
 
 def test_an_empty_training_split_is_refused(tmp_path: Path) -> None:
     table = read_ecf(write_ecf(tmp_path, {1: ["joy"]}))
-    with pytest.raises(SplitError, match="training, by conversation: nothing is left of 1 conversations"):
+    with pytest.raises(SplitError, match="training, by conversation: none of 1 conversations remain"):
         split_utterances(table, "conversation", 0.9, 0, 0)
 
 
@@ -159,8 +159,8 @@ def test_a_class_that_validation_lacks_is_named_in_the_log(tmp_path: Path, caplo
     with caplog.at_level(logging.WARNING):
         split_utterances(table, "conversation", 0.2, 0, 0)
     assert [record.getMessage() for record in caplog.records] == [
-        "validation: no utterance of surprise, fear, sadness, anger, disgust among 8; "
-        "their F1 there is 0 by definition and pulls the macro F1 down."
+        "validation: none of surprise, fear, sadness, anger, disgust among 8 utterances; "
+        "their F1 is 0 there, which lowers macro F1."
     ]
 
 

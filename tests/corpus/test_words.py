@@ -62,7 +62,7 @@ def test_subtitles_are_cues_in_order_without_markup(tmp_path: Path) -> None:
     ("name", "content", "words"),
     [
         ("a.csv", "file,words\na,b\n", "got the columns file, words"),
-        ("a.csv", "clip,text\na,b\na,c\n", "a stands in it twice"),
+        ("a.csv", "clip,text\na,b\na,c\n", "a is in it twice"),
         ("a.json", "{", "cannot be read"),
         ("a.json", '["a"]', "got a list of str"),
         ("a.json", '[{"clip": "a"}]', "row 1: got the keys clip"),

@@ -144,7 +144,7 @@ def test_a_part_elsewhere_that_is_cut_short_is_done_anew(memory: UPath, clips: d
     whole = part.read_bytes()
     part.write_bytes(whole[:-1])
     assert problems_in(part, clips["dia1utt3"]) is None
-    with pytest.raises(PartError, match=r"memory://.*not a whole part"):
+    with pytest.raises(PartError, match=r"memory://.*not a complete part"):
         load_part(part)
     again = prepare_clips(clips, RECIPE, memory, SERIAL)
     assert (again.hits, again.misses) == (4, 1)

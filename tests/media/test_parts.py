@@ -56,7 +56,7 @@ def test_only_a_whole_part_is_taken_for_one(tmp_path: Path) -> None:
     for end in (0, 7, 8, 50, len(content) // 2, len(content) - 1):
         part.write_bytes(content[:end])
         assert problems_in(part, clip) is None, end
-        with pytest.raises(PartError, match=r"part\.safetensors: not a whole part.*Prepare the clips again"):
+        with pytest.raises(PartError, match=r"part\.safetensors: not a complete part.*Prepare the clips again"):
             load_part(part)
     part.write_bytes(content + b"\0")
     assert problems_in(part, clip) is None

@@ -1,4 +1,4 @@
-"""From a clip and words to what the page shows of one model: probabilities, what it was given, what was absent."""
+"""The page's answer for a clip and words: a model's probabilities, its input, and absent modalities."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from trimood.serving.trained_model import ModelError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NOTHING_THERE = "There is nothing to look at yet: drop a clip, record one, or type some words."
+NOTHING_THERE = "There is no input yet: drop a clip, record one, or type some words."
 NO_MODEL = "Choose a model first."
 
 _BEGINNING_BYTES = 64
@@ -24,7 +24,7 @@ _CALLED: dict[Modality, str] = {"text": "words", "video": "picture", "audio": "s
 
 @dataclass(frozen=True)
 class Answer:
-    """One model's side of the page; `probabilities` are calibrated, and None where it could not predict."""
+    """One model's answer; `probabilities` are calibrated, and None if it could not predict."""
 
     note: str
     probabilities: dict[str, float] | None = None
@@ -33,7 +33,7 @@ class Answer:
 
 
 def answer(memory: ModelsInMemory, clip: Path | None, words: str, names: Sequence[str]) -> list[Answer]:
-    """An answer of each model. What is wrong is said in its note: nothing that a person gives raises."""
+    """An answer from each model. Its note reports what is wrong: no input raises an error."""
     problem = _problem(clip, words, names)
     if problem:
         return [Answer(problem) for _ in names] or [Answer(problem)]
@@ -50,7 +50,7 @@ def _problem(clip: Path | None, words: str, names: Sequence[str]) -> str:
         beginning = file.read(_BEGINNING_BYTES)
     if is_media(beginning):
         return ""
-    return f"{clip.name} is no video. Give MP4, MOV, MKV, WebM or AVI."
+    return f"{clip.name} is not a video. Use MP4, MOV, MKV, WebM or AVI."
 
 
 def _answer_of(memory: ModelsInMemory, name: str, utterance: Utterance) -> Answer:

@@ -1,4 +1,4 @@
-"""What the page offers: trained models, the one or two of them in memory, and a few clips of the corpus."""
+"""The models and example clips that the page offers, and the models in memory."""
 
 import gc
 import logging
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Example:
-    """An utterance of the official test file, which no training has seen."""
+    """An utterance of the official test file, which is never used for training."""
 
     clip: Path
     text: str
@@ -26,14 +26,14 @@ class Example:
 
 
 def corpus_examples(corpus: Path) -> list[Example]:
-    """The first utterance of each emotion whose clip is there, in class order; none where there is no such corpus."""
+    """The first utterance of each emotion whose clip exists, in class order; none without such a corpus."""
     path = first_present(corpus, TEST_FILES)
     if path is None:
         return []
     try:
         table = labelled(read_ecf(path, clip_folder(corpus, "test")))
     except AnnotationError as error:
-        log.warning("no examples are offered: %s", error)
+        log.warning("the page offers no examples: %s", error)
         return []
     found: dict[str, Example] = {}
     for row in table.itertuples():
@@ -43,18 +43,15 @@ def corpus_examples(corpus: Path) -> list[Example]:
     return [found[emotion] for emotion in EMOTIONS if emotion in found]
 
 
-log = logging.getLogger(__name__)
-
-
 def trained_experiments(models: Path) -> list[str]:
-    """Experiments that have left weights and a calibration in the folder."""
+    """Experiments with weights and a calibration in the folder."""
     return sorted(path.parent.name for path in models.glob(f"*/{WEIGHTS}") if path.with_name(CALIBRATION).is_file())
 
 
 def registered_models(tracking_uri: str) -> dict[str, str]:
-    """What has an alias in MLflow's registry: "trimood-exp4@champion (version 3)" → "models:/trimood-exp4/3".
+    """Models with an alias in MLflow's registry: "trimood-exp4@champion (version 3)" → "models:/trimood-exp4/3".
 
-    None where there is no store: reading makes none. A store that does not answer is named in the log.
+    Empty without a store; reading does not create one. If a store does not answer, the log says so.
     """
     import mlflow
 
@@ -63,7 +60,7 @@ def registered_models(tracking_uri: str) -> dict[str, str]:
     try:
         found = mlflow.MlflowClient(tracking_uri, tracking_uri).search_registered_models()
     except mlflow.exceptions.MlflowException as error:
-        log.warning("registered models are not offered: MLflow at %s says: %s", tracking_uri, error)
+        log.warning("the page offers no registered models: MLflow at %s says: %s", tracking_uri, error)
         return {}
     return {
         f"{model.name}@{alias} (version {version})": f"models:/{model.name}/{version}"
@@ -73,7 +70,7 @@ def registered_models(tracking_uri: str) -> dict[str, str]:
 
 
 class ModelsInMemory:
-    """Loads models when they are asked for and lets go of those that no longer are: at full size each takes GBs."""
+    """Loads models on request and drops those no longer requested: at full size each takes gigabytes."""
 
     def __init__(self, models: Path, checkpoints: Mapping[str, str | None]) -> None:
         """`models`: the folder of experiments; `checkpoints` as for `load_predictor`."""
@@ -82,18 +79,18 @@ class ModelsInMemory:
 
     @property
     def names(self) -> list[str]:
-        """Those that are in memory."""
+        """The names of the models in memory."""
         return sorted(name for name, _ in self._loaded)
 
     def keep(self, names: Sequence[str]) -> None:
-        """Lets go of all others, and of those that have been trained anew since they were loaded."""
+        """Drops all other models, and those retrained since they were loaded."""
         wanted = {self._key(name) for name in names}
         if self._loaded.keys() - wanted:
             self._loaded = {key: predictor for key, predictor in self._loaded.items() if key in wanted}
-            gc.collect()  # modules refer to each other in circles, and gigabytes should not wait for their turn
+            gc.collect()  # modules have reference cycles; free their gigabytes now
 
     def load(self, name: str) -> Predictor:
-        """The model, from memory where it is there. Raises ModelError, CheckpointError."""
+        """The model, from memory if possible. Raises ModelError, CheckpointError."""
         key = self._key(name)
         if key not in self._loaded:
             log.info("loading %s", name)

@@ -8,12 +8,12 @@ from trimood.app.answers import Answer, answer
 from trimood.app.choices import Example, ModelsInMemory
 from trimood.emotions import EMOTIONS
 
-_TITLE = "# trimood\nWhich of seven emotions do the words, the face and the voice of an utterance tell?"
+_TITLE = "# trimood\nWhich of seven emotions do the words, the face and the voice of an utterance express?"
 _NONE = "–"
 _SIDES = 2
 
 Choices = Callable[[], Mapping[str, str]]
-"""What can be chosen now: what the page calls it → what `load_trained` takes."""
+"""The current choices: name on the page → argument of `load_trained`."""
 
 CSS = """
 .note {min-height: 3em}
@@ -22,7 +22,7 @@ CSS = """
 
 
 def build_page(memory: ModelsInMemory, choices: Choices, examples: Sequence[Example], no_model: str) -> Any:
-    """A `gradio.Blocks`. `no_model` is what it says where nothing can be chosen."""
+    """A `gradio.Blocks`. `no_model` is the message shown if there is no model."""
     import gradio as gr
 
     with gr.Blocks(title="trimood", analytics_enabled=False, fill_width=True) as page:
@@ -67,7 +67,7 @@ def build_page(memory: ModelsInMemory, choices: Choices, examples: Sequence[Exam
                 [*outputs, in_memory],
                 api_name="predict",
                 api_visibility=shown_in_api,
-                concurrency_id="predict",  # one at a time, wherever it comes from: the models in memory are shared
+                concurrency_id="predict",  # one at a time, as all requests share the models in memory
                 concurrency_limit=1,
             )
 
@@ -92,7 +92,7 @@ def _side(gr: Any, number: int) -> list[Any]:
     """The parts of one model's column, in the order of `_updates`."""
     with gr.Column(min_width=280, visible=number == 0, elem_id=f"side-{number}") as column:
         title = gr.Markdown(elem_id=f"title-{number}")
-        note = gr.Markdown("The answer comes here.", elem_id=f"note-{number}", elem_classes="note")
+        note = gr.Markdown("The answer appears here.", elem_id=f"note-{number}", elem_classes="note")
         label = gr.Label(label="Calibrated probabilities", num_top_classes=len(EMOTIONS), elem_id=f"label-{number}")
         frames = gr.Plot(show_label=False, format="png", visible=False, buttons=[], elem_id=f"frames-{number}")
         sound = gr.Plot(show_label=False, format="png", visible=False, buttons=[], elem_id=f"sound-{number}")
@@ -118,4 +118,4 @@ def _updates(gr: Any, titles: Sequence[str], answers: Sequence[Answer]) -> list[
 
 
 def _loaded(memory: ModelsInMemory) -> str:
-    return f"In memory: {', '.join(memory.names) or 'no model yet; the first answer takes the time to load one'}"
+    return f"In memory: {', '.join(memory.names) or 'no model yet; the first answer takes longer'}"

@@ -1,4 +1,4 @@
-"""Serves the page on this machine, to this machine, and to nobody else."""
+"""Serves the page on this machine, for this machine only."""
 
 import logging
 import os
@@ -21,14 +21,14 @@ LARGEST_CLIP = "100mb"
 
 
 class PortInUse(Exception):
-    """Another program answers at the port already."""
+    """Another program already uses the port."""
 
 
 @contextmanager
 def open_page(
     models: Path, corpus: Path, checkpoints: Mapping[str, str | None], tracking_uri: str, port: int
 ) -> Iterator[Any]:
-    """The running page, a `gradio.Blocks`; it ends with the block, and what was uploaded is removed.
+    """The running page, a `gradio.Blocks`; leaving the block stops it and removes uploads.
 
     `models`: the folder of experiments; `corpus`: where examples come from; `checkpoints` as for `load_predictor`.
     Raises PortInUse.
@@ -40,7 +40,7 @@ def open_page(
     def choices() -> dict[str, str]:
         return {name: name for name in trained_experiments(models)} | registered
 
-    no_model = f"Nothing is trained yet in {models}. Run `make demo` first, then load this page again."
+    no_model = f"There is no trained model in {models} yet. Run `make demo` first, then reload this page."
     if not choices():
         log.warning(no_model)
     with tempfile.TemporaryDirectory(prefix="trimood-app-") as uploads:
@@ -58,9 +58,9 @@ def open_page(
                 theme=gr.themes.Default(),
                 css=CSS,
                 footer_links=[],
-                run_history=False,  # else the browser keeps what was tried
+                run_history=False,  # else the browser stores what was tried
                 enable_monitoring=False,
-                ssr_mode=False,  # else Gradio starts Node where it finds it
+                ssr_mode=False,  # else Gradio starts Node if it is installed
                 pwa=False,
                 mcp_server=False,
                 max_file_size=LARGEST_CLIP,
@@ -74,11 +74,11 @@ def open_page(
 
 
 def serve(**places: Any) -> None:
-    """Keeps the page of `open_page` open until Ctrl+C or SIGTERM."""
+    """Serves the page of `open_page` until Ctrl+C or SIGTERM."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with open_page(**places) as page:
-        log.info("The page is at %s; Ctrl+C ends it.", page.local_url)
+        log.info("The page is at %s; press Ctrl+C to stop.", page.local_url)
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
-            log.info("The page is closed.")
+            log.info("The page is stopped.")

@@ -1,4 +1,4 @@
-"""Emotion-cause pairs as SemEval-2024 Task 3 writes them: read, made of predicted emotions, checked.
+"""Emotion-cause pairs of SemEval-2024 Task 3: reads, checks, and makes them from predicted emotions.
 
 A pair of Subtask 2 is ["3_surprise", "1"]: utterance 3 is surprised, by utterance 1. A submission is a list of
 {conversation_ID, conversation, emotion-cause_pairs} with every conversation of the official test file
@@ -22,7 +22,7 @@ CAUSED = tuple(emotion for emotion in EMOTIONS if emotion != "neutral")
 
 
 class SubmissionError(Exception):
-    """A file of pairs that the task's scorer would refuse or misread; the message names the places."""
+    """A file of pairs that the task's scorer would refuse or misread; the message names the errors."""
 
 
 class CausePair(NamedTuple):
@@ -69,8 +69,8 @@ _SUBMISSION = TypeAdapter(list[_Conversation])
 def caused_by_themselves(utterances: pd.DataFrame, predicted: Mapping[str, str]) -> list[dict[str, Any]]:
     """The submission in which each utterance with an emotion other than neutral is its own cause.
 
-    `utterances` in the order of the official file; `predicted` gives the emotion of an utterance by its key, and one
-    that it lacks has no pair.
+    `utterances` in the order of the official file; `predicted` maps an utterance's key to its emotion; utterances
+    that it lacks have no pair.
     """
     return [
         {
@@ -105,8 +105,8 @@ def _by_conversation(utterances: pd.DataFrame) -> dict[int, list[dict[str, Any]]
 def submitted_pairs(submission: Any, utterances: pd.DataFrame) -> set[CausePair]:
     """The pairs of a submission for the official file that `utterances` was read from.
 
-    Raises SubmissionError, which names up to ten problems at once: what is not of the format, a conversation or an
-    utterance that is missing, repeated or not of the file, a pair that stands twice or names no utterance of its own.
+    Raises SubmissionError, which names up to ten problems at once: a wrong format; a conversation or utterance that is
+    missing, repeated or not in the official file; a pair that is repeated or names an utterance outside.
     """
     try:
         conversations = _SUBMISSION.validate_python(submission)
@@ -120,9 +120,9 @@ def submitted_pairs(submission: Any, utterances: pd.DataFrame) -> set[CausePair]
 
 
 def read_pairs(path: Path) -> set[CausePair] | None:
-    """The annotated pairs of an official Subtask 2 file that was read before; None where it has none.
+    """The annotated pairs of an official Subtask 2 file that was checked before; None if it has none.
 
-    None too for a Subtask 1 file, whose causes are spans of words: it has not all of Subtask 2's pairs.
+    None too for a Subtask 1 file, whose causes are spans of words: it lacks some of Subtask 2's pairs.
     """
     content = json.loads(path.read_text(encoding="utf-8-sig"))
     if not path.name.startswith("Subtask_2") or not any("emotion-cause_pairs" in one for one in content):
@@ -141,19 +141,19 @@ def _problems(conversations: Sequence[_Conversation], official: Mapping[int, lis
             yield f"conversation {number} of the official file is missing"
     for number, count in counts.items():
         if number not in official:
-            yield f"conversation {number} does not stand in the official file"
+            yield f"conversation {number} is not in the official file"
         elif count > 1:
-            yield f"conversation {number} stands {count} times"
+            yield f"conversation {number} occurs {count} times"
     for one in conversations:
         where, ids = f"conversation {one.conversation_ID}", [row.utterance_ID for row in one.conversation]
         if ids != official.get(one.conversation_ID, ids):
             yield f"{where}: its utterance_IDs are {ids}, in the official file {official[one.conversation_ID]}"
         for pair, count in Counter(one.pairs).items():
             if count > 1:
-                yield f"{where}: the pair {list(pair)} stands {count} times"
+                yield f"{where}: the pair {list(pair)} occurs {count} times"
             utterance_id, _, cause_id = _parsed(pair)
             if not {utterance_id, cause_id} <= set(ids):
-                yield f"{where}: the pair {list(pair)} names an utterance that the conversation has not"
+                yield f"{where}: the pair {list(pair)} names an utterance that is not in the conversation"
 
 
 def _in_words(submission: Any, problem: Mapping[str, Any]) -> str:
@@ -169,5 +169,5 @@ def _in_words(submission: Any, problem: Mapping[str, Any]) -> str:
 def _refusal(problems: list[str]) -> SubmissionError:
     return SubmissionError(
         f"Subtask_2_pred.json: {counted_list(problems)}\n"
-        "The task's scorer takes every conversation of the official test file once, with pairs of its own utterances."
+        "The task's scorer expects every conversation of the official test file once, with pairs of its own utterances."
     )

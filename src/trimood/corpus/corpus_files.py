@@ -15,6 +15,7 @@ from trimood.corpus.data_report import SIDES, AnnotationFile, AnnotationFiles
 from trimood.corpus.ecf import AnnotationError, class_counts, empty_table, read_ecf
 from trimood.corpus.meld import MELD_MAP, point_to_meld, read_meld_map
 from trimood.corpus.published import Side, differences, generation_of, nearest_generation
+from trimood.corpus.tables import MELD_COLUMNS, SPAN_COLUMNS
 
 TRAIN_FILES = ("Subtask_2_train.json", "Subtask_1_train.json")
 TEST_FILES = ("Subtask_2_test.json", "Subtask_1_test.json", "Subtask_2_test_eval_release_unlabelled.json")
@@ -59,8 +60,6 @@ def file_facts(path: Path | None, table: pd.DataFrame) -> dict[str, Any]:
 
 TRAIN_SPANS = "train_video_source_from_MECPE.json"
 """MECPE's file with the spans of the train file, which has none itself."""
-
-SPAN_COLUMNS = {"utterance": "str", "episode": "str", "start_seconds": "float64", "end_seconds": "float64"}
 
 _TIME = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
@@ -107,8 +106,6 @@ def _seconds(clock: str) -> float:
 
 NAMES: dict[Side, tuple[str, ...]] = {"train": TRAIN_FILES, "official_test": TEST_FILES}
 FOLDERS: dict[Side, str] = {"train": "train", "official_test": "test"}
-
-MELD_COLUMNS = {"meld_split": "str", "meld_clip": "str", "meld_emotion": "str"}
 
 
 def read_annotations(corpus: Path, meld: Path) -> tuple[pd.DataFrame, AnnotationFiles]:

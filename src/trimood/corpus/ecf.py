@@ -1,9 +1,9 @@
-"""ECF 2.0 annotation files (SemEval-2024 Task 3), checked before anything is learned from them.
+"""Reads and checks ECF 2.0 annotation files (SemEval-2024 Task 3).
 
 A file is a list of {conversation_ID, conversation: [{utterance_ID, text, speaker, emotion, video_name}, ...]}.
 `emotion` is absent from the unlabelled evaluation release and `video_name` from the Subtask_1 files; other keys
-(emotion-cause_pairs, video_source) are left alone. Nothing is assumed of the order or the completeness of the ids:
-the published training file breaks its own order 560 times.
+(emotion-cause_pairs, video_source) are ignored. Ids may be incomplete and in any order: the published training file
+breaks its own order 560 times.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import pandas as pd
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr, TypeAdapter, ValidationError
 
-from trimood.config.parameters import did_you_mean
+from trimood.config.parameters import did_you_mean, listed
 from trimood.corpus.tables import UTTERANCE_COLUMNS
 from trimood.emotions import CLASS_NUMBERS, EMOTIONS
 
@@ -27,12 +27,12 @@ def utterance_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def empty_table() -> pd.DataFrame:
-    """A table with all columns and no row: what stands in for a file that is not there."""
+    """A table with all columns and no row, for a file that does not exist."""
     return utterance_table([])
 
 
 def conform(table: pd.DataFrame) -> pd.DataFrame:
-    """The columns of the contract in their order and types; raises ValueError for missing columns or a repeated key."""
+    """The table with UTTERANCE_COLUMNS in order and type. Raises ValueError for missing columns or a repeated key."""
     missing = [name for name in UTTERANCE_COLUMNS if name not in table.columns]
     if missing:
         raise ValueError(
@@ -42,8 +42,8 @@ def conform(table: pd.DataFrame) -> pd.DataFrame:
     repeated = table["utterance"][table["utterance"].duplicated()].unique()
     if len(repeated):
         raise ValueError(
-            f"utterance table: {len(repeated)} keys stand in more than one row, the first is {repeated[0]}; "
-            "each utterance may stand in one row only. Remove the repeated rows."
+            f"utterance table: {len(repeated)} keys are in more than one row, the first is {repeated[0]}; "
+            "each utterance may have one row only. Remove the repeated rows."
         )
     return table[list(UTTERANCE_COLUMNS)].astype(UTTERANCE_COLUMNS).reset_index(drop=True)
 
@@ -67,7 +67,7 @@ _WHAT_IS_ALLOWED = (
 
 
 class AnnotationError(Exception):
-    """An annotation file that cannot be used; the message names file, places, what was got and what is allowed."""
+    """An annotation file that cannot be used; the message names the file, the places, and what is allowed."""
 
 
 def _known_emotion(emotion: str) -> str:
@@ -81,7 +81,7 @@ def _storable(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        # Half a character escaped in JSON ("\ud83d"): it parses, but neither Parquet nor a tokenizer takes it.
+        # Half a character escaped in JSON ("\ud83d"): it parses, but neither Parquet nor a tokenizer accepts it.
         raise ValueError(
             f"character {error.start + 1} is half of a surrogate pair; write the whole character"
         ) from None
@@ -90,7 +90,9 @@ def _storable(text: str) -> str:
 
 def _with_words(text: str) -> str:
     if not text.strip():
-        raise ValueError("the text is empty; every utterance needs words, or has to be taken out of the file")
+        raise ValueError(
+            "the text is empty; every utterance needs words: add them or remove the utterance from the file"
+        )
     return text
 
 
@@ -116,10 +118,10 @@ _FILE = TypeAdapter(list[_Conversation])
 
 
 def read_ecf(path: Path, split_folder: str = "") -> pd.DataFrame:
-    """Utterances of an annotation file in file order (columns: trimood.corpus.ecf).
+    """Utterances of an annotation file in file order (UTTERANCE_COLUMNS).
 
     `split_folder` is put before the clip's name ("train" gives "train/dia1utt2.mp4"; "" leaves it beside the file).
-    Whether the clip exists is not looked at. Raises AnnotationError, which names up to ten problems at once.
+    Does not check that the clips exist. Raises AnnotationError, which names up to ten problems at once.
     """
     conversations = _checked(path.name, _parsed(path))
     problems = list(_contradictions(conversations))
@@ -153,12 +155,12 @@ def _parsed(path: Path) -> Any:
     except json.JSONDecodeError as error:
         raise AnnotationError(
             f"{path.name}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}). "
-            f"{_WHAT_IS_ALLOWED}. Repair the line or fetch the file again."
+            f"{_WHAT_IS_ALLOWED}. Repair the line or download the file again."
         ) from error
     except UnicodeDecodeError as error:
         raise AnnotationError(
             f"{path.name}, byte {error.start}: not UTF-8 (got {error.object[error.start]:#04x}). "
-            "ECF files are UTF-8: save it so, or fetch it again."
+            "ECF files are UTF-8: save it as UTF-8, or download it again."
         ) from error
     except OSError as error:
         raise AnnotationError(
@@ -172,12 +174,12 @@ def _checked(file_name: str, content: Any) -> list[_Conversation]:
     except ValidationError as error:
         raise _refusal(file_name, [_in_words(content, problem) for problem in error.errors()]) from None
     if not conversations:
-        raise _refusal(file_name, ["got an empty list, which holds no conversation"])
+        raise _refusal(file_name, ["got an empty list without conversations"])
     return conversations
 
 
 def _in_words(content: Any, problem: Mapping[str, Any]) -> str:
-    """Pydantic's path into the file as conversation and utterance, with the ids where they can be read."""
+    """A pydantic error in words: conversation and utterance, with their ids if readable, and what was got."""
     steps = list(problem["loc"])
     places = []
     for name, noun in (("conversation_ID", "conversation"), ("utterance_ID", "utterance")):
@@ -204,7 +206,7 @@ def _shortened(value: Any, length: int = 60) -> str:
 
 
 def _contradictions(conversations: list[_Conversation]) -> Iterator[str]:
-    """Utterances that stand twice, and clips that belong to another utterance than the one that names them."""
+    """Utterances that occur twice, and clips named by another utterance than their own."""
     first_seen: dict[str, int] = {}
     for number, conversation in enumerate(conversations, start=1):
         for utterance in conversation.conversation:
@@ -214,7 +216,7 @@ def _contradictions(conversations: list[_Conversation]) -> Iterator[str]:
                 f"utterance_ID {utterance.utterance_ID}"
             )
             if key in first_seen:
-                yield f"{where}: duplicate utterance, it also stands in conversation no. {first_seen[key]}; keep one"
+                yield f"{where}: duplicate utterance, it is also in conversation no. {first_seen[key]}; keep one"
             first_seen.setdefault(key, number)
             if utterance.video_name not in (None, f"{key}.mp4"):
                 yield f"{where}: video_name: got {utterance.video_name!r}, allowed is {key}.mp4, or no video_name"
@@ -222,9 +224,8 @@ def _contradictions(conversations: list[_Conversation]) -> Iterator[str]:
 
 def counted_list(problems: Sequence[str], what: str = "") -> str:
     """ "12 problems in the annotations." and the first ten of them, one a line, for an error message."""
-    lines = [f"  - {problem}" for problem in problems[:PROBLEMS_SHOWN]]
-    more = [f"  - and {len(problems) - PROBLEMS_SHOWN} more"] if len(problems) > PROBLEMS_SHOWN else []
-    return "\n".join([f"{len(problems)} problem{'s'[: len(problems) > 1]}{what}.", *lines, *more])
+    counted = f"{len(problems)} problem{'s'[: len(problems) > 1]}{what}."
+    return counted + "\n  - " + listed(problems, PROBLEMS_SHOWN, "\n  - ")
 
 
 def _refusal(file_name: str, problems: list[str]) -> AnnotationError:

@@ -1,9 +1,9 @@
-"""MELD's names for ECF's utterances: the map that ECF publishes, MELD's own labels, and where MELD keeps its clips.
+"""ECF's utterances in MELD: the map that ECF publishes, MELD's labels, and MELD's folders of clips.
 
-ECF's training utterances were drawn from all three splits of MELD, so whatever was trained on MELD has seen some of
-what ECF holds back, and the other way round. The map covers the training file only: no clip of the official test is in
-MELD. Two clips are broken in MELD's own release: train_dia125_utt3 (dia564utt4) cannot be decoded, and
-dev_dia110_utt7 (dia850utt8) is not there.
+ECF's training utterances come from all three splits of MELD, so a model trained on one corpus has seen held-out
+utterances of the other. The map covers the training file only: no clip of the official test is in MELD. Two clips are
+broken in MELD's own release: train_dia125_utt3 (dia564utt4) cannot be decoded, and dev_dia110_utt7 (dia850utt8) is
+missing.
 """
 
 import re
@@ -19,7 +19,7 @@ from trimood.corpus.tables import MAP_COLUMNS
 
 @dataclass(frozen=True)
 class ClipOrigins:
-    """Whose layout the clips of a table lie in, counted; `missing` are in neither, of which `unmapped` have no name
+    """How many clips are in ECF's and MELD's layout; `missing` are in neither, and `unmapped` of them have no name
     in MELD."""
 
     ecf: int
@@ -30,17 +30,17 @@ class ClipOrigins:
     def __str__(self) -> str:
         meld = ", ".join(f"{count} of its {split}" for split, count in self.meld.items())
         return (
-            f"clips: {self.ecf} in ECF's layout, {sum(self.meld.values())} in MELD's ({meld}), {self.missing} are not "
-            f"there, of which {self.unmapped} have no partner in MELD"
+            f"clips: {self.ecf} in ECF's layout, {sum(self.meld.values())} in MELD's ({meld}), {self.missing} are "
+            f"missing, {self.unmapped} of them without a partner in MELD"
         )
 
 
 def point_to_meld(table: pd.DataFrame, corpus: Path, meld: Path) -> tuple[pd.DataFrame, ClipOrigins | None]:
-    """The table with `clip` pointing to MELD's file wherever ECF's own is not there; nothing is copied.
+    """The table with `clip` pointing to MELD's file if ECF's own does not exist; nothing is copied.
 
-    A path in `meld` is given relative to the corpus where it lies below it, else whole. The counts are None, and the
-    table is unchanged, where `meld` has none of MELD's folders. Raises AnnotationError where it has them and no map
-    lies beside them or in the corpus, or where `meld` is another folder than the corpus and has none.
+    A path in `meld` is relative to the corpus if it is below it, else absolute. If `meld` has none of MELD's folders,
+    the counts are None and the table is unchanged. Raises AnnotationError if the folders exist without a map beside
+    them or in the corpus, and if `meld` is not the corpus and has no such folder.
     """
     folders = _meld_folders(meld)
     if not any(folder.is_dir() for folder in folders.values()):
@@ -72,14 +72,14 @@ def point_to_meld(table: pd.DataFrame, corpus: Path, meld: Path) -> tuple[pd.Dat
 
 
 def _meld_folders(meld: Path) -> dict[str, Path]:
-    """MELD's folder of each split, directly in `meld` or up to two folders below, as its archives unpack."""
+    """MELD's folder of each split, in `meld` or up to two folders below, as its archives unpack."""
     found = {}
     for split, name in MELD_FOLDERS.items():
         direct = meld / name
         below = [] if direct.is_dir() else sorted(path for step in ("*", "*/*") for path in meld.glob(f"{step}/{name}"))
         if len(below) > 1:
             raise AnnotationError(
-                f"{meld}: {name} is there {len(below)} times: {', '.join(str(p.relative_to(meld)) for p in below)}. "
+                f"{meld}: {name} exists {len(below)} times: {', '.join(str(p.relative_to(meld)) for p in below)}. "
                 "Give the right one's folder with --params meld_dir=FOLDER."
             )
         found[split] = below[0] if below else direct
@@ -91,8 +91,8 @@ def _map(corpus: Path, meld: Path) -> Path:
     there = next((path for path in places if path.is_file()), None)
     if there is None:
         raise AnnotationError(
-            f"{meld}: MELD's folders of clips are there, but nothing says which clip is which utterance; looked for "
-            f"{' and '.join(map(str, places))}. ECF's publishers hand it out: put it beside the annotations."
+            f"{meld}: MELD's folders of clips exist, but no map from utterances to clips; looked for "
+            f"{' and '.join(map(str, places))}. ECF's publishers provide it: put it beside the annotations."
         )
     return there
 
@@ -121,10 +121,10 @@ MELD_FOLDERS = {
     "dev": "dev_splits_complete",
     "test": "output_repeated_splits_test",
 }
-"""Where MELD.Raw has the clips of each of its splits, once its archives are unpacked."""
+"""The folder of each split's clips in the unpacked MELD.Raw."""
 
 BROKEN_IN_MELD = {"dia564utt4": "train_dia125_utt3", "dia850utt8": "dev_dia110_utt7"}
-"""Utterances whose clip is broken or missing in MELD's own release: nothing that a second download would mend."""
+"""Utterances whose clip is broken or missing in MELD's own release, so that another download does not help."""
 
 MELD_LABELS = {"train": "train_sent_emo.csv", "dev": "dev_sent_emo.csv", "test": "test_sent_emo.csv"}
 """MELD's own annotation files, by split."""
@@ -137,13 +137,13 @@ _LABEL_COLUMNS = ["Dialogue_ID", "Utterance_ID", "Emotion"]
 def read_meld_map(path: Path, labels_folder: Path | None = None) -> pd.DataFrame:
     """One row for each utterance of the map, in its order (MAP_COLUMNS), those without a partner included.
 
-    `labels_folder` holds MELD's own `train_sent_emo.csv`, `dev_…` and `test_…`; of those that are there,
-    `meld_emotion` is filled. Raises AnnotationError by line.
+    `labels_folder` holds MELD's own `train_sent_emo.csv`, `dev_…` and `test_…`; those that exist fill `meld_emotion`.
+    Raises AnnotationError, which names the line.
     """
     table = pd.DataFrame(list(_rows(path)), columns=[name for name in MAP_COLUMNS if name != "meld_emotion"])
     repeated = table["utterance"][table["utterance"].duplicated()]
     if len(repeated):
-        raise AnnotationError(f"{path.name}: {repeated.iloc[0]} stands in it twice; fetch the file again.")
+        raise AnnotationError(f"{path.name}: {repeated.iloc[0]} is in it twice; download the file again.")
     labels = read_meld_labels(labels_folder) if labels_folder else _no_labels()
     table = table.astype({name: kind for name, kind in MAP_COLUMNS.items() if name in table})
     table = table.merge(labels, on=["meld_split", "meld_dialogue", "meld_utterance"], how="left", validate="m:1")
@@ -153,20 +153,20 @@ def read_meld_map(path: Path, labels_folder: Path | None = None) -> pd.DataFrame
 def read_meld_labels(folder: Path) -> pd.DataFrame:
     """MELD's own labels (meld_split, meld_dialogue, meld_utterance, meld_emotion) from its CSV files in `folder`.
 
-    No row for a file that is not there. Raises AnnotationError for one without the columns that are needed.
+    Files that do not exist give no rows. Raises AnnotationError for a file without the required columns.
     """
     found = [_no_labels()]
     for split, name in MELD_LABELS.items():
         if not (folder / name).is_file():
             continue
         try:
-            # MELD's texts, which are not needed here, hold bytes that are no UTF-8.
+            # MELD's texts, which are not needed here, contain bytes that are not UTF-8.
             table = pd.read_csv(folder / name, usecols=_LABEL_COLUMNS, encoding_errors="replace")
             table = table[_LABEL_COLUMNS].astype({"Dialogue_ID": "Int64", "Utterance_ID": "Int64", "Emotion": "str"})
         except (ValueError, TypeError) as error:
             raise AnnotationError(
-                f"{folder / name}: not MELD's annotation file ({error}); needed are the columns "
-                f"{', '.join(_LABEL_COLUMNS)}. Fetch it again, or take it out of the folder."
+                f"{folder / name}: not MELD's annotation file ({error}); expected are the columns "
+                f"{', '.join(_LABEL_COLUMNS)}. Download it again, or remove it from the folder."
             ) from error
         table.columns = pd.Index(["meld_dialogue", "meld_utterance", "meld_emotion"])
         found.append(table.assign(meld_split=split).drop_duplicates(["meld_dialogue", "meld_utterance"]))
@@ -206,14 +206,14 @@ def _lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise AnnotationError(f"{path.name}, byte {error.start}: not UTF-8. Fetch the file again.") from error
+        raise AnnotationError(f"{path.name}, byte {error.start}: not UTF-8. Download the file again.") from error
     except OSError as error:
         raise AnnotationError(f"{path}: cannot be read ({error.strerror}). Check the path.") from error
 
 
 def _refusal(path: Path, place: int, lines: list[str], allowed: str) -> AnnotationError:
     got = f"got {lines[place][:60]!r}" if place < len(lines) else "the file ends"
-    return AnnotationError(f"{path.name}, line {place + 1}: {got}; allowed is {allowed}. Fetch the file again.")
+    return AnnotationError(f"{path.name}, line {place + 1}: {got}; allowed is {allowed}. Download the file again.")
 
 
 def _no_labels() -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Utterances of a person's own: a clip or a folder of clips, and words given, beside them, or alone."""
+"""Utterances from one's own clips and words: a clip or a folder, and words given directly or in a file."""
 
 import logging
 from collections import Counter
@@ -14,7 +14,7 @@ from trimood.corpus.words import ALLOWED, SUBTITLES, TABLES, Cue, WordsError, re
 log = logging.getLogger(__name__)
 
 CLIPS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wav", ".mp3", ".m4a", ".flac", ".ogg", ".opus")
-"""What counts as a clip in a folder; a single clip may be called anything."""
+"""The endings of clips in a folder; a single clip may have any name."""
 
 _NAMED = 5
 
@@ -24,9 +24,8 @@ Rows = list[dict[str, Any]]
 def own_utterances(clips: str | None, text: str | None) -> pd.DataFrame:
     """One row for each utterance (OWN_UTTERANCE_COLUMNS).
 
-    `clips` is a file or a folder, `text` words or a file with words; without `text`, files beside the clips are looked
-    for. Subtitles of several cues make each cue an utterance; those of one are the words of the whole clip. Raises
-    WordsError.
+    `clips` is a file or a folder, `text` words or a file with words; without `text`, files beside the clips are used.
+    Each cue of subtitles is an utterance; a single cue is the text of the whole clip. Raises WordsError.
     """
     given = _as_file(text)
     if clips is None:
@@ -55,7 +54,7 @@ def _refuse_one_name_for_two(utterances: Iterable[str]) -> None:
 
 
 def _as_file(text: str | None) -> Path | None:
-    """The file that `text` names; None where it is words, or nothing."""
+    """The file that `text` names; None for words, or nothing."""
     if text is None or not text.lower().endswith((*TABLES, *SUBTITLES)):
         return None
     path = Path(text).expanduser()
@@ -65,7 +64,7 @@ def _as_file(text: str | None) -> Path | None:
 
 
 def _clips_in(place: Path) -> dict[str, Path]:
-    """Clips by name: the file, or all clips in a folder and below it, hidden ones left out, in order of their names."""
+    """Clips by name: the file, or all clips in a folder and its sub-folders but hidden ones, sorted by name."""
     if place.is_file():
         return {place.stem: place}
     if not place.is_dir():
@@ -78,7 +77,7 @@ def _clips_in(place: Path) -> dict[str, Path]:
         and not any(step.startswith(".") for step in path.relative_to(place).parts)
     ]
     if not found:
-        raise WordsError(f"clips={place}: no clip in this folder or below it; looked for {', '.join(CLIPS)}.")
+        raise WordsError(f"clips={place}: no clip in this folder or its sub-folders; looked for {', '.join(CLIPS)}.")
     short = Counter(path.relative_to(place).with_suffix("") for path in found)
     return {
         (own if short[own.with_suffix("")] > 1 else own.with_suffix("")).as_posix(): path
@@ -107,7 +106,7 @@ def _words_alone(source: Path | str | None) -> Rows:
 
 
 def _with_words(place: Path, names: Mapping[str, Path], given: Path | None) -> Iterator[dict[str, Any]]:
-    """The clips with the words of a given file, else of the files beside them."""
+    """The clips with the words of the given file, else of files beside them."""
     if given and given.suffix.lower() in SUBTITLES:
         (name, path), *others = names.items()
         if others:
@@ -127,11 +126,11 @@ def _with_words(place: Path, names: Mapping[str, Path], given: Path | None) -> I
 def _table_beside(place: Path) -> Path | None:
     folder = place if place.is_dir() else place.parent
     found = sorted(path for path in folder.iterdir() if path.suffix.lower() in TABLES)
-    if place.is_file():  # what else lies beside a single clip need not speak of it
+    if place.is_file():  # other files beside a single clip may belong to other clips
         found = [path for path in found if path.stem == place.stem]
     if len(found) > 1:
         raise WordsError(
-            f"{folder}: {len(found)} files may hold the words: {', '.join(path.name for path in found)}. Say which: "
+            f"{folder}: {len(found)} files may hold the words: {', '.join(path.name for path in found)}. Choose one: "
             "text=FILE"
         )
     return found[0] if found else None
@@ -142,21 +141,21 @@ def _subtitles_beside(clip: Path) -> Path | None:
 
 
 def _matched(words: Mapping[str, str], names: Mapping[str, Path], table: Path) -> dict[str, str]:
-    """The words by the clips' names here: a table may write the ending or not, and the folder or not."""
+    """The words by clip name; a table may write clips with or without ending and folder."""
     by_stem = Counter(path.stem for path in names.values())
     spellings = {path.name: name for name, path in names.items() if by_stem[path.stem] == 1}
     spellings |= {path.stem: name for name, path in names.items() if by_stem[path.stem] == 1}
     spellings |= {f"{name}{path.suffix}": name for name, path in names.items()} | {name: name for name in names}
     rows = Counter(spellings[clip] for clip in words if clip in spellings)
     if twice := [name for name, count in rows.items() if count > 1]:
-        raise WordsError(f"{table}: {', '.join(twice[:_NAMED])}: two of its rows are of this clip; keep one for each.")
+        raise WordsError(f"{table}: {', '.join(twice[:_NAMED])}: more than one row for the same clip; keep one.")
     matched = {spellings[clip]: text for clip, text in words.items() if clip in spellings}
-    strangers = [clip for clip in words if clip not in spellings]
-    if strangers:
-        first = ", ".join(strangers[:_NAMED]) + (", …" if len(strangers) > _NAMED else "")
+    unmatched = [clip for clip in words if clip not in spellings]
+    if unmatched:
+        first = ", ".join(unmatched[:_NAMED]) + (", …" if len(unmatched) > _NAMED else "")
         if not matched:
-            raise WordsError(f"{table}: not one of its {len(words)} clips is among these: {first}")
-        log.warning("%s: %d of its %d clips are not among these: %s", table.name, len(strangers), len(words), first)
+            raise WordsError(f"{table}: none of its {len(words)} clips matches one of yours: {first}")
+        log.warning("%s: %d of its %d clips match none of yours: %s", table.name, len(unmatched), len(words), first)
     return matched
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from trimood.config.parameters import ClipParams, Policy
-from trimood.corpus.tables import PROBLEM_COLUMNS
+from trimood.corpus.tables import PREPARED_COLUMNS, PROBLEM_COLUMNS
 from trimood.media.errors import in_words
 
 if TYPE_CHECKING:
@@ -44,11 +44,8 @@ def with_parts(
         "" if lacks == set(TENSORS) else place_in_cache(done.parts[key])
         for key, lacks in zip(keys, lacking, strict=True)
     ]
-    has = {
-        f"has_{modality}": pd.Series([modality not in lacks for lacks in lacking], index=utterances.index, dtype="bool")
-        for modality in TENSORS
-    }
-    return utterances.assign(part=parts, **has), done.problems
+    has = {f"has_{modality}": [modality not in lacks for lacks in lacking] for modality in TENSORS}
+    return utterances.assign(part=parts, **has).astype(PREPARED_COLUMNS), done.problems
 
 
 def table_of_problems(clips: Mapping[str, str], problems: "Mapping[str, Problems]", params: ClipParams) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Training, validation and held-out utterances, drawn by whole conversations."""
+"""Splits utterances into training, validation and held-out test, by whole conversations."""
 
 import logging
 
@@ -14,18 +14,18 @@ _log = logging.getLogger(__name__)
 
 
 class SplitError(ValueError):
-    """A table that cannot be divided as asked; the message names the split, the fraction and what would work."""
+    """A table that cannot be split as requested; the message names the split, the fraction and what would work."""
 
 
 def split_utterances(
     table: pd.DataFrame, unit: Unit, validation_fraction: float, test_fraction: float, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Training, validation and held-out rows of a labelled table; each row lands in exactly one of them.
+    """Training, validation and held-out rows of a labelled table; each row is in exactly one of them.
 
-    Fractions are shares of all utterances, met class by class as nearly as whole units allow; `test_fraction` 0
-    holds nothing out, and what is held out does not depend on `validation_fraction`. Unit "conversation" keeps every
-    conversation in one split. Same seed, same splits, whatever the order of the rows. Raises SplitError where a split
-    would be empty; a class that validation or held-out rows lack is named in the log.
+    Fractions are shares of all utterances, kept for each class as closely as whole units allow; `test_fraction` 0
+    holds nothing out, and the held-out rows do not depend on `validation_fraction`. Unit "conversation" keeps every
+    conversation in one split. The same seed gives the same splits, in any order of the rows. Raises SplitError if a
+    split would be empty; the log names classes that validation or held-out rows lack.
     """
     table = conform(table).sort_values(["conversation_id", "utterance_id"], ignore_index=True)
     _refuse_the_impossible(table, validation_fraction, test_fraction)
@@ -39,8 +39,8 @@ def split_utterances(
     training = ~(held_out | validation)
     if not training.any():
         raise SplitError(
-            f"training, by {unit}: nothing is left of {len(counts)} {unit}s; got validation_fraction "
-            f"{validation_fraction} and test_fraction {test_fraction}. Lower them, or bring more data."
+            f"training, by {unit}: none of {len(counts)} {unit}s remain; got validation_fraction "
+            f"{validation_fraction} and test_fraction {test_fraction}. Lower them, or add data."
         )
     parts = [table[chosen[units]].reset_index(drop=True) for chosen in (training, validation, held_out)]
     _name_missing_classes("validation", parts[1])
@@ -53,17 +53,17 @@ def _refuse_the_impossible(table: pd.DataFrame, validation_fraction: float, test
     if len(unlabelled):
         raise SplitError(
             f"split: {len(unlabelled)} of {len(table)} utterances have no label, the first is {unlabelled.iloc[0]}; "
-            "only labelled ones can be divided by class. Take the others out first."
+            "only labelled ones can be split by class. Remove the others first."
         )
     if not 0 < validation_fraction < 1 or not 0 <= test_fraction < 1 or validation_fraction + test_fraction >= 1:
         raise SplitError(
             f"split: got validation_fraction {validation_fraction} and test_fraction {test_fraction}; the first must "
-            "be above 0, the second 0 or more, and together they must leave something to train on (below 1)."
+            "be above 0, the second 0 or more, and their sum below 1, to leave training data."
         )
 
 
 def _units(table: pd.DataFrame, unit: Unit) -> NDArray[np.int64]:
-    """Number of the unit that each row belongs to, [utterance]."""
+    """The number of each row's unit, [utterance]."""
     if unit == "utterance":
         return np.arange(len(table))
     return pd.factorize(table["conversation_id"])[0]
@@ -81,16 +81,16 @@ def _draw(
 ) -> NDArray[np.bool_]:
     """Free units that make up `fraction` of all utterances, class by class, [unit].
 
-    Units come longest first, in random order among equals; each is taken if that brings what is taken nearer to its
-    share of what has come by. Class weights are those of a chi-squared distance. On ECF's training file (10 seeds,
-    10 % by conversation) the worst class is 1 % off its number, by a plain draw of conversations 26 %, by the best of
-    50 plain draws 8 %, by scikit-learn's StratifiedGroupKFold 1.3 %, which however allows only fractions 1/n; two
-    seeds have 12 % of their conversations in common, where chance gives 10 %. In random order throughout, long
-    conversations would be avoided (mean 6 utterances instead of 10); so only the few longest always stay behind.
+    Units are visited from the longest, in random order among equals; a unit is taken if that brings the taken counts
+    closer to their share of the units visited so far. Classes are weighted as in a chi-squared distance. On ECF's
+    training file (10 seeds, 10 % by conversation) the worst class deviates by 1 %; with a plain draw of conversations
+    by 26 %, with the best of 50 plain draws by 8 %, with scikit-learn's StratifiedGroupKFold, which only allows
+    fractions 1/n, by 1.3 %. Two seeds share 12 % of their conversations (10 % by chance). A fully random order would
+    avoid long conversations (mean of 6 utterances instead of 10); this one only never takes the few longest.
     """
     if round(fraction * len(counts)) < 1:
         at_least = f" to at least {1 / len(counts):.2g}" if len(counts) > 1 else ""
-        raise SplitError(f"{name}: {fraction} of {len(counts)} gives none. Raise it{at_least}, or bring more data.")
+        raise SplitError(f"{name}: {fraction} of {len(counts)} gives none. Raise it{at_least}, or add data.")
     wanted = fraction * counts.sum(axis=0)
     share = wanted.sum() / counts[free].sum()
     weights = 1 / np.maximum(counts.sum(axis=0), 1)
@@ -104,7 +104,7 @@ def _draw(
             taken[unit] = True
             gap -= counts[unit]
     if not taken.any():
-        # Few and uneven conversations: the one that comes nearest is what whole conversations allow.
+        # Few and uneven conversations: take the one that comes closest.
         taken[order[(weights * (wanted - counts[order]) ** 2).sum(axis=1).argmin()]] = True
     return taken
 
@@ -113,7 +113,7 @@ def _name_missing_classes(name: str, part: pd.DataFrame) -> None:
     missing = [emotion for emotion, count in class_counts(part).items() if count == 0]
     if missing and len(part):
         _log.warning(
-            "%s: no utterance of %s among %d; their F1 there is 0 by definition and pulls the macro F1 down.",
+            "%s: none of %s among %d utterances; their F1 is 0 there, which lowers macro F1.",
             name,
             ", ".join(missing),
             len(part),

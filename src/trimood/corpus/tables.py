@@ -50,6 +50,12 @@ MAP_COLUMNS = {
 }
 """ECF's map to MELD."""
 
+MELD_COLUMNS = {name: MAP_COLUMNS[name] for name in ("meld_split", "meld_clip", "meld_emotion")}
+"""The columns of the map that a check of the data uses."""
+
+SPAN_COLUMNS = {"utterance": "str", "episode": "str", "start_seconds": "float64", "end_seconds": "float64"}
+"""Spans of utterances in episodes; missing for utterances without one."""
+
 CUT_COLUMNS = {
     "state": "str",  # cut, kept or refused
     "problem": "str",  # identifier, for refused clips

@@ -1,4 +1,4 @@
-"""Words that belong to clips of one's own: tables (CSV, JSON, ECF's annotations) and subtitles (SRT, WebVTT)."""
+"""Words for one's own clips: tables (CSV, JSON, ECF's annotations) and subtitles (SRT, WebVTT)."""
 
 import csv
 import json
@@ -11,7 +11,7 @@ from typing import Any
 from trimood.corpus.ecf import read_ecf
 
 TABLES, SUBTITLES = (".csv", ".json"), (".srt", ".vtt")
-"""Kinds of files with words, by their ending."""
+"""The endings of files with words."""
 
 ALLOWED = (
     "Allowed are CSV with the columns clip,text; JSON as {clip: text}, as [{clip, text}, ...] or in ECF's format; "
@@ -27,7 +27,7 @@ class WordsError(Exception):
 
 @dataclass(frozen=True)
 class Cue:
-    """What is said from one time to another, in whole milliseconds as subtitles have them."""
+    """A subtitle: start and end in whole milliseconds, and the words."""
 
     start_milliseconds: int
     end_milliseconds: int
@@ -35,7 +35,7 @@ class Cue:
 
 
 def read_words(path: Path) -> dict[str, str]:
-    """The words of each clip that a table names, in its order; clips as the table writes them. Raises WordsError."""
+    """The words of each clip in a table, in its order, with clips named as in the table. Raises WordsError."""
     try:
         pairs = _of_csv(path) if path.suffix.lower() == ".csv" else _of_json(path)
     except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
@@ -43,13 +43,13 @@ def read_words(path: Path) -> dict[str, str]:
     words: dict[str, str] = {}
     for clip, text in pairs:
         if clip in words:
-            raise WordsError(f"{path}: {clip} stands in it twice; keep one row for each clip.")
+            raise WordsError(f"{path}: {clip} is in it twice; keep one row for each clip.")
         words[clip] = " ".join(text.split())
     return words
 
 
 def read_cues(path: Path) -> list[Cue]:
-    """The cues of a subtitle file that say something, in order of time, without markup. Raises WordsError."""
+    """The cues of a subtitle file that have text, in order of time, without markup. Raises WordsError."""
     from trimood.media.files import SUBTITLE_FORMATS, open_media
 
     cues = []
@@ -66,7 +66,7 @@ def read_cues(path: Path) -> list[Cue]:
 
 
 def _of_csv(path: Path) -> list[tuple[str, str]]:
-    # Not by pandas: it takes a first row with a comma too many for one with an index, and moves all words by one.
+    # Not with pandas: it takes an extra comma in the first row for an index, and shifts all columns.
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file)
         columns = list(rows.fieldnames or [])

@@ -23,7 +23,7 @@ SHIFT_MS = 10
 LARGEST_DENOMINATOR = 640
 
 STRETCH_SECONDS = 30
-"""Longer sound is worked on in stretches, so that minutes of it take no more memory than this."""
+"""Longer sound is processed in stretches of this length, to limit memory."""
 
 # torchaudio's windowed sinc reaches over `lowpass_filter_width` / `rolloff` = 6 / 0.99 samples of the lower rate.
 MARGIN_SAMPLES = 7
@@ -32,21 +32,21 @@ FRAMES_AT_ONCE = 16
 """Decoded frames whose channels are averaged in one go."""
 
 UNREADABLE_PLANES = 8
-"""From so many channels on, PyAV (18.1) counts more planes than a frame has, and reading them ends the process."""
+"""From this many channels on, PyAV (18.1) reads more planes than a frame has, which crashes the process."""
 
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 4000, 1_000_000
-"""Beyond them lie broken headers only, and resampling is wrong or takes all memory."""
+"""Other rates only occur in broken headers; resampling them gives wrong results or takes all memory."""
 
 LOUDEST = 2.0**32
-"""Whole numbers of 32 bits that a file calls floating-point pass; what makes log-mel energies infinite does not."""
+"""Allows 32-bit integers in a file declared as floating-point, but no samples that make log-mel energies infinite."""
 
 LONGEST_SECONDS = 3600
-"""No utterance lasts an hour. A file of a few megabytes can hold days of silence, which would take all memory."""
+"""No utterance lasts an hour, but a file of a few megabytes can hold days of silence, which would take all memory."""
 
 
 @dataclass(frozen=True)
 class AudioRecipe:
-    """How finely a clip's sound is described."""
+    """How a clip's sound becomes log-mel energies."""
 
     mel_bins: int = 112
     sample_rate_hz: int = 16000
@@ -55,7 +55,7 @@ class AudioRecipe:
 def read_waveform(path: Path, sample_rate_hz: int) -> Tensor:
     """The clip's own sound, mean of its channels, resampled: [sample] float32 within about -1..1.
 
-    Reads mp4 and every other container and codec that FFmpeg knows, wav included.
+    Reads all of trimood.media.files.FORMATS, with any codec of FFmpeg.
     Raises ClipError: missing, unreadable, no_audio_track, too_short (below one 25 ms window), silent.
     """
     require_file(path)
@@ -74,7 +74,7 @@ def read_waveform(path: Path, sample_rate_hz: int) -> Tensor:
 
 
 def _decode(path: Path, sample_rate_hz: int) -> Tensor:
-    """The first audio track at the wanted rate, [sample] float32. Sound of minutes is held once, at that rate."""
+    """The first audio track at the wanted rate, [sample] float32; long sound is in memory only once."""
     with open_media(path) as container:
         if not container.streams.audio:
             raise ClipError(path, "no_audio_track", "its sound is needed")
@@ -87,7 +87,7 @@ def _decode(path: Path, sample_rate_hz: int) -> Tensor:
         first = next(pieces, (sample_rate_hz, np.zeros(0, dtype=np.float32)))
         rate_hz = first[0]
         if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
-            raise ValueError(f"its rate is {rate_hz} Hz; {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz are taken")
+            raise ValueError(f"its rate is {rate_hz} Hz; {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz are allowed")
         return torch.cat(list(_resampled(_at_one_rate(chain([first], pieces), rate_hz), rate_hz, sample_rate_hz)))
 
 
@@ -99,7 +99,7 @@ def _frames(container: av.container.InputContainer, track: av.AudioStream) -> It
 
 
 def _mono_pieces(frames: Iterator[av.AudioFrame]) -> Iterator[tuple[int, np.ndarray]]:
-    """The rate and the mean of the channels, [sample] float32, of some frames at a time: one holds but milliseconds."""
+    """The rate and the mean of the channels, [sample] float32, of a few frames at a time."""
     for (rate_hz, _, _), alike in groupby(
         frames, lambda frame: (frame.sample_rate, frame.format.name, frame.layout.name)
     ):
@@ -121,7 +121,7 @@ def _at_one_rate(pieces: Iterator[tuple[int, np.ndarray]], rate_hz: int) -> Iter
     for other_hz, samples in pieces:
         left_samples -= len(samples)
         if left_samples < 0:
-            raise ValueError(f"it lasts more than {LONGEST_SECONDS} s, the longest that is taken")
+            raise ValueError(f"it lasts more than {LONGEST_SECONDS} s, the longest allowed")
         if other_hz != rate_hz:
             raise ValueError(f"the sample rate changes within the track: {sorted({rate_hz, other_hz})} Hz")
         yield samples
@@ -139,7 +139,7 @@ def _as_float(samples: np.ndarray) -> np.ndarray:
 def resample(waveform: Tensor, from_hz: int, to_hz: int) -> Tensor:
     """The waveform [sample] at another rate, with torchaudio's windowed sinc as LanguageBind does.
 
-    Ratios with a denominator above LARGEST_DENOMINATOR go to the nearest that has not: under 0.0002 % of pitch.
+    Ratios with a larger denominator than LARGEST_DENOMINATOR are rounded: under 0.0002 % of pitch.
     """
     if from_hz == to_hz or len(waveform) == 0:
         return waveform
@@ -148,15 +148,15 @@ def resample(waveform: Tensor, from_hz: int, to_hz: int) -> Tensor:
 
 
 def _resampled(pieces: Iterable[np.ndarray], from_hz: int, to_hz: int) -> Iterator[Tensor]:
-    """The sound of all pieces at another rate, in stretches: a sound shorter than STRETCH_SECONDS comes in one.
+    """The sound of all pieces at another rate, in stretches of STRETCH_SECONDS.
 
-    Each stretch is resampled with a margin on both sides wider than the kernel, so that no seam is left.
+    Each stretch is resampled with a margin on both sides wider than the kernel, so that no seam is audible.
     """
     ratio = Fraction(from_hz, to_hz).limit_denominator(LARGEST_DENOMINATOR)
-    source, target = ratio.numerator, ratio.denominator  # so many samples become so many
+    source, target = ratio.numerator, ratio.denominator  # `source` samples become `target`
     margin = source * (2 + MARGIN_SAMPLES // min(source, target))
     stretch = source * (STRETCH_SECONDS * from_hz // source) + margin
-    held, held_count, before = [], 0, 0  # `before`: the margin in front, which is given already
+    held, held_count, before = [], 0, 0  # `before`: samples in front that were already resampled
     for piece in pieces:
         held.append(torch.from_numpy(piece))
         held_count += len(piece)
@@ -172,7 +172,7 @@ def _resampled(pieces: Iterable[np.ndarray], from_hz: int, to_hz: int) -> Iterat
 def log_mel(waveform: Tensor, recipe: AudioRecipe) -> Tensor:
     """Kaldi filter-bank energies as LanguageBind was trained on, [sample] -> [time, mel] float32, one step each 10 ms.
 
-    The caller's waveform stays as it is. Raises ValueError below one 25 ms window.
+    Does not change the caller's waveform. Raises ValueError below one 25 ms window.
     Source: LanguageBind, languagebind/audio/processing_audio.py, `AudioTransform.get_mel`.
     """
     shortest = recipe.sample_rate_hz * WINDOW_MS // 1000
@@ -180,7 +180,7 @@ def log_mel(waveform: Tensor, recipe: AudioRecipe) -> Tensor:
         raise ValueError(f"log_mel: got {len(waveform)} samples, needs {shortest} (one window of {WINDOW_MS} ms)")
     mean = waveform.mean()
     window, shift = shortest, recipe.sample_rate_hz * SHIFT_MS // 1000
-    at_once = STRETCH_SECONDS * 1000 // SHIFT_MS  # windows; each is reckoned by itself
+    at_once = STRETCH_SECONDS * 1000 // SHIFT_MS  # windows; each is computed independently
     windows = 1 + (len(waveform) - window) // shift
     return torch.cat(
         [

@@ -1,4 +1,4 @@
-"""Preparing many clips, each content once: decoded by many workers, kept as parts, found again in later runs."""
+"""Prepares many clips, each content once: workers decode them, and later runs find the stored parts again."""
 
 import logging
 import time
@@ -29,14 +29,14 @@ __all__ = ["PreparedClips", "Recipe", "load_part", "prepare_clips"]
 log = logging.getLogger(__name__)
 
 REMOTE_READERS = 32
-"""Threads that look for parts on a file system elsewhere, where each answer takes a while."""
+"""Threads that look for parts on a remote file system, where each answer takes a while."""
 
 
 @dataclass(frozen=True)
 class PreparedClips:
-    """What became of each clip: its part, its problems (only clips that have any), or both.
+    """The result for each clip: its part, its problems (only clips that have any), or both.
 
-    `hits` were prepared before, `misses` were tried in this run. A clip without a part has problems in both modalities.
+    `hits` were prepared before, `misses` tried in this run. A clip without a part has problems in both modalities.
     """
 
     parts: dict[str, Location]
@@ -47,7 +47,7 @@ class PreparedClips:
 
 @dataclass(frozen=True)
 class _Task:
-    """A clip, where its part goes, and how it is prepared."""
+    """A clip, the path of its part, and the recipe."""
 
     clip: Path
     part: Location
@@ -55,16 +55,16 @@ class _Task:
 
 
 def prepare_clips(clips: Mapping[str, Path], recipe: Recipe, cache: Location, execution: Execution) -> PreparedClips:
-    """Sees to it that every clip has a part in `cache`, decoding only those contents that have none yet.
+    """Prepares every clip whose content has no part in `cache` yet.
 
-    A part notes what is wrong with a clip's bytes, so that such a clip is a hit too. One that is missing, timed out or
-    crashed has no part and is tried again in every run, as is a part with a problem that may be gone at the next try.
-    Raises DiskFull before the first clip if the space will not do, or when it runs out, and PreparationError; in each
-    case the finished parts stay and the next run goes on there.
+    A part also stores what is wrong with a clip's bytes, so such a clip is a hit too. A clip that is missing, timed out
+    or crashed has no part and is tried again in every run, as is a part with a problem that another try may solve.
+    Raises DiskFull before the first clip if there is too little space, or when it runs out, and PreparationError; in
+    each case the finished parts stay and the next run continues from them.
     """
     contents = _contents(set(clips.values()))
     parts = {path: part_path(cache, recipe, name) for path, name in contents.items() if isinstance(name, str)}
-    # Keyed by part: clips of the same bytes are one task, done on any of them.
+    # Keyed by part: clips with the same bytes are one task.
     clip_of = {part: path for path, part in parts.items()}
     found = _whole_parts(clip_of)
     hits = sum(parts.get(path) in found for path in clips.values())
@@ -86,7 +86,7 @@ def prepare_clips(clips: Mapping[str, Path], recipe: Recipe, cache: Location, ex
 
 
 def _contents(paths: set[Path]) -> dict[Path, str | ClipError]:
-    """The content name of every file, or why it has none. Threads do: hashing and reading both release the GIL."""
+    """The content name of every file, or why it has none. Threads suffice: hashing and reading release the GIL."""
     ordered = sorted(paths)
     with ThreadPoolExecutor(core_count()) as pool:
         names = followed(pool.map(_content, ordered), len(ordered), "hashing clips")
@@ -104,8 +104,8 @@ def _content(path: Path) -> str | ClipError:
 
 
 def _whole_parts(clip_of: Mapping[Location, Path]) -> dict[Location, Problems]:
-    """The parts that are there and whole, with the problems that they note."""
-    # Of the file systems elsewhere, those of fsspec that are asynchronous inside may be asked by several threads.
+    """The complete parts in the cache, with the problems that they store."""
+    # Only the asynchronous file systems of fsspec may be used from several threads.
     at_once = any(not isinstance(part, Path) and part.fs.async_impl for part in clip_of)
     with ThreadPoolExecutor(REMOTE_READERS if at_once else 1) as pool:
         noted = pool.map(problems_in, clip_of, clip_of.values())
@@ -113,7 +113,7 @@ def _whole_parts(clip_of: Mapping[Location, Path]) -> dict[Location, Problems]:
 
 
 def _prepared(tasks: list[_Task], execution: Execution) -> dict[Location, Problems | ClipError]:
-    """Prepares each, and tells how fast."""
+    """Prepares each clip, and logs the speed."""
     if not tasks:
         return {}
     start = time.monotonic()
@@ -129,6 +129,6 @@ def _prepare(task: _Task) -> Problems:
 
 
 def _named(path: Path, became: Problems | ClipError) -> Problems:
-    """The problems under this clip's own name: the work may have been done on another of the same bytes."""
+    """The problems under this clip's own name: another clip with the same bytes may have been prepared."""
     problems = dict.fromkeys(TENSORS, became) if isinstance(became, ClipError) else became
     return {modality: ClipError(path, error.problem, error.detail) for modality, error in problems.items()}

@@ -1,7 +1,6 @@
-"""One clip cut from an episode: decoded and encoded anew, marked with what it was cut from, and checked.
+"""Cuts clips from episodes: each is re-encoded, marked with its source, and checked.
 
-A clip that was cut by copying begins at a key frame before its span, or shows broken pictures until the next one; so
-nothing is copied here.
+A clip cut without re-encoding would begin at a key frame before its span, or show broken pictures until the next one.
 """
 
 import json
@@ -28,7 +27,7 @@ State = Literal["cut", "kept", "refused"]
 
 _TICKS_PER_SECOND = 90000  # as in MPEG: whole for 24, 25, 30 fps, and 1001/24000 s is 3753.75
 _CLOCK = Fraction(1, _TICKS_PER_SECOND)
-_ALLOWED_SECONDS = 0.002  # between a span and the pictures cut of it: rounding to the clock, and a frame lasts a tick
+_ALLOWED_SECONDS = 0.002  # allowed difference between span and clip: rounding to the clock's ticks
 _SOUND_GAP_SECONDS = 0.1
 _MADE_BY = "trimood cut_clips"
 _AAC_RATES_HZ = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
@@ -69,7 +68,7 @@ class CutTask:
 
 @dataclass(frozen=True)
 class Cut:
-    """What became of a task: if refused, the problem as an identifier and in detail; else what the clip holds."""
+    """The result of a task: if refused, the problem (an identifier) and the detail; else facts about the clip."""
 
     state: State
     problem: str = ""
@@ -83,7 +82,7 @@ class Cut:
 def cut_all(
     spans: Sequence[Span], recipe: CutRecipe, execution: Execution, overwrite: bool = False
 ) -> Iterator[tuple[Span, Cut | ClipError]]:
-    """Cuts each span by `cut_clip`, in the order of finishing; a ClipError says timed_out or crashed."""
+    """Cuts each span with `cut_clip`, in the order of finishing; a ClipError means timed_out or crashed."""
     fingerprints = {episode: file_fingerprint(episode) for episode in {span.episode for span in spans}}
     tasks = [CutTask(*span, fingerprints[span.episode], recipe, overwrite) for span in spans]
     for task, cut in run_each(cut_clip, tasks, execution, lambda task: task.clip):
@@ -91,10 +90,10 @@ def cut_all(
 
 
 def cut_clip(task: CutTask) -> Cut:
-    """Cuts the clip, keeps one that was cut of the same span and file in the same way, or says why neither.
+    """Cuts the clip, or keeps one that was cut from the same span and file with the same recipe, or refuses.
 
-    A clip that was not cut by this function is only replaced with `overwrite`. The clip appears whole, and only once
-    it has passed its own check. Raises DiskFull.
+    A clip that was not cut by this function is replaced only with `overwrite`. The clip is written atomically, after it
+    has passed its check. Raises DiskFull.
     """
     before = _mark_of(task.clip) if task.clip.exists() else {}
     audio_track = before.pop("audio_track", "")
@@ -124,7 +123,7 @@ def cut_clip(task: CutTask) -> Cut:
 def _write(beside: Path, task: CutTask) -> str:
     start, end = _span(task)
     frames = frames_within(task.episode, start, end)
-    first = next(frames)  # there is one, or SpanError
+    first = next(frames)  # at least one, or SpanError
     track_index, label = _audio_track(task.episode, task.recipe.audio_language)
     pieces = samples_within(task.episode, start, end, track_index) if track_index is not None else iter(())
     sound = next(pieces, None)
@@ -160,7 +159,7 @@ def _encoded(
         tick = max(now + 1, round(time / _CLOCK))
         durations[now] = tick - now
         picture = frame.reformat(width=track.width, height=track.height, format="yuv420p")
-        picture.pts, picture.time_base, picture.pict_type = now, _CLOCK, 0  # x264 chooses its key frames anew
+        picture.pts, picture.time_base, picture.pict_type = now, _CLOCK, 0  # x264 chooses its own key frames
         yield from _with_durations(track.encode(picture), durations)
         frame, now = following, tick
     yield from _with_durations(track.encode(None), durations)
@@ -179,10 +178,10 @@ def _video_stream(container: av.container.OutputContainer, frame: av.VideoFrame,
             raise SpanError("unreadable", "it has no video track")
         rate = source.average_rate or source.guessed_rate or 25
         shape_of_pixels = source.codec_context.sample_aspect_ratio
-    # Without B-frames frames are stored as they are shown: a clip begins at 0 and ends with its span in any reader.
+    # Without B-frames, frames are stored in display order: every reader sees the clip start at 0 and end with its span.
     options = {"crf": str(task.recipe.crf), "preset": task.recipe.preset, "bf": "0"}
     track = container.add_stream("libx264", rate=rate, options=options)
-    # H.264 halves the colours' resolution, so an odd side loses its last line.
+    # H.264 stores colours at half resolution, so an odd side loses its last line.
     track.width, track.height, track.pix_fmt = frame.width // 2 * 2, frame.height // 2 * 2, "yuv420p"
     track.thread_count = 1  # clips are cut in parallel
     track.codec_context.time_base = _CLOCK
@@ -197,11 +196,11 @@ def _video_stream(container: av.container.OutputContainer, frame: av.VideoFrame,
 def _audio_packets(
     container: av.container.OutputContainer, episode: Path, track_index: int | None, pieces: Iterator[np.ndarray]
 ) -> Iterator[av.Packet]:
-    """The sound as AAC, in its own rate and channels where AAC has them."""
+    """The sound as AAC, with its own rate and channels if AAC supports them."""
     with open_media(episode) as opened:
         source = opened.streams[track_index]
         rate, layout = source.rate, _USUAL_LAYOUTS.get(source.layout.name, source.layout.name)
-    folded = layout not in _AAC_LAYOUTS  # by hand: FFmpeg's own way down to stereo changes how loud it is
+    folded = layout not in _AAC_LAYOUTS  # done here: FFmpeg's own mix to stereo changes the loudness
     layout = "mono" if folded else layout
     track = container.add_stream(
         "aac", rate=rate if rate in _AAC_RATES_HZ else 48000, layout=layout.replace("(side)", "")
@@ -221,7 +220,7 @@ def _audio_packets(
 
 
 def _audio_track(episode: Path, language: str) -> tuple[int | None, str]:
-    """Which track is heard, and its name for people: the first in the language, else the one marked as default."""
+    """The audio track to use, and its name for people: the first in the language, else the default one."""
     with open_media(episode) as container:
         tracks = container.streams.audio
         if not tracks:
@@ -232,7 +231,7 @@ def _audio_track(episode: Path, language: str) -> tuple[int | None, str]:
 
 
 def _checked(clip: Path, task: CutTask, state: State, audio_track: str = "") -> Cut:
-    """Counts what the written file holds and holds it against the span; SpanError where they differ."""
+    """Compares the written file with the span. Raises SpanError if they differ."""
     start, end = _span(task)
     wanted = float(end - start)
     with open_media(clip) as container:
@@ -262,7 +261,7 @@ def _span(task: CutTask) -> tuple[Fraction, Fraction]:
 
 
 def _mark(task: CutTask) -> dict[str, Any]:
-    """What a clip was cut from and how, kept in the clip itself, where no move or copy parts it from it."""
+    """The source and recipe of a clip, stored in the clip's own metadata, so that moving it keeps them."""
     return {
         "made_by": _MADE_BY,
         "episode": task.episode_fingerprint,

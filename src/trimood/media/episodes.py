@@ -1,4 +1,4 @@
-"""Which file of a folder is which episode: by its exact name, or by the season and episode that its name says."""
+"""Finds the file of an episode in a folder: by its exact name, or by the season and episode in its name."""
 
 import hashlib
 import os
@@ -23,7 +23,7 @@ _FINGERPRINT_BYTES = 2**20
 
 
 class EpisodeError(Exception):
-    """No file, or more than one, for an episode: the message names it and them."""
+    """An episode has no file or several; the message names them."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class _File:
 
 
 class EpisodeFolder:
-    """The files of a folder and of all folders below it, by the episodes that their names say."""
+    """The files of a folder and its sub-folders, by the episodes in their names."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -46,9 +46,9 @@ class EpisodeFolder:
     def find(self, episode: str) -> Path:
         """The one file of an episode as an annotation names it, "S01E01". Raises EpisodeError.
 
-        A file whose name is exactly that goes before all others, so renaming or linking one settles any doubt. A file
-        of several episodes is the file of its first: the times of an annotation begin with the file. What PyAV
-        finds no moving pictures in, such as subtitles under the same name, is passed over.
+        A file with exactly that name takes precedence, so renaming or linking a file resolves any ambiguity. A file of
+        several episodes counts for the first, as the times of an annotation start with the file. Files without
+        video, such as subtitles with the same name, are ignored.
         """
         exact = [file.path for file in self._files if file.path.stem.lower() == episode.lower()]
         found = self._playable(exact)
@@ -87,7 +87,7 @@ class EpisodeFolder:
 
 
 def places_in(name: str) -> tuple[SeasonEpisode, ...]:
-    """Season and episode that a name says, in order; several for a file of several episodes ("S09E23E24")."""
+    """Season and episode in a name, in order; several for a file of several episodes ("S09E23E24")."""
     for pattern in _NAMED:
         if found := pattern.search(name):
             season, first, others = found.groups()
@@ -97,9 +97,9 @@ def places_in(name: str) -> tuple[SeasonEpisode, ...]:
 
 
 def file_fingerprint(path: Path) -> str:
-    """Tells one episode file from another by its size and its first and last MiB: whole files would take hours.
+    """Identifies an episode file by its size and its first and last MiB: hashing whole files would take hours.
 
-    It stays when a file is renamed or moved.
+    It does not change when a file is renamed or moved.
     """
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())

@@ -1,4 +1,4 @@
-"""Frames and samples of one span of a file, exact to the frame and the sample; what lies far before is not decoded.
+"""Frames and samples of one span of a file, exact to the frame and the sample, without decoding far before the span.
 
 Times count from the beginning of the file as players show it: from the container's start time, which need not be zero.
 """
@@ -15,17 +15,19 @@ from av.audio.resampler import AudioResampler
 from trimood.media.audio import samples_of
 from trimood.media.files import open_media, video_track
 
-# From a key frame a decoder needs some frames until what it shows, and a second of sound until what it says, is exact.
+# After a jump, decoded frames and sound are exact only after a while: a second is enough.
 _RUN_UP_SECONDS = 1
-_GAP_SECONDS = Fraction(1, 10)  # a container's times are rounded to a millisecond or so; more than this is a real gap
-# Files of DVDs: only some frames have a time of their own, and after a jump FFmpeg guesses the others two frames off.
+_GAP_SECONDS = Fraction(
+    1, 10
+)  # a container's times are rounded to a millisecond or so; a larger difference is a real gap
+# DVD files: only some frames have times, and after a jump FFmpeg's guesses for the others are two frames off.
 _UNSURE_FORMAT = "mpeg"
 _NO_TIMES = "nothing says when they are shown. Encode the episode anew, or take another copy of it"
 _MICROSECONDS = 1_000_000
 
 
 class SpanError(Exception):
-    """A span that an episode cannot give: `problem` is an identifier, `detail` the whole sentence."""
+    """A span that cannot be read from an episode: `problem` is an identifier, `detail` a whole sentence."""
 
     def __init__(self, problem: str, detail: str) -> None:
         super().__init__(problem, detail)
@@ -39,8 +41,8 @@ class SpanError(Exception):
 def frames_within(path: Path, start: Fraction, end: Fraction) -> Iterator[tuple[Fraction, av.VideoFrame]]:
     """The frames shown from `start` until before `end` (seconds), each with its time from `start`.
 
-    The first is the one that is shown at `start`, and has time 0. Raises SpanError where the file ends before the span
-    does or a frame of it cannot be decoded, and FFmpeg's own errors.
+    The first is the frame shown at `start`, and has time 0. Raises SpanError if the file ends before the span does or a
+    frame cannot be decoded, and FFmpeg's own errors.
     """
     run_up = Fraction(_RUN_UP_SECONDS)
     while True:
@@ -50,7 +52,7 @@ def frames_within(path: Path, start: Fraction, end: Fraction) -> Iterator[tuple[
         if seek_to <= 0 or (first is not None and first[0] <= start):
             break
         found.close()
-        # The seek came down after the beginning of the span, or nowhere: begin earlier, at last with the file.
+        # The seek landed after the start of the span, or nowhere: start earlier, finally at the start of the file.
         run_up *= 4
     shown, last_end = first, Fraction(0)
     while shown is not None and shown[0] < end:
@@ -72,7 +74,7 @@ def _require_decoder(track: av.VideoStream | av.AudioStream) -> None:
 
 
 def _frames_from(path: Path, seek_to: Fraction) -> Generator[tuple[Fraction, av.VideoFrame, Fraction]]:
-    """Frames in the order of showing with their times and durations, from the key frame before `seek_to`."""
+    """Frames in display order with their times and durations, from the key frame before `seek_to`."""
     with open_media(path) as container:
         if container.format.name == _UNSURE_FORMAT:
             raise SpanError(
@@ -99,18 +101,18 @@ def _frames_from(path: Path, seek_to: Fraction) -> Generator[tuple[Fraction, av.
                 raise SpanError("unreadable", f"the times of its frames go back, at {float(time):.3f} s: {_NO_TIMES}")
             before = time
             if key_time is None and seek_to <= 0:
-                time = min(time, Fraction(0))  # sound may begin before the pictures: the first of them stands from 0
+                time = min(time, Fraction(0))  # if sound begins before the pictures, the first picture is shown from 0
             if key_time is None and (frame.key_frame or seek_to <= 0):
                 key_time = time
-            if key_time is not None and time >= key_time:  # what is shown before it may refer to what was skipped
+            if key_time is not None and time >= key_time:  # earlier frames may refer to skipped ones
                 yield time, frame, frame.duration * frame.time_base if frame.duration else usual
 
 
 def samples_within(path: Path, start: Fraction, end: Fraction, track_index: int) -> Iterator[np.ndarray]:
     """The sound from `start` until before `end` (seconds), in pieces [channel, sample] float32.
 
-    Sample 0 is the first at or after `start`. Silence stands for gaps before and between pieces; where the track ends
-    early, so do they. Nothing comes where the track has no sound in the span. Raises FFmpeg's own errors.
+    Sample 0 is the first at or after `start`. Gaps before and between pieces are filled with silence; if the track ends
+    early, the pieces do too. Yields nothing if the track has no sound in the span. Raises FFmpeg's own errors.
     """
     run_up = Fraction(_RUN_UP_SECONDS)
     while True:
@@ -138,7 +140,7 @@ def samples_within(path: Path, start: Fraction, end: Fraction, track_index: int)
 
 
 def _sound_from(path: Path, seek_to: Fraction, track_index: int) -> Generator[tuple[int, np.ndarray, int]]:
-    """Samples [channel, sample], the number of the first of them as counted from the file's time 0, and their rate."""
+    """The position of the first sample counted from time 0, samples [channel, sample], and their rate."""
     with open_media(path) as container:
         track = container.streams[track_index]
         _require_decoder(track)

@@ -1,4 +1,4 @@
-"""The same work for each of many clips: here, on processes, or on Ray. A clip that hangs or crashes costs itself."""
+"""Runs a function on many clips: in this process, on processes, or on Ray. A bad clip affects only itself."""
 
 import logging
 import os
@@ -20,13 +20,13 @@ from trimood.media.on_ray import on_ray
 log = logging.getLogger(__name__)
 
 LINE_SECONDS = 30.0
-"""How often a log file is told."""
+"""How often progress is logged."""
 
 Item = TypeVar("Item")
 
 
 def followed(items: Iterable[Item], total: int, doing: str, line_seconds: float = LINE_SECONDS) -> Iterator[Item]:
-    """The items as they are; speed and remaining time are shown on the way."""
+    """Yields the items, and shows speed and remaining time: as a bar in a terminal, else in the log."""
     if sys.stderr.isatty():
         yield from tqdm(items, total=total, desc=doing, unit="clip", smoothing=0.05)
         return
@@ -49,7 +49,7 @@ def followed(items: Iterable[Item], total: int, doing: str, line_seconds: float 
 
 
 def duration(seconds: float) -> str:
-    """A length of time as a person says it: 40 s, 12 min, 3 h 5 min."""
+    """A duration in words: 40 s, 12 min, 3 h 5 min."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -58,9 +58,9 @@ def duration(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Execution:
-    """Where work on clips is done, by how many workers (0: one for each core), and how long one clip may take.
+    """Where work on clips runs, with how many workers (0: one for each core), and how long one clip may take.
 
-    `serial` works in this process: it knows no time limit, and a crash of the decoder is a crash of the run.
+    `serial` works in this process: without a time limit, and a crash of the decoder ends the run.
     """
 
     executor: Executor = "processes"
@@ -74,11 +74,11 @@ def run_each(
     execution: Execution,
     clip_of: Callable[[Task], Path],
 ) -> Iterator[tuple[Task, Result | ClipError]]:
-    """What a function of a module makes of each task, in the order in which they are finished.
+    """Yields each task with the function's result, in the order of finishing; the function is one of a module.
 
-    A ClipError that it raises is that task's result. So is timed_out or crashed, where the limit is overrun or the
-    process dies. Any other exception ends the work: tasks under way are finished, the others are not begun. Raises
-    PreparationError where no worker can be started or kept.
+    A ClipError that it raises is that task's result; so is timed_out or crashed, if it exceeds the limit or its process
+    dies. Any other exception ends the work: running tasks finish, and no others start. Raises PreparationError if no
+    worker can be started or kept alive.
     """
     if not tasks:
         return
@@ -101,13 +101,13 @@ def _work(
 
 
 def core_count() -> int:
-    """The cores that this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _in_this_process(function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in a worker, so that all ways give the same bytes
+    torch.set_num_threads(1)  # as in a worker, so that all executors give the same bytes
     try:
         for task in tasks:
             yield task, attempt(function, task)

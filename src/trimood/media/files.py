@@ -14,7 +14,7 @@ FORMATS = (
     *("ogg", "mxf", "dv", "rm", "ivf"),
     *("wav", "w64", "aiff", "caf", "au", "flac", "mp3", "aac", "ac3", "amr", "tta", "wv"),
 )
-"""FFmpeg's names of the formats that are read. Not among them are those that list other files, as HLS and concat do."""
+"""FFmpeg's names of the formats that are read; none of them can refer to other files, as HLS and concat do."""
 
 
 SUBTITLE_FORMATS = ("srt", "webvtt")
@@ -22,9 +22,9 @@ SUBTITLE_FORMATS = ("srt", "webvtt")
 
 def open_media(path: Path, formats: Sequence[str] = FORMATS) -> av.container.InputContainer:
     """A container to read, of one of `formats`. Raises FFmpeg's own errors; ArgumentError for another format."""
-    name = os.path.abspath(path)  # "12:30.mp4" as it is would be a file of the protocol 12
+    name = os.path.abspath(path)  # FFmpeg would take "12:30.mp4" for a file of the protocol 12
     try:
-        # A title in another encoding than UTF-8 is no reason to refuse a clip.
+        # A title in another encoding than UTF-8 does not make a clip unusable.
         return av.open(name, metadata_errors="ignore", options={"format_whitelist": ",".join(formats)})
     except av.error.ArgumentError as error:
         raise av.error.ArgumentError(
@@ -33,7 +33,7 @@ def open_media(path: Path, formats: Sequence[str] = FORMATS) -> av.container.Inp
 
 
 def require_file(path: Path) -> None:
-    """Raises ClipError where there is no file of this name, or no way to it."""
+    """Raises ClipError if there is no file of this name, or it cannot be reached."""
     try:
         if path.is_file():
             return
@@ -43,6 +43,6 @@ def require_file(path: Path) -> None:
 
 
 def video_track(container: av.container.InputContainer) -> av.VideoStream | None:
-    """The first track of moving pictures; cover pictures are none."""
+    """The first video track that is not a cover picture."""
     cover = av.stream.Disposition.attached_pic
     return next((track for track in container.streams.video if not track.disposition & cover), None)

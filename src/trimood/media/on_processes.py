@@ -1,4 +1,4 @@
-"""Work on clips by several processes of this machine."""
+"""Work on clips with several processes on this machine."""
 
 import multiprocessing
 import os
@@ -20,7 +20,7 @@ PRELOADED = ["torch", "torchaudio", "av", "safetensors.torch"]
 """No module of trimood: the fork server of Python 3.11 looks for them without the sys.path of this process."""
 
 WAITING_PER_WORKER = 2
-"""Tasks handed out ahead: enough that no worker idles, few enough that Ctrl-C is soon answered."""
+"""Tasks queued ahead for each worker: enough to keep it busy, few enough to react to Ctrl-C soon."""
 
 
 def on_processes(
@@ -30,9 +30,9 @@ def on_processes(
     limit_seconds: float,
     clip_of: Callable[[Task], Path],
 ) -> Iterator[tuple[Task, Any]]:
-    """Each task with its result or the exception that it raised, in the order in which they are finished.
+    """Each task with its result or the exception that it raised, in the order of finishing.
 
-    Raises PreparationError where workers die before they have done anything.
+    Raises PreparationError if workers die before they finish any task.
     """
     left = dict(enumerate(tasks))
     while left:
@@ -40,11 +40,11 @@ def on_processes(
         try:
             yield from _by_one_pool(function, left, min(workers, len(left)), limit_seconds, clip_of)
         except (BrokenProcessPool, RuntimeError) as error:
-            # Pebble gives up a pool of which a worker dies between two tasks: another one does the rest.
+            # Pebble gives up a pool if a worker dies between two tasks: a new pool does the rest.
             if len(left) == before:
                 raise PreparationError(
                     f"no worker process could be started or kept ({error}). Finished work is kept; "
-                    "--params data.clips.executor=serial does without."
+                    "--params data.clips.executor=serial needs no workers."
                 ) from error
 
 
@@ -55,9 +55,9 @@ def _by_one_pool(
     limit_seconds: float,
     clip_of: Callable[[Task], Path],
 ) -> Iterator[tuple[Task, Any]]:
-    """Does the tasks that are left, and takes out of them what is done."""
-    # Not fork: a forked child of a process with running torch threads can wait for a lock for ever. The fork
-    # server has no such threads, imports torch once (3 s of CPU time) and lends it to every worker of every later call.
+    """Does the tasks in `left`, and removes each when it is done."""
+    # Not fork: a forked child of a process with running torch threads may wait for a lock forever. The fork
+    # server has no such threads, imports torch once (3 s of CPU time), and workers of all later calls share it.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     pool = ProcessPool(workers, initializer=_start_worker, context=context)
@@ -72,7 +72,7 @@ def _by_one_pool(
             yield from _finished(running, left, limit_seconds, clip_of)
     finally:
         try:
-            pool.close()  # what was handed out is finished: nothing half written is left. A second Ctrl-C ends it.
+            pool.close()  # queued tasks finish, so nothing is left half written. A second Ctrl-C ends them.
             pool.join()
         finally:
             pool.stop()
@@ -95,10 +95,10 @@ def _finished(
 
 @contextmanager
 def _interrupts_kept_from_workers() -> Iterator[None]:
-    """Ctrl-C reaches the whole process group; the parent alone answers it, and the clips in work are finished.
+    """Ctrl-C reaches the whole process group: only the parent reacts, and running clips finish.
 
-    The fork server starts within the first `schedule` and hands the blocked signal on to every worker, so that they are
-    deaf to it even while they import.
+    The fork server starts within the first `schedule` and passes the blocked signal on to every worker, so that they
+    ignore it even while they import.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -113,7 +113,7 @@ def _start_worker() -> None:
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for its next clip for ever: it holds both ends of its queue."""
+    """Ends a worker whose parent was killed: it holds both ends of its queue and would wait forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,4 +1,4 @@
-"""Work on clips by a Ray cluster: the one that RAY_ADDRESS names, or one of this machine while it is needed."""
+"""Work on clips with a Ray cluster: the one at RAY_ADDRESS, or a temporary one on this machine."""
 
 import os
 import socket
@@ -18,17 +18,17 @@ import torch
 from trimood.media.errors import PreparationError, Result, Task, attempt, crashed, timed_out
 
 WAITING_PER_CORE = 2
-"""Tasks handed to the cluster at once, so that its cores do not wait for this process."""
+"""Tasks submitted to the cluster ahead for each core, so that its cores do not wait for this process."""
 
 KNOCK_SECONDS = 10
 
 LOOK_SECONDS = 0.5
-"""How often the time limits are looked after."""
+"""How often the time limits are checked."""
 
 
 @dataclass
 class _Attempt:
-    """A task under way; `begun` is when a worker took it up, on this process's clock."""
+    """A submitted task; `begun` is when a worker started it, on this process's clock."""
 
     task: Any
     begun: float | None = None
@@ -41,12 +41,12 @@ def on_ray(
     limit_seconds: float,
     clip_of: Callable[[Task], Path],
 ) -> Iterator[tuple[Task, Any]]:
-    """Each task with its result or the exception that it raised, in the order in which they are finished.
+    """Each task with its result or the exception that it raised, in the order of finishing.
 
-    With `workers` at most so many are under way at once; with 0, as many as the cluster has cores.
+    At most `workers` tasks run at once; with 0, as many as the cluster has cores.
     """
     with cluster(workers) as ray:
-        # Never tried again by Ray: a clip that has killed one worker would kill the next.
+        # No retries by Ray: a clip that killed one worker would kill the next.
         remote = ray.remote(num_cpus=1, max_retries=0, num_returns="streaming")(_begin_and_do)
         at_once = workers or WAITING_PER_CORE * max(1, int(ray.cluster_resources().get("CPU", 1)))
         waiting = iter(tasks)
@@ -58,7 +58,7 @@ def on_ray(
                 if not running:
                     return
                 yield from _news(ray, running, limit_seconds, clip_of)
-        finally:  # on the way out early: what a worker has begun is finished, the others are given back
+        finally:  # after an early exit: tasks that a worker has started finish, the others are cancelled
             for stream in [stream for stream, one in running.items() if one.begun is None]:
                 ray.cancel(stream)
                 del running[stream]
@@ -67,7 +67,7 @@ def on_ray(
 
 
 def _begin_and_do(function: Callable[[Task], Result], task: Task) -> Iterator[Any]:
-    """On a worker. The first thing that it hands over says that the time runs."""
+    """Runs on a worker. Its first item tells the parent that the time limit starts."""
     yield None
     torch.set_num_threads(1)
     yield attempt(function, task)
@@ -76,7 +76,7 @@ def _begin_and_do(function: Callable[[Task], Result], task: Task) -> Iterator[An
 def _news(
     ray: ModuleType, running: dict[Any, _Attempt], limit_seconds: float, clip_of: Callable[[Any], Path]
 ) -> Iterator[tuple[Any, Any]]:
-    """Waits a little for tasks that begin or end; those that end or have overrun leave `running`."""
+    """Waits briefly for tasks to start or end; tasks that end or exceed the limit leave `running`."""
     ready, _ = ray.wait(list(running), num_returns=1, timeout=min(LOOK_SECONDS, limit_seconds))
     for stream in ready:
         one = running[stream]
@@ -99,11 +99,11 @@ def _news(
 
 @contextmanager
 def cluster(workers: int) -> Iterator[ModuleType]:
-    """Ray, connected: to the cluster of RAY_ADDRESS, or to one of this machine with so many workers (0: its cores).
+    """Ray, connected to the cluster at RAY_ADDRESS, or to a local one with that many workers (0: all cores).
 
-    A connection that this process had before is used and kept. Raises PreparationError.
+    An existing connection of this process is used and kept. Raises PreparationError.
     """
-    # Ray's warnings of what it will change some day say nothing to who prepares clips.
+    # Ray's warnings of future changes are of no use to somebody who prepares clips.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
@@ -123,7 +123,7 @@ def cluster(workers: int) -> Iterator[ModuleType]:
             except OSError as error:  # ConnectionError is one
                 raise PreparationError(f"RAY_ADDRESS is {address}: no Ray cluster answers there ({error})") from error
         else:
-            # Its workers find the modules that this process finds. Those of a cluster have trimood installed.
+            # Local workers find the modules that this process finds; those of a cluster have trimood installed.
             paths = {"env_vars": {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}}
             ray.init("local", num_cpus=workers or None, include_dashboard=False, log_to_driver=False, runtime_env=paths)
     try:
@@ -133,7 +133,7 @@ def cluster(workers: int) -> Iterator[ModuleType]:
 
 
 def _knock(address: str) -> None:
-    """Raises OSError where nobody listens at HOST:PORT: Ray itself would go on trying for minutes."""
+    """Raises OSError if nothing listens at HOST:PORT: Ray itself would retry for minutes."""
     host, _, port = address.rpartition(":")
     if host and port.isdecimal() and "/" not in host:
         socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()

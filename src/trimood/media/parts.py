@@ -1,4 +1,4 @@
-"""A part: what was prepared for one clip, in one safetensors file named by the clip's bytes and the recipe."""
+"""A part: the prepared clip as one safetensors file, named by the clip's bytes and the recipe."""
 
 import hashlib
 import json
@@ -23,27 +23,27 @@ from trimood.media.errors import ClipError, PartError, PreparationError, as_iden
 from trimood.media.video import VideoRecipe, read_frames
 
 FORMAT_VERSION = 2
-"""Raise it whenever the same recipe comes to give other numbers, so that no older part is taken for a new one."""
+"""Raise it whenever the same recipe gives different numbers, so that older parts are not used for it."""
 
 ASSUMED_SECONDS = 10
-"""Length of sound that the estimate of the disk's space assumes; utterances of ECF last about 3 s on average."""
+"""The length of sound assumed to estimate disk space; utterances of ECF last about 3 s on average."""
 
 TENSORS: dict[Modality, tuple[str, str]] = {"video": ("frames", "U8"), "audio": ("log_mel", "F32")}
-"""What each modality has in a part: a tensor of this name and type, or a problem in the header."""
+"""The tensor of each modality by name and type; a part has it, or a problem in the header."""
 
 TRY_AGAIN = "try_again"
-"""In the header of a part that has a problem which may be gone at the next try: it can be read, and is not whole."""
+"""Header key of a part with a problem that another try may solve: it can be read, but counts as incomplete."""
 
 Problems = dict[Modality, ClipError]
-"""What is wrong with a clip's picture and with its sound; nothing where both are in its part."""
+"""What is wrong with a clip's picture and with its sound; empty if its part has both."""
 
 Location = Path | UPath
-"""A file or folder of this machine, or one of any file system that fsspec reaches."""
+"""A file or folder on this machine, or on any file system that fsspec supports."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides what a part holds, but for the clip itself."""
+    """All settings that determine the content of a part, apart from the clip itself."""
 
     video: VideoRecipe = field(default_factory=VideoRecipe)
     audio: AudioRecipe = field(default_factory=AudioRecipe)
@@ -53,39 +53,39 @@ def recipe_name(recipe: Recipe) -> str:
     """The folder of a recipe's parts: 16 hexadecimal digits that change with any of its values."""
     values = {"format": FORMAT_VERSION, **asdict(recipe)}
     if recipe.video.reader == "pyav":
-        del values["video"]["reader"]  # as it was named before there was a choice: such parts stay valid
+        del values["video"]["reader"]  # the default reader is not part of the name, so that older parts stay valid
     canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()
 
 
 def content_name(clip: Path) -> str:
-    """40 hexadecimal digits for the bytes of a file, whatever it is called and wherever it lies."""
+    """40 hexadecimal digits for the bytes of a file, independent of its name and folder."""
     with clip.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20)).hexdigest()
 
 
 def part_path(cache: Location, recipe: Recipe, content: str) -> Location:
-    """Where the part of a clip lies; the sub-folders keep listings short for tens of thousands of clips."""
+    """The path of a clip's part; sub-folders keep listings short for tens of thousands of clips."""
     return cache / recipe_name(recipe) / content[:2] / f"{content}.safetensors"
 
 
 def place_in_cache(part: Location) -> str:
-    """The part as a table of examples names it: from the folder of all parts, "recipe/ab/content.safetensors"."""
+    """The part relative to the cache, as tables of examples name it: "recipe/ab/content.safetensors"."""
     return "/".join(part.parts[-3:])
 
 
 def part_bytes(recipe: Recipe) -> int:
-    """About how many bytes one part takes."""
+    """The approximate size of one part in bytes."""
     frames = recipe.video.frame_count * 3 * recipe.video.frame_size_pixels**2
     return frames + 4 * recipe.audio.mel_bins * ASSUMED_SECONDS * 1000 // SHIFT_MS
 
 
 def write_part(clip: Path, part: Location, recipe: Recipe) -> Problems:
-    """Prepares one clip and puts its part in place in one step, so that no other process ever sees half of it.
+    """Prepares one clip and writes its part atomically, so that no other process sees an incomplete file.
 
-    A picture or a sound that cannot be used is noted in the part in the place of its tensor, and returned: such a clip
-    is not decoded again either, unless a problem may be gone at the next try. With such a problem and nothing that can
-    be used, it writes nothing and raises ClipError. What an earlier try has left is not made again. Raises DiskFull.
+    If the picture or sound cannot be used, the part stores the problem instead of the tensor, and it is returned: such
+    a clip is not decoded again either, unless another try may succeed. If no tensor can be made and another try may
+    succeed, it writes nothing and raises ClipError. Tensors of an earlier try are kept. Raises DiskFull.
     """
     tensors = _of_an_earlier_try(part)
     problems: Problems = {}
@@ -112,7 +112,7 @@ def write_part(clip: Path, part: Location, recipe: Recipe) -> Problems:
 
 
 def _of_an_earlier_try(part: Location) -> dict[str, Tensor]:
-    """What a part holds that is to be tried again; nothing where there is none, or one that is not whole."""
+    """The tensors of a part that is to be tried again; empty if there is no such part or it is incomplete."""
     try:
         about = _header(part)[2].get("__metadata__", {})
         return load_part(part) if TRY_AGAIN in about else {}
@@ -121,10 +121,10 @@ def _of_an_earlier_try(part: Location) -> dict[str, Tensor]:
 
 
 def write_whole(path: Location, content: bytes) -> None:
-    """Writes a file so that it is there whole or not at all. Raises DiskFull, and PreparationError for another machine.
+    """Writes a file completely or not at all. Raises DiskFull; PreparationError for other failures.
 
-    Where a file system has a move of its own, as all have that know renaming, it is written beside its place and moved
-    there. Object stores, such as S3, know none, and show an object only once all of it has arrived.
+    If the file system can rename, the file is written under a temporary name and then moved. Object stores such as
+    S3 cannot rename; they show an object only once it is complete.
     """
     if isinstance(path, Path):
         try:
@@ -139,7 +139,7 @@ def write_whole(path: Location, content: bytes) -> None:
         else:
             _write_and_move(path, content)
     except Exception as error:
-        raise PreparationError(f"{path}: it could not be written ({error}). What is finished there is kept.") from error
+        raise PreparationError(f"{path}: it could not be written ({error}). Finished parts are kept.") from error
 
 
 def _write_and_move(path: UPath, content: bytes) -> None:
@@ -155,10 +155,10 @@ def _write_and_move(path: UPath, content: bytes) -> None:
 
 
 def problems_in(part: Location, clip: Path) -> Problems | None:
-    """What a part notes of its clip's problems; None where there is no part, or one that is not whole.
+    """The problems that a part stores; None if there is no part or it is incomplete.
 
-    It is whole if every modality has its tensor or its problem, and if it has exactly the length that its own header
-    states. A safetensors file is: 8 bytes length of the header, the header (JSON), the tensors
+    A part is complete if every modality has its tensor or its problem, and if the file has exactly the length that its
+    header states. A safetensors file is: 8 bytes length of the header, the header (JSON), the tensors
     (https://github.com/huggingface/safetensors#format).
     """
     try:
@@ -182,7 +182,7 @@ def problems_in(part: Location, clip: Path) -> Problems | None:
 
 
 def _header(part: Location) -> tuple[int, int, dict[str, Any]]:
-    """Length of the file, length of its header, and the header. Raises OSError or ValueError."""
+    """The length of the file, the length of its header, and the header. Raises OSError or ValueError."""
     size = part.stat().st_size
     with part.open("rb") as file:
         header_bytes = int.from_bytes(file.read(8), "little")
@@ -192,9 +192,9 @@ def _header(part: Location) -> tuple[int, int, dict[str, Any]]:
 
 
 def load_part(path: Location) -> dict[str, Tensor]:
-    """What was prepared for a clip: frames [frame, 3, height, width] uint8, log_mel [time, mel] float32.
+    """The tensors of a prepared clip: frames [frame, 3, height, width] uint8, log_mel [time, mel] float32.
 
-    Either is missing where the clip lacks it. Raises PartError for a file that is missing or not whole.
+    Either is absent if the clip lacks it. Raises PartError for a missing or incomplete file.
     """
     try:
         return (
@@ -202,5 +202,5 @@ def load_part(path: Location) -> dict[str, Tensor]:
         )
     except (OSError, SafetensorError) as error:
         raise PartError(
-            f"{path}: not a whole part ({error}). Prepare the clips again: whole parts are kept."
+            f"{path}: not a complete part ({error}). Prepare the clips again: complete parts are kept."
         ) from error

@@ -1,4 +1,4 @@
-"""What one clip is: its tracks as the file describes them, and whether the model would get its frames and its sound."""
+"""Facts about a clip: its tracks, and whether its frames and its sound can be used."""
 
 import json
 import math
@@ -21,22 +21,22 @@ from trimood.media.video import VideoRecipe, read_frames
 Read = TypeVar("Read")
 
 FORMAT_VERSION = 1
-"""Raise it whenever the same file comes to have other facts, so that no older ones are taken for them."""
+"""Raise it whenever the same file gives different facts, so that older ones are not used."""
 
 UNEVEN_SHARE = 0.1
-"""Frames count as unevenly timed where the gaps between them differ by more than this share of the middle one (and two
-ticks of the track's clock, by which even times are rounded)."""
+"""Frames are unevenly timed if the gaps between them differ by more than this share of the median gap (and by more than
+two ticks of the track's clock, the effect of rounding)."""
 
 QUIETEST_DBFS = -120.0
-"""What silence is given as, so that the number stays finite."""
+"""The level given for silence, so that it stays finite."""
 
 
 @dataclass(frozen=True)
 class ClipFacts:
-    """What a clip is; None for what the file does not say. A problem is a ClipProblem or None.
+    """Facts about a clip; None for what the file does not say. A problem is a ClipProblem or None.
 
-    Problems and their details speak of what the model gets: eight frames, and all of the sound at 16 kHz. Levels are
-    those of the sound as mono, in dB of full scale; `loudness_dbfs` is the root mean square.
+    Problems refer to the model's input: eight frames, and all of the sound at 16 kHz. Levels are
+    those of the mono sound, in dB of full scale; `loudness_dbfs` is the root mean square.
     """
 
     content: str | None = None
@@ -72,17 +72,17 @@ FACT_COLUMNS = {
 
 
 def failed(error: ClipError) -> ClipFacts:
-    """The facts of a clip that nothing more can be said of: it is not there, or it hung or crashed the decoder."""
+    """The facts of a clip that is missing, timed out or crashed: only its problem."""
     return ClipFacts(
         video_problem=error.problem, video_detail=error.detail, audio_problem=error.problem, audio_detail=error.detail
     )
 
 
 def kept_facts(task: tuple[Path, Path, Reader]) -> ClipFacts:
-    """The facts of a clip, kept in a folder by the clip's content, so that the same bytes are probed once.
+    """The facts of a clip, cached in a folder by content, so that the same bytes are probed once.
 
-    Takes (clip, folder, what reads the frames), one value, as `trimood.media.execution.run_each` hands it over. Raises
-    ClipError for a file that is not there or cannot be opened, DiskFull, and PreparationError.
+    Takes (clip, folder, reader of frames) as one value, as `trimood.media.execution.run_each` passes it. Raises
+    ClipError for a file that is missing or cannot be opened, DiskFull, and PreparationError.
     """
     clip, folder, reader = task
     require_file(clip)
@@ -95,7 +95,7 @@ def kept_facts(task: tuple[Path, Path, Reader]) -> ClipFacts:
     if (facts := _kept(kept)) is not None:
         return facts
     facts, lasting = _probed(clip, content, reader)
-    if lasting:  # a disk or network that failed for a moment says nothing of the clip's bytes
+    if lasting:  # a temporary failure of a disk or network says nothing about the clip's bytes
         with written_whole(kept) as beside:
             beside.write_text(json.dumps(asdict(facts)), encoding="utf-8")
     return facts
@@ -107,7 +107,7 @@ def _probed(path: Path, content: str, reader: Reader) -> tuple[ClipFacts, bool]:
     Reads the file once for its tracks, then the frames and the sound as preparation does. Problems are facts.
     """
     rate_hz = AudioRecipe().sample_rate_hz
-    tracks, passed_over = _tried(lambda: _tracks(path))  # the two readers say what is wrong with such a file
+    tracks, passed_over = _tried(lambda: _tracks(path))  # the two readers report what is wrong with such a file
     _, no_frames = _tried(lambda: read_frames(path, VideoRecipe(reader=reader)))
     waveform, no_sound = _tried(lambda: read_waveform(path, rate_hz))
     facts: dict[str, Any] = {"content": content, **(tracks or {})}
@@ -145,12 +145,12 @@ def _kept(path: Path) -> ClipFacts | None:
         TypeError,
         KeyError,
         AttributeError,
-    ):  # not there, or of a disk that was pulled out: it is probed again
+    ):  # missing or damaged: the clip is probed again
         return None
 
 
 def _tried(read: Callable[[], Read]) -> tuple[Read | None, Exception | None]:
-    """What was read, or what was raised. Whatever it is is a finding here: a check has to go on.
+    """The result, or the exception: any exception is a finding here, and the check continues.
 
     Raises PreparationError, which says nothing of the clip.
     """
@@ -163,7 +163,7 @@ def _tried(read: Callable[[], Read]) -> tuple[Read | None, Exception | None]:
 
 
 def _described(error: Exception | None) -> tuple[ClipProblem | None, str | None]:
-    """The problem and its detail; two times None where nothing was raised."""
+    """The problem and its detail; None, None without an exception."""
     if error is None:
         return None, None
     if isinstance(error, ClipError):
@@ -172,7 +172,7 @@ def _described(error: Exception | None) -> tuple[ClipProblem | None, str | None]
 
 
 def _tracks(path: Path) -> dict[str, Any]:
-    """What the container says, and what its packets show; decodes no more than the first frame, for its rotation."""
+    """Facts from the container and its packets; decodes only the first frame, for its rotation."""
     facts: dict[str, Any] = {"size_bytes": path.stat().st_size}
     with open_media(path) as container:
         facts["container"] = container.format.name
@@ -208,7 +208,7 @@ def _rotation(packet: av.Packet) -> dict[str, int]:
 
 
 def _timing(times: Sequence[int], tick_seconds: float) -> dict[str, Any]:
-    """Count, duration and evenness of the frames shown; the last is taken to be shown as long as the middle one."""
+    """Count, duration and evenness of the displayed frames; the last one is assumed to last the median gap."""
     facts: dict[str, Any] = {"frame_count": len(times)}
     if len(times) < 2:
         return facts

@@ -34,7 +34,7 @@ class VideoRecipe:
 
 @dataclass(frozen=True)
 class _Packet:
-    """One coded frame: its time in the track's own time base, and whether it can be decoded by itself, and is shown."""
+    """A coded frame: its time in the track's time base, whether it is a key frame, and whether it is displayed."""
 
     time: int | None
     is_key: bool
@@ -99,7 +99,7 @@ def _decords_words(error: Exception) -> str:
 def frame_indices(available: int, wanted: int) -> list[int]:
     """Positions of `wanted` frames from the first to the last of `available`, truncated to whole numbers.
 
-    A clip of fewer frames repeats some. Raises ValueError where there is no frame at all.
+    A clip with fewer frames repeats some. Raises ValueError if there is no frame.
     Source: LanguageBind, languagebind/video/processing_video.py, `load_and_transform_video`.
     """
     if available < 1:
@@ -114,7 +114,7 @@ def fit_frame(frame: Tensor, size_pixels: int) -> Tensor:
     Returns [3, size_pixels, size_pixels] uint8, rounded. Bilinear without antialiasing, the long side rounded down as
     in pytorchvideo's ShortSideScale, the crop's corner rounded to even as in torchvision's CenterCropVideo.
     LanguageBind normalises before it scales; scaling is linear, so the order makes no difference but for rounding.
-    Raises ValueError for a strip that would be scaled to gigabytes.
+    Raises ValueError for a narrow strip, which scaling would turn into gigabytes.
     """
     height, width = frame.shape[:2]
     if max(height, width) > MOST_ASPECT * min(height, width):
@@ -135,10 +135,10 @@ def fit_frame(frame: Tensor, size_pixels: int) -> Tensor:
 
 
 def _packets(path: Path) -> list[_Packet]:
-    """The video track's coded frames in the order of the file. Reads the track, decodes nothing.
+    """The coded frames of the video track in file order. Reads the track without decoding.
 
-    Frames that the container's edit list leaves out, which lead up to a cut, are there for others to refer to but are
-    never shown. Raises ClipError if a frame has lost what it refers to, or the file ends before its frames do.
+    Frames that the container's edit list excludes serve others as references but are never displayed. Raises ClipError
+    if a frame has lost its references, or the file ends before its frames do.
     """
     packets: list[_Packet] = []
     lost, begun = 0, False
@@ -163,7 +163,7 @@ def _packets(path: Path) -> list[_Packet]:
 
 
 def _times_in_order(packets: Sequence[_Packet]) -> list[int]:
-    """When each frame is shown, in the order of showing. Raises ValueError where the container does not say."""
+    """The display times of all frames in order. Raises ValueError if the container does not give them."""
     shown = [packet.time for packet in packets if packet.is_shown]
     times = {time for time in shown if time is not None}
     if len(times) < len(shown):
@@ -174,8 +174,8 @@ def _times_in_order(packets: Sequence[_Packet]) -> list[int]:
 def _decode(path: Path, packets: Sequence[_Packet], wanted: set[int]) -> Iterator[tuple[int, np.ndarray]]:
     """The frames shown at the wanted times, [height, width, 3] uint8, each with its time.
 
-    Packets that no wanted frame depends on are not given to the decoder, and frames that no other one refers to are
-    skipped by it. What is decoded is exact to the bit.
+    The decoder gets only packets that a wanted frame depends on, and skips frames that no other refers to. Decoded
+    frames are exact to the bit.
     """
     needed = _needed(packets, wanted)
     to_rgb = VideoReformatter()
@@ -192,7 +192,7 @@ def _decode(path: Path, packets: Sequence[_Packet], wanted: set[int]) -> Iterato
                 decoder.skip_frame = "DEFAULT" if not packet.size or packet.pts in wanted else "NONREF"
                 frames = packet.decode()
             elif position and needed[position - 1]:
-                frames = decoder.decode(None)  # those that it still holds back, before it starts at another key frame
+                frames = decoder.decode(None)  # frames still buffered, before it starts at another key frame
                 decoder.flush_buffers()
             position += bool(packet.size)
             for frame in frames:
@@ -202,18 +202,18 @@ def _decode(path: Path, packets: Sequence[_Packet], wanted: set[int]) -> Iterato
 
 
 def _turned(pixels: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
-    """The picture as a player shows it, [height, width, 3] uint8: a phone held upright stores it lying on its side.
+    """The picture as a player shows it, [height, width, 3] uint8: upright phones store it rotated.
 
-    decord turns it too, and so upstream's frames are turned.
+    decord rotates it too, and so do upstream's frames.
     """
-    quarters = round(frame.rotation / 90) % 4 if abs(frame.rotation) <= 360 else 0  # a broken flag says any number
+    quarters = round(frame.rotation / 90) % 4 if abs(frame.rotation) <= 360 else 0  # a broken flag may hold any number
     return np.ascontiguousarray(np.rot90(pixels, quarters)) if quarters else pixels
 
 
 def _needed(packets: Sequence[_Packet], wanted: set[int]) -> list[bool]:
     """For each packet, whether a wanted frame depends on it: all from the last key frame before it to the frame itself.
 
-    Where some frame is stored after a key frame and shown before it, it refers across, and all packets are needed.
+    If a frame is stored after a key frame but displayed before it, it may refer across, and all packets are needed.
     """
     needed = [False] * len(packets)
     start = 0

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from trimood.corpus.preparation import with_parts
-from trimood.corpus.tables import ABSENCE_COLUMNS, REFUSED_COLUMNS
+from trimood.corpus.tables import ABSENCE_COLUMNS, PREPARED_COLUMNS, REFUSED_COLUMNS
 from trimood.emotions import Modality
 from trimood.media.cutting import CutRecipe, Span, cut_all
 from trimood.media.errors import ClipError, in_words
@@ -65,8 +65,7 @@ def prepare_own(
             rows.append(row | {column: why_not.get(modality, "") for modality, column in ABSENCE_COLUMNS.items()})
             continue
         refused.append((row["utterance"], row["clip"], message))
-    examples = pd.DataFrame(rows, columns=[*table.columns, *ABSENCE_COLUMNS.values()])
-    examples = examples.astype({"has_video": "bool", "has_audio": "bool"})
+    examples = pd.DataFrame(rows, columns=[*table.columns, *ABSENCE_COLUMNS.values()]).astype(PREPARED_COLUMNS)
     return examples, pd.DataFrame(refused, columns=REFUSED_COLUMNS, dtype="str")
 
 

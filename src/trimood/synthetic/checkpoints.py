@@ -1,4 +1,4 @@
-"""The demo's two checkpoints: pre-trained here, and written as LanguageBind's lie on the Hugging Face hub."""
+"""The demo's two checkpoints: vocabulary, pre-trained weights, and files as LanguageBind publishes them."""
 
 import json
 import re
@@ -26,6 +26,22 @@ WORD_END = "</w>"
 PIECES = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[^\W\d_]+|\d|(?:[^\s\w]|_)+")
 
 TokenPair = tuple[str, str]
+
+SCENES = 512
+TEMPLATE_REPEATS = 8  # how often each template sentence occurs among the texts
+MERGES = 450
+
+Format = Literal["bin", "safetensors"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The content of a checkpoint folder."""
+
+    config: LanguageBindConfig
+    weights: dict[str, Tensor]
+    vocabulary: dict[str, int]
+    merges: list[TokenPair]
 
 
 def learn_vocabulary(sentences: Iterable[str], merge_count: int) -> tuple[dict[str, int], list[TokenPair]]:
@@ -56,7 +72,7 @@ def learn_vocabulary(sentences: Iterable[str], merge_count: int) -> tuple[dict[s
 
 
 def write_tokenizer(folder: Path, vocabulary: dict[str, int], merges: list[TokenPair]) -> None:
-    """The four files of a CLIP tokenizer, as they lie beside the published checkpoints."""
+    """Writes the four files of a CLIP tokenizer, as the published checkpoints have them."""
     special = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
     settings = {**special, "tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "do_lower_case": True}
     ranks = "".join(f"{first} {second}\n" for first, second in merges)
@@ -88,27 +104,10 @@ def _merge(word: tuple[str, ...], pair: TokenPair) -> tuple[str, ...]:
     return tuple(merged)
 
 
-SCENES = 512
-TIMES = 8  # that each template sentence occurs among the texts
-MERGES = 450
-
-Format = Literal["bin", "safetensors"]
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What a checkpoint folder holds."""
-
-    config: LanguageBindConfig
-    weights: dict[str, Tensor]
-    vocabulary: dict[str, int]
-    merges: list[TokenPair]
-
-
 def make_pretrained(seed: int, scene_count: int = SCENES) -> tuple[Checkpoint, Checkpoint]:
     """The video and the audio checkpoint; the same seed gives the same weights on the same machine."""
     threads = torch.get_num_threads()
-    # Sums depend on the number of threads, and these towers are too small to gain from a second one.
+    # Sums depend on the number of threads, and a second thread would not make such small towers faster.
     torch.set_num_threads(1)
     try:
         return _make_pretrained(seed, scene_count)
@@ -120,7 +119,7 @@ def _make_pretrained(seed: int, scene_count: int) -> tuple[Checkpoint, Checkpoin
     faces, voices, sentences = (
         show_faces(scene_count, seed),
         play_voices(scene_count, seed),
-        collect_sentences(TIMES, seed),
+        collect_sentences(TEMPLATE_REPEATS, seed),
     )
     vocabulary, merges = learn_vocabulary([*faces.captions, *voices.captions, *sentences], MERGES)
     with tempfile.TemporaryDirectory() as folder:
@@ -129,7 +128,7 @@ def _make_pretrained(seed: int, scene_count: int) -> tuple[Checkpoint, Checkpoin
 
     def to_ids(texts: list[str]) -> Tensor:
         ids = tokenize(clip, texts)
-        # Attention is causal and read at the first end token: what follows it costs time and changes nothing.
+        # Attention is causal and the output is read at the first end token: later tokens only cost time.
         return ids[:, : int(ids.argmax(dim=-1).max()) + 1]
 
     video, audio = pretrain(faces, voices, sentences, to_ids, len(vocabulary), seed)

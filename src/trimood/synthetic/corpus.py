@@ -11,7 +11,7 @@ import numpy as np
 from trimood.synthetic.dialogues import (
     CONVERSATIONS,
     Conversation,
-    Utterance,
+    Line,
     official_test_record,
     train_record,
     write_dialogues,
@@ -21,17 +21,21 @@ from trimood.synthetic.voices import speak
 
 FRAMES_PER_SECOND = 8
 SIZE_PIXELS = 96
-SOUNDS = ((16000, "mono"), (16000, "mono"), (44100, "stereo"))  # both kinds that users meet; the second costs more
+SOUNDS = (
+    (16000, "mono"),
+    (16000, "mono"),
+    (44100, "stereo"),
+)  # both occur in real clips; the second is slower to decode
 
 
-def write_clip(utterance: Utterance, folder: Path) -> None:
-    """Performs the utterance into `folder`, under ECF's name; the same utterance gives the same content."""
-    rng = np.random.default_rng(utterance.seed)
+def write_clip(line: Line, folder: Path) -> None:
+    """Writes the line's clip into `folder`, under ECF's name; the same line gives the same content."""
+    rng = np.random.default_rng(line.seed)
     sample_rate_hz, layout = SOUNDS[int(rng.integers(len(SOUNDS)))]
-    speaker, duration = utterance.speaker, utterance.duration_seconds
-    frames = draw_clip(utterance.expression, speaker.look, round(duration * FRAMES_PER_SECOND), SIZE_PIXELS, rng)
-    voice = speak(utterance.prosody, speaker.usual_pitch_hz, duration, sample_rate_hz, rng)
-    with av.open(str(folder / utterance.clip_name), "w", options={"movflags": "+faststart"}) as container:
+    speaker, duration = line.speaker, line.duration_seconds
+    frames = draw_clip(line.expression, speaker.look, round(duration * FRAMES_PER_SECOND), SIZE_PIXELS, rng)
+    voice = speak(line.prosody, speaker.usual_pitch_hz, duration, sample_rate_hz, rng)
+    with av.open(str(folder / line.clip_name), "w", options={"movflags": "+faststart"}) as container:
         # One thread: with more, x264's output depends on the machine.
         options = {"preset": "ultrafast", "crf": "30", "threads": "1"}
         video = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options=options)
@@ -49,7 +53,7 @@ def write_clip(utterance: Utterance, folder: Path) -> None:
 
 
 def _to_channels(voice: np.ndarray, layout: str) -> np.ndarray:
-    """[channel, sample]; in stereo the voice stands a little to the left."""
+    """[channel, sample]; in stereo the voice is a little to the left."""
     channels = (1.0,) if layout == "mono" else (1.0, 0.7)
     return np.ascontiguousarray(np.outer(channels, voice).astype(np.float32))
 
@@ -74,7 +78,7 @@ def _write_split(
     # ECF's own files are indented by four and hold curly quotes unescaped.
     content = json.dumps(records, indent=4, ensure_ascii=False)
     (folder / f"Subtask_2_{split}.json").write_text(content, encoding="utf-8")
-    utterances = [utterance for conversation in conversations for utterance in conversation]
+    lines = [line for conversation in conversations for line in conversation]
     with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(write_clip, utterances, [clips] * len(utterances)):
+        for _ in pool.map(write_clip, lines, [clips] * len(lines)):
             pass

@@ -1,4 +1,4 @@
-"""The demo's conversations: who says what with which emotion, as records of ECF's JSON files."""
+"""The script of the demo: conversations, how each emotion looks and sounds, and the records of ECF's JSON files."""
 
 from dataclasses import dataclass, fields
 
@@ -32,44 +32,16 @@ PROSODIES = {
 LOOKS_LIKE = {"surprise": "fear", "fear": "surprise", "anger": "disgust", "disgust": "anger"}
 SOUNDS_LIKE = {"joy": "anger", "anger": "joy", "sadness": "neutral", "neutral": "sadness"}
 
-# How often a face or a voice shows its own emotion, its look-alike's, or nothing; the rest shows any at random.
+# How often a face or a voice shows its own emotion, a similar one, or none; otherwise it shows a random one.
 SHOWS_OWN, SHOWS_ALIKE, SHOWS_NOTHING = 0.60, 0.22, 0.10
-SPREAD = 0.22  # standard deviation of a performance around its type, in Expression's and Prosody's units
-
-
-def express(emotion: str, rng: np.random.Generator) -> Expression:
-    """A face for this emotion."""
-    kind = EXPRESSIONS[_shown(emotion, LOOKS_LIKE, rng)]
-    return Expression(*_around([getattr(kind, field.name) for field in fields(kind)], rng))
-
-
-def intone(emotion: str, rng: np.random.Generator) -> Prosody:
-    """A way of speaking for this emotion."""
-    kind = PROSODIES[_shown(emotion, SOUNDS_LIKE, rng)]
-    return Prosody(*_around([getattr(kind, field.name) for field in fields(kind)], rng))
-
-
-def _shown(emotion: str, alike: dict[str, str], rng: np.random.Generator) -> str:
-    draw = rng.random()
-    if draw < SHOWS_OWN:
-        return emotion
-    if draw < SHOWS_OWN + SHOWS_ALIKE:
-        return alike.get(emotion, emotion)
-    if draw < SHOWS_OWN + SHOWS_ALIKE + SHOWS_NOTHING:
-        return "neutral"
-    return str(rng.choice(EMOTIONS))
-
-
-def _around(kind: list[float], rng: np.random.Generator) -> list[float]:
-    strength = rng.uniform(0.7, 1.1)
-    return [float(value) for value in np.clip(strength * np.array(kind) + rng.normal(0, SPREAD, len(kind)), -1, 1)]
+SPREAD = 0.22  # standard deviation of a performance around its emotion's type, in Expression's and Prosody's units
 
 
 NAMES = ("Ada", "Ben", "Cleo", "Dov", "Edda", "Finn", "Gita", "Hugo")
 # Shares in ECF 2.0's training file (13,619 utterances), in the order of EMOTIONS.
 ECF_SHARES = (0.135, 0.027, 0.084, 0.436, 0.169, 0.119, 0.030)
-LEAST_PER_CLASS = 8  # a class with fewer utterances can be neither learnt nor held out
-LINGERS = 3.0  # how much likelier the previous utterance's emotion is than chance: emotions are catching
+LEAST_PER_CLASS = 8  # fewer utterances of a class could not be split into training, validation and test
+LINGERS = 3.0  # how much likelier the previous utterance's emotion is than chance
 ONE_IN_TEST = 5  # of the conversations; ECF has 341 of 1,715
 LONGEST = 33  # utterances, as in ECF's training file
 CONVERSATIONS = 60
@@ -78,7 +50,7 @@ SECONDS_PER_WORD = 0.17
 
 @dataclass(frozen=True)
 class Speaker:
-    """One of the cast: a name, a look and a usual pitch."""
+    """A speaker's name, look and usual pitch."""
 
     name: str
     look: Look
@@ -86,8 +58,8 @@ class Speaker:
 
 
 @dataclass(frozen=True)
-class Utterance:
-    """One utterance as it is performed; `seed` makes its clip."""
+class Line:
+    """One utterance of the script: who says what and how; `seed` determines its clip."""
 
     conversation_id: int
     utterance_id: int
@@ -105,11 +77,11 @@ class Utterance:
         return f"dia{self.conversation_id}utt{self.utterance_id}.mp4"
 
 
-Conversation = list[Utterance]
+Conversation = list[Line]
 
 
 def write_dialogues(seed: int, conversation_count: int) -> tuple[list[Conversation], list[Conversation]]:
-    """The training and the test conversations; as in ECF, training ids are shuffled and test ids go on with gaps."""
+    """The training and the test conversations; as in ECF, training ids are shuffled and test ids continue with gaps."""
     rng = np.random.default_rng([seed, 0])
     speakers = [Speaker(name, random_look(rng), random_pitch_hz(rng)) for name in NAMES]
     test_count = conversation_count // ONE_IN_TEST
@@ -147,7 +119,7 @@ def train_record(conversation: Conversation) -> dict[str, object]:
 
 
 def official_test_record(conversation: Conversation) -> dict[str, object]:
-    """The conversation as in ECF's Subtask_2_test.json, where each utterance has a made-up place in a series too."""
+    """The conversation as in ECF's Subtask_2_test.json, where each utterance also has a made-up span in an episode."""
     record = train_record(conversation)
     number = conversation[0].conversation_id
     start = 60.0 + 37.3 * (number % 30)
@@ -162,14 +134,14 @@ def official_test_record(conversation: Conversation) -> dict[str, object]:
 
 
 def _draw_sizes(conversation_count: int, rng: np.random.Generator) -> list[int]:
-    """Utterances per conversation: mostly few, some many, always one conversation of a single utterance."""
+    """Utterances per conversation: mostly few, sometimes many; one conversation has a single utterance."""
     sizes = [int(size) for size in np.clip(2 + rng.gamma(1.6, 3.3, size=conversation_count), 2, 24)]
     sizes[0] = 1
     return sizes
 
 
 def _deal_emotions(sizes: list[int], rng: np.random.Generator) -> list[list[str]]:
-    """Emotions for conversations of these sizes, in ECF's shares, the same one often twice running."""
+    """Emotions for conversations of these sizes, in ECF's shares; an emotion often repeats."""
     total = sum(sizes)
     least = min(LEAST_PER_CLASS, total // 14)
     left = np.array([max(least, round(share * total)) for share in ECF_SHARES])
@@ -198,12 +170,40 @@ def _write_conversation(number: int, emotions: list[str], speakers: list[Speaker
         duration = float(np.clip(SECONDS_PER_WORD * len(text.split()) + rng.uniform(0.2, 0.8), 1.0, 3.0))
         face, voice = express(emotion, rng), intone(emotion, rng)
         clip_seed = (seed, 2, number, place)
-        conversation.append(Utterance(number, place, text, speaker, emotion, face, voice, duration, clip_seed))
+        conversation.append(Line(number, place, text, speaker, emotion, face, voice, duration, clip_seed))
     return conversation
 
 
+def express(emotion: str, rng: np.random.Generator) -> Expression:
+    """A facial expression for this emotion."""
+    kind = EXPRESSIONS[_shown(emotion, LOOKS_LIKE, rng)]
+    return Expression(*_around([getattr(kind, field.name) for field in fields(kind)], rng))
+
+
+def intone(emotion: str, rng: np.random.Generator) -> Prosody:
+    """A way of speaking for this emotion."""
+    kind = PROSODIES[_shown(emotion, SOUNDS_LIKE, rng)]
+    return Prosody(*_around([getattr(kind, field.name) for field in fields(kind)], rng))
+
+
+def _shown(emotion: str, alike: dict[str, str], rng: np.random.Generator) -> str:
+    draw = rng.random()
+    if draw < SHOWS_OWN:
+        return emotion
+    if draw < SHOWS_OWN + SHOWS_ALIKE:
+        return alike.get(emotion, emotion)
+    if draw < SHOWS_OWN + SHOWS_ALIKE + SHOWS_NOTHING:
+        return "neutral"
+    return str(rng.choice(EMOTIONS))
+
+
+def _around(kind: list[float], rng: np.random.Generator) -> list[float]:
+    strength = rng.uniform(0.7, 1.1)
+    return [float(value) for value in np.clip(strength * np.array(kind) + rng.normal(0, SPREAD, len(kind)), -1, 1)]
+
+
 def _name_causes(conversation: Conversation) -> list[list[str]]:
-    """ECF's pairs: an emotion is caused by its own utterance and often by the one before."""
+    """ECF's pairs: each emotion is caused by its own utterance, and often by the one before."""
     pairs = []
     for utterance in conversation:
         if utterance.emotion == "neutral":

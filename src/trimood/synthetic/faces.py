@@ -1,4 +1,4 @@
-"""Drawn faces: what a face does (Expression), whose it is (Look), and its frames."""
+"""Drawn faces: expression, look, and frames."""
 
 from dataclasses import dataclass, fields
 
@@ -10,7 +10,7 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Expression:
-    """What a face does, each field between -1 and 1, 0 being at rest."""
+    """A facial expression; each field lies between -1 and 1, and 0 is at rest."""
 
     brow_height: float = 0.0
     frown: float = 0.0  # 1: inner ends of the brows down, -1: up
@@ -26,7 +26,7 @@ class Expression:
 
 @dataclass(frozen=True)
 class Look:
-    """What a speaker looks like; colours are RGB, head_width is a share of the picture."""
+    """A speaker's look; colours are RGB, head_width is a share of the picture."""
 
     skin: Colour
     hair: Colour
@@ -36,7 +36,7 @@ class Look:
 
 
 def random_look(rng: np.random.Generator) -> Look:
-    """Somebody new."""
+    """A random look."""
     skin = [(244, 208, 177), (224, 172, 130), (170, 115, 80), (110, 72, 50)][rng.integers(4)]
     hair = [(40, 28, 22), (110, 70, 35), (205, 165, 90), (150, 60, 35), (120, 120, 125)][rng.integers(5)]
     background = tuple(int(value) for value in rng.integers(50, 200, size=3))
@@ -44,14 +44,14 @@ def random_look(rng: np.random.Generator) -> Look:
 
 
 def random_expression(rng: np.random.Generator) -> Expression:
-    """Any expression a face can make, those that fit no emotion included."""
+    """A random expression, including ones that fit no emotion."""
     return Expression(*(float(value) for value in rng.uniform(-1, 1, size=len(fields(Expression)))))
 
 
 def draw_clip(
     expression: Expression, look: Look, frame_count: int, size_pixels: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """A talking face, [frame, size, size, 3] uint8: the expression comes up within the first third and stays."""
+    """A talking face, [frame, size, size, 3] uint8: the expression grows during the first third and then stays."""
     camera = rng.normal(0, 0.015, size=2)
     rhythm, phase = rng.uniform(2.0, 4.0), rng.uniform(0, 2 * np.pi)
     frames = np.empty((frame_count, size_pixels, size_pixels, 3), dtype=np.uint8)

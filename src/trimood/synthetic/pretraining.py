@@ -1,4 +1,4 @@
-"""Contrastive pre-training of the tiny towers, as LanguageBind's: what is seen or heard against its caption."""
+"""Contrastive pre-training of the tiny towers as in LanguageBind: pictures and sounds against their captions."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from trimood.synthetic.scenes import AUDIO, LOGIT_SCALE, VIDEO, Scenes, language
 EPOCHS = 8
 BATCH = 32
 LEARNING_RATE = 4e-3
-LEFT_OUT = 0.25  # share of words
+DROPPED_WORDS = 0.25  # share of the words of a sentence
 
 Tokenize = Callable[[list[str]], Tensor]
 """Texts to ids, [text, token] int64."""
@@ -23,10 +23,10 @@ Tokenize = Callable[[list[str]], Tensor]
 def pretrain(
     faces: Scenes, voices: Scenes, sentences: list[str], tokenize: Tokenize, vocabulary_size: int, seed: int
 ) -> tuple[LanguageBind, LanguageBind]:
-    """The video and the audio towers, around one text tower: it is the same in both, as in LanguageBind.
+    """The video and the audio model, which share one text tower as in LanguageBind.
 
-    Sentences are learnt against themselves with other words left out, so that the text tower knows their words and
-    nothing of their emotions (Gao et al. 2021, https://arxiv.org/abs/2104.08821, with words for dropped units).
+    Each sentence is matched with itself, with different words dropped, so that the text tower learns words but no
+    emotions (Gao et al. 2021, https://arxiv.org/abs/2104.08821, which drops units instead of words).
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -40,7 +40,7 @@ def pretrain(
     rng = np.random.default_rng([seed, 6])
     batches = zip(*(_draw(len(texts), rng) for texts in (faces.captions, voices.captions, sentences)), strict=False)
     for _, (seen, heard, said) in zip(range(steps), batches, strict=False):
-        texts = [_leave_out(sentences[place], rng) for _ in range(2) for place in said]
+        texts = [_drop_words(sentences[place], rng) for _ in range(2) for place in said]
         captions = [faces.captions[place] for place in seen] + [voices.captions[place] for place in heard]
         of_faces, of_voices, once, again = video.embed_text(tokenize([*captions, *texts])).chunk(4)
         loss = (
@@ -57,21 +57,21 @@ def pretrain(
 
 
 def contrastive_loss(one: Tensor, other: Tensor) -> Tensor:
-    """CLIP's: cross entropy of finding each pair's other half in the batch, both ways; [pair, channel] each."""
+    """CLIP's loss: cross entropy of matching the pairs of a batch, in both directions; [pair, channel] each."""
     scores = math.exp(LOGIT_SCALE) * F.normalize(one, dim=-1) @ F.normalize(other, dim=-1).T
     own = torch.arange(len(scores))
     return (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own)) / 2
 
 
 def _draw(count: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Batches without end; nothing comes twice before everything came once."""
+    """Endless batches; no item repeats before all others were drawn."""
     while True:
         order = rng.permutation(count)
         yield from order[: count // BATCH * BATCH].reshape(-1, BATCH)
 
 
-def _leave_out(sentence: str, rng: np.random.Generator) -> str:
+def _drop_words(sentence: str, rng: np.random.Generator) -> str:
     words = sentence.split()
-    kept = rng.random(len(words)) >= LEFT_OUT
+    kept = rng.random(len(words)) >= DROPPED_WORDS
     kept[int(rng.integers(len(words)))] = True
     return " ".join(word for word, keep in zip(words, kept, strict=True) if keep)

@@ -1,4 +1,4 @@
-"""What the towers are pre-trained on: strangers' faces and voices, captioned, with no emotion behind them."""
+"""The pre-training data of the towers: random faces and voices with captions, unrelated to any emotion."""
 
 import math
 from collections.abc import Callable
@@ -49,32 +49,7 @@ AUDIO = VisionConfig(
     audio_std=4.5689974,
 )
 
-
-def languagebind_config(vision: VisionConfig, vocabulary_size: int) -> LanguageBindConfig:
-    """A whole checkpoint's sizes: this vision tower and a narrow text tower over CLIP's 77 positions."""
-    text = TextConfig(vocabulary_size, HIDDEN, MLP, LAYERS, HEADS)
-    return LanguageBindConfig(text, vision, PROJECTION, LOGIT_SCALE)
-
-
-def config_json(config: LanguageBindConfig) -> dict[str, Any]:
-    """config.json with every key of upstream's configuration classes (languagebind 0.1.0), the unused ones too."""
-    content = config_as_json(config)
-    shared = {"projection_dim": config.projection_dim, "initializer_range": 0.02, "initializer_factor": 1.0}
-    lora = {"lora_r": 0, "lora_alpha": 16, "lora_dropout": 0.1}
-    # The ids 0, 1 and 2 are what the published files hold; with them upstream, too, reads at the highest id.
-    ids = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
-    text = {**content["text_config"], **shared, **ids, "model_type": "clip_text_model"}
-    vision = {**content["vision_config"], **shared, **lora, "video_decode_backend": "decord"}
-    return {
-        **content,
-        "architectures": [content["model_type"]],
-        "initializer_factor": 1.0,
-        "text_config": text,
-        "vision_config": {**vision, "model_type": "clip_vision_model"},
-    }
-
-
-# Per field what is said of it when it is low, and when it is high.
+# For each field the word for low values, and for high ones.
 FACE_WORDS = {
     "brow_height": ("lowered", "raised"),
     "frown": ("slanting", "frowning"),
@@ -91,7 +66,42 @@ VOICE_WORDS = {
     "breath": ("clear", "breathy"),
     "glide": ("falling", "rising"),
 }
-NOTICEABLE = 0.3  # in Expression's and Prosody's units; what is weaker is not mentioned
+NOTICEABLE = 0.3  # in Expression's and Prosody's units; weaker values are not mentioned
+
+THREADS = 2
+VOICE_SECONDS = 1.3  # just fills the audio tower's input: AUDIO.target_length steps of 10 ms
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Training pairs: `pixels` as a vision tower takes them, [scene, 3, …], and a caption for each."""
+
+    pixels: Tensor
+    captions: list[str]
+
+
+def languagebind_config(vision: VisionConfig, vocabulary_size: int) -> LanguageBindConfig:
+    """A whole checkpoint's sizes: this vision tower and a narrow text tower over CLIP's 77 positions."""
+    text = TextConfig(vocabulary_size, HIDDEN, MLP, LAYERS, HEADS)
+    return LanguageBindConfig(text, vision, PROJECTION, LOGIT_SCALE)
+
+
+def config_json(config: LanguageBindConfig) -> dict[str, Any]:
+    """config.json with every key of upstream's configuration classes (languagebind 0.1.0), including unused ones."""
+    content = config_as_json(config)
+    shared = {"projection_dim": config.projection_dim, "initializer_range": 0.02, "initializer_factor": 1.0}
+    lora = {"lora_r": 0, "lora_alpha": 16, "lora_dropout": 0.1}
+    # The ids 0, 1 and 2 are what the published files hold; with them upstream, too, reads at the highest id.
+    ids = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
+    text = {**content["text_config"], **shared, **ids, "model_type": "clip_text_model"}
+    vision = {**content["vision_config"], **shared, **lora, "video_decode_backend": "decord"}
+    return {
+        **content,
+        "architectures": [content["model_type"]],
+        "initializer_factor": 1.0,
+        "text_config": text,
+        "vision_config": {**vision, "model_type": "clip_vision_model"},
+    }
 
 
 def describe_face(expression: Expression, rng: np.random.Generator) -> str:
@@ -107,7 +117,7 @@ def describe_voice(prosody: Prosody, rng: np.random.Generator) -> str:
 
 
 def _noticed(shown: Expression | Prosody, words: dict[str, tuple[str, str]], rng: np.random.Generator) -> list[str]:
-    """A word for each noticeable field, in random order: no caption of the world lists things in one."""
+    """A word for each noticeable field, in random order, so that order carries no meaning."""
     said = []
     for field in fields(shown):
         value = getattr(shown, field.name)
@@ -116,20 +126,8 @@ def _noticed(shown: Expression | Prosody, words: dict[str, tuple[str, str]], rng
     return [said[place] for place in rng.permutation(len(said))]
 
 
-THREADS = 2
-VOICE_SECONDS = 1.3  # just fills the audio tower's input, AUDIO.target_length steps of 10 ms
-
-
-@dataclass(frozen=True)
-class Scenes:
-    """Pairs to learn from: `pixels` as a vision tower takes them, [scene, 3, …], and a caption for each."""
-
-    pixels: Tensor
-    captions: list[str]
-
-
 def show_faces(count: int, seed: int) -> Scenes:
-    """Faces with any expression, [scene, 3, frame, height, width], and what is seen of them."""
+    """Faces with any expression, [scene, 3, frame, height, width], and their captions."""
 
     def show(number: int) -> tuple[Tensor, str]:
         rng = np.random.default_rng([seed, 3, number])
@@ -142,7 +140,7 @@ def show_faces(count: int, seed: int) -> Scenes:
 
 
 def play_voices(count: int, seed: int) -> Scenes:
-    """Voices in any tone, [scene, 3, mel, time], and what is heard of them."""
+    """Voices in any tone, [scene, 3, mel, time], and their captions."""
     recipe = AudioRecipe(AUDIO.num_mel_bins, AUDIO.audio_sample_rate)
 
     def play(number: int) -> tuple[Tensor, str]:
@@ -157,7 +155,7 @@ def play_voices(count: int, seed: int) -> Scenes:
 
 
 def collect_sentences(times: int, seed: int) -> list[str]:
-    """Every template of the demo's language `times` times, with random fillers: words without who says them, or why."""
+    """Every template sentence `times` times, with random fillers, without speaker or emotion."""
     rng = np.random.default_rng([seed, 5])
     return [fill_in(template, rng) for _ in range(times) for template in templates()]
 

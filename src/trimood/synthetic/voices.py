@@ -1,4 +1,4 @@
-"""Synthesised voices: how something is said (Prosody), by whom (a pitch), and its samples."""
+"""Synthesised voices: prosody, pitch, and samples."""
 
 from dataclasses import dataclass, fields
 
@@ -12,7 +12,7 @@ VOWELS_HZ = np.array([(730, 1090), (530, 1840), (270, 2290), (570, 840), (300, 8
 
 @dataclass(frozen=True)
 class Prosody:
-    """How something is said, each field between -1 and 1, 0 being the speaker's usual way."""
+    """The manner of speaking; each field lies between -1 and 1, and 0 is the speaker's usual manner."""
 
     pitch: float = 0.0  # 1: about a fifth higher
     loudness: float = 0.0  # 1: 10 dB more
@@ -23,12 +23,12 @@ class Prosody:
 
 
 def random_prosody(rng: np.random.Generator) -> Prosody:
-    """Any way of saying something, those that fit no emotion included."""
+    """A random prosody, including ones that fit no emotion."""
     return Prosody(*(float(value) for value in rng.uniform(-1, 1, size=len(fields(Prosody)))))
 
 
 def random_pitch_hz(rng: np.random.Generator) -> float:
-    """Somebody's usual pitch."""
+    """A random usual pitch."""
     return float(rng.uniform(95, 230))
 
 

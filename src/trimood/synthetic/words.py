@@ -1,4 +1,4 @@
-"""What the demo's speakers say: template sentences, tokenised as ECF's are (" ? !", "do not")."""
+"""The sentences of the demo: templates with slots, tokenised as ECF's text is (" ? !", "do not")."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ SLOTS = {
     "time": ["today", "last night", "this morning", "on Monday", "right now", "after dinner"],
 }
 
-# Said in any mood: a speaker's words alone often give nothing away.
+# Fits any emotion: the words alone often do not show the emotion.
 PLAIN = [
     "What is this ?",
     "Okay .",
@@ -94,7 +94,7 @@ OWN = {
     ],
 }
 
-# Fits two moods: only the face or the voice can tell which.
+# Fits two emotions: only the face or the voice shows which.
 SHARED = {
     ("joy", "surprise"): [
         "Oh my God !",
@@ -116,7 +116,7 @@ SHARED = {
     ],
 }
 
-# How often the words carry their speaker's emotion, fit two, or say nothing; the rest is borrowed from any emotion.
+# How often the words show the speaker's emotion, fit two, or fit any; otherwise they are of a random emotion.
 SHOWS_OWN, SHOWS_SHARED, SHOWS_PLAIN = 0.50, 0.15, 0.30
 NEUTRAL_IS_PLAIN = 0.92
 
@@ -137,7 +137,7 @@ def fill_in(template: str, rng: np.random.Generator) -> str:
 
 
 def say(emotion: str, rng: np.random.Generator) -> str:
-    """A sentence for this emotion, which about half the time tells it."""
+    """A sentence for this emotion; about half of them show it."""
     return fill_in(str(rng.choice(_choose_templates(emotion, rng))), rng)
 
 

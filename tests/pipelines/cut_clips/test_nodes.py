@@ -169,13 +169,13 @@ def test_a_clip_that_takes_too_long_costs_itself_only(corpus: Path, episodes: Pa
 def test_annotations_without_any_span_are_refused(corpus: Path) -> None:
     (corpus / "train_video_source_from_MECPE.json").unlink()
     (corpus / "Subtask_2_test.json").unlink()
-    with pytest.raises(AnnotationError, match=r"nothing says where its 6 utterances stand in the episodes\. Needed is"):
+    with pytest.raises(AnnotationError, match=r"none of its 6 utterances has a span in an episode\. Expected"):
         list_spans(corpus, params())
 
 
 def test_a_folder_without_any_wanted_episode_is_refused(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(EpisodeError, match=r"empty: it holds none of the 3 episodes that are asked for, such as"):
+    with pytest.raises(EpisodeError, match=r"empty: it has none of the 3 requested episodes, such as"):
         cut_clips(list_spans(corpus, params()), corpus, tmp_path / "empty", params())
 
 

@@ -208,7 +208,7 @@ def test_a_conversation_in_both_files_is_refused(corpus: Path) -> None:
 
 def test_a_folder_without_a_train_file_is_refused_with_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "MELD.csv").touch()
-    with pytest.raises(AnnotationError, match=r"no train file; got MELD\.csv\. Needed is Subtask_2_train\.json or"):
+    with pytest.raises(AnnotationError, match=r"no train file; got MELD\.csv\. Expected Subtask_2_train\.json or"):
         read_development(tmp_path, tmp_path)
     with pytest.raises(AnnotationError, match=r"no train file; there is no such folder"):
         read_development(tmp_path / "elsewhere", tmp_path / "elsewhere")
@@ -216,7 +216,7 @@ def test_a_folder_without_a_train_file_is_refused_with_what_is_there(tmp_path: P
 
 def test_a_train_file_one_folder_too_deep_is_pointed_at(tmp_path: Path) -> None:
     write_ecf(tmp_path / "text", {1: ["joy"]})
-    with pytest.raises(AnnotationError, match=r"but text/Subtask_2_train\.json is there: is that folder the corpus\?"):
+    with pytest.raises(AnnotationError, match=r"but text/Subtask_2_train\.json exists: is that folder the corpus\?"):
         read_development(tmp_path, tmp_path)
 
 
@@ -326,8 +326,8 @@ def test_clips_in_melds_folders_are_used_where_they_lie_and_ecfs_own_go_first(
     there = [key for key, clip in table.items() if (mapped_corpus / clip).is_file()]
     assert there == ["dia1utt1", "dia1utt2", "dia1utt3", "dia2utt2"]
     assert (
-        "clips: 1 in ECF's layout, 3 in MELD's (1 of its train, 1 of its dev, 1 of its test), 2 are not there, "
-        "of which 1 have no partner in MELD"
+        "clips: 1 in ECF's layout, 3 in MELD's (1 of its train, 1 of its dev, 1 of its test), 2 are missing, "
+        "1 of them without a partner in MELD"
     ) in caplog.text
 
 
@@ -354,7 +354,7 @@ def test_the_map_alone_changes_nothing(mapped_corpus: Path) -> None:
 def test_melds_folders_without_the_map_are_refused(mapped_corpus: Path) -> None:
     made_meld(mapped_corpus, *MELD_CLIPS)
     (mapped_corpus / "all_data_pair_ECFvsMELD.txt").unlink()
-    with pytest.raises(AnnotationError, match=r"MELD's folders .* are there, but nothing says which clip is which"):
+    with pytest.raises(AnnotationError, match=r"MELD's folders .* exist, but no map from utterances to clips"):
         read_development(mapped_corpus, mapped_corpus)
 
 
@@ -367,7 +367,7 @@ def test_a_meld_folder_without_melds_folders_is_refused(mapped_corpus: Path, tmp
 def test_two_folders_of_one_meld_split_are_named(mapped_corpus: Path) -> None:
     made_meld(mapped_corpus / "old", "train_splits/dia5_utt0.mp4")
     made_meld(mapped_corpus / "new", "train_splits/dia5_utt0.mp4")
-    with pytest.raises(AnnotationError, match=r"train_splits is there 2 times: new/train_splits, old/train_splits"):
+    with pytest.raises(AnnotationError, match=r"train_splits exists 2 times: new/train_splits, old/train_splits"):
         read_development(mapped_corpus, mapped_corpus)
 
 

@@ -1,4 +1,4 @@
-"""Nodes of the cutting stage; `corpus` is the folder that holds the annotation files and gets the clips."""
+"""Nodes of the cutting stage; `corpus` is the folder of annotation files, to which the clips are written."""
 
 import logging
 from pathlib import Path
@@ -8,7 +8,6 @@ import pandas as pd
 
 from trimood.config.parameters import CuttingParams
 from trimood.corpus.corpus_files import (
-    SPAN_COLUMNS,
     TEST_FILES,
     TRAIN_FILES,
     TRAIN_SPANS,
@@ -17,20 +16,20 @@ from trimood.corpus.corpus_files import (
     read_spans,
 )
 from trimood.corpus.ecf import AnnotationError, read_ecf
-from trimood.corpus.tables import CUT_COLUMNS
+from trimood.corpus.tables import CUT_COLUMNS, SPAN_COLUMNS
 from trimood.disk import remove_leftovers
 
 log = logging.getLogger(__name__)
 
 NAMED = 20
-"""How many refused clips the log names; the table holds them all."""
+"""How many refused clips the log names; the table lists them all."""
 
 
 def list_spans(corpus: Path, cutting: CuttingParams) -> pd.DataFrame:
-    """Each utterance of the wanted splits with its clip, episode, and begin and end in it; missing where there is none.
+    """Each utterance of the chosen splits with its clip, episode, start and end; missing without a span.
 
-    Spans stand in the annotation files themselves (`video_source`, in the published test file) and for the train file
-    in MECPE's own. Raises AnnotationError where there is no annotation file, or no span at all.
+    Spans are in the annotation files themselves (`video_source`, in the published test file) and for the train file
+    in MECPE's. Raises AnnotationError if there is no annotation file, or no span at all.
     """
     tables = []
     for split, names, more in (("train", TRAIN_FILES, (TRAIN_SPANS,)), ("test", TEST_FILES, ())):
@@ -41,12 +40,12 @@ def list_spans(corpus: Path, cutting: CuttingParams) -> pd.DataFrame:
             table = read_ecf(path, _clip_folder(corpus, split))[["utterance", "clip"]]
             tables.append(table.join(spans, on="utterance"))
     if not tables:
-        wanted = f"{corpus}: no test file, needed is one of {', '.join(TEST_FILES)}"
+        wanted = f"{corpus}: no test file, expected one of {', '.join(TEST_FILES)}"
         raise AnnotationError(no_train_file(corpus) if "train" in cutting.splits else wanted)
     found = pd.concat(tables, ignore_index=True)
     if found["episode"].isna().all():
         raise AnnotationError(
-            f"{corpus}: nothing says where its {len(found)} utterances stand in the episodes. Needed is {TRAIN_SPANS} "
+            f"{corpus}: none of its {len(found)} utterances has a span in an episode. Expected {TRAIN_SPANS} "
             "for the train file, or annotations with video_source, as the published Subtask_2_test.json has them."
         )
     return found.astype({"clip": "str", **SPAN_COLUMNS})
@@ -109,7 +108,7 @@ def _episode_files(names: list[str], episodes: Path) -> dict[str, Any]:
     missing = [str(error) for error in files.values() if isinstance(error, EpisodeError)]
     if len(missing) == len(files):
         shown = "".join(f"\n  - {message}" for message in missing[:3])
-        raise EpisodeError(f"{episodes}: it holds none of the {len(files)} episodes that are asked for, such as{shown}")
+        raise EpisodeError(f"{episodes}: it has none of the {len(files)} requested episodes, such as{shown}")
     return files
 
 
@@ -152,9 +151,9 @@ def _report(table: pd.DataFrame, corpus: Path) -> None:
 
 
 def _clip_folder(corpus: Path, split: str) -> str:
-    """Where the split's clips go: beside the annotations if some lie there already, else into the split's own folder.
+    """The folder for the split's clips: beside the annotations if some are there already, else the split's own folder.
 
-    Once that folder is there, those beside the annotations are no longer looked for (`corpus_files.clip_folder`).
+    Once that folder exists, clips beside the annotations are no longer used (`corpus_files.clip_folder`).
     """
     beside = not (corpus / split).is_dir() and any(corpus.glob("dia*utt*.mp4"))
     return "" if beside else split

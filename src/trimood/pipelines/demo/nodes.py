@@ -1,4 +1,4 @@
-"""Steps of the demo stage; each output is a function that fills the folder which the catalog makes for it."""
+"""Nodes of the demo stage; each output is a function that fills the folder of its dataset."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,16 +10,16 @@ Fill = Callable[[Path], None]
 
 
 def make_corpus(demo: DemoParams) -> Fill:
-    """Conversations of drawn faces with synthesised voices, annotated and laid out as ECF 2.0 is."""
+    """Conversations of drawn faces with synthesised voices, annotated and stored as ECF 2.0."""
     from trimood.synthetic.corpus import write_corpus
 
     return partial(write_corpus, seed=demo.seed)
 
 
 def make_checkpoints(demo: DemoParams) -> tuple[Fill, Fill]:
-    """Tiny video and audio checkpoints of LanguageBind's kind, pre-trained on captioned faces and voices.
+    """Tiny video and audio checkpoints in LanguageBind's format, pre-trained on captioned faces and voices.
 
-    Their weights are in the two formats that users meet: pytorch_model.bin, as on the hub, and safetensors.
+    One has its weights as pytorch_model.bin, as on the hub, the other as safetensors.
     """
     from trimood.synthetic.checkpoints import make_pretrained, write_checkpoint
 

@@ -116,6 +116,6 @@ def read_for_submission(corpus: Path) -> pd.DataFrame:
 def split_conversations(
     development_utterances: pd.DataFrame, corpus_description: dict[str, Any], split: SplitParams
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Training, validation and held-out utterances of the train file; nothing is held out beside a labelled test."""
+    """The train file's training, validation and held-out utterances; a labelled official test leaves the last empty."""
     test_fraction = 0.0 if corpus_description["official_test_is_labelled"] else split.test_fraction
     return split_utterances(development_utterances, split.unit, split.validation_fraction, test_fraction, split.seed)

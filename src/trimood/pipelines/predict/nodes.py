@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 NAMED = 20
-"""How many utterances an error names."""
+"""How many refused utterances an error names."""
 
 
 class NothingPredicted(Exception):
