@@ -108,7 +108,7 @@ def frames_figure(frames: Tensor) -> Figure:
     for ax, picture in zip(axes, _pictures(frames), strict=False):
         draw_frame(ax, picture)
     for unused in axes[len(frames) :]:
-        unused.set_visible(False)
+        unused.remove()
     return figure
 
 
