@@ -3,13 +3,13 @@
 python scripts/write_results.py data/demo/08_reporting/comparison
 """
 
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+
+from trimood.scoring.comparison import Comparison
 
 PROJECT = Path(__file__).parents[1]
 PAGE, PICTURE = PROJECT / "docs" / "results.md", PROJECT / "docs" / "pictures" / "comparison.png"
@@ -32,28 +32,26 @@ def write_table(table: str) -> None:
     PAGE.write_text(f"{before}{begin}\n{table}\n{end}{after}", encoding="utf-8")
 
 
-def draw(comparison: dict[str, Any]) -> Figure:
+def draw(comparison: Comparison) -> Figure:
     """A dot and an interval for each experiment, the best on top; TF-IDF on the words as a line to compare with."""
-    systems = comparison["systems"]
-    experiments = {name: of for name, of in systems.items() if of["kind"] == "experiment"}
-    ordered = sorted(experiments.items(), key=lambda item: item[1]["macro_f1"]["value"])
+    systems = comparison.systems
+    trained = [(name, of, of.training) for name, of in systems.items() if of.training]
+    ordered = sorted(trained, key=lambda system: system[1].macro_f1.value)
     figure = Figure(figsize=(8.4, 4.6), layout="constrained")
     ax = figure.subplots()
-    for place, (_, of) in enumerate(ordered):
-        score, colour = of["macro_f1"], WITH_VOICE if "audio" in of["modalities"] else WITHOUT
-        ax.plot(
-            [score["low"], score["high"]], [place, place], color=colour, alpha=0.35, linewidth=9, solid_capstyle="butt"
-        )
-        ax.plot(score["value"], place, "o", color=colour, markersize=10)
-        ax.text(score["high"] + 0.015, place, f"{score['value']:.2f}", color=colour, va="center", fontsize=11)
-    words = systems["TF-IDF"]["macro_f1"]["value"]
+    for place, (_, of, training) in enumerate(ordered):
+        score, colour = of.macro_f1, WITH_VOICE if "audio" in training.modalities else WITHOUT
+        ax.plot([score.low, score.high], [place, place], color=colour, alpha=0.35, linewidth=9, solid_capstyle="butt")
+        ax.plot(score.value, place, "o", color=colour, markersize=10)
+        ax.text(score.high + 0.015, place, f"{score.value:.2f}", color=colour, va="center", fontsize=11)
+    words = systems["TF-IDF"].macro_f1.value
     ax.axvline(words, color=WORDS_ALONE, linestyle="--", linewidth=1.2, zorder=0)
     ax.text(words - 0.01, len(ordered) - 0.55, "words alone,\nno deep learning", ha="right", va="top", fontsize=10)
-    ax.set_yticks(range(len(ordered)), [f"{name}: {TRAINED[of['train'], of['head']]}" for name, of in ordered])
+    ax.set_yticks(range(len(ordered)), [f"{name}: {TRAINED[of.train, of.head]}" for name, _, of in ordered])
     ax.set_xlim(0, 1)
     ax.set_ylim(-0.7, len(ordered) - 0.3)
-    seeds = max(len(of["seeds"]) for of in experiments.values())
-    percent = f"{100 * comparison['settings']['confidence']:g} %"
+    seeds = max(len(of.seeds) for _, of, _ in ordered)
+    percent = f"{100 * comparison.settings.confidence:g} %"
     mean = f"mean of {seeds} seeds" if seeds > 1 else "one seed"
     ax.set_xlabel(f"macro F1 on the test conversations ({mean} and {percent} interval)")
     ax.tick_params(labelsize=11, length=0)
@@ -69,4 +67,4 @@ def draw(comparison: dict[str, Any]) -> Figure:
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     write_table((folder / "table.md").read_text(encoding="utf-8"))
-    draw(json.loads((folder / "comparison.json").read_text(encoding="utf-8"))).savefig(PICTURE, dpi=110)
+    draw(Comparison.model_validate_json((folder / "comparison.json").read_bytes())).savefig(PICTURE, dpi=110)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trimood.config.parameters import ExperimentParams, LoraParams, TrainingParams, TuneParams, resolve
+from trimood.config.parameters import ExperimentParams, LoraParams, TrainingParams, TuneParams, listed, resolve
 
 
 def test_base_holds_the_published_training_arguments(tree: dict) -> None:
@@ -83,3 +83,10 @@ def test_a_space_may_be_written_in_blocks_or_with_dots_and_null_takes_a_part_out
         "training.learning_rate": "1e-05 to 0.001",
         "lora.r": "4 to 16",
     }
+
+
+def test_a_long_list_shows_its_first_items_and_how_many_more_there_are() -> None:
+    assert listed(["a", "b", "c"], 3) == "a, b, c"
+    assert listed(["a", "b", "c", "d"], 3) == "a, b, c, and 1 more"
+    assert listed([str(number) for number in range(2000)], 1, "\n  - ") == "0\n  - and 1,999 more"
+    assert listed([], 3) == ""

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from trimood.config.parameters import CompareParams
+from trimood.scoring.comparison import Comparison, Score, System, Training
+
 PROJECT = Path(__file__).parents[2]
 
 
@@ -20,18 +23,40 @@ def script() -> Any:
     return module
 
 
-def comparison() -> dict[str, Any]:
-    """What the picture reads of comparison.json."""
-    described: dict[str, dict[str, Any]] = {
-        "exp1": {"kind": "experiment", "modalities": "text, video", "train": "everything", "head": "trained"},
-        "exp6": {"kind": "experiment", "modalities": "text, video, audio", "train": "lora", "head": "frozen"},
-        "exp3": {"kind": "experiment", "modalities": "text, video", "train": "head", "head": "trained"},
-        "TF-IDF": {"kind": "reference"},
-    }
-    scores = zip(described, (0.4, 0.7, 0.3, 0.35), strict=True)
-    macro_f1 = {name: {"value": score, "low": score - 0.1, "high": score + 0.1} for name, score in scores}
-    systems = {name: {**words, "seeds": [1, 2], "macro_f1": macro_f1[name]} for name, words in described.items()}
-    return {"settings": {"confidence": 0.95}, "systems": systems}
+def system(score: float, **training: str) -> System:
+    """A system of two seeds with this macro F1; a reference, if nothing is said of its training."""
+    macro_f1 = Score(value=score, low=score - 0.1, high=score + 0.1, sd_over_seeds=0.01, of_seeds=(score, score))
+    cost: dict[str, Any] = {"lora_targets": None, "trainable_parameters": 1, "seconds": None, "peak_memory_gib": None}
+    return System(
+        seeds=(1, 2),
+        validation_macro_f1=score,
+        macro_f1=macro_f1,
+        weighted_f1=macro_f1,
+        difference=None,
+        f1_of_classes={},
+        confusion_matrix=(),
+        never_predicted={},
+        calibration=None,
+        training=Training(run_ids=("one", "two"), **training, **cost) if training else None,
+        curves=(),
+        modality_ablation=(),
+    )
+
+
+def comparison() -> Comparison:
+    """Three experiments and the reference that the picture shows."""
+    return Comparison(
+        settings=CompareParams(baseline="exp1", resamples=100, confidence=0.95, seed=0, runs=()),
+        test_utterances=7,
+        test_conversations=2,
+        systems={
+            "exp1": system(0.4, modalities="text, video", train="everything", head="trained"),
+            "exp6": system(0.7, modalities="text, video, audio", train="lora", head="frozen"),
+            "exp3": system(0.3, modalities="text, video", train="head", head="trained"),
+            "TF-IDF": system(0.35),
+        },
+        published=(),
+    )
 
 
 def test_the_picture_has_a_row_for_each_experiment_the_best_on_top(script: Any) -> None:

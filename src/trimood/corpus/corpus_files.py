@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pandas as pd
 
 from trimood.corpus.anomalies import word_count
 from trimood.corpus.data_report import SIDES, AnnotationFile, AnnotationFiles
-from trimood.corpus.ecf import AnnotationError, class_counts, empty_table, read_ecf
+from trimood.corpus.ecf import AnnotationError, check_ecf, class_counts, empty_table, parse_json, read_bytes
 from trimood.corpus.meld import MELD_MAP, point_to_meld, read_meld_map
 from trimood.corpus.published import Side, differences, generation_of, nearest_generation
 from trimood.corpus.tables import MELD_COLUMNS, SPAN_COLUMNS
@@ -46,12 +46,17 @@ def no_train_file(corpus: Path) -> str:
     )
 
 
-def file_facts(path: Path | None, table: pd.DataFrame) -> dict[str, Any]:
-    """A file's name, generation and fingerprint (None without a file), and the counts of its table."""
+def file_facts(path: Path | None, table: pd.DataFrame, content: bytes | None = None) -> dict[str, Any]:
+    """A file's name, generation and fingerprint (None without a file), and the counts of its table.
+
+    `content` are the bytes of the file, if they were read already.
+    """
+    if path and content is None:
+        content = path.read_bytes()
     return {
         "file": path.name if path else None,
         "generation": path.stem.replace("_train", "").replace("_test", "") if path else None,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path else None,
+        "sha256": hashlib.sha256(content).hexdigest()[:12] if content is not None else None,
         "conversations": int(table["conversation_id"].nunique()),
         "utterances": len(table),
         "labelled_utterances": int(table["label"].notna().sum()),
@@ -73,7 +78,12 @@ def read_spans(path: Path) -> pd.DataFrame:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise AnnotationError(f"{path.name}: its spans cannot be read ({error}). Download the file again.") from error
-    rows = [(key, *_span(path, key, value)) for key, value in _sources(content)]
+    return spans_of(path.name, content)
+
+
+def spans_of(file_name: str, content: Any) -> pd.DataFrame:
+    """The same of a file's parsed content."""
+    rows = [(key, *_span(file_name, key, value)) for key, value in _sources(content)]
     return pd.DataFrame(rows, columns=list(SPAN_COLUMNS)).astype(SPAN_COLUMNS).drop_duplicates("utterance")
 
 
@@ -88,13 +98,13 @@ def _sources(content: Any) -> Iterator[tuple[str, Any]]:
                 yield key, utterance["video_source"]
 
 
-def _span(path: Path, key: str, value: Any) -> tuple[str, float, float]:
+def _span(file_name: str, key: str, value: Any) -> tuple[str, float, float]:
     if isinstance(value, list) and [type(item) for item in value] == [str, str, str]:
         start, end = _seconds(value[1]), _seconds(value[2])
         if math.isfinite(start + end):
             return value[0], start, end
     raise AnnotationError(
-        f'{path.name}, {key}: got the span {str(value)[:60]}; expected ["S01E01", "00:01:19.037", "00:01:25.417"]. '
+        f'{file_name}, {key}: got the span {str(value)[:60]}; expected ["S01E01", "00:01:19.037", "00:01:25.417"]. '
         "Correct it, or download the file again."
     )
 
@@ -115,30 +125,37 @@ def read_annotations(corpus: Path, meld: Path) -> tuple[pd.DataFrame, Annotation
     label. Clips in MELD's own folders are found there. Raises AnnotationError for a file that cannot be read, and if
     there is none.
     """
-    tables = {side: _side(corpus, meld, side) for side in SIDES}
+    tables: dict[Side, pd.DataFrame] = {}
+    files: dict[Side, AnnotationFile] = {}
+    for side in SIDES:
+        tables[side], files[side] = _read_side(corpus, meld, side)
     if not any(len(table) for table in tables.values()):
         raise AnnotationError(no_train_file(corpus))
     whole = pd.concat(tables.values(), ignore_index=True)
-    files = {side: _describe(corpus, side, table) for side, table in tables.items()}
     return whole, AnnotationFiles(train=files["train"], official_test=files["official_test"])
 
 
-def _side(corpus: Path, meld: Path, side: Side) -> pd.DataFrame:
+def _read_side(corpus: Path, meld: Path, side: Side) -> tuple[pd.DataFrame, AnnotationFile]:
+    """The annotation file is opened and parsed once, for its utterances, its spans and its fingerprint."""
     path = first_present(corpus, NAMES[side])
-    table = read_ecf(path, clip_folder(corpus, FOLDERS[side])) if path else empty_table()
+    content = read_bytes(path) if path else None
+    parsed = parse_json(path.name, content) if path and content is not None else None
+    table = check_ecf(path.name, parsed, clip_folder(corpus, FOLDERS[side])) if path else empty_table()
     if side == "train" and len(table):  # the map is of the train file
         table, _ = point_to_meld(table, corpus, meld)
     table.insert(0, "side", pd.Series(side, index=table.index, dtype="str"))
     table["words"] = word_count(table["text"])
     table["from_ecf"] = nearest_generation(table, side) is not None
-    table = table.merge(_spans(corpus, side, path), on="utterance", how="left", validate="1:1")
-    return table.merge(_meld(corpus, side), on="utterance", how="left", validate="1:1")
+    spans = [spans_of(path.name, parsed)] if path else []
+    if side == "train" and (corpus / TRAIN_SPANS).is_file():
+        spans.append(read_spans(corpus / TRAIN_SPANS))
+    table = table.merge(_first_spans(spans), on="utterance", how="left", validate="1:1")
+    table = table.merge(_meld(corpus, side), on="utterance", how="left", validate="1:1")
+    return table, _describe(corpus, side, table, path, content)
 
 
-def _spans(corpus: Path, side: Side, path: Path | None) -> pd.DataFrame:
-    """The file's own spans take precedence over MECPE's."""
-    files = [path, corpus / TRAIN_SPANS if side == "train" else None]
-    found = [read_spans(file) for file in files if file is not None and file.is_file()]
+def _first_spans(found: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """One row for each utterance: the file's own spans take precedence over MECPE's."""
     none = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in SPAN_COLUMNS.items()})
     return pd.concat([none, *found], ignore_index=True).astype(SPAN_COLUMNS).drop_duplicates("utterance")
 
@@ -150,11 +167,12 @@ def _meld(corpus: Path, side: Side) -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series(dtype="str") for name in ("utterance", *MELD_COLUMNS)})
 
 
-def _describe(corpus: Path, side: Side, table: pd.DataFrame) -> AnnotationFile:
-    path = first_present(corpus, NAMES[side])
+def _describe(
+    corpus: Path, side: Side, table: pd.DataFrame, path: Path | None, content: bytes | None
+) -> AnnotationFile:
     known = generation_of(table) or (nearest_generation(table, side) if path else None)
     return AnnotationFile(
-        **file_facts(path, table),
+        **file_facts(path, table, content),
         emotions=class_counts(table),
         published_as=known.name if known else None,
         published_conversations=known.conversations if known else None,

@@ -327,10 +327,12 @@ def _judge_clips(clips: ClipCounts, lost: list[str], cautions: tuple[str, ...]) 
         next_steps=(
             "Repair or download again the clips that are listed below; a clip that was checked is not decoded again.",
             f"Or train without them: {train} --params data.clips.on_bad_clip=drop {same}.",
-            f"Or keep the {clips.lack_one:,} clips that lack only pictures or only sound: "
-            "data.clips.on_bad_clip=blank.",
+            *([_KEEP_HALVES.format(clips=clips.lack_one)] if clips.lack_one else []),
         ),
     )
+
+
+_KEEP_HALVES = "Or keep the {clips:,} clips that lack only pictures or only sound: data.clips.on_bad_clip=blank."
 
 
 def _annotation_reasons(files: AnnotationFiles, split_state: SplitState, leakage: Leakage) -> list[str]:

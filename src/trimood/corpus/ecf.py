@@ -123,10 +123,15 @@ def read_ecf(path: Path, split_folder: str = "") -> pd.DataFrame:
     `split_folder` is put before the clip's name ("train" gives "train/dia1utt2.mp4"; "" leaves it beside the file).
     Does not check that the clips exist. Raises AnnotationError, which names up to ten problems at once.
     """
-    conversations = _checked(path.name, _parsed(path))
+    return check_ecf(path.name, parse_json(path.name, read_bytes(path)), split_folder)
+
+
+def check_ecf(file_name: str, content: Any, split_folder: str = "") -> pd.DataFrame:
+    """The same of a file's parsed content, for callers that need more of the file."""
+    conversations = _checked(file_name, content)
     problems = list(_contradictions(conversations))
     if problems:
-        raise _refusal(path.name, problems)
+        raise _refusal(file_name, problems)
     return utterance_table(
         [
             {
@@ -148,23 +153,30 @@ def _key(conversation: _Conversation, utterance: _Utterance) -> str:
     return f"dia{conversation.conversation_ID}utt{utterance.utterance_ID}"
 
 
-def _parsed(path: Path) -> Any:
+def read_bytes(path: Path) -> bytes:
+    """The bytes of an annotation file. Raises AnnotationError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise AnnotationError(
+            f"{path}: cannot be read ({error.strerror}). Check the path and its permissions."
+        ) from error
+
+
+def parse_json(file_name: str, content: bytes) -> Any:
+    """The parsed JSON of an annotation file. Raises AnnotationError with the place of the first error."""
     try:
         # "-sig": editors on Windows put a byte order mark before the list.
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(content.decode("utf-8-sig"))
     except json.JSONDecodeError as error:
         raise AnnotationError(
-            f"{path.name}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}). "
+            f"{file_name}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}). "
             f"{_WHAT_IS_ALLOWED}. Repair the line or download the file again."
         ) from error
     except UnicodeDecodeError as error:
         raise AnnotationError(
-            f"{path.name}, byte {error.start}: not UTF-8 (got {error.object[error.start]:#04x}). "
+            f"{file_name}, byte {error.start}: not UTF-8 (got {error.object[error.start]:#04x}). "
             "ECF files are UTF-8: save it as UTF-8, or download it again."
-        ) from error
-    except OSError as error:
-        raise AnnotationError(
-            f"{path}: cannot be read ({error.strerror}). Check the path and its permissions."
         ) from error
 
 

@@ -146,8 +146,8 @@ def looked_for(manifest: pd.DataFrame) -> dict[str, str | None]:
 
 def _clip_marks(table: pd.DataFrame, whole_seconds: pd.Series) -> pd.DataFrame:
     video, audio = table["video_problem"], table["audio_problem"]
-    both = {f"clip_{name}": video.eq(problem) for name, problem in _BOTH.items()}
-    of_both = video.isin(list(_BOTH.values()))
+    both = {f"clip_{problem}": video.eq(problem) for problem in _BOTH}
+    of_both = video.isin(_BOTH)
     content = table["content"]
     return pd.DataFrame(
         {
@@ -166,7 +166,9 @@ def _clip_marks(table: pd.DataFrame, whole_seconds: pd.Series) -> pd.DataFrame:
     ).fillna(False)
 
 
-_BOTH = {"missing": "missing", "timed_out": "timed_out", "crashed": "crashed"}
+_BOTH = ("missing", "timed_out", "crashed")
+"""Problems of the whole clip, not of its pictures or its sound alone."""
+
 _SOUND = {
     "sound_unreadable": "unreadable",
     "no_audio_track": "no_audio_track",

@@ -45,10 +45,10 @@ def draw_log_mel(ax: Axes, log_mel: Tensor | None, note: str = "") -> None:
 
 
 def draw_words(ax: Axes, title: str, text: str, note: str = "", longest: int = 150) -> None:
-    """A grey title, the text in quotes (shortened to `longest` characters) or "no words", and a red note below."""
+    """A small title, the text in quotes (shortened to `longest` characters) or "no words", and a red note below."""
     ax.axis("off")
     words = shorten(text, longest, placeholder=" …")
-    ax.text(0, 0.95, title, va="top", fontsize=8, color=GREY)
+    ax.text(0, 0.95, title, va="top", fontsize=9, color="dimgrey")
     ax.text(0, 0.72, fill(f"“{words}”", 42) if words else "no words", va="top", fontsize=10)
     if note:
         ax.text(0, 0.02, fill(note, 48), va="bottom", fontsize=8, color=RED)
@@ -108,7 +108,7 @@ def frames_figure(frames: Tensor) -> Figure:
     for ax, picture in zip(axes, _pictures(frames), strict=False):
         draw_frame(ax, picture)
     for unused in axes[len(frames) :]:
-        unused.set_visible(False)
+        unused.remove()
     return figure
 
 

@@ -285,7 +285,8 @@ def _lead(comparison: Comparison) -> str:
 
 
 _SCORES = (
-    "Scores are means over an experiment's seeds. The {percent} intervals cover other conversations and other seeds: "
+    "Scores are means over an experiment's seeds; “± over seeds” is their standard deviation. The {percent} intervals "
+    "cover other conversations and other seeds: "
     "they are computed from {resamples:,} resamples of whole conversations (errors within a conversation are "
     "correlated) and from the scatter between seeds. The interval of an experiment with one seed is valid for that one "
     "training only; for the experiment it is too narrow."
@@ -314,7 +315,8 @@ _CALIBRATION = (
 )
 _GAP = (
     "Macro F1 on the training and validation splits, means over seeds. A large gap between them is over-fitting. "
-    "“Best” is the epoch with the highest mean on validation; each run is tested with its own best epoch."
+    "“Best” is the epoch with the highest mean on validation; each run is tested with the "
+    "weights of its own best epoch."
 )
 _ABLATION = (
     "The loss of F1 on the test split if a modality is blanked (zero for all utterances) or shuffled (replaced by that "

@@ -1,4 +1,4 @@
-"""What each modality is worth to a trained model: its scores with one modality blanked, and with one shuffled."""
+"""Modality ablation: the scores of a trained model with one modality blanked or shuffled."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,10 +11,10 @@ from trimood.emotions import EMOTIONS, Modality
 from trimood.scoring.metrics import f1_by_class
 
 PERMUTATIONS = 20
-"""How many the scores of a shuffled modality are averaged over: with the head alone they cost milliseconds each."""
+"""The scores of a shuffled modality are means over so many permutations; each takes milliseconds."""
 
 PERMUTATION_SEED = 0
-"""One for all experiments, so that all are shuffled alike."""
+"""The same for all experiments, so that all are shuffled in the same way."""
 
 Embeddings = Mapping[Modality, np.ndarray]
 
@@ -22,12 +22,12 @@ Embeddings = Mapping[Modality, np.ndarray]
 def ablate_modalities(
     labels: ArrayLike, embeddings: Embeddings, predict: Callable[[Embeddings], np.ndarray]
 ) -> pd.DataFrame:
-    """One row for the intact model, two for each modality: macro F1, F1 of each emotion, and what of it was lost.
+    """Macro F1, F1 of each emotion and their drops: one row for the intact model, two for each modality.
 
-    `embeddings` are of one split, [utterance, …] for each modality; `predict` gives a class number for each utterance.
-    Blanked: zero for all, as if absent. Shuffled: each utterance gets another one's, so that the modality looks as it
-    always does and says nothing; a mean over seeded permutations, with the deviation of macro F1 over them. A drop is
-    the intact score minus this one: negative where the model does better without.
+    `embeddings` are of one split, [utterance, …] for each modality; `predict` returns a class number for each
+    utterance. Blanked: zero for all, as if absent. Shuffled: replaced by the embedding of another utterance, which
+    keeps their distribution but no information; the mean over seeded permutations, with the standard deviation of macro
+    F1 over them. A drop is the intact score minus this one: negative if the model is better without the modality.
     """
     true = np.asarray(labels)
     generator = np.random.default_rng(PERMUTATION_SEED)

@@ -231,8 +231,11 @@ def _like_the_latest(runs: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
 Fetch = Callable[[str, str], Path | None]
 """A function from a run's id and an artifact's name to the file, or None if the run has no such artifact."""
 
+ABLATIONS = ("modality_ablation.csv", "modality_worth.csv")
+"""The table's name, and its name in runs of earlier versions."""
+
 DROPS = ("macro_f1_drop", *(f"drop_{emotion}" for emotion in EMOTIONS))
-"""Columns of a run's `modality_ablation.csv`: the intact score minus the one without the modality."""
+"""Columns of that table: the intact score minus the one without the modality."""
 
 
 def gather_predictions(compared_runs: pd.DataFrame, mlflow_artifacts: Fetch) -> pd.DataFrame:
@@ -301,7 +304,7 @@ def gather_modality_ablation(compared_runs: pd.DataFrame, mlflow_artifacts: Fetc
     """The drops of test scores with a modality blanked or shuffled, of the runs that measured them."""
     tables = [pd.DataFrame(columns=["system", "seed", "modality", "change", *DROPS])]
     for run_id, system, seed in _each(compared_runs):
-        if path := mlflow_artifacts(run_id, "modality_ablation.csv"):
+        if path := next(filter(None, (mlflow_artifacts(run_id, name) for name in ABLATIONS)), None):
             table = pd.read_csv(path).query("split == 'test' and change != 'intact'")
             tables.append(table.assign(system=system, seed=seed)[list(tables[0].columns)])
     return pd.concat(tables[1:] or tables, ignore_index=True)

@@ -349,6 +349,22 @@ def test_the_manifest_comes_back_from_parquet_as_it_was(corpus: Path, tmp_path: 
 
 
 @pytest.mark.slow
+def test_each_annotation_file_is_opened_once(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_ecf(corpus, {20: [*EMOTIONS]}, "Subtask_2_test.json")
+    opened: list[str] = []
+    whole = Path.open
+
+    def counted(path: Path, *arguments: Any, **keywords: Any) -> Any:
+        opened.append(path.name)
+        return whole(path, *arguments, **keywords)
+
+    monkeypatch.setattr(Path, "open", counted)
+    report, _ = check(corpus, tmp_path / "facts")
+    names = [name for name in opened if name.startswith("Subtask")]
+    assert sorted(names) == ["Subtask_2_test.json", "Subtask_2_train.json"]
+    assert report.files.train.sha256 is not None
+
+
 @needs_shared
 def test_the_real_annotations_print_the_published_counts_and_every_anomaly(tmp_path: Path) -> None:
     report, manifest = check((SHARED or Path()) / "reference" / "ecf2", tmp_path / "facts")

@@ -327,6 +327,14 @@ def test_a_run_without_its_predictions_is_named(artifacts: Path) -> None:
     assert len(gather_modality_ablation(runs, fetching(artifacts))) == 1
 
 
+def test_the_ablation_of_a_run_of_an_earlier_version_is_read_by_its_earlier_name(artifacts: Path) -> None:
+    runs = choose_runs(RUNS, CORPUS, HOW)
+    named_now = gather_modality_ablation(runs, fetching(artifacts))
+    (artifacts / "exp1-1" / "modality_ablation.csv").rename(artifacts / "exp1-1" / "modality_worth.csv")
+    pd.testing.assert_frame_equal(gather_modality_ablation(runs, fetching(artifacts)), named_now)
+    assert len(named_now) == 1
+
+
 def test_references_are_not_trained_on_what_they_answer(artifacts: Path) -> None:
     runs = choose_runs(RUNS, CORPUS, HOW)
     predictions = gather_predictions(runs, fetching(artifacts))
