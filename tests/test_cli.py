@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
-from kedro.framework.cli.cli import KedroCLI
+from kedro import KedroDeprecationWarning
 from kedro.framework.cli.utils import find_run_command
+from kedro.framework.startup import bootstrap_project
 
 from support.demo_project import PROJECT
 from support.tracked_project import PACKAGE, runs_in
@@ -21,12 +22,11 @@ def command(project: Path) -> click.Command:
     return find_run_command(PACKAGE)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def trimood_run() -> click.Command:
     """`kedro run` in the project itself."""
-    found = KedroCLI(PROJECT).get_command(None, "run")  # type: ignore[arg-type]
-    assert found is not None
-    return found
+    bootstrap_project(PROJECT)
+    return find_run_command("trimood")
 
 
 @pytest.fixture
@@ -148,6 +148,13 @@ def test_seeds_that_make_no_sense_are_refused(kedro_run: Command, arguments: lis
 
 def test_one_seed_may_stand_without_brackets(kedro_run: Command, project: Path) -> None:
     assert kedro_run("--pipelines=exp3", "--params", "seeds=5").exit_code == 0
+    assert [run.data.params["training.seed"] for run in runs_in(project)] == ["5"]
+
+
+def test_kedros_deprecated_option_for_one_pipeline_still_works(kedro_run: Command, project: Path) -> None:
+    with pytest.warns(KedroDeprecationWarning, match="--pipeline"):
+        done = kedro_run("--pipeline=exp3", "--params", "seeds=[5]")
+    assert done.exit_code == 0, done.output
     assert [run.data.params["training.seed"] for run in runs_in(project)] == ["5"]
 
 

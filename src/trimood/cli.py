@@ -30,11 +30,11 @@ REACHED = "trimood.cli.reached"
 
 
 class ExperimentRunner(SequentialRunner):
-    """Runs the shared stages and every experiment's checks first, then each experiment to its end.
+    """Runs the shared stages and the checks of all experiments first, then one experiment after the other.
 
-    Kedro's own order is that of the graph: all trainings, then all evaluations, so that an error in the last training
-    would leave none evaluated. Here an experiment that fails is told, the others go on, and the first error ends the
-    run. Datasets between the parts are read from the catalog, so each needs an entry there.
+    Kedro orders nodes by the graph: all trainings, then all evaluations, so an error in the last training would leave
+    no experiment evaluated. Here an experiment that fails is logged, the others continue, and the first error is raised
+    at the end. Datasets between the parts are loaded from the catalog, so each needs an entry there.
     """
 
     def _run(self, pipeline: Pipeline, *args: Any, **kwargs: Any) -> None:
@@ -63,9 +63,9 @@ class ExperimentRunner(SequentialRunner):
 
 
 def split_params(context: click.Context, option: click.Parameter, value: Any) -> Any:
-    """Kedro's reading of --params, but a comma within brackets or double quotes parts no parameters.
+    """Reads --params as Kedro does, but takes what is in brackets or double quotes literally, commas included.
 
-    seeds=[1,2,3] is a list, text="Oh, no!" is words; and text="No" is no truth value.
+    seeds=[1,2,3] is a list, text="Oh, no!" and text="No" are strings.
     """
     if isinstance(value, dict):  # of a file that was given with --config
         return value
@@ -76,7 +76,7 @@ def split_params(context: click.Context, option: click.Parameter, value: Any) ->
 
 
 def run_experiments(**options: Any) -> Any:
-    """Kedro's `run`, which puts a misspelt pipeline into a stack of frames; once for each of the parameter `seeds`."""
+    """Kedro's `run`, once for each of the parameter `seeds`; a misspelt pipeline gets a message and no traceback."""
     names = options["pipelines"] or ([options["pipeline"]] if options["pipeline"] else [])
     from trimood.pipeline_registry import STAGES, look_for_experiments
 
@@ -106,10 +106,10 @@ def run_experiments(**options: Any) -> Any:
 
 
 def _run_seeds(options: dict[str, Any], whole: Pipeline) -> None:
-    """A session for each seed; those after the first run the experiments only, on the data that the first prepared.
+    """Runs a session for each seed; those after the first run the experiments only, on the data of the first.
 
-    What goes wrong with an experiment of one seed costs no other seed: it is told, and the first error ends the
-    command. What goes wrong before any experiment is reached ends it at once.
+    An error in an experiment affects only its seed: it is logged, the other seeds run, and the first error is raised
+    at the end. An error before any experiment starts is raised at once.
     """
     params = dict(options["params"])
     try:
@@ -138,7 +138,7 @@ def _run_seeds(options: dict[str, Any], whole: Pipeline) -> None:
 
 
 def _refuse_contradictions(options: dict[str, Any], experiments: list[str]) -> None:
-    """`seeds` needs an experiment, and nothing else that says a seed or which outputs are there already."""
+    """`seeds` needs an experiment, and excludes other options that set a seed or skip existing outputs."""
     if not experiments:
         raise click.UsageError(
             "seeds: no experiment is among these pipelines, so nothing is trained. Name some: --pipelines=exp4"
@@ -148,22 +148,24 @@ def _refuse_contradictions(options: dict[str, Any], experiments: list[str]) -> N
         training = block if name == "training" else block.get("training") if isinstance(block, dict) else None
         if isinstance(training, dict) and "seed" in training:
             path = "training.seed" if name == "training" else f"{name}.training.seed"
-            raise click.UsageError(f"{path} and seeds are both given; seeds says all of them: leave {path} out.")
+            raise click.UsageError(
+                f"{path} and seeds are both given; seeds sets the seed of every run: leave {path} out."
+            )
     if options["only_missing_outputs"]:
         raise click.UsageError(
-            "--only-missing-outputs and seeds: the files of one seed would count as those of the next. Give one of the "
-            "two."
+            "--only-missing-outputs and seeds: the files of one seed would count as outputs of the next. Give one of "
+            "the two."
         )
 
 
 def _with_seed(params: dict[str, Any], experiments: list[str], seed: int) -> dict[str, Any]:
-    """The seed goes to each experiment by its name: so it stands over one that the experiment's own file states."""
+    """The parameters with the seed set for each experiment by name, which overrides a seed in the experiment's file."""
     seeded = OmegaConf.from_dotlist([f"{name}.training.seed={seed}" for name in experiments])
     return dict(OmegaConf.to_container(OmegaConf.merge(params, seeded)))  # type: ignore[arg-type]  # OmegaConf's types know lists too
 
 
 def _experiments_only(options: dict[str, Any], whole: Pipeline) -> dict[str, Any]:
-    """The options that choose nodes, anew: of those that were chosen, the experiments'."""
+    """The options that choose nodes, rewritten to choose only those nodes that belong to experiments."""
     filters = ("tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs")
     chosen = whole.filter(**{name: options[name] for name in filters}, node_namespaces=options["namespaces"])
     names = experiment_names()
@@ -172,7 +174,7 @@ def _experiments_only(options: dict[str, Any], whole: Pipeline) -> dict[str, Any
 
 
 def try_models(env: str | None, params: dict[str, Any], port: int) -> None:
-    """Opens the page with what the catalog says of this environment: where models, corpus and MLflow's store are."""
+    """Opens the page for the models, corpus and MLflow store that the catalog names in this environment."""
     if find_spec("gradio") is None:
         raise click.ClickException("kedro app needs Gradio, which is not installed: pip install 'trimood[app]'")
     from pathlib import Path

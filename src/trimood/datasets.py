@@ -244,7 +244,7 @@ class MlflowRunsDataset(AbstractDataset[None, Any]):
     def __init__(
         self, *, tracking_uri: str, path: str, experiment: str, metadata: dict[str, Any] | None = None
     ) -> None:
-        """`tracking_uri` as in globals.yml; the environment variable MLFLOW_TRACKING_URI goes before it.
+        """`tracking_uri` as in globals.yml; the environment variable MLFLOW_TRACKING_URI takes precedence.
 
         `path` is the folder that a relative SQLite file lies in: `.`, which Kedro takes from the project's root.
         """

@@ -1,4 +1,4 @@
-"""Around a run: wrong parameters stop it, raw data that a pipeline can make is made, errors are put plainly."""
+"""Around a run: check parameters and catalog, make missing raw data, say where results are, word errors plainly."""
 
 import json
 import logging
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class CheckParameters:
-    """Refuses a misspelt or impossible parameter anywhere in conf/ or --params, by its full path."""
+    """Refuses a misspelt or invalid parameter anywhere in conf/ or --params, by its full path."""
 
     def __init__(self, stages: Iterable[Stage] = ()) -> None:
         """`stages` say what their parameters are."""
@@ -36,10 +36,9 @@ class CheckParameters:
 
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
-        """Checks the whole tree, not only what this run reads: a typing error above a known block is found too.
+        """Checks all parameters, not only those that this run reads.
 
-        So early because Kedro's own check, which knows the typed blocks only, would otherwise speak first and less
-        plainly.
+        The check runs before Kedro's own, which covers parameters with a type only and has less readable errors.
         """
         loader = context.config_loader
         try:
@@ -87,11 +86,11 @@ class CheckCatalog:
 
 
 class MakeMissingInputs:
-    """Runs the pipeline that a raw dataset names in its `metadata.made_by` where that dataset is not there yet.
+    """Runs the pipeline that a raw dataset names in its `metadata.made_by` if that dataset is missing.
 
-    This is how the demo's corpus and checkpoints come to be at the first command, and anew when the parameters that
-    they were made with have changed. A path that was given with --params is never filled: a misspelt folder must be an
-    error, not a place for generated data. Only nodes whose outputs are missing run.
+    This makes the demo's corpus and checkpoints at the first command, and again when their parameters have changed. A
+    path that was given with --params is never filled: a misspelt folder must be an error, not a place for generated
+    data. Only nodes whose outputs are missing run.
     """
 
     @hook_impl
@@ -152,33 +151,33 @@ def _refuse_to_fill_given(maker_pipeline: str, names: list[str], given: set[str]
     clash = pipelines[maker_pipeline].to_outputs(*names).all_outputs() & given
     if clash:
         raise click.UsageError(
-            f"{', '.join(names)} is not there, and making it would also make {', '.join(sorted(clash))}, "
+            f"{', '.join(names)} is missing, and making it would also make {', '.join(sorted(clash))}, "
             f"which --params give. Give all of them, or run `kedro run --pipelines={maker_pipeline}` first."
         )
 
 
 class TellPaths:
-    """Says where a result lies that a person goes on with: one whose catalog entry has the words in `metadata.tell`."""
+    """Logs the path of each result whose catalog entry has a description in `metadata.tell`."""
 
     @hook_impl(trylast=True)
     def before_pipeline_run(self, catalog: DataCatalog) -> None:
-        """Remembers the catalog; after MakeMissingInputs, whose sessions have one of their own."""
+        """Remembers the catalog; runs after MakeMissingInputs, whose sessions have their own."""
         self._catalog = catalog
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str) -> None:
-        """Says it as soon as it is there."""
+        """Logs the path as soon as the result is stored."""
         dataset = self._catalog.get(dataset_name)
         if words := metadata_of(dataset).tell:
             log.info("%s: %s", dataset._filepath, words)
 
 
 class SpeakPlainly:
-    """Ends a command with the message alone where the error is one that trimood words for people."""
+    """Ends a command with the message alone, without a traceback, if the error is one of trimood's."""
 
     @hook_impl(trylast=True)
     def on_pipeline_error(self, error: Exception) -> None:
-        """On the command line only: a notebook or a test gets the error itself, with its frames."""
+        """On the command line only: a notebook or a test gets the error with its traceback."""
         if not click.get_current_context(silent=True):
             return
         causes = list(_causes(error))  # Kedro wraps what a dataset raises into an error of its own
@@ -191,7 +190,7 @@ class SpeakPlainly:
                 "experiments are kept."
             ) from error
         if isinstance(error, DatasetError):
-            hint = "It is not made yet: run first what makes it, for example kedro run --pipelines=exp3"
+            hint = "It is not made yet: first run the pipeline that makes it, for example kedro run --pipelines=exp3"
             missing = any(isinstance(cause, FileNotFoundError) for cause in causes)
             raise click.ClickException(f"{error}\n{hint}" if missing else str(error)) from error
 

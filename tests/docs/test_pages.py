@@ -22,7 +22,8 @@ from markdown.extensions.toc import slugify
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from trimood.config.parameters import ExperimentParams, read_seeds
+from trimood.config.checks import read_seeds
+from trimood.config.parameters import ExperimentParams
 
 PROJECT = Path(__file__).parents[2]
 DOCS = PROJECT / "docs"

@@ -255,7 +255,7 @@ class LoraParams(Parameters):
 
 
 class ExperimentParams(Parameters):
-    """What one experiment's file may say; `lora` and `training` hold only what differs from the shared blocks."""
+    """What one experiment's file may say; `lora` and `training` hold only what differs from the shared values."""
 
     modalities: Annotated[tuple[Modality, ...], Field(min_length=1)]
     train: Train
@@ -287,7 +287,7 @@ class Settings(Parameters):
 
 
 def resolve(experiment: ExperimentParams, training: TrainingParams, lora: LoraParams) -> Settings:
-    """The shared blocks with an experiment's differences laid over them; a wrong key or value is a ValidationError."""
+    """The shared values, overridden by those of an experiment; a wrong key or value is a ValidationError."""
     return Settings(
         modalities=experiment.modalities,
         train=experiment.train,
@@ -357,7 +357,7 @@ class ServingParams(Parameters):
 
 
 class Paths(Parameters):
-    """Where data and checkpoints are: each may stand in conf/*/globals.yml or in --params, which takes precedence.
+    """Where data and checkpoints are. Each can be given in conf/*/globals.yml or with --params, which takes precedence.
 
     The catalog reads them as `${path:NAME}`. Relative paths start from the project's folder, `~` is the home folder.
     """

@@ -33,7 +33,7 @@ SEEN = "trimood.tracking.hook.seen"
 
 
 class TrackRuns:
-    """Opens a run at an experiment's first node, feeds it from the catalog, and closes it by what became of it."""
+    """Opens a run at an experiment's first node, logs its datasets, and closes it with the outcome as its status."""
 
     def __init__(self, reports: Iterable[str] = ()) -> None:
         """`reports`: the stages that have a run of their own, as an experiment has."""
@@ -44,14 +44,14 @@ class TrackRuns:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Remembers where runs are kept and where the project lies; nothing is touched until a run begins."""
+        """Remembers where runs are stored and where the project is; MLflow is not used until a run begins."""
         self._conf = context.config_loader["globals"]["mlflow"]
         self._project = Path(context.project_path)
         self._env = context.env or context.config_loader.default_run_env
 
     @hook_impl(trylast=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Points MLflow at the store where there is an experiment among the nodes; refuses ParallelRunner."""
+        """Points MLflow at the store if any node belongs to a tracked run; refuses ParallelRunner."""
         self._close("KILLED")  # left open by a session that was stopped in this process, as in a notebook
         self._catalog, self._session = catalog, str(run_params.get("run_id"))
         self._names = [*experiment_names(), *self._reports]
@@ -78,7 +78,7 @@ class TrackRuns:
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any, node: Node) -> None:
-        """What is read, not made, still says what a partial run's parameters and examples are."""
+        """In a partial run, datasets that are only loaded still say what its parameters and examples are."""
         logged = self._logged(dataset_name)
         if logged and logged.log in ("plan", "tags", "fingerprint"):
             self._feed(dataset_name, data, node)
@@ -93,7 +93,7 @@ class TrackRuns:
 
     @hook_impl
     def after_node_run(self, node: Node) -> None:
-        """Leaves the run open: other nodes, perhaps of other threads, go on with it."""
+        """Leaves the run open: other nodes, perhaps in other threads, continue it."""
         self._deactivate(node)
 
     @hook_impl

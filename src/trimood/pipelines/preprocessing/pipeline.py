@@ -17,7 +17,7 @@ SPLITS = ("training", "validation", "held_out", "official_test")
 def create_pipeline() -> Pipeline:
     """From utterances and clips to examples; parts are cached by content, so a second experiment decodes nothing.
 
-    The test set is chosen only after its clips are prepared: every `prepare_…` then stands in an earlier rank of the
+    The test set is chosen only after its clips are prepared: every `prepare_…` then is in an earlier rank of the
     graph than a training, and a bad clip of the test set is known before hours are spent.
     """
     return Pipeline(
