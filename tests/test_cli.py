@@ -159,10 +159,8 @@ def test_kedros_deprecated_option_for_one_pipeline_still_works(kedro_run: Comman
 
 
 @pytest.mark.parametrize("name", ["compare", "predict", "register", "submission"])
-def test_what_is_made_of_a_training_is_not_made_beside_it(name: str) -> None:
-    command = KedroCLI(PROJECT).get_command(None, "run")  # type: ignore[arg-type]
-    assert command is not None
-    done = CliRunner().invoke(command, [f"--pipelines=exp4,{name}"])
+def test_what_is_made_of_a_training_is_not_made_beside_it(trimood_run: click.Command, name: str) -> None:
+    done = CliRunner().invoke(trimood_run, [f"--pipelines=exp4,{name}"])
     assert done.exit_code == 2, done.exception
     assert f"{name}: reads the results of finished experiments; run it as a separate command" in " ".join(
         done.output.split()
