@@ -11,7 +11,7 @@ import torch
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from support.learning_examples import TRAINING, example_table, lora
+from support.learning_examples import CLIPS, TRAINING, example_table, lora
 from trimood.config.parameters import ExperimentParams
 from trimood.config.plan import ExampleFingerprints, Plan
 from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES, Source
@@ -51,7 +51,7 @@ FINGERPRINTS = ExampleFingerprints(
 
 
 def planned(sources: dict[Source, str], experiment: ExperimentParams = EXPERIMENT) -> Plan:
-    return plan(experiment, TRAINING, lora("q_proj"), sources["video"], sources["audio"])
+    return plan(experiment, TRAINING, lora("q_proj"), CLIPS, sources["video"], sources["audio"])
 
 
 @dataclass(frozen=True)

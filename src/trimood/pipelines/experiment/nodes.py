@@ -33,27 +33,12 @@ class History(TypedDict):
     checkpoints: str
 
 
-class Change(TypedDict):
-    """A figure before and after calibration."""
-
-    before: float
-    after: float
-
-
-class CalibrationOnValidation(TypedDict):
-    """What the temperature does on the split that it was fitted on."""
-
-    utterances: int
-    negative_log_likelihood: Change
-    expected_calibration_error: Change
-
-
-class Calibration(TypedDict):
-    """A temperature, and the fingerprint of the weights that it belongs to."""
+class StoredCalibration(TypedDict):
+    """A temperature, the fingerprint of the weights that it belongs to, and what it does on the validation split."""
 
     temperature: float
     weights: str
-    validation: CalibrationOnValidation
+    validation: dict[str, int | dict[str, float]]
 
 
 def plan(
@@ -195,34 +180,19 @@ def score(predictions: pd.DataFrame) -> Scores:
     return scores
 
 
-def calibrate(predictions: pd.DataFrame, best_weights: TrainedWeights) -> Calibration:
-    """The temperature fitted on the validation split, what it does there, and which weights it belongs to."""
-    from trimood.scoring.calibration import (
-        expected_calibration_error,
-        fit_temperature,
-        negative_log_likelihood,
-        with_temperature,
-    )
+def calibrate(predictions: pd.DataFrame, best_weights: TrainedWeights) -> StoredCalibration:
+    """The temperature fitted on the validation split, its effect there, and the weights that it belongs to."""
+    from trimood.scoring import calibration
 
     rows = predictions[predictions["split"] == "validation"]
-    labels, found = rows["label"].to_numpy(dtype=int), rows[list(PROBABILITIES)].to_numpy()
-    temperature = fit_temperature(labels, found)
-    calibrated = with_temperature(found, temperature)
-    log.info("temperature %.2f, fitted on %d validation utterances", temperature, len(rows))
+    found = calibration.calibrate(rows["label"].to_numpy(dtype=int), rows[list(PROBABILITIES)].to_numpy())
+    log.info("temperature %.2f, fitted on %d validation utterances", found.temperature, len(rows))
+    before, after = found.before.model_dump(), found.after.model_dump()
+    changes = {measure: {"before": before[measure], "after": after[measure]} for measure in before}
     return {
-        "temperature": temperature,
+        "temperature": found.temperature,
         "weights": best_weights.about.fingerprint,
-        "validation": {
-            "utterances": len(rows),
-            "negative_log_likelihood": {
-                "before": negative_log_likelihood(labels, found),
-                "after": negative_log_likelihood(labels, calibrated),
-            },
-            "expected_calibration_error": {
-                "before": expected_calibration_error(labels, found),
-                "after": expected_calibration_error(labels, calibrated),
-            },
-        },
+        "validation": {"utterances": len(rows), **changes},
     }
 
 
@@ -275,7 +245,7 @@ def draw_learning_curves(history: History, plan: Plan):  # type: ignore[no-untyp
 def remove_checkpoints(
     history: History,
     scores: Scores,
-    calibration: Calibration,
+    calibration: StoredCalibration,
     modality_ablation: pd.DataFrame,
     training_checkpoints: Path,
 ) -> None:
