@@ -90,11 +90,8 @@ def classification_report(labels: ArrayLike, predictions: ArrayLike) -> Report:
 
     true, predicted = _checked(labels, predictions)
     rows = precision_recall_fscore_support(true, predicted, labels=_CLASSES, zero_division=0)
-    summary = summary_scores(true, predicted)
     return {
-        "macro_f1": summary["macro_f1"],
-        "weighted_f1": summary["weighted_f1"],
-        "accuracy": summary["accuracy"],
+        **summary_scores(true, predicted),  # type: ignore[typeddict-item]  # mypy cannot know that its keys are Report's
         "utterances": len(true),
         "per_class": {
             emotion: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}

@@ -28,6 +28,7 @@ import trimood
 from trimood.config.parameters import ServingParams
 from trimood.emotions import EMOTIONS
 from trimood.media.execution import Execution
+from trimood.model.stored import read_weights
 from trimood.serving.predictor import Predictor, Refusal
 from trimood.serving.requests import BadRequest, read_request
 from trimood.serving.trained_model import read_trained
@@ -71,6 +72,7 @@ def log_model(weights: Path, calibration: Path) -> str:
     import pandas as pd
     from mlflow.models import Model
 
+    reader = ["decord"] if read_weights(weights).about.plan.reader == "decord" else []
     example = pd.DataFrame({"clip": [base64.b64encode(example_clip()).decode()], "text": ["What?!"]})
     with _quietly():
         logged = Model.log(
@@ -83,7 +85,7 @@ def log_model(weights: Path, calibration: Path) -> str:
             model_config=ServingParams().model_dump(),
             signature=_signature(),
             input_example=example,
-            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+            pip_requirements=[f"{name}=={version(name)}" for name in (*REQUIREMENTS, *reader)],
             validate_serving_input=False,
         )
     return str(logged.model_uri)
