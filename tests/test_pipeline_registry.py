@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_type_hints
 
 import pandas as pd
 import pytest
@@ -131,3 +132,11 @@ def test_an_experiment_never_takes_the_place_of_a_stage(monkeypatch: pytest.Monk
     monkeypatch.setattr("trimood.pipeline_registry.experiment_names", lambda: ["compare", "exp1"])
     with pytest.raises(ExperimentFileError, match=r"compare\.yml: a stage has this name already"):
         register_pipelines()
+
+
+def test_kedro_can_read_the_types_of_every_node() -> None:
+    """It warns at every command where it cannot, and leaves the parameters of such a node untyped."""
+    nodes = {node.func for pipeline in register_pipelines().values() for node in pipeline.nodes}
+    assert len(nodes) > 40
+    for function in nodes:
+        get_type_hints(function)

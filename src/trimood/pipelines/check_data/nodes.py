@@ -3,7 +3,7 @@
 import logging
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,9 +15,6 @@ from trimood.corpus.findings import mark
 from trimood.corpus.splits import SplitError, split_utterances
 from trimood.corpus.tables import UTTERANCE_COLUMNS
 from trimood.disk import remove_leftovers
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +75,7 @@ def measure_leakage(manifest: pd.DataFrame, split: SplitParams) -> Leakage:
 
 def draw_report(
     manifest: pd.DataFrame, data_report: DataReport, corpus: Path, clips: ClipParams
-) -> tuple[str, "Figure", "Figure", "Figure"]:
+) -> tuple[str, Any, Any, Any]:
     """The HTML page, and the figures of class balance, durations and clips with problems."""
     from trimood.reports.data_check import write_page
     from trimood.reports.data_check_figures import (

@@ -1,17 +1,13 @@
 """Nodes of the comparison stage."""
 
 import logging
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pandas as pd
 
 from trimood.config.parameters import CompareParams
+from trimood.scoring.comparison import Comparison
 from trimood.tracking.runs import check_training_examples
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from trimood.scoring.comparison import Comparison
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +34,7 @@ def compare_runs(
     compared_curves: pd.DataFrame,
     compared_modality_ablation: pd.DataFrame,
     compare: CompareParams,
-) -> tuple["Comparison", dict[str, dict[str, dict[str, float]]]]:
+) -> tuple[Comparison, dict[str, dict[str, dict[str, float]]]]:
     """The comparison, and those of its numbers that MLflow shows as metrics."""
     from trimood.reports.comparison import in_a_line
     from trimood.scoring.comparison import build_comparison, headline_scores
@@ -50,7 +46,7 @@ def compare_runs(
     return comparison, headline_scores(comparison)
 
 
-def write_report(comparison: "Comparison") -> tuple[str, str, dict[str, "Figure"], dict[str, "Figure"]]:
+def write_report(comparison: Comparison) -> tuple[str, str, dict[str, Any], dict[str, Any]]:
     """The HTML page, the Markdown table, and the figures by file name, to be saved as PNG and as SVG."""
     from trimood.reports.comparison import comparison_page, markdown
     from trimood.reports.comparison_figures import figures
