@@ -108,13 +108,13 @@ def test_another_structure_is_refused_with_the_right_one(tmp_path: Path, content
     with pytest.raises(AnnotationError, match=words) as caught:
         read_ecf(path)
     assert str(caught.value).startswith("Subtask_1_train.json: 1 problem in the annotations.")
-    assert "Allowed is a list of {conversation_ID: int, conversation: [" in str(caught.value)
+    assert "Expected a list of {conversation_ID: int, conversation: [" in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
-        ("emotion", "suprise", "got 'suprise' .str.: unknown label, allowed are surprise, fear, .* mean surprise?"),
+        ("emotion", "suprise", "got 'suprise' .str.: unknown label, expected one of surprise, fear, .* mean surprise?"),
         ("emotion", "JOY", "got 'JOY' .str.: unknown label, .* mean joy?"),
         ("emotion", "", "got '' .str.: unknown label"),
         ("emotion", 4, "got 4 .int.: Input should be a valid string"),
@@ -122,7 +122,7 @@ def test_another_structure_is_refused_with_the_right_one(tmp_path: Path, content
         ("utterance_ID", -1, "got -1 .int.: Input should be greater than or equal to 0"),
         ("utterance_ID", 2**63, "got 9223372036854775808 .int.: Input should be less than"),
         ("utterance_ID", True, "got True .bool.: Input should be a valid integer"),
-        ("text", "  ", "got '  ' .str.: the text is empty; every utterance needs words"),
+        ("text", "  ", "got '  ' .str.: the text is empty; add the words"),
         ("text", None, "got None .NoneType.: Input should be a valid string"),
         ("speaker", ["Ross", "Rachel"], "got .'Ross', 'Rachel'. .list.: Input should be a valid string"),
     ],
@@ -163,7 +163,7 @@ def test_an_utterance_that_stands_twice_is_refused_across_the_file(tmp_path: Pat
 def test_a_clip_of_another_utterance_is_refused(tmp_path: Path) -> None:
     conversation = made_conversation(8, ["joy"])
     utterances_of(conversation)[0]["video_name"] = "dia8utt2.mp4"
-    with pytest.raises(AnnotationError, match=r"video_name: got 'dia8utt2.mp4', allowed is dia8utt1\.mp4, or no"):
+    with pytest.raises(AnnotationError, match=r"video_name: got 'dia8utt2.mp4', expected dia8utt1\.mp4 or no"):
         read_ecf(write_ecf(tmp_path, [conversation]))
 
 

@@ -65,5 +65,5 @@ def test_a_missing_column_is_named() -> None:
 
 def test_a_repeated_key_is_named() -> None:
     table = utterance_table(rows("joy"))
-    with pytest.raises(ValueError, match="1 keys are in more than one row, the first is dia1utt1"):
+    with pytest.raises(ValueError, match="1 keys occur in several rows, the first is dia1utt1"):
         conform(pd.concat([table, table]))

@@ -59,10 +59,10 @@ def test_labels_are_compared_where_melds_own_files_are_there(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (MAP.replace("7 3", "seven"), r"line 1: got 'seven'; allowed is a conversation's number and its count"),
-        (MAP.replace("test_dia3", "tset_dia3"), r"line 5: got '3 \| Mrs\. Geller.*'; allowed is 'number \| speaker"),
-        (MAP.replace("9 1", "9 2"), r"line 9: the file ends; allowed is"),
-        (MAP.replace("9 1", "7 1"), r"dia7utt1 is in it twice"),
+        (MAP.replace("7 3", "seven"), r"line 1: got 'seven'; expected a conversation's number and its count"),
+        (MAP.replace("test_dia3", "tset_dia3"), r"line 5: got '3 \| Mrs\. Geller.*'; expected 'number \| speaker"),
+        (MAP.replace("9 1", "9 2"), r"line 9: the file ends; expected"),
+        (MAP.replace("9 1", "7 1"), r"dia7utt1 occurs twice"),
     ],
 )
 def test_a_damaged_map_is_refused_by_line(tmp_path: Path, text: str, words: str) -> None:

@@ -117,7 +117,7 @@ def test_words_alone_are_utterances_without_a_clip(tmp_path: Path) -> None:
         ("nowhere", None, "clips=.*nowhere: no such file or folder"),
         ("empty", None, "no clip in this folder"),
         (".", "Hi .", "the same words for 3 clips"),
-        (".", "cues.srt", "subtitles belong to one clip, and there are 3"),
+        (".", "cues.srt", "subtitles belong to one clip, got 3 clips"),
         (".", "nowhere.csv", "no such file"),
     ],
 )

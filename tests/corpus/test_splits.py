@@ -122,9 +122,9 @@ def test_a_zero_test_fraction_holds_nothing_out(tmp_path: Path) -> None:
         (
             0.05,
             0.2,
-            r"validation \(validation_fraction\), by conversation: 0.05 of 8 gives none. Raise it to at least 0.12",
+            r"validation \(validation_fraction\), by conversation: 0.05 of 8 selects none. Raise it to at least 0.12",
         ),
-        (0.2, 0.05, r"held-out test \(test_fraction\), by conversation: 0.05 of 8 gives none"),
+        (0.2, 0.05, r"held-out test \(test_fraction\), by conversation: 0.05 of 8 selects none"),
         (0.0, 0.2, "got validation_fraction 0.0 .* the first must be above 0"),
         (0.5, 0.5, "their sum below 1, to leave training data"),
     ],
@@ -144,7 +144,7 @@ def test_an_empty_training_split_is_refused(tmp_path: Path) -> None:
 
 def test_an_empty_table_is_refused(tmp_path: Path) -> None:
     table = read_ecf(write_ecf(tmp_path, {1: ["joy"]})).iloc[:0]
-    with pytest.raises(SplitError, match=r"0.1 of 0 gives none"):
+    with pytest.raises(SplitError, match=r"0.1 of 0 selects none"):
         split_utterances(table, "conversation", 0.1, 0, 0)
 
 
@@ -159,8 +159,8 @@ def test_a_class_that_validation_lacks_is_named_in_the_log(tmp_path: Path, caplo
     with caplog.at_level(logging.WARNING):
         split_utterances(table, "conversation", 0.2, 0, 0)
     assert [record.getMessage() for record in caplog.records] == [
-        "validation: none of surprise, fear, sadness, anger, disgust among 8 utterances; "
-        "their F1 is 0 there, which lowers macro F1."
+        "validation: no utterance of surprise, fear, sadness, anger, disgust among 8; their F1 is 0, "
+        "which lowers macro F1."
     ]
 
 

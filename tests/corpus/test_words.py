@@ -62,11 +62,11 @@ def test_subtitles_are_cues_in_order_without_markup(tmp_path: Path) -> None:
     ("name", "content", "words"),
     [
         ("a.csv", "file,words\na,b\n", "got the columns file, words"),
-        ("a.csv", "clip,text\na,b\na,c\n", "a is in it twice"),
+        ("a.csv", "clip,text\na,b\na,c\n", "a occurs twice"),
         ("a.json", "{", "cannot be read"),
         ("a.json", '["a"]', "got a list of str"),
         ("a.json", '[{"clip": "a"}]', "row 1: got the keys clip"),
-        ("a.json", '{"a": 5}', "got 5 where words"),
+        ("a.json", '{"a": 5}', "got 5; expected words"),
     ],
 )
 def test_a_table_that_cannot_be_read_says_what_is_allowed(tmp_path: Path, name: str, content: str, words: str) -> None:

@@ -1,7 +1,6 @@
-"""Anomalies of annotations: counted over conversations, marked for utterances."""
+"""Anomalies of annotations: counts over conversations, and marks for utterances."""
 
 import re
-from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -9,21 +8,21 @@ import pandas as pd
 from trimood.corpus.meld import BROKEN_IN_MELD
 
 SHORT_SPAN_SECONDS = 0.5
-"""A shorter span holds hardly a word: 351 spans of the published train file."""
+"""A shorter span contains hardly a word. The published train file has 351 of them."""
 
 LONG_SPAN_SECONDS = 30.0
-"""A longer span is no single utterance: 2 of the published train file (41 s and 305 s); the next longest is 29 s."""
+"""A longer span is not a single utterance. The published train file has two (41 s, 305 s); the next longest is 29 s."""
 
 SLOWEST_WORDS_PER_SECOND, FASTEST_WORDS_PER_SECOND = 0.2, 12.0
 """Tukey's fences of the logarithm of words per second on the published train file (quartiles 1.84 and 3.90): 1.5
-interquartile ranges above, where nobody can speak so fast, and 3 below, as pauses and laughter are natural."""
+interquartile ranges above, as nobody speaks faster, and 3 below, as pauses and laughter are natural."""
 
 _WORD = re.compile(r"\w+")
 _SPACE_BEFORE_MARK = re.compile(r"\s[.,!?;:]")
 
 
 def word_count(texts: pd.Series) -> pd.Series:
-    """Words of each text: runs of letters and digits, so that punctuation marks of a tokenised text do not count."""
+    """Number of words of each text. Words are runs of letters and digits: separate punctuation marks do not count."""
     return texts.map(lambda text: len(_WORD.findall(text))).astype("int64")
 
 
@@ -43,22 +42,23 @@ def conversation_anomalies(table: pd.DataFrame) -> dict[str, int]:
 
 
 def utterance_anomalies(table: pd.DataFrame) -> pd.DataFrame:
-    """A boolean column for each anomaly of an utterance, over the rows of one file.
+    """A boolean column for each anomaly of an utterance, for the rows of one file.
 
-    `table` has the columns of the utterance table, of spans (SPAN_COLUMNS), and words, meld_split and meld_emotion.
+    `table` has UTTERANCE_COLUMNS, SPAN_COLUMNS, MELD_COLUMNS, words and from_ecf.
     """
-    marks: dict[str, Callable[[], pd.Series]] = {
-        "typographic_texts": lambda: ~table["text"].map(str.isascii).astype(bool),
-        "tokenised_texts": lambda: table["text"].map(lambda text: bool(_SPACE_BEFORE_MARK.search(text))).astype(bool),
-        "broken_in_meld": lambda: _broken_in_meld(table),
-        "in_meld_test": lambda: table["meld_split"].eq("test").fillna(False),
-        "meld_label_differs": lambda: _known_and_different(table["meld_emotion"], table["emotion"]),
+    theirs, ours = table["meld_emotion"], table["emotion"]
+    marks = {
+        "typographic_texts": ~table["text"].map(str.isascii).astype(bool),
+        "tokenised_texts": table["text"].map(lambda text: bool(_SPACE_BEFORE_MARK.search(text))),
+        "broken_in_meld": table["utterance"].isin(list(BROKEN_IN_MELD)) & table["from_ecf"],  # these are ECF's names
+        "in_meld_test": table["meld_split"].eq("test").fillna(False),
+        "meld_label_differs": theirs.notna() & ours.notna() & (theirs != ours),
     }
-    return pd.DataFrame({name: mark().astype(bool) for name, mark in marks.items()}).join(span_anomalies(table))
+    return pd.DataFrame(marks).astype(bool).join(span_anomalies(table))
 
 
 def span_anomalies(table: pd.DataFrame) -> pd.DataFrame:
-    """Anomalies of spans: empty, very short, very long, or equal to that of an earlier row (which is not marked)."""
+    """Anomalies of spans: empty, very short, very long, or equal to the span of an earlier row (only the later)."""
     seconds = span_seconds(table)
     same = table.duplicated(["episode", "start_seconds", "end_seconds"]) & table["episode"].notna()
     return pd.DataFrame(
@@ -77,10 +77,7 @@ def span_seconds(table: pd.DataFrame) -> pd.Series:
 
 
 def pace_anomalies(words: pd.Series, seconds: pd.Series) -> pd.DataFrame:
-    """Utterances with too many or too few words per second; neither if the seconds are not known.
-
-    A length of zero counts as too many words.
-    """
+    """Utterances with too many or too few words per second; unknown seconds give neither, and zero seconds too many."""
     pace = words / seconds.where(seconds > 0)
     return pd.DataFrame(
         {
@@ -93,13 +90,3 @@ def pace_anomalies(words: pd.Series, seconds: pd.Series) -> pd.DataFrame:
 def repeated_texts(texts: pd.Series, others: pd.Series) -> pd.Series:
     """Which of the texts occur verbatim among the others."""
     return texts.isin(set(others))
-
-
-def _broken_in_meld(table: pd.DataFrame) -> pd.Series:
-    """Utterances by ECF's names, which mean nothing in another corpus."""
-    named = table["utterance"].isin(list(BROKEN_IN_MELD))
-    return named & table["from_ecf"]
-
-
-def _known_and_different(theirs: pd.Series, ours: pd.Series) -> pd.Series:
-    return theirs.notna() & ours.notna() & (theirs != ours)

@@ -1,6 +1,6 @@
-"""Emotion-cause pairs of SemEval-2024 Task 3: reads, checks, and makes them from predicted emotions.
+"""Emotion-cause pairs of SemEval-2024 Task 3: reads, checks and creates submissions.
 
-A pair of Subtask 2 is ["3_surprise", "1"]: utterance 3 is surprised, by utterance 1. A submission is a list of
+A pair of Subtask 2 is ["3_surprise", "1"]: utterance 1 causes the surprise of utterance 3. A submission is a list of
 {conversation_ID, conversation, emotion-cause_pairs} with every conversation of the official test file
 (https://github.com/NUSTM/SemEval-2024_ECAC, CodaLab/submission/Subtask_2_pred.json).
 """
@@ -37,7 +37,7 @@ class CausePair(NamedTuple):
 def _parsed(pair: Sequence[str]) -> tuple[int, str, int]:
     utterance, _, emotion = pair[0].partition("_")
     if not utterance.isdecimal() or emotion not in CAUSED or not pair[1].isdecimal():
-        raise ValueError(f'allowed is ["3_surprise", "1"]: two utterance_IDs and one of {", ".join(CAUSED)}')
+        raise ValueError(f'expected ["3_surprise", "1"]: two utterance_IDs and one of {", ".join(CAUSED)}')
     return int(utterance), emotion, int(pair[1])
 
 
@@ -69,8 +69,8 @@ _SUBMISSION = TypeAdapter(list[_Conversation])
 def caused_by_themselves(utterances: pd.DataFrame, predicted: Mapping[str, str]) -> list[dict[str, Any]]:
     """The submission in which each utterance with an emotion other than neutral is its own cause.
 
-    `utterances` in the order of the official file; `predicted` maps an utterance's key to its emotion; utterances
-    that it lacks have no pair.
+    `utterances` are in the order of the official file; `predicted` maps an utterance's key to its emotion. Utterances
+    without a prediction have no pair.
     """
     return [
         {
@@ -95,7 +95,6 @@ def caused_by_themselves(utterances: pd.DataFrame, predicted: Mapping[str, str])
 
 
 def _by_conversation(utterances: pd.DataFrame) -> dict[int, list[dict[str, Any]]]:
-    """The rows of each conversation, both in the order of the table."""
     grouped: dict[int, list[dict[str, Any]]] = {}
     for row in utterances.to_dict("records"):
         grouped.setdefault(row["conversation_id"], []).append({str(name): value for name, value in row.items()})
@@ -106,7 +105,7 @@ def submitted_pairs(submission: Any, utterances: pd.DataFrame) -> set[CausePair]
     """The pairs of a submission for the official file that `utterances` was read from.
 
     Raises SubmissionError, which names up to ten problems at once: a wrong format; a conversation or utterance that is
-    missing, repeated or not in the official file; a pair that is repeated or names an utterance outside.
+    missing, repeated or not in the official file; a pair that is repeated or refers to another conversation.
     """
     try:
         conversations = _SUBMISSION.validate_python(submission)
@@ -120,9 +119,9 @@ def submitted_pairs(submission: Any, utterances: pd.DataFrame) -> set[CausePair]
 
 
 def read_pairs(path: Path) -> set[CausePair] | None:
-    """The annotated pairs of an official Subtask 2 file that was checked before; None if it has none.
+    """The annotated pairs of an official Subtask 2 file, which must have been checked; None if it has no pairs.
 
-    None too for a Subtask 1 file, whose causes are spans of words: it lacks some of Subtask 2's pairs.
+    Also None for a Subtask 1 file: its causes are spans of words, and some pairs of Subtask 2 are missing.
     """
     content = json.loads(path.read_text(encoding="utf-8-sig"))
     if not path.name.startswith("Subtask_2") or not any("emotion-cause_pairs" in one for one in content):

@@ -1,4 +1,4 @@
-"""The files of a corpus folder: which annotation files are used, where clips are, and the spans in episodes."""
+"""The files of a corpus folder: annotation files, folders of clips, and spans in episodes."""
 
 import hashlib
 import json
@@ -19,11 +19,11 @@ from trimood.corpus.tables import MELD_COLUMNS, SPAN_COLUMNS
 
 TRAIN_FILES = ("Subtask_2_train.json", "Subtask_1_train.json")
 TEST_FILES = ("Subtask_2_test.json", "Subtask_1_test.json", "Subtask_2_test_eval_release_unlabelled.json")
-"""The first that exists is used. Subtask 1 and 2 have the same utterances; the unlabelled release comes last."""
+"""The first existing file is used. Subtasks 1 and 2 have the same utterances; the unlabelled release comes last."""
 
 
 def first_present(corpus: Path, names: tuple[str, ...]) -> Path | None:
-    """The first of the named files that the corpus folder holds."""
+    """The first of the named files that exists in the corpus folder."""
     return next((corpus / name for name in names if (corpus / name).is_file()), None)
 
 
@@ -49,7 +49,7 @@ def no_train_file(corpus: Path) -> str:
 def file_facts(path: Path | None, table: pd.DataFrame, content: bytes | None = None) -> dict[str, Any]:
     """A file's name, generation and fingerprint (None without a file), and the counts of its table.
 
-    `content` are the bytes of the file, if they were read already.
+    `content`: the bytes of the file, if they have been read.
     """
     if path and content is None:
         content = path.read_bytes()
@@ -64,13 +64,13 @@ def file_facts(path: Path | None, table: pd.DataFrame, content: bytes | None = N
 
 
 TRAIN_SPANS = "train_video_source_from_MECPE.json"
-"""MECPE's file with the spans of the train file, which has none itself."""
+"""MECPE's file with the spans that the train file itself lacks."""
 
 _TIME = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
 
 def read_spans(path: Path) -> pd.DataFrame:
-    """The spans of an annotation file or of MECPE's file (SPAN_COLUMNS), without rows for utterances that have none.
+    """The spans in an annotation file or in MECPE's file (SPAN_COLUMNS); utterances without a span have no row.
 
     Raises AnnotationError for a file that is not JSON, and for the first span that is not [episode, start, end].
     """
@@ -82,7 +82,7 @@ def read_spans(path: Path) -> pd.DataFrame:
 
 
 def spans_of(file_name: str, content: Any) -> pd.DataFrame:
-    """The same of a file's parsed content."""
+    """The same as `read_spans`, for the parsed content of a file."""
     rows = [(key, *_span(file_name, key, value)) for key, value in _sources(content)]
     return pd.DataFrame(rows, columns=list(SPAN_COLUMNS)).astype(SPAN_COLUMNS).drop_duplicates("utterance")
 
@@ -121,9 +121,8 @@ FOLDERS: dict[Side, str] = {"train": "train", "official_test": "test"}
 def read_annotations(corpus: Path, meld: Path) -> tuple[pd.DataFrame, AnnotationFiles]:
     """The utterances of the files that experiments use, labelled or not, and a description of each file.
 
-    The columns are those of the utterance table, and side, words, from_ecf, those of spans, and MELD's split, clip and
-    label. Clips in MELD's own folders are found there. Raises AnnotationError for a file that cannot be read, and if
-    there is none.
+    Columns: UTTERANCE_COLUMNS, side, words, from_ecf, SPAN_COLUMNS and MELD_COLUMNS. `clip` points to MELD's folders
+    where necessary. Raises AnnotationError for a file that cannot be read, and if there is no file.
     """
     tables: dict[Side, pd.DataFrame] = {}
     files: dict[Side, AnnotationFile] = {}
@@ -136,12 +135,11 @@ def read_annotations(corpus: Path, meld: Path) -> tuple[pd.DataFrame, Annotation
 
 
 def _read_side(corpus: Path, meld: Path, side: Side) -> tuple[pd.DataFrame, AnnotationFile]:
-    """The annotation file is opened and parsed once, for its utterances, its spans and its fingerprint."""
     path = first_present(corpus, NAMES[side])
     content = read_bytes(path) if path else None
     parsed = parse_json(path.name, content) if path and content is not None else None
     table = check_ecf(path.name, parsed, clip_folder(corpus, FOLDERS[side])) if path else empty_table()
-    if side == "train" and len(table):  # the map is of the train file
+    if side == "train" and len(table):  # the map only covers the train file
         table, _ = point_to_meld(table, corpus, meld)
     table.insert(0, "side", pd.Series(side, index=table.index, dtype="str"))
     table["words"] = word_count(table["text"])
@@ -161,7 +159,7 @@ def _first_spans(found: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _meld(corpus: Path, side: Side) -> pd.DataFrame:
-    """MELD's name and label of each utterance; the map is of the train file only."""
+    """MELD's name and label of each utterance; the map only covers the train file."""
     if side == "train" and (corpus / MELD_MAP).is_file():
         return read_meld_map(corpus / MELD_MAP, corpus)[["utterance", *MELD_COLUMNS]]
     return pd.DataFrame({name: pd.Series(dtype="str") for name in ("utterance", *MELD_COLUMNS)})

@@ -2,8 +2,8 @@
 
 A file is a list of {conversation_ID, conversation: [{utterance_ID, text, speaker, emotion, video_name}, ...]}.
 `emotion` is absent from the unlabelled evaluation release and `video_name` from the Subtask_1 files; other keys
-(emotion-cause_pairs, video_source) are ignored. Ids may be incomplete and in any order: the published training file
-breaks its own order 560 times.
+(emotion-cause_pairs, video_source) are ignored. Ids may have gaps and be in any order: in the published training file,
+560 ids do not follow the previous one.
 """
 
 import json
@@ -37,13 +37,13 @@ def conform(table: pd.DataFrame) -> pd.DataFrame:
     if missing:
         raise ValueError(
             f"utterance table: no column {', '.join(missing)}; got {', '.join(map(str, table.columns))}; "
-            f"needed are {', '.join(UTTERANCE_COLUMNS)}. Build it with trimood.corpus.ecf.read_ecf."
+            f"expected {', '.join(UTTERANCE_COLUMNS)}. Build it with trimood.corpus.ecf.read_ecf."
         )
     repeated = table["utterance"][table["utterance"].duplicated()].unique()
     if len(repeated):
         raise ValueError(
-            f"utterance table: {len(repeated)} keys are in more than one row, the first is {repeated[0]}; "
-            "each utterance may have one row only. Remove the repeated rows."
+            f"utterance table: {len(repeated)} keys occur in several rows, the first is {repeated[0]}; "
+            "each utterance must have exactly one row. Remove the repeated rows."
         )
     return table[list(UTTERANCE_COLUMNS)].astype(UTTERANCE_COLUMNS).reset_index(drop=True)
 
@@ -60,9 +60,9 @@ def class_counts(table: pd.DataFrame) -> dict[str, int]:
 
 
 PROBLEMS_SHOWN = 10
-_WHAT_IS_ALLOWED = (
-    "Allowed is a list of {conversation_ID: int, conversation: [{utterance_ID: int, text, speaker, "
-    "emotion (left out where unlabelled), video_name (may be left out)}, ...]}"
+_EXPECTED = (
+    "Expected a list of {conversation_ID: int, conversation: [{utterance_ID: int, text, speaker, "
+    "emotion (left out if unlabelled), video_name (optional)}, ...]}"
 )
 
 
@@ -74,25 +74,22 @@ def _known_emotion(emotion: str) -> str:
     if emotion in EMOTIONS:
         return emotion
     hint = did_you_mean(emotion.strip().lower(), list(EMOTIONS))
-    raise ValueError(f"unknown label, allowed are {', '.join(EMOTIONS)}.{hint}")
+    raise ValueError(f"unknown label, expected one of {', '.join(EMOTIONS)}.{hint}")
 
 
 def _storable(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        # Half a character escaped in JSON ("\ud83d"): it parses, but neither Parquet nor a tokenizer accepts it.
-        raise ValueError(
-            f"character {error.start + 1} is half of a surrogate pair; write the whole character"
-        ) from None
+        # A lone surrogate escaped in JSON ("\ud83d") parses, but neither Parquet nor a tokenizer accepts it.
+        message = f"character {error.start + 1} is half of a surrogate pair; write the whole character"
+        raise ValueError(message) from None
     return text
 
 
 def _with_words(text: str) -> str:
     if not text.strip():
-        raise ValueError(
-            "the text is empty; every utterance needs words: add them or remove the utterance from the file"
-        )
+        raise ValueError("the text is empty; add the words, or remove the utterance from the file")
     return text
 
 
@@ -127,7 +124,7 @@ def read_ecf(path: Path, split_folder: str = "") -> pd.DataFrame:
 
 
 def check_ecf(file_name: str, content: Any, split_folder: str = "") -> pd.DataFrame:
-    """The same of a file's parsed content, for callers that need more of the file."""
+    """The same as `read_ecf`, for the parsed content of a file."""
     conversations = _checked(file_name, content)
     problems = list(_contradictions(conversations))
     if problems:
@@ -171,7 +168,7 @@ def parse_json(file_name: str, content: bytes) -> Any:
     except json.JSONDecodeError as error:
         raise AnnotationError(
             f"{file_name}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}). "
-            f"{_WHAT_IS_ALLOWED}. Repair the line or download the file again."
+            f"{_EXPECTED}. Repair the line or download the file again."
         ) from error
     except UnicodeDecodeError as error:
         raise AnnotationError(
@@ -191,7 +188,7 @@ def _checked(file_name: str, content: Any) -> list[_Conversation]:
 
 
 def _in_words(content: Any, problem: Mapping[str, Any]) -> str:
-    """A pydantic error in words: conversation and utterance, with their ids if readable, and what was got."""
+    """A pydantic error in plain words: conversation and utterance, with their ids if known, and the value."""
     steps = list(problem["loc"])
     places = []
     for name, noun in (("conversation_ID", "conversation"), ("utterance_ID", "utterance")):
@@ -218,7 +215,7 @@ def _shortened(value: Any, length: int = 60) -> str:
 
 
 def _contradictions(conversations: list[_Conversation]) -> Iterator[str]:
-    """Utterances that occur twice, and clips named by another utterance than their own."""
+    """Utterances that occur twice, and clips that are named after another utterance."""
     first_seen: dict[str, int] = {}
     for number, conversation in enumerate(conversations, start=1):
         for utterance in conversation.conversation:
@@ -228,14 +225,14 @@ def _contradictions(conversations: list[_Conversation]) -> Iterator[str]:
                 f"utterance_ID {utterance.utterance_ID}"
             )
             if key in first_seen:
-                yield f"{where}: duplicate utterance, it is also in conversation no. {first_seen[key]}; keep one"
+                yield f"{where}: duplicate utterance, also in conversation no. {first_seen[key]}; keep one"
             first_seen.setdefault(key, number)
             if utterance.video_name not in (None, f"{key}.mp4"):
-                yield f"{where}: video_name: got {utterance.video_name!r}, allowed is {key}.mp4, or no video_name"
+                yield f"{where}: video_name: got {utterance.video_name!r}, expected {key}.mp4 or no video_name"
 
 
 def counted_list(problems: Sequence[str], what: str = "") -> str:
-    """ "12 problems in the annotations." and the first ten of them, one a line, for an error message."""
+    """For an error message: "12 problems in the annotations." and the first ten of them, one per line."""
     counted = f"{len(problems)} problem{'s'[: len(problems) > 1]}{what}."
     return counted + "\n  - " + listed(problems, PROBLEMS_SHOWN, "\n  - ")
 
@@ -243,5 +240,5 @@ def counted_list(problems: Sequence[str], what: str = "") -> str:
 def _refusal(file_name: str, problems: list[str]) -> AnnotationError:
     return AnnotationError(
         f"{file_name}: {counted_list(problems, ' in the annotations')}\n"
-        f"{_WHAT_IS_ALLOWED}. Correct these places in the file, or download it again."
+        f"{_EXPECTED}. Correct these places in the file, or download it again."
     )

@@ -1,24 +1,19 @@
-"""Findings about utterances and their clips: the kinds there are, and which of them hold for each utterance."""
+"""Findings about utterances and their clips: the kinds of finding, and the findings of each utterance."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 import pandas as pd
 
-from trimood.corpus.anomalies import (
-    pace_anomalies,
-    repeated_texts,
-    span_seconds,
-    utterance_anomalies,
-)
+from trimood.corpus.anomalies import pace_anomalies, repeated_texts, span_seconds, utterance_anomalies
 
 Weight = Literal["left_out", "check", "known"]
-"""The utterance cannot be used whole; it can, but somebody should check it; the published corpus is the same."""
+"""left_out: picture or sound cannot be used; check: usable, but should be checked; known: true of published ECF."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of finding: `words` describe it for people, `advice` is a sentence on what to do."""
+    """A kind of finding: `words` describe it, `advice` is a sentence on what to do."""
 
     weight: Weight
     words: str
@@ -37,15 +32,13 @@ KINDS: dict[str, Kind] = {
     "sound_unreadable": Kind("left_out", "the sound cannot be decoded", AGAIN),
     "no_audio_track": Kind("left_out", "there is no audio track", "Cut them again with their sound."),
     "sound_silent": Kind("left_out", "every sample of the sound is zero", "Listen to the source; cut them again."),
-    "sound_too_short": Kind("left_out", "the sound is shorter than 25 ms", "Too short for any speech: leave them out."),
+    "sound_too_short": Kind("left_out", "the sound is shorter than 25 ms", "Too short for speech: leave them out."),
     "clip_timed_out": Kind(
         "left_out", "decoding took too long", "Cut them again, or raise data.clips.time_limit_seconds."
     ),
     "clip_crashed": Kind("left_out", "the decoder crashed", AGAIN),
     "duration_differs": Kind(
-        "check",
-        "the clip and its annotated span differ in length",
-        "Watch some: they may be cut in the wrong place.",
+        "check", "the clip and its annotated span differ in length", "Watch some: they may be cut in the wrong place."
     ),
     "too_many_words": Kind("check", "more than 12 words a second", "Watch some: the span is too short for its words."),
     "too_few_words": Kind("check", "less than one word in five seconds", "Watch some: the span may be too long."),
@@ -89,12 +82,11 @@ NEEDS = {
     "in_meld": "the map all_data_pair_ECFvsMELD.txt in the corpus folder",
     "meld_label": "MELD's train_sent_emo.csv, dev_sent_emo.csv and test_sent_emo.csv beside the map",
 }
-"""What is needed to look for the kinds whose names begin with the key."""
-
+"""The input required to check for the kinds whose names start with the key."""
 
 DURATION_TOLERANCE_SECONDS = 0.3
-"""A correctly cut clip differs from its span by at most a frame (42 ms at 24 a second) at each end and the blocks of
-its audio codec (AAC: 21 to 64 ms). A clip that is cut at key frames differs by seconds."""
+"""A correct clip differs from its span by at most one frame (42 ms at 24 frames per second) at each end and the block
+size of its audio codec (AAC: 21 to 64 ms). A clip that was cut at key frames differs by seconds."""
 
 TRACKS_TOLERANCE_SECONDS = 0.5
 QUIET_DBFS = -50.0
@@ -110,7 +102,7 @@ def mark(table: pd.DataFrame) -> pd.DataFrame:
     """
     sides = [utterance_anomalies(rows) for _, rows in table.groupby("side", sort=False)]
     clip_seconds = table["video_seconds"].fillna(table["audio_seconds"])
-    # The length that a broken clip states is not reliable.
+    # The duration in a broken clip's header is not reliable.
     whole_seconds = clip_seconds.where(table["video_problem"].isna())
     pace = pace_anomalies(table["words"], whole_seconds.fillna(span_seconds(table)))
     marks = pd.concat([_clip_marks(table, whole_seconds), pace, pd.concat(sides)], axis=1)
@@ -118,7 +110,7 @@ def mark(table: pd.DataFrame) -> pd.DataFrame:
     marks["text_in_training_file"] = repeated_texts(table["text"], train) & (table["side"] != "train")
     marks = marks[list(KINDS)].astype(bool)
     left_out = [name for name, kind in KINDS.items() if kind.weight == "left_out"]
-    noted = [name for name in KINDS if name != "tokenised_texts"]  # true of nearly all of ECF: it would hide the others
+    noted = [name for name in KINDS if name != "tokenised_texts"]  # in nearly all of ECF: it would hide the others
     return table.assign(clip_seconds=clip_seconds, span_seconds=span_seconds(table)).join(
         marks.assign(
             left_out=marks[left_out].any(axis=1),
@@ -133,7 +125,7 @@ def to_check(manifest: pd.DataFrame) -> pd.Series:
 
 
 def looked_for(manifest: pd.DataFrame) -> dict[str, str | None]:
-    """For each of KINDS, None if these rows have what is needed to look for it, else what is needed."""
+    """For each of KINDS, the input that these rows lack to check for it; None if nothing is missing."""
     there = {
         "span": manifest["episode"].notna().any(),
         "broken": manifest["from_ecf"].any(),

@@ -19,8 +19,7 @@ from trimood.corpus.tables import MAP_COLUMNS
 
 @dataclass(frozen=True)
 class ClipOrigins:
-    """How many clips are in ECF's and MELD's layout; `missing` are in neither, and `unmapped` of them have no name
-    in MELD."""
+    """How many clips are in ECF's and in MELD's layout; `missing` are in neither, `unmapped` of them not in the map."""
 
     ecf: int
     meld: dict[str, int]
@@ -31,12 +30,12 @@ class ClipOrigins:
         meld = ", ".join(f"{count} of its {split}" for split, count in self.meld.items())
         return (
             f"clips: {self.ecf} in ECF's layout, {sum(self.meld.values())} in MELD's ({meld}), {self.missing} are "
-            f"missing, {self.unmapped} of them without a partner in MELD"
+            f"missing, {self.unmapped} of them not in MELD"
         )
 
 
 def point_to_meld(table: pd.DataFrame, corpus: Path, meld: Path) -> tuple[pd.DataFrame, ClipOrigins | None]:
-    """The table with `clip` pointing to MELD's file if ECF's own does not exist; nothing is copied.
+    """The table with `clip` pointing to MELD's file where ECF's own does not exist; nothing is copied.
 
     A path in `meld` is relative to the corpus if it is below it, else absolute. If `meld` has none of MELD's folders,
     the counts are None and the table is unchanged. Raises AnnotationError if the folders exist without a map beside
@@ -91,8 +90,8 @@ def _map(corpus: Path, meld: Path) -> Path:
     there = next((path for path in places if path.is_file()), None)
     if there is None:
         raise AnnotationError(
-            f"{meld}: MELD's folders of clips exist, but no map from utterances to clips; looked for "
-            f"{' and '.join(map(str, places))}. ECF's publishers provide it: put it beside the annotations."
+            f"{meld}: MELD's folders of clips exist, but the map from utterances to clips is missing; looked for "
+            f"{' and '.join(map(str, places))}. Download it from ECF's repository and put it beside the annotations."
         )
     return there
 
@@ -116,15 +115,11 @@ def _seen_from(corpus: Path, path: Path) -> Path:
 MELD_MAP = "all_data_pair_ECFvsMELD.txt"
 """The name under which ECF publishes the map."""
 
-MELD_FOLDERS = {
-    "train": "train_splits",
-    "dev": "dev_splits_complete",
-    "test": "output_repeated_splits_test",
-}
+MELD_FOLDERS = {"train": "train_splits", "dev": "dev_splits_complete", "test": "output_repeated_splits_test"}
 """The folder of each split's clips in the unpacked MELD.Raw."""
 
 BROKEN_IN_MELD = {"dia564utt4": "train_dia125_utt3", "dia850utt8": "dev_dia110_utt7"}
-"""Utterances whose clip is broken or missing in MELD's own release, so that another download does not help."""
+"""Utterances whose clip is broken or missing in MELD's own release: downloading it again does not help."""
 
 MELD_LABELS = {"train": "train_sent_emo.csv", "dev": "dev_sent_emo.csv", "test": "test_sent_emo.csv"}
 """MELD's own annotation files, by split."""
@@ -135,7 +130,7 @@ _LABEL_COLUMNS = ["Dialogue_ID", "Utterance_ID", "Emotion"]
 
 
 def read_meld_map(path: Path, labels_folder: Path | None = None) -> pd.DataFrame:
-    """One row for each utterance of the map, in its order (MAP_COLUMNS), those without a partner included.
+    """One row for each utterance of the map, in its order (MAP_COLUMNS), including those that are not in MELD.
 
     `labels_folder` holds MELD's own `train_sent_emo.csv`, `dev_…` and `test_…`; those that exist fill `meld_emotion`.
     Raises AnnotationError, which names the line.
@@ -143,7 +138,7 @@ def read_meld_map(path: Path, labels_folder: Path | None = None) -> pd.DataFrame
     table = pd.DataFrame(list(_rows(path)), columns=[name for name in MAP_COLUMNS if name != "meld_emotion"])
     repeated = table["utterance"][table["utterance"].duplicated()]
     if len(repeated):
-        raise AnnotationError(f"{path.name}: {repeated.iloc[0]} is in it twice; download the file again.")
+        raise AnnotationError(f"{path.name}: {repeated.iloc[0]} occurs twice. Download the file again.")
     labels = read_meld_labels(labels_folder) if labels_folder else _no_labels()
     table = table.astype({name: kind for name, kind in MAP_COLUMNS.items() if name in table})
     table = table.merge(labels, on=["meld_split", "meld_dialogue", "meld_utterance"], how="left", validate="m:1")
@@ -160,12 +155,12 @@ def read_meld_labels(folder: Path) -> pd.DataFrame:
         if not (folder / name).is_file():
             continue
         try:
-            # MELD's texts, which are not needed here, contain bytes that are not UTF-8.
+            # MELD's texts, which are not used, contain bytes that are not UTF-8.
             table = pd.read_csv(folder / name, usecols=_LABEL_COLUMNS, encoding_errors="replace")
             table = table[_LABEL_COLUMNS].astype({"Dialogue_ID": "Int64", "Utterance_ID": "Int64", "Emotion": "str"})
         except (ValueError, TypeError) as error:
             raise AnnotationError(
-                f"{folder / name}: not MELD's annotation file ({error}); expected are the columns "
+                f"{folder / name}: not MELD's annotation file ({error}); expected the columns "
                 f"{', '.join(_LABEL_COLUMNS)}. Download it again, or remove it from the folder."
             ) from error
         table.columns = pd.Index(["meld_dialogue", "meld_utterance", "meld_emotion"])
@@ -174,7 +169,7 @@ def read_meld_labels(folder: Path) -> pd.DataFrame:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str, str | None, int | None, int | None, str | None]]:
-    """The map is blocks of `conversation count`, a line of cause pairs, and `count` lines of utterances."""
+    """The map consists of blocks: `conversation count`, a line of cause pairs, and `count` lines of utterances."""
     lines = _lines(path)
     place = 0
     while place < len(lines):
@@ -190,7 +185,9 @@ def _rows(path: Path) -> Iterator[tuple[str, str, str | None, int | None, int | 
         for line in range(first, place):
             row = _ROW.fullmatch(lines[line]) if line < len(lines) else None
             if row is None:
-                raise _refusal(path, line, lines, "'number | speaker | emotion | text | train_dia125_utt3' or no name")
+                raise _refusal(
+                    path, line, lines, "'number | speaker | emotion | text | train_dia125_utt3', the last optional"
+                )
             number, emotion, split, dialogue, utterance = row.groups()
             yield (
                 f"dia{conversation}utt{number}",
@@ -211,9 +208,9 @@ def _lines(path: Path) -> list[str]:
         raise AnnotationError(f"{path}: cannot be read ({error.strerror}). Check the path.") from error
 
 
-def _refusal(path: Path, place: int, lines: list[str], allowed: str) -> AnnotationError:
+def _refusal(path: Path, place: int, lines: list[str], expected: str) -> AnnotationError:
     got = f"got {lines[place][:60]!r}" if place < len(lines) else "the file ends"
-    return AnnotationError(f"{path.name}, line {place + 1}: {got}; allowed is {allowed}. Download the file again.")
+    return AnnotationError(f"{path.name}, line {place + 1}: {got}; expected {expected}. Download the file again.")
 
 
 def _no_labels() -> pd.DataFrame:

@@ -1,8 +1,8 @@
-"""Utterances from one's own clips and words: a clip or a folder, and words given directly or in a file."""
+"""Utterances from the user's own clips (a file or a folder) and words (given directly or in a file)."""
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from trimood.corpus.words import ALLOWED, SUBTITLES, TABLES, Cue, WordsError, re
 log = logging.getLogger(__name__)
 
 CLIPS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wav", ".mp3", ".m4a", ".flac", ".ogg", ".opus")
-"""The endings of clips in a folder; a single clip may have any name."""
+"""Extensions of the clips that are found in a folder; a single clip may have any name."""
 
 _NAMED = 5
 
@@ -34,27 +34,24 @@ def own_utterances(clips: str | None, text: str | None) -> pd.DataFrame:
         place = Path(clips).expanduser()
         names = _clips_in(place)
         if given is None and text is not None:
-            rows = [_row(name, text, path) for name, path in _only(names, text).items()]
+            if len(names) > 1:
+                raise WordsError(
+                    f"text={text}: the same words for {len(names)} clips. Give one clip, or a file with the words of "
+                    f"each clip. {ALLOWED}"
+                )
+            rows = [_row(name, text, path) for name, path in names.items()]
         else:
             rows = list(_with_words(place, names, given))
-    _refuse_one_name_for_two(row["utterance"] for row in rows)
+    counts = Counter(row["utterance"] for row in rows)
+    if twice := [name for name, count in counts.items() if count > 1]:  # a cue of a.srt is a_001, as is a_001.mp4
+        raise WordsError(f"{', '.join(twice[:_NAMED])}: two utterances would have this name. Rename one of the files.")
     return pd.DataFrame(
         {name: pd.Series([row[name] for row in rows], dtype=kind) for name, kind in OWN_UTTERANCE_COLUMNS.items()}
     )
 
 
-def _refuse_one_name_for_two(utterances: Iterable[str]) -> None:
-    """A cue of a.srt is a_001; so is the clip a_001.mp4."""
-    twice = [name for name, count in Counter(utterances).items() if count > 1]
-    if twice:
-        raise WordsError(
-            f"{', '.join(twice[:_NAMED])}: two utterances would have this name, a clip's or a cue's. Rename one of the "
-            "files."
-        )
-
-
 def _as_file(text: str | None) -> Path | None:
-    """The file that `text` names; None for words, or nothing."""
+    """The file that `text` names; None for words or None."""
     if text is None or not text.lower().endswith((*TABLES, *SUBTITLES)):
         return None
     path = Path(text).expanduser()
@@ -64,7 +61,7 @@ def _as_file(text: str | None) -> Path | None:
 
 
 def _clips_in(place: Path) -> dict[str, Path]:
-    """Clips by name: the file, or all clips in a folder and its sub-folders but hidden ones, sorted by name."""
+    """Clips by name: one file, or all clips in a folder and its sub-folders, sorted; hidden ones are skipped."""
     if place.is_file():
         return {place.stem: place}
     if not place.is_dir():
@@ -86,15 +83,6 @@ def _clips_in(place: Path) -> dict[str, Path]:
     }
 
 
-def _only(names: dict[str, Path], text: str) -> dict[str, Path]:
-    if len(names) > 1:
-        raise WordsError(
-            f"text={text}: the same words for {len(names)} clips? Give one clip, or a file with the words of each. "
-            f"{ALLOWED}"
-        )
-    return names
-
-
 def _words_alone(source: Path | str | None) -> Rows:
     if source is None:
         raise WordsError("Nothing to predict: give clips=FILE-OR-FOLDER, text=WORDS-OR-FILE, or both.")
@@ -106,11 +94,11 @@ def _words_alone(source: Path | str | None) -> Rows:
 
 
 def _with_words(place: Path, names: Mapping[str, Path], given: Path | None) -> Iterator[dict[str, Any]]:
-    """The clips with the words of the given file, else of files beside them."""
+    """The clips with the words of the given file, or else of the files beside them."""
     if given and given.suffix.lower() in SUBTITLES:
         (name, path), *others = names.items()
         if others:
-            raise WordsError(f"text={given}: subtitles belong to one clip, and there are {len(names)}. {ALLOWED}")
+            raise WordsError(f"text={given}: subtitles belong to one clip, got {len(names)} clips. {ALLOWED}")
         yield from _of_cues(name, path, given)
         return
     table = given or _table_beside(place)
@@ -141,7 +129,7 @@ def _subtitles_beside(clip: Path) -> Path | None:
 
 
 def _matched(words: Mapping[str, str], names: Mapping[str, Path], table: Path) -> dict[str, str]:
-    """The words by clip name; a table may write clips with or without ending and folder."""
+    """The words by clip name; a table may name clips with or without extension and folder."""
     by_stem = Counter(path.stem for path in names.values())
     spellings = {path.name: name for name, path in names.items() if by_stem[path.stem] == 1}
     spellings |= {path.stem: name for name, path in names.items() if by_stem[path.stem] == 1}

@@ -1,4 +1,4 @@
-"""Preparing the clips of utterances, and reporting those with a problem under the chosen policy."""
+"""Prepares the clips of utterances, and reports clips with a problem according to the chosen policy."""
 
 import logging
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NAMED = 20
-"""How many bad clips an error or the log names; the table of excluded clips lists them all."""
+"""Number of bad clips that an error or the log names; excluded_clips.csv lists all of them."""
 
 STRICTEST_FIRST: tuple[Policy, ...] = ("fail", "drop", "blank")
 
@@ -49,7 +49,7 @@ def with_parts(
 
 
 def table_of_problems(clips: Mapping[str, str], problems: "Mapping[str, Problems]", params: ClipParams) -> pd.DataFrame:
-    """One row for each utterance with a problem (PROBLEM_COLUMNS): its modality, policy and whole message.
+    """One row for each utterance with a problem (PROBLEM_COLUMNS): its modality, policy and full message.
 
     If picture and sound have different problems, the row names both and the stricter policy applies.
     """
@@ -73,7 +73,7 @@ def table_of_problems(clips: Mapping[str, str], problems: "Mapping[str, Problems
 
 def log_exclusions(bad: pd.DataFrame, total: int) -> None:
     """Logs how many clips are excluded or blanked, and names the first ones."""
-    for policy, did in (("drop", "left out of every experiment"), ("blank", "kept without what they lack")):
+    for policy, did in (("drop", "left out of every experiment"), ("blank", "kept without the missing modality")):
         rows = bad[bad["policy"] == policy]
         if len(rows):
             log.warning("%d of %d clips %s (%s)", len(rows), total, did, _counted(rows))
@@ -84,14 +84,14 @@ def log_exclusions(bad: pd.DataFrame, total: int) -> None:
 
 
 def error_message(bad: pd.DataFrame, total: int, corpus: Path) -> str:
-    """The error for clips under `fail`: how many, which, and what to do."""
+    """The error message for clips under `fail`: how many, which, and what to do."""
     lines = [f"  {message}" for message in bad["message"].head(NAMED)]
     if len(bad) > NAMED:
         lines.append(f"  … and {len(bad) - NAMED} more")
     one = bad["problem"].iloc[0].partition(" and ")[0]
     return (
         f"{corpus}: {len(bad)} of {total} clips cannot be used ({_counted(bad)}):\n" + "\n".join(lines) + "\n"
-        "Repair or download them again (clips already prepared are kept), leave them out of every experiment with "
+        "Repair or download them again (prepared clips are kept), leave them out of every experiment with "
         "--params data.clips.on_bad_clip=drop, or keep them without their broken picture or sound with "
         f"--params data.clips.on_bad_clip=blank. For one problem alone: --params data.clips.on_bad_clip.{one}=drop"
     )

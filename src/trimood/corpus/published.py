@@ -1,7 +1,7 @@
-"""The published annotation files of ECF: their counts, and the anomalies that they are known to have.
+"""The published annotation files of ECF: their counts and known anomalies.
 
-Source: SemEval-2024 Task 3, https://github.com/NUSTM/SemEval-2024_ECAC; counted on the files that are published there,
-and the spans on MECPE's `train_video_source_from_MECPE.json`, https://github.com/NUSTM/MECPE.
+Counted on the files of SemEval-2024 Task 3, https://github.com/NUSTM/SemEval-2024_ECAC; spans on MECPE's
+`train_video_source_from_MECPE.json`, https://github.com/NUSTM/MECPE.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Generation:
     """One published annotation file.
 
     `emotions` is empty for the file without labels. `anomalies` are counts by the names of trimood.corpus.anomalies;
-    names that are left out are not known for this file.
+    counts that are not known are left out.
     """
 
     name: str
@@ -107,7 +107,7 @@ def nearest_generation(table: pd.DataFrame, side: Side) -> Generation | None:
 
 
 def differences(table: pd.DataFrame, published: Generation) -> list[str]:
-    """The counts of a table that differ from the published ones, in words: "joy: 1 instead of 2,301"."""
+    """The counts of a table that differ from the published ones, such as "joy: 1 instead of 2,301"."""
     pairs = [
         ("conversations", table["conversation_id"].nunique(), published.conversations),
         ("utterances", len(table), published.utterances),

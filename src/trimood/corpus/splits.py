@@ -63,7 +63,7 @@ def _refuse_the_impossible(table: pd.DataFrame, validation_fraction: float, test
 
 
 def _units(table: pd.DataFrame, unit: Unit) -> NDArray[np.int64]:
-    """The number of each row's unit, [utterance]."""
+    """The index of each row's unit, [utterance]."""
     if unit == "utterance":
         return np.arange(len(table))
     return pd.factorize(table["conversation_id"])[0]
@@ -86,11 +86,11 @@ def _draw(
     training file (10 seeds, 10 % by conversation) the worst class deviates by 1 %; with a plain draw of conversations
     by 26 %, with the best of 50 plain draws by 8 %, with scikit-learn's StratifiedGroupKFold, which only allows
     fractions 1/n, by 1.3 %. Two seeds share 12 % of their conversations (10 % by chance). A fully random order would
-    avoid long conversations (mean of 6 utterances instead of 10); this one only never takes the few longest.
+    avoid long conversations (mean of 6 utterances instead of 10); this order only excludes the few longest.
     """
     if round(fraction * len(counts)) < 1:
         at_least = f" to at least {1 / len(counts):.2g}" if len(counts) > 1 else ""
-        raise SplitError(f"{name}: {fraction} of {len(counts)} gives none. Raise it{at_least}, or add data.")
+        raise SplitError(f"{name}: {fraction} of {len(counts)} selects none. Raise it{at_least}, or add data.")
     wanted = fraction * counts.sum(axis=0)
     share = wanted.sum() / counts[free].sum()
     weights = 1 / np.maximum(counts.sum(axis=0), 1)
@@ -113,7 +113,7 @@ def _name_missing_classes(name: str, part: pd.DataFrame) -> None:
     missing = [emotion for emotion, count in class_counts(part).items() if count == 0]
     if missing and len(part):
         _log.warning(
-            "%s: none of %s among %d utterances; their F1 is 0 there, which lowers macro F1.",
+            "%s: no utterance of %s among %d; their F1 is 0, which lowers macro F1.",
             name,
             ", ".join(missing),
             len(part),

@@ -8,45 +8,45 @@ UTTERANCE_COLUMNS = {
     "utterance_id": "int64",  # position in the conversation as annotated, from 1
     "speaker": "str",
     "text": "str",
-    "emotion": "str",  # missing where the file is unlabelled
+    "emotion": "str",  # missing if the file is unlabelled
     "label": "Int8",  # class number in the order of EMOTIONS; missing with the emotion
     "clip": "str",  # relative to the corpus folder, "train/dia12utt3.mp4"; absolute for a clip elsewhere
 }
 """Utterances of annotation files."""
 
 OWN_UTTERANCE_COLUMNS = {
-    "utterance": "str",  # the clip's name without its ending, "dia1utt2"; for a part of a longer video "episode_003"
+    "utterance": "str",  # the clip's name without extension, "dia1utt2"; for a cue of subtitles "episode_003"
     "text": "str",  # "" without words
     "clip": "str",  # path; "" for words alone
-    "start_milliseconds": "Int64",  # of the span within the clip; missing where the whole clip is the utterance
+    "start_milliseconds": "Int64",  # of the span within the clip; missing if the whole clip is the utterance
     "end_milliseconds": "Int64",
 }
-"""Utterances of one's own clips and words."""
+"""Utterances of the user's own clips and words."""
 
 PREPARED_COLUMNS = {
     "part": "str",  # the prepared clip within the folder of prepared clips; "" without picture and sound
     "has_video": "bool",
     "has_audio": "bool",
 }
-"""What preparing the clips adds to a table of utterances."""
+"""Columns that the preparation of clips adds to a table of utterances."""
 
 ABSENCE_COLUMNS = {modality: f"no_{modality}" for modality in MODALITIES}
-"""For one's own examples, by modality: why a modality that the model uses is absent, in words; else ""."""
+"""Columns of the user's own examples, by modality: why a modality that the model uses is absent, else ""."""
 
 PROBLEM_COLUMNS = ["utterance", "clip", "modality", "problem", "policy", "message"]
-"""Clips with a problem; `problem` and `modality` hold two joined by " and " where picture and sound differ."""
+"""Clips with a problem; if picture and sound have different ones, `problem` and `modality` join two with " and "."""
 
 REFUSED_COLUMNS = ["utterance", "clip", "message"]
-"""One's own utterances that cannot be predicted."""
+"""The user's own utterances that cannot be predicted."""
 
 MAP_COLUMNS = {
     "utterance": "str",  # ECF's key, "dia564utt4"
-    "emotion": "str",  # ECF's label, which the map repeats; MELD's labels are in MELD's own files only
-    "meld_split": "str",  # train, dev or test; this and all that follows is missing where MELD has no such utterance
+    "emotion": "str",  # ECF's label, repeated in the map; MELD's labels are only in MELD's own files
+    "meld_split": "str",  # train, dev or test; this and all later columns are missing if the utterance is not in MELD
     "meld_dialogue": "Int64",
     "meld_utterance": "Int64",
     "meld_clip": "str",  # relative to the folder of MELD's clips, "train_splits/dia125_utt3.mp4"
-    "meld_emotion": "str",  # missing also where MELD's own label is unknown
+    "meld_emotion": "str",  # also missing if MELD's own label is unknown
 }
 """ECF's map to MELD."""
 
@@ -54,7 +54,7 @@ MELD_COLUMNS = {name: MAP_COLUMNS[name] for name in ("meld_split", "meld_clip", 
 """The columns of the map that a check of the data uses."""
 
 SPAN_COLUMNS = {"utterance": "str", "episode": "str", "start_seconds": "float64", "end_seconds": "float64"}
-"""Spans of utterances in episodes; missing for utterances without one."""
+"""Spans of utterances in episodes."""
 
 CUT_COLUMNS = {
     "state": "str",  # cut, kept or refused
@@ -66,4 +66,4 @@ CUT_COLUMNS = {
     "audio_seconds": "float64",
     "audio_track": "str",
 }
-"""What cutting adds to a table of spans."""
+"""Columns that cutting adds to a table of spans."""

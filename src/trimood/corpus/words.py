@@ -1,4 +1,4 @@
-"""Words for one's own clips: tables (CSV, JSON, ECF's annotations) and subtitles (SRT, WebVTT)."""
+"""Words for the user's own clips: tables (CSV, JSON, ECF's annotations) and subtitles (SRT, WebVTT)."""
 
 import csv
 import json
@@ -11,10 +11,10 @@ from typing import Any
 from trimood.corpus.ecf import read_ecf
 
 TABLES, SUBTITLES = (".csv", ".json"), (".srt", ".vtt")
-"""The endings of files with words."""
+"""Extensions of files with words."""
 
 ALLOWED = (
-    "Allowed are CSV with the columns clip,text; JSON as {clip: text}, as [{clip, text}, ...] or in ECF's format; "
+    "Supported: CSV with the columns clip,text; JSON as {clip: text}, as [{clip, text}, ...] or in ECF's format; "
     "SRT and WebVTT."
 )
 
@@ -43,7 +43,7 @@ def read_words(path: Path) -> dict[str, str]:
     words: dict[str, str] = {}
     for clip, text in pairs:
         if clip in words:
-            raise WordsError(f"{path}: {clip} is in it twice; keep one row for each clip.")
+            raise WordsError(f"{path}: {clip} occurs twice; keep one row for each clip.")
         words[clip] = " ".join(text.split())
     return words
 
@@ -66,7 +66,7 @@ def read_cues(path: Path) -> list[Cue]:
 
 
 def _of_csv(path: Path) -> list[tuple[str, str]]:
-    # Not with pandas: it takes an extra comma in the first row for an index, and shifts all columns.
+    # Not pandas: if the first row has an extra comma, it shifts all columns.
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file)
         columns = list(rows.fieldnames or [])
@@ -78,7 +78,7 @@ def _of_csv(path: Path) -> list[tuple[str, str]]:
                 count = sum(value is not None for key, value in row.items() if key is not None) + len(row.get(None, []))
                 raise WordsError(
                     f"{path}, line {rows.line_num}: got {count} fields, the header has {len(columns)}. Put words with "
-                    'a comma into double quotes: a.mp4,"Oh, no!"'
+                    'a comma in double quotes: a.mp4,"Oh, no!"'
                 )
             pairs.append((row["clip"], row["text"]))
     return pairs
@@ -101,7 +101,7 @@ def _of_json(path: Path) -> list[tuple[str, str]]:
 
 def _word(path: Path, value: Any) -> str:
     if not isinstance(value, str):
-        raise WordsError(f"{path}: got {value!r} where words or the name of a clip are needed. {ALLOWED}")
+        raise WordsError(f"{path}: got {value!r}; expected words or the name of a clip. {ALLOWED}")
     return value
 
 

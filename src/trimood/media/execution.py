@@ -69,10 +69,7 @@ class Execution:
 
 
 def run_each(
-    function: Callable[[Task], Result],
-    tasks: Sequence[Task],
-    execution: Execution,
-    clip_of: Callable[[Task], Path],
+    function: Callable[[Task], Result], tasks: Sequence[Task], execution: Execution, clip_of: Callable[[Task], Path]
 ) -> Iterator[tuple[Task, Result | ClipError]]:
     """Yields each task with the function's result, in the order of finishing; the function is one of a module.
 

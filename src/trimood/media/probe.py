@@ -139,13 +139,7 @@ def _kept(path: Path) -> ClipFacts | None:
         for name in ("video_problem", "audio_problem"):
             facts[name] = facts[name] and as_identifier(facts[name])
         return ClipFacts(**facts)
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-    ):  # missing or damaged: the clip is probed again
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # missing or damaged: the clip is probed again
         return None
 
 

@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 
 Systems = Mapping[str, System]
 
-OUTCOMES: dict[Outcome, str] = {
-    "better": "better",
-    "worse": "worse",
-    "not_significant": "no significant difference",
-}
+OUTCOMES: dict[Outcome, str] = {"better": "better", "worse": "worse", "not_significant": "no significant difference"}
 
 
 def percent(confidence: float) -> str:

@@ -96,12 +96,7 @@ def _generation(report: DataReport) -> str:
 def _findings(report: DataReport) -> Section:
     counts = total_findings(report)
     rows = [
-        {
-            "weight": WEIGHTS[kind.weight],
-            "utterances": counts[name],
-            "finding": kind.words,
-            "what to do": kind.advice,
-        }
+        {"weight": WEIGHTS[kind.weight], "utterances": counts[name], "finding": kind.words, "what to do": kind.advice}
         for name, kind in KINDS.items()
         if counts[name] and kind.weight != "known"
     ]

@@ -78,9 +78,7 @@ def modality_ablation_figure(ablation: pd.DataFrame, title: str) -> Figure:
     figure = Figure(figsize=(6.4 * len(splits) + 0.6, height), layout="constrained")
     permutations, seed = (int(ablation[name].max()) for name in ("permutations", "seed"))
     figure.suptitle(
-        f"{title}\nloss of F1; shuffled: mean of {permutations} permutations, seed {seed}",
-        fontsize=10,
-        wrap=True,
+        f"{title}\nloss of F1; shuffled: mean of {permutations} permutations, seed {seed}", fontsize=10, wrap=True
     )
     columns = ["macro_f1_drop", *(f"drop_{emotion}" for emotion in EMOTIONS)]
     limit = max(0.1, changed[columns].abs().to_numpy().max())

@@ -24,15 +24,7 @@ HIDDEN, MLP, LAYERS, HEADS, PROJECTION = 32, 64, 2, 4, 32
 LOGIT_SCALE = math.log(1 / 0.07)
 
 VIDEO = VisionConfig(
-    HIDDEN,
-    MLP,
-    LAYERS,
-    HEADS,
-    image_size=48,
-    patch_size=16,
-    hidden_act="quick_gelu",
-    add_time_attn=True,
-    num_frames=8,
+    HIDDEN, MLP, LAYERS, HEADS, image_size=48, patch_size=16, hidden_act="quick_gelu", add_time_attn=True, num_frames=8
 )
 # Mean and deviation of the log-mel are those of LanguageBind_Audio_FT.
 AUDIO = VisionConfig(

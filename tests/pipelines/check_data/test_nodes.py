@@ -12,7 +12,8 @@ from support.made_media import make_clip
 from support.shared_data import SHARED, needs_shared
 from trimood.config.parameters import ClipParams, SplitParams
 from trimood.corpus.corpus_files import read_annotations
-from trimood.corpus.data_report import BetweenFiles, DataReport, SpanExtremes, summarise
+from trimood.corpus.data_report import BetweenFiles, DataReport, SpanExtremes
+from trimood.corpus.data_summary import summarise
 from trimood.corpus.ecf import AnnotationError
 from trimood.corpus.findings import KINDS
 from trimood.corpus.published import TRAIN

@@ -327,7 +327,7 @@ def test_clips_in_melds_folders_are_used_where_they_lie_and_ecfs_own_go_first(
     assert there == ["dia1utt1", "dia1utt2", "dia1utt3", "dia2utt2"]
     assert (
         "clips: 1 in ECF's layout, 3 in MELD's (1 of its train, 1 of its dev, 1 of its test), 2 are missing, "
-        "1 of them without a partner in MELD"
+        "1 of them not in MELD"
     ) in caplog.text
 
 
@@ -354,7 +354,7 @@ def test_the_map_alone_changes_nothing(mapped_corpus: Path) -> None:
 def test_melds_folders_without_the_map_are_refused(mapped_corpus: Path) -> None:
     made_meld(mapped_corpus, *MELD_CLIPS)
     (mapped_corpus / "all_data_pair_ECFvsMELD.txt").unlink()
-    with pytest.raises(AnnotationError, match=r"MELD's folders .* exist, but no map from utterances to clips"):
+    with pytest.raises(AnnotationError, match=r"MELD's folders .* exist, but the map from utterances to clips is missing"):
         read_development(mapped_corpus, mapped_corpus)
 
 

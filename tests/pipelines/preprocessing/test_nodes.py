@@ -158,7 +158,7 @@ def test_under_blank_every_utterance_stays_without_what_its_clip_lacks(
             assert set(load_part(tmp_path / part)) == held
     assert (column(blanked, "problem"), column(blanked, "modality")) == (PROBLEMS, MODALITIES)
     assert set(blanked["policy"]) == {"blank"}
-    assert "4 of 6 clips kept without what they lack (" in caplog.text
+    assert "4 of 6 clips kept without the missing modality (" in caplog.text
 
 
 def test_utterances_kept_without_what_their_clips_lack_are_what_a_model_takes(

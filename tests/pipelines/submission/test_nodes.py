@@ -74,7 +74,7 @@ def test_the_file_holds_every_utterance_and_a_pair_for_each_that_is_not_neutral(
 
 
 def test_a_file_that_the_scorer_would_refuse_is_not_written(corpus: Path) -> None:
-    with pytest.raises(SubmissionError, match="allowed is"):
+    with pytest.raises(SubmissionError, match="expected"):
         write_pairs(read_for_submission(corpus), predicted("joy", "bliss"))
 
 

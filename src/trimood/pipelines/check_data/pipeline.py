@@ -3,7 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from trimood.corpus.corpus_files import read_annotations
-from trimood.corpus.data_report import summarise
+from trimood.corpus.data_summary import summarise
 from trimood.pipelines.check_data.nodes import (
     assemble_manifest,
     assign_splits,
