@@ -182,7 +182,7 @@ def test_what_may_pass_is_tried_again(tmp_path: Path) -> None:
     hasty = Execution("processes", workers=1, time_limit_seconds=0.01)
     prepared = prepare_clips({"clip": clip}, RECIPE, tmp_path / "cache", hasty)
     assert wrong(prepared) == {"clip": {"video": "timed_out", "audio": "timed_out"}}
-    assert prepared.problems["clip"]["video"].message.startswith("clip.mp4: timed out: it was not done after 0.01 s")
+    assert prepared.problems["clip"]["video"].message.startswith("clip.mp4: timed out: not finished after 0.01 s")
     assert prepared.parts == {}
     again = prepare_clips({"clip": clip}, RECIPE, tmp_path / "cache", SERIAL)
     assert (again.misses, again.problems, len(again.parts)) == (1, {}, 1)

@@ -153,5 +153,5 @@ def test_a_part_elsewhere_that_is_cut_short_is_done_anew(memory: UPath, clips: d
 
 def test_a_place_that_takes_nothing_is_named_in_the_error(memory: UPath) -> None:
     memory.fs.pipe("/prepared/clips", b"a file where the folder should be")
-    with pytest.raises(PreparationError, match=r"^memory://prepared/clips/part: it could not be written \("):
+    with pytest.raises(PreparationError, match=r"^memory://prepared/clips/part: cannot be written \("):
         write_whole(memory / "part", b"content")

@@ -201,10 +201,10 @@ def test_sound_that_begins_late_or_ends_early_keeps_its_place(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("start_ms", "end_ms", "words"),
     [
-        (2000, 2000, "the span is empty: it ends at 2.000 s, where it starts"),
-        (3000, 2000, "the span is empty: it ends at 2.000 s"),
-        (7000, 9000, "the video's pictures end at 8.000 s, before the span does"),
-        (60_000, 61_000, "the video's pictures end at 8.000 s, before the span does"),
+        (2000, 2000, "the span is empty: its end, 2.000 s, is not after its start"),
+        (3000, 2000, "the span is empty: its end, 2.000 s"),
+        (7000, 9000, "the video ends at 8.000 s, before the end of the span"),
+        (60_000, 61_000, "the video ends at 8.000 s, before the end of the span"),
     ],
 )
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
@@ -231,7 +231,7 @@ def test_a_broken_place_in_an_episode_costs_only_the_clips_there(tmp_path: Path)
 def test_an_episode_that_is_no_video_is_refused(tmp_path: Path) -> None:
     (tmp_path / "S01E01.mkv").write_text("not an episode")
     result, _ = cut(tmp_path / "S01E01.mkv", 0, 1000)
-    assert (result.state, result.detail[:36]) == ("refused", "S01E01.mkv cannot be decoded there (")
+    assert (result.state, result.detail[:46]) == ("refused", "S01E01.mkv cannot be decoded within the span (")
 
 
 def test_an_episode_of_a_codec_that_nobody_knows_is_refused(tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_a_file_whose_times_go_back_is_refused(tmp_path: Path) -> None:
     episode = make_episode(tmp_path / "S01E01.avi")  # AVI keeps no times, so B-frames of H.264 lose theirs in it
     result, _ = cut(episode, 4100, 5333)
     assert (result.state, result.problem) == ("refused", "unreadable")
-    assert "the times of its frames go back" in result.detail
+    assert "the time stamps of its frames decrease" in result.detail
 
 
 def test_a_clip_that_is_whole_and_of_the_same_span_is_kept(tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_a_clip_that_was_not_cut_here_is_left_alone_unless_told_otherwise(tmp_pa
     content = own.read_bytes()
     result, _ = cut(episode, 2000, 3000)
     assert result == Cut(
-        "refused", "not_cut_here", "a file of this name is there that was not cut by this command; it is left alone"
+        "refused", "not_cut_here", "this file exists and was not cut by this command; it is kept unchanged"
     )
     assert own.read_bytes() == content
     assert cut(episode, 2000, 3000, overwrite=True)[0].state == "cut"

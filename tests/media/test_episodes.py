@@ -60,7 +60,7 @@ def test_an_episode_of_another_naming_is_found_by_its_exact_name(tmp_path: Path,
 def test_two_files_for_an_episode_are_named(tmp_path: Path, video: bytes) -> None:
     folder = put(tmp_path, video, "a/Friends.S01E01.mkv", "b/friends 1x01.mp4")
     both = r"a/Friends\.S01E01\.mkv, b/friends 1x01\.mp4"
-    with pytest.raises(EpisodeError, match=rf"S01E01: 2 files could be it: {both}\. .* name the right one S01E01\."):
+    with pytest.raises(EpisodeError, match=rf"S01E01: 2 files match: {both}\. .* rename the right one to S01E01\."):
         folder.find("S01E01")
 
 
@@ -83,13 +83,15 @@ def test_subtitles_notes_and_pictures_of_the_same_name_are_passed_over(tmp_path:
 
 def test_a_file_that_cannot_be_played_is_named(tmp_path: Path) -> None:
     folder = put(tmp_path, b"half a download", "Friends.S01E01.mkv")
-    with pytest.raises(EpisodeError, match=r"no moving pictures can be read from Friends\.S01E01\.mkv\. Fetch"):
+    with pytest.raises(EpisodeError, match=r"no video can be read from Friends\.S01E01\.mkv\. Download"):
         folder.find("S01E01")
 
 
 def test_the_second_part_of_a_double_file_is_refused_as_its_times_begin_anew(tmp_path: Path, video: bytes) -> None:
     folder = put(tmp_path, video, "Friends.S09E23E24.mkv")
-    with pytest.raises(EpisodeError, match=r"S09E24: it is the second part of Friends\.S09E23E24\.mkv.*Cut that file"):
+    with pytest.raises(
+        EpisodeError, match=r"S09E24: it is the second part of Friends\.S09E23E24\.mkv.*Split that file"
+    ):
         folder.find("S09E24")
 
 

@@ -74,7 +74,7 @@ def test_a_decoder_that_hangs_is_ended_at_its_limit_and_costs_its_clip_alone(
         assert time.monotonic() < deadline, "the process that hangs lives on"
         time.sleep(0.1)
     assert isinstance(error, ClipError)
-    assert error.message.startswith(f"{hang}.mp4: timed out: it was not done after 2 s.")
+    assert error.message.startswith(f"{hang}.mp4: timed out: not finished after 2 s.")
     assert "data.clips.time_limit_seconds" in error.message
     assert len(found) == 8
     assert all(isinstance(result, str) for result in found.values())
@@ -86,7 +86,7 @@ def test_a_decoder_that_ends_its_process_costs_its_clip_alone(executor: Executor
     found = results([("easy", "1"), (crash, ""), *[("easy", str(number)) for number in range(2, 9)]], executor)
     error = found.pop(crash)
     assert isinstance(error, ClipError)
-    assert error.message.startswith(f"{crash}.mp4: crashed: the process that worked on it died (")
+    assert error.message.startswith(f"{crash}.mp4: crashed: its worker process died (")
     assert how in error.message or executor == "ray"
     assert len(found) == 8
     assert all(isinstance(result, str) for result in found.values())

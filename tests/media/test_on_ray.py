@@ -44,5 +44,5 @@ def test_the_cluster_that_ray_address_names_does_the_work_on_all_its_nodes(
 def test_a_wrong_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: a cluster is NOT checked")
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    with pytest.raises(PreparationError, match=r"RAY_ADDRESS is 127\.0\.0\.1:1: no Ray cluster answers there"):
+    with pytest.raises(PreparationError, match=r"RAY_ADDRESS is 127\.0\.0\.1:1: no Ray cluster responds"):
         list(run_each(work, [("easy", "1")], Execution("ray"), clip_of))

@@ -1,1 +1,1 @@
-"""Clips on disk → frames and log-mel tensors, cached by content."""
+"""Turns clips into frames and log-mel tensors, cached by content; cuts clips from episodes."""

@@ -18,30 +18,30 @@ from trimood.media.files import open_media, require_file
 WINDOW_MS = 25
 SHIFT_MS = 10
 
-# torchaudio's resampling kernel has (numerator x denominator) taps of the reduced ratio of the two rates. The usual
-# rates reduce well (11025 -> 16000 is 441/640); 44099 -> 16000 does not, and its kernel would take gigabytes.
+# torchaudio's resampling kernel has (numerator x denominator) taps, of the reduced ratio of the two rates. Usual
+# ratios are small (11025 -> 16000 is 441/640); 44099 -> 16000 is not, and its kernel would take gigabytes.
 LARGEST_DENOMINATOR = 640
 
 STRETCH_SECONDS = 30
-"""Longer sound is processed in stretches of this length, to limit memory."""
+"""Longer sound is processed in stretches of this length to limit memory."""
 
 # torchaudio's windowed sinc reaches over `lowpass_filter_width` / `rolloff` = 6 / 0.99 samples of the lower rate.
 MARGIN_SAMPLES = 7
 
 FRAMES_AT_ONCE = 16
-"""Decoded frames whose channels are averaged in one go."""
+"""Number of decoded frames whose channels are averaged together."""
 
 UNREADABLE_PLANES = 8
 """From this many channels on, PyAV (18.1) reads more planes than a frame has, which crashes the process."""
 
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 4000, 1_000_000
-"""Other rates only occur in broken headers; resampling them gives wrong results or takes all memory."""
+"""Other rates only occur in broken headers; resampling them gives wrong results or exhausts the memory."""
 
 LOUDEST = 2.0**32
 """Allows 32-bit integers in a file declared as floating-point, but no samples that make log-mel energies infinite."""
 
 LONGEST_SECONDS = 3600
-"""No utterance lasts an hour, but a file of a few megabytes can hold days of silence, which would take all memory."""
+"""No utterance lasts an hour, but a small file can contain days of silence, which would exhaust the memory."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ class AudioRecipe:
 
 
 def read_waveform(path: Path, sample_rate_hz: int) -> Tensor:
-    """The clip's own sound, mean of its channels, resampled: [sample] float32 within about -1..1.
+    """The clip's sound as the mean of its channels, resampled: [sample] float32, about -1 to 1.
 
-    Reads all of trimood.media.files.FORMATS, with any codec of FFmpeg.
+    Reads trimood.media.files.FORMATS with all codecs of FFmpeg.
     Raises ClipError: missing, unreadable, no_audio_track, too_short (below one 25 ms window), silent.
     """
     require_file(path)
@@ -67,14 +67,14 @@ def read_waveform(path: Path, sample_rate_hz: int) -> Tensor:
         milliseconds = 1000 * len(waveform) / sample_rate_hz
         raise ClipError(path, "too_short", f"{milliseconds:.1f} ms of sound, at least {WINDOW_MS} ms are needed")
     if not waveform.isfinite().all() or waveform.abs().max() > LOUDEST:
-        raise ClipError(path, "unreadable", "its sound holds samples that are not finite, or far beyond -1 to 1")
+        raise ClipError(path, "unreadable", "its sound has samples that are not finite, or far beyond -1 to 1")
     if not waveform.any():
         raise ClipError(path, "silent", "every sample of its sound is zero")
     return waveform
 
 
 def _decode(path: Path, sample_rate_hz: int) -> Tensor:
-    """The first audio track at the wanted rate, [sample] float32; long sound is in memory only once."""
+    """The first audio track at the wanted rate, [sample] float32; long sound is held in memory once."""
     with open_media(path) as container:
         if not container.streams.audio:
             raise ClipError(path, "no_audio_track", "its sound is needed")
@@ -83,11 +83,11 @@ def _decode(path: Path, sample_rate_hz: int) -> Tensor:
             raise ValueError("FFmpeg does not know its codec")
         track.thread_type = "NONE"
         pieces = _mono_pieces(_frames(container, track))
-        # The rate is taken from the decoded frames: for HE-AAC the container may announce half of it.
+        # The rate is taken from the decoded frames: for HE-AAC, the container may state half of it.
         first = next(pieces, (sample_rate_hz, np.zeros(0, dtype=np.float32)))
         rate_hz = first[0]
         if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
-            raise ValueError(f"its rate is {rate_hz} Hz; {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz are allowed")
+            raise ValueError(f"its rate is {rate_hz} Hz; allowed: {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz")
         return torch.cat(list(_resampled(_at_one_rate(chain([first], pieces), rate_hz), rate_hz, sample_rate_hz)))
 
 
@@ -121,14 +121,14 @@ def _at_one_rate(pieces: Iterator[tuple[int, np.ndarray]], rate_hz: int) -> Iter
     for other_hz, samples in pieces:
         left_samples -= len(samples)
         if left_samples < 0:
-            raise ValueError(f"it lasts more than {LONGEST_SECONDS} s, the longest allowed")
+            raise ValueError(f"it lasts more than {LONGEST_SECONDS} s, the maximum")
         if other_hz != rate_hz:
             raise ValueError(f"the sample rate changes within the track: {sorted({rate_hz, other_hz})} Hz")
         yield samples
 
 
 def _as_float(samples: np.ndarray) -> np.ndarray:
-    """Whole-number samples scaled to -1..1 by the full range of their type, as torchaudio.load does."""
+    """Integer samples scaled to -1..1 by the full range of their type, as in torchaudio.load."""
     if np.issubdtype(samples.dtype, np.floating):
         return samples
     half_range = 2.0 ** (8 * samples.dtype.itemsize - 1)
@@ -156,7 +156,7 @@ def _resampled(pieces: Iterable[np.ndarray], from_hz: int, to_hz: int) -> Iterat
     source, target = ratio.numerator, ratio.denominator  # `source` samples become `target`
     margin = source * (2 + MARGIN_SAMPLES // min(source, target))
     stretch = source * (STRETCH_SECONDS * from_hz // source) + margin
-    held, held_count, before = [], 0, 0  # `before`: samples in front that were already resampled
+    held, held_count, before = [], 0, 0  # `before`: leading samples that have been resampled already
     for piece in pieces:
         held.append(torch.from_numpy(piece))
         held_count += len(piece)
@@ -210,8 +210,8 @@ def mel_image(
 ) -> Tensor:
     """Energies [time, mel] of any length as the audio tower's image, [3, mel, target_length] float32, normalised.
 
-    Sound shorter than `target_length` is repeated; longer sound is cut into three chunks, one a channel, from its
-    front, middle and back: at the first possible start of each third, or with a `generator` at a random one.
+    Shorter sound than `target_length` is repeated. Longer sound is cut into three chunks, one per channel, from its
+    front, middle and back: at the first possible start in each third, or with a `generator` at a random one.
     Source: LanguageBind, `AudioTransform.waveform2melspec`, which normalises by twice the standard deviation.
     """
     total = len(log_mel)

@@ -1,4 +1,4 @@
-"""Prepares many clips, each content once: workers decode them, and later runs find the stored parts again."""
+"""Prepares many clips with parallel workers; content that has been prepared before is not decoded again."""
 
 import logging
 import time
@@ -29,7 +29,7 @@ __all__ = ["PreparedClips", "Recipe", "load_part", "prepare_clips"]
 log = logging.getLogger(__name__)
 
 REMOTE_READERS = 32
-"""Threads that look for parts on a remote file system, where each answer takes a while."""
+"""Threads that look for parts on a remote file system, whose responses are slow."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,10 @@ class _Task:
 def prepare_clips(clips: Mapping[str, Path], recipe: Recipe, cache: Location, execution: Execution) -> PreparedClips:
     """Prepares every clip whose content has no part in `cache` yet.
 
-    A part also stores what is wrong with a clip's bytes, so such a clip is a hit too. A clip that is missing, timed out
-    or crashed has no part and is tried again in every run, as is a part with a problem that another try may solve.
-    Raises DiskFull before the first clip if there is too little space, or when it runs out, and PreparationError; in
-    each case the finished parts stay and the next run continues from them.
+    A part also stores the problems of a broken clip, which is then a hit too. A clip that is missing, timed out or
+    crashed has no part and is tried again in every run, as is a part with a temporary problem. Raises PreparationError,
+    and DiskFull if there is too little space, before the first clip or later. Finished parts stay: the next run
+    continues from them.
     """
     contents = _contents(set(clips.values()))
     parts = {path: part_path(cache, recipe, name) for path, name in contents.items() if isinstance(name, str)}
@@ -86,7 +86,7 @@ def prepare_clips(clips: Mapping[str, Path], recipe: Recipe, cache: Location, ex
 
 
 def _contents(paths: set[Path]) -> dict[Path, str | ClipError]:
-    """The content name of every file, or why it has none. Threads suffice: hashing and reading release the GIL."""
+    """The content name of each file, or its error. Threads suffice: hashing and reading release the GIL."""
     ordered = sorted(paths)
     with ThreadPoolExecutor(core_count()) as pool:
         names = followed(pool.map(_content, ordered), len(ordered), "hashing clips")
@@ -113,7 +113,6 @@ def _whole_parts(clip_of: Mapping[Location, Path]) -> dict[Location, Problems]:
 
 
 def _prepared(tasks: list[_Task], execution: Execution) -> dict[Location, Problems | ClipError]:
-    """Prepares each clip, and logs the speed."""
     if not tasks:
         return {}
     start = time.monotonic()
@@ -129,6 +128,6 @@ def _prepare(task: _Task) -> Problems:
 
 
 def _named(path: Path, became: Problems | ClipError) -> Problems:
-    """The problems under this clip's own name: another clip with the same bytes may have been prepared."""
+    """The problems with this clip's path: another clip with the same bytes may have been prepared."""
     problems = dict.fromkeys(TENSORS, became) if isinstance(became, ClipError) else became
     return {modality: ClipError(path, error.problem, error.detail) for modality, error in problems.items()}

@@ -25,7 +25,7 @@ from trimood.media.files import open_media, video_track
 
 State = Literal["cut", "kept", "refused"]
 
-_TICKS_PER_SECOND = 90000  # as in MPEG: whole for 24, 25, 30 fps, and 1001/24000 s is 3753.75
+_TICKS_PER_SECOND = 90000  # as in MPEG: a whole number per frame at 24, 25 and 30 fps; 3753.75 at 24000/1001 fps
 _CLOCK = Fraction(1, _TICKS_PER_SECOND)
 _ALLOWED_SECONDS = 0.002  # allowed difference between span and clip: rounding to the clock's ticks
 _SOUND_GAP_SECONDS = 0.1
@@ -68,7 +68,7 @@ class CutTask:
 
 @dataclass(frozen=True)
 class Cut:
-    """The result of a task: if refused, the problem (an identifier) and the detail; else facts about the clip."""
+    """The result of a task: the problem (an identifier) and its detail if refused, else facts about the clip."""
 
     state: State
     problem: str = ""
@@ -82,7 +82,7 @@ class Cut:
 def cut_all(
     spans: Sequence[Span], recipe: CutRecipe, execution: Execution, overwrite: bool = False
 ) -> Iterator[tuple[Span, Cut | ClipError]]:
-    """Cuts each span with `cut_clip`, in the order of finishing; a ClipError means timed_out or crashed."""
+    """Cuts each span with `cut_clip`; yields results as they finish. A ClipError means timed_out or crashed."""
     fingerprints = {episode: file_fingerprint(episode) for episode in {span.episode for span in spans}}
     tasks = [CutTask(*span, fingerprints[span.episode], recipe, overwrite) for span in spans]
     for task, cut in run_each(cut_clip, tasks, execution, lambda task: task.clip):
@@ -92,8 +92,8 @@ def cut_all(
 def cut_clip(task: CutTask) -> Cut:
     """Cuts the clip, or keeps one that was cut from the same span and file with the same recipe, or refuses.
 
-    A clip that was not cut by this function is replaced only with `overwrite`. The clip is written atomically, after it
-    has passed its check. Raises DiskFull.
+    A clip that this function did not cut is only replaced with `overwrite`. The clip is moved to its place after it has
+    passed its check. Raises DiskFull.
     """
     before = _mark_of(task.clip) if task.clip.exists() else {}
     audio_track = before.pop("audio_track", "")
@@ -101,15 +101,10 @@ def cut_clip(task: CutTask) -> Cut:
         with suppress(av.error.FFmpegError, OSError, SpanError):
             return _checked(task.clip, task, "kept", audio_track)
     elif task.clip.exists() and before.get("made_by") != _MADE_BY and not task.overwrite:
-        return Cut(
-            "refused", "not_cut_here", "a file of this name is there that was not cut by this command; it is left alone"
-        )
+        return Cut("refused", "not_cut_here", "this file exists and was not cut by this command; it is kept unchanged")
     if task.end_milliseconds <= task.start_milliseconds:
-        return Cut(
-            "refused",
-            "empty_span",
-            f"the span is empty: it ends at {task.end_milliseconds / 1000:.3f} s, where it starts",
-        )
+        detail = f"the span is empty: its end, {task.end_milliseconds / 1000:.3f} s, is not after its start"
+        return Cut("refused", "empty_span", detail)
     try:
         with written_whole(task.clip) as beside:
             track = _write(beside, task)
@@ -117,7 +112,7 @@ def cut_clip(task: CutTask) -> Cut:
     except SpanError as error:
         return Cut("refused", error.problem, error.detail)
     except (av.error.FFmpegError, ValueError) as error:
-        return Cut("refused", "unreadable", f"{task.episode.name} cannot be decoded there ({error})")
+        return Cut("refused", "unreadable", f"{task.episode.name} cannot be decoded within the span ({error})")
 
 
 def _write(beside: Path, task: CutTask) -> str:
@@ -181,7 +176,7 @@ def _video_stream(container: av.container.OutputContainer, frame: av.VideoFrame,
     # Without B-frames, frames are stored in display order: every reader sees the clip start at 0 and end with its span.
     options = {"crf": str(task.recipe.crf), "preset": task.recipe.preset, "bf": "0"}
     track = container.add_stream("libx264", rate=rate, options=options)
-    # H.264 stores colours at half resolution, so an odd side loses its last line.
+    # H.264 stores colours at half resolution, so an odd width or height loses its last line.
     track.width, track.height, track.pix_fmt = frame.width // 2 * 2, frame.height // 2 * 2, "yuv420p"
     track.thread_count = 1  # clips are cut in parallel
     track.codec_context.time_base = _CLOCK
@@ -200,7 +195,7 @@ def _audio_packets(
     with open_media(episode) as opened:
         source = opened.streams[track_index]
         rate, layout = source.rate, _USUAL_LAYOUTS.get(source.layout.name, source.layout.name)
-    folded = layout not in _AAC_LAYOUTS  # done here: FFmpeg's own mix to stereo changes the loudness
+    folded = layout not in _AAC_LAYOUTS  # mixed to mono here: FFmpeg's mix to stereo changes the loudness
     layout = "mono" if folded else layout
     track = container.add_stream(
         "aac", rate=rate if rate in _AAC_RATES_HZ else 48000, layout=layout.replace("(side)", "")
@@ -220,7 +215,7 @@ def _audio_packets(
 
 
 def _audio_track(episode: Path, language: str) -> tuple[int | None, str]:
-    """The audio track to use, and its name for people: the first in the language, else the default one."""
+    """The audio track to use (the first in the language, else the default one), and a description of it."""
     with open_media(episode) as container:
         tracks = container.streams.audio
         if not tracks:
@@ -247,7 +242,7 @@ def _checked(clip: Path, task: CutTask, state: State, audio_track: str = "") -> 
     if frame_count != announced or abs(ends["video"] - wanted) > _ALLOWED_SECONDS:
         raise SpanError(
             "check_failed",
-            f"the clip did not pass its check: it holds {frame_count} of {announced} frames and lasts "
+            f"the clip did not pass its check: it has {frame_count} of {announced} frames and lasts "
             f"{ends['video']:.3f} s, not {wanted:.3f} s",
         )
     detail = "" if has_sound else "no sound"

@@ -23,7 +23,7 @@ _FINGERPRINT_BYTES = 2**20
 
 
 class EpisodeError(Exception):
-    """An episode has no file or several; the message names them."""
+    """No file, or several files, for an episode; the message names them."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class EpisodeFolder:
     def find(self, episode: str) -> Path:
         """The one file of an episode as an annotation names it, "S01E01". Raises EpisodeError.
 
-        A file with exactly that name takes precedence, so renaming or linking a file resolves any ambiguity. A file of
-        several episodes counts for the first, as the times of an annotation start with the file. Files without
-        video, such as subtitles with the same name, are ignored.
+        A file with exactly that name takes precedence, so renaming or linking a file resolves any ambiguity. A file
+        with several episodes is used for the first one only, as annotated times count from the start of the file.
+        Files without video, such as subtitles with the same name, are ignored.
         """
         exact = [file.path for file in self._files if file.path.stem.lower() == episode.lower()]
         found = self._playable(exact)
@@ -60,25 +60,25 @@ class EpisodeFolder:
             return found[0]
         if found:
             raise EpisodeError(
-                f"{episode}: {len(found)} files could be it: {self._names(found)}. Take the others out of the folder, "
-                f"or name the right one {episode}{found[0].suffix}."
+                f"{episode}: {len(found)} files match: {self._names(found)}. Remove the others from the folder, or "
+                f"rename the right one to {episode}{found[0].suffix}."
             )
         raise EpisodeError(self._nothing(episode, exact))
 
     def _playable(self, paths: Sequence[Path]) -> list[Path]:
-        return [path for path in paths if _has_moving_pictures(path)]
+        return [path for path in paths if _has_video(path)]
 
     def _nothing(self, episode: str, unplayable: Sequence[Path]) -> str:
         if unplayable:
-            return f"{episode}: no moving pictures can be read from {self._names(unplayable)}. Fetch the episode again."
+            return f"{episode}: no video can be read from {self._names(unplayable)}. Download the episode again."
         within = [file.path for file in self._files if set(places_in(episode)) & set(file.places[1:])]
         if within:
             return (
-                f"{episode}: it is the second part of {self._names(within)}, and the annotation counts its time from "
-                f"its own beginning. Cut that file in two and name this part {episode}{within[0].suffix}."
+                f"{episode}: it is the second part of {self._names(within)}, but annotated times count from the "
+                f"start of each episode. Split that file and name this part {episode}{within[0].suffix}."
             )
         return (
-            f"{episode}: none of the {len(self._files)} files in {self._folder} is named so, or has its season and "
+            f"{episode}: none of the {len(self._files)} files in {self._folder} has this name, or this season and "
             "episode in its name (S01E01, s01e01 or 1x01)."
         )
 
@@ -97,7 +97,7 @@ def places_in(name: str) -> tuple[SeasonEpisode, ...]:
 
 
 def file_fingerprint(path: Path) -> str:
-    """Identifies an episode file by its size and its first and last MiB: hashing whole files would take hours.
+    """A hash of an episode file's size and its first and last MiB; hashing whole files would take hours.
 
     It does not change when a file is renamed or moved.
     """
@@ -110,7 +110,7 @@ def file_fingerprint(path: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _has_moving_pictures(path: Path) -> bool:
+def _has_video(path: Path) -> bool:
     try:
         with open_media(path) as container:
             return video_track(container) is not None

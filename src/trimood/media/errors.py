@@ -1,4 +1,4 @@
-"""What can go wrong with a clip, with prepared clips, and with the processes that work on them."""
+"""Errors of clips, of prepared clips, and of the processes that prepare them."""
 
 import errno
 import signal
@@ -19,7 +19,7 @@ class ClipError(Exception):
     """One clip cannot be used: `problem` is an identifier, the message starts with the file's name."""
 
     def __init__(self, path: Path, problem: ClipProblem, detail: str) -> None:
-        # All three reach Exception.args, so that the error survives the way back from a worker process.
+        # All three are passed to Exception.args, so that the error can be pickled in a worker process.
         super().__init__(path, problem, detail)
         self.path = path
         self.problem: ClipProblem = problem
@@ -27,7 +27,7 @@ class ClipError(Exception):
 
     @property
     def message(self) -> str:
-        """The whole sentence: file name, problem, and what was found."""
+        """File name, problem and detail."""
         return f"{self.path.name}: {in_words(self.problem)}: {self.detail}"
 
     def __str__(self) -> str:
@@ -35,7 +35,7 @@ class ClipError(Exception):
 
 
 class PreparationError(Exception):
-    """The work stopped for a reason that no single clip explains, such as a killed worker process."""
+    """The preparation stopped for a reason other than a single clip, such as a killed worker process."""
 
 
 class PartError(Exception):
@@ -43,22 +43,22 @@ class PartError(Exception):
 
 
 def in_words(problem: str) -> str:
-    """A problem's identifier as messages say it: "no audio track" for no_audio_track."""
+    """A problem's identifier as shown in messages: "no audio track" for no_audio_track."""
     return problem.replace("_", " ")
 
 
 def as_identifier(problem: str) -> str:
-    """A problem as earlier versions stored it, with spaces, as the identifier of today."""
+    """The identifier of a problem that an earlier version stored with spaces."""
     return problem.replace(" ", "_")
 
 
 def reason(error: Exception) -> str:
-    """A library's message without the path that it may name: clips with the same bytes share their part."""
+    """A library's message without the path of the file, because clips with the same bytes share a part."""
     return getattr(error, "strerror", None) or str(error)
 
 
 def may_pass(error: Exception) -> bool:
-    """Whether another try may succeed: the cause is the machine or the network, not the bytes of the clip."""
+    """Whether the problem is temporary: caused by the machine or the network, not by the bytes of the clip."""
     if isinstance(error, ClipError):
         cause = error.__cause__
         passing = error.problem in ("missing", "timed_out", "crashed")
@@ -67,7 +67,7 @@ def may_pass(error: Exception) -> bool:
 
 
 def attempt(function: Callable[[Task], Result], task: Task) -> Result | Exception:
-    """The result, or the exception as a value: any exception that a worker raises then concerns the worker itself."""
+    """The result, or the exception as a value, so that any exception raised by a worker concerns the worker itself."""
     try:
         return function(task)
     except ClipError as error:
@@ -79,17 +79,17 @@ def attempt(function: Callable[[Task], Result], task: Task) -> Result | Exceptio
 
 def timed_out(clip: Path, limit_seconds: float) -> ClipError:
     """The result for a clip that took longer than the limit."""
-    raising = "If it is only long, raise the limit: --params data.clips.time_limit_seconds=…"
-    return ClipError(clip, "timed_out", f"it was not done after {limit_seconds:g} s. {raising}")
+    raising = "If the clip is just long, raise the limit: --params data.clips.time_limit_seconds=…"
+    return ClipError(clip, "timed_out", f"not finished after {limit_seconds:g} s. {raising}")
 
 
 def crashed(clip: Path, how: str) -> ClipError:
-    """The result for a clip that ended the process working on it."""
-    return ClipError(clip, "crashed", f"the process that worked on it died ({how})")
+    """The result for a clip whose worker process died."""
+    return ClipError(clip, "crashed", f"its worker process died ({how})")
 
 
 def how_it_ended(exit_code: int) -> str:
     """The exit code of a process in words; codes below zero are signals."""
     if exit_code == -signal.SIGKILL:
-        return "SIGKILL: perhaps it ran out of memory; fewer workers need less"
+        return "SIGKILL: possibly out of memory; use fewer workers"
     return signal.Signals(-exit_code).name if exit_code < 0 else f"exit code {exit_code}"

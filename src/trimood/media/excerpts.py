@@ -1,4 +1,4 @@
-"""Frames and samples of one span of a file, exact to the frame and the sample, without decoding far before the span.
+"""Frames and samples within a span of a file, exact to the frame and the sample, with little decoding before the span.
 
 Times count from the beginning of the file as players show it: from the container's start time, which need not be zero.
 """
@@ -15,19 +15,17 @@ from av.audio.resampler import AudioResampler
 from trimood.media.audio import samples_of
 from trimood.media.files import open_media, video_track
 
-# After a jump, decoded frames and sound are exact only after a while: a second is enough.
+# After seeking, the first decoded frames and samples are not exact; one second is enough.
 _RUN_UP_SECONDS = 1
-_GAP_SECONDS = Fraction(
-    1, 10
-)  # a container's times are rounded to a millisecond or so; a larger difference is a real gap
-# DVD files: only some frames have times, and after a jump FFmpeg's guesses for the others are two frames off.
+_GAP_SECONDS = Fraction(1, 10)  # containers round times to about a millisecond: a larger difference is a real gap
+# DVD files: only some frames have time stamps; after seeking, FFmpeg's guesses for the others are two frames off.
 _UNSURE_FORMAT = "mpeg"
-_NO_TIMES = "nothing says when they are shown. Encode the episode anew, or take another copy of it"
+_RE_ENCODE = "Re-encode the episode, or use another copy"
 _MICROSECONDS = 1_000_000
 
 
 class SpanError(Exception):
-    """A span that cannot be read from an episode: `problem` is an identifier, `detail` a whole sentence."""
+    """A span that cannot be read from an episode: `problem` is an identifier, `detail` a description."""
 
     def __init__(self, problem: str, detail: str) -> None:
         super().__init__(problem, detail)
@@ -52,7 +50,7 @@ def frames_within(path: Path, start: Fraction, end: Fraction) -> Iterator[tuple[
         if seek_to <= 0 or (first is not None and first[0] <= start):
             break
         found.close()
-        # The seek landed after the start of the span, or nowhere: start earlier, finally at the start of the file.
+        # The seek ended after the start of the span, or found nothing: try earlier, down to the start of the file.
         run_up *= 4
     shown, last_end = first, Fraction(0)
     while shown is not None and shown[0] < end:
@@ -60,12 +58,12 @@ def frames_within(path: Path, start: Fraction, end: Fraction) -> Iterator[tuple[
         time, frame, duration = shown
         if following is None or following[0] > start:
             if frame.is_corrupt:
-                raise SpanError("unreadable", f"the frame at {float(time):.3f} s cannot be decoded whole")
+                raise SpanError("unreadable", f"the frame at {float(time):.3f} s cannot be decoded completely")
             yield max(Fraction(0), time - start), frame
         last_end = time + duration
         shown = following
     if shown is None and last_end < end - _GAP_SECONDS:
-        raise SpanError("beyond_the_end", f"the video's pictures end at {float(last_end):.3f} s, before the span does")
+        raise SpanError("beyond_the_end", f"the video ends at {float(last_end):.3f} s, before the end of the span")
 
 
 def _require_decoder(track: av.VideoStream | av.AudioStream) -> None:
@@ -79,14 +77,14 @@ def _frames_from(path: Path, seek_to: Fraction) -> Generator[tuple[Fraction, av.
         if container.format.name == _UNSURE_FORMAT:
             raise SpanError(
                 "unreadable",
-                f"{path.name} is an MPEG program stream, in which times are not sure after a jump. Put it into another "
-                f"container, without encoding it anew: ffmpeg -i {path.name} -c copy {path.stem}.mkv",
+                f"{path.name} is an MPEG program stream, whose time stamps are not reliable after seeking. Copy it "
+                f"into another container without re-encoding: ffmpeg -i {path.name} -c copy {path.stem}.mkv",
             )
         track = video_track(container)
         if track is None:
             raise SpanError("unreadable", "it has no video track")
         _require_decoder(track)
-        track.thread_type = "NONE"  # clips are cut in parallel; the decoder's own threads would compete with that
+        track.thread_type = "NONE"  # clips are cut in parallel; the decoder's own threads would compete
         origin = start_of(container)
         if seek_to > 0:
             container.seek(round((seek_to + origin) * _MICROSECONDS), backward=True)
@@ -95,10 +93,12 @@ def _frames_from(path: Path, seek_to: Fraction) -> Generator[tuple[Fraction, av.
         for frame in container.decode(track):
             stamp = frame.pts if frame.pts is not None else frame.dts
             if stamp is None:
-                raise SpanError("unreadable", f"its frames have no times: {_NO_TIMES}")
+                raise SpanError("unreadable", f"its frames have no time stamps. {_RE_ENCODE}")
             time = stamp * frame.time_base - origin
             if time < before:
-                raise SpanError("unreadable", f"the times of its frames go back, at {float(time):.3f} s: {_NO_TIMES}")
+                raise SpanError(
+                    "unreadable", f"the time stamps of its frames decrease at {float(time):.3f} s. {_RE_ENCODE}"
+                )
             before = time
             if key_time is None and seek_to <= 0:
                 time = min(time, Fraction(0))  # if sound begins before the pictures, the first picture is shown from 0
@@ -111,8 +111,8 @@ def _frames_from(path: Path, seek_to: Fraction) -> Generator[tuple[Fraction, av.
 def samples_within(path: Path, start: Fraction, end: Fraction, track_index: int) -> Iterator[np.ndarray]:
     """The sound from `start` until before `end` (seconds), in pieces [channel, sample] float32.
 
-    Sample 0 is the first at or after `start`. Gaps before and between pieces are filled with silence; if the track ends
-    early, the pieces do too. Yields nothing if the track has no sound in the span. Raises FFmpeg's own errors.
+    Sample 0 is the first at or after `start`. Gaps before and between pieces are filled with silence, but not a gap at
+    the end. Yields nothing if the track has no sound in the span. Raises FFmpeg's own errors.
     """
     run_up = Fraction(_RUN_UP_SECONDS)
     while True:
@@ -140,7 +140,7 @@ def samples_within(path: Path, start: Fraction, end: Fraction, track_index: int)
 
 
 def _sound_from(path: Path, seek_to: Fraction, track_index: int) -> Generator[tuple[int, np.ndarray, int]]:
-    """The position of the first sample counted from time 0, samples [channel, sample], and their rate."""
+    """The position of the first sample, counted from time 0; samples [channel, sample]; and their rate."""
     with open_media(path) as container:
         track = container.streams[track_index]
         _require_decoder(track)
@@ -167,5 +167,5 @@ def _rounded_up(number: Fraction) -> int:
 
 
 def start_of(container: av.container.InputContainer) -> Fraction:
-    """The time stamp, in seconds, that a player shows as 0."""
+    """The time stamp in seconds that players show as 0."""
     return Fraction(container.start_time or 0, _MICROSECONDS)

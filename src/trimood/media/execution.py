@@ -1,4 +1,4 @@
-"""Runs a function on many clips: in this process, on processes, or on Ray. A bad clip affects only itself."""
+"""Runs a function on many clips: in this process, in worker processes, or on Ray. A bad clip affects only itself."""
 
 import logging
 import os
@@ -20,32 +20,25 @@ from trimood.media.on_ray import on_ray
 log = logging.getLogger(__name__)
 
 LINE_SECONDS = 30.0
-"""How often progress is logged."""
+"""Interval between log lines about progress."""
 
 Item = TypeVar("Item")
 
 
 def followed(items: Iterable[Item], total: int, doing: str, line_seconds: float = LINE_SECONDS) -> Iterator[Item]:
-    """Yields the items, and shows speed and remaining time: as a bar in a terminal, else in the log."""
+    """Yields the items and reports speed and remaining time: as a bar in a terminal, else in the log."""
     if sys.stderr.isatty():
         yield from tqdm(items, total=total, desc=doing, unit="clip", smoothing=0.05)
         return
-    start = told = time.monotonic()
+    start = logged = time.monotonic()
     for number, item in enumerate(items, 1):
         yield item
         now = time.monotonic()
-        if now - told >= line_seconds and number < total:
-            told = now
+        if now - logged >= line_seconds and number < total:
+            logged = now
             per_second = number / (now - start)
-            left_seconds = (total - number) / per_second
-            log.info(
-                "%s: %s of %s, %.1f clips a second, about %s left",
-                doing,
-                f"{number:,}",
-                f"{total:,}",
-                per_second,
-                duration(left_seconds),
-            )
+            done, left = f"{number:,} of {total:,}", duration((total - number) / per_second)
+            log.info("%s: %s, %.1f clips a second, about %s left", doing, done, per_second, left)
 
 
 def duration(seconds: float) -> str:
@@ -58,9 +51,9 @@ def duration(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Execution:
-    """Where work on clips runs, with how many workers (0: one for each core), and how long one clip may take.
+    """Where clips are processed, the number of workers (0: one per core), and the time limit for one clip.
 
-    `serial` works in this process: without a time limit, and a crash of the decoder ends the run.
+    `serial` uses this process, without a time limit; a crash of the decoder ends the run.
     """
 
     executor: Executor = "processes"
@@ -71,11 +64,11 @@ class Execution:
 def run_each(
     function: Callable[[Task], Result], tasks: Sequence[Task], execution: Execution, clip_of: Callable[[Task], Path]
 ) -> Iterator[tuple[Task, Result | ClipError]]:
-    """Yields each task with the function's result, in the order of finishing; the function is one of a module.
+    """Yields each task with the function's result as it finishes; the function must be defined in a module.
 
-    A ClipError that it raises is that task's result; so is timed_out or crashed, if it exceeds the limit or its process
-    dies. Any other exception ends the work: running tasks finish, and no others start. Raises PreparationError if no
-    worker can be started or kept alive.
+    If the function raises ClipError, exceeds the time limit or crashes its process, the task's result is a ClipError.
+    Any other exception ends the work: running tasks finish, and no others start. Raises PreparationError if no worker
+    can be started or kept alive.
     """
     if not tasks:
         return

@@ -1,4 +1,4 @@
-"""Media files and subtitles, opened in one way that reads their own content and never another file that they name."""
+"""Opens media files and subtitles without following references to other files."""
 
 import errno
 import os
@@ -10,34 +10,33 @@ import av
 from trimood.media.errors import ClipError
 
 FORMATS = (
-    *("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf"),  # mov is MP4 too, and matroska WebM
+    *("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf"),  # mov includes MP4, matroska includes WebM
     *("ogg", "mxf", "dv", "rm", "ivf"),
     *("wav", "w64", "aiff", "caf", "au", "flac", "mp3", "aac", "ac3", "amr", "tta", "wv"),
 )
-"""FFmpeg's names of the formats that are read; none of them can refer to other files, as HLS and concat do."""
-
+"""FFmpeg's names of the supported formats; none can refer to other files, unlike HLS and concat."""
 
 SUBTITLE_FORMATS = ("srt", "webvtt")
 
 
 def open_media(path: Path, formats: Sequence[str] = FORMATS) -> av.container.InputContainer:
-    """A container to read, of one of `formats`. Raises FFmpeg's own errors; ArgumentError for another format."""
-    name = os.path.abspath(path)  # FFmpeg would take "12:30.mp4" for a file of the protocol 12
+    """Opens a file of one of the formats for reading. Raises FFmpeg's errors; ArgumentError for another format."""
+    name = os.path.abspath(path)  # FFmpeg would read "12:" in "12:30.mp4" as a protocol
     try:
         # A title in another encoding than UTF-8 does not make a clip unusable.
         return av.open(name, metadata_errors="ignore", options={"format_whitelist": ",".join(formats)})
     except av.error.ArgumentError as error:
         raise av.error.ArgumentError(
-            errno.EINVAL, f"it is of no format that is read, which are {', '.join(formats)}", name
+            errno.EINVAL, f"unsupported format; supported are {', '.join(formats)}", name
         ) from error
 
 
 def require_file(path: Path) -> None:
-    """Raises ClipError if there is no file of this name, or it cannot be reached."""
+    """Raises ClipError if the file does not exist or cannot be accessed."""
     try:
         if path.is_file():
             return
-    except OSError as error:  # a name that is too long, a folder that may not be entered
+    except OSError as error:  # such as a name that is too long, or a folder without permission
         raise ClipError(path, "unreadable", f"the file cannot be read ({error.strerror})") from error
     raise ClipError(path, "missing", f"no such file in {path.parent}")
 

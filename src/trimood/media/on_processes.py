@@ -1,4 +1,4 @@
-"""Work on clips with several processes on this machine."""
+"""Runs a function on clips with several processes on this machine."""
 
 import multiprocessing
 import os
@@ -17,7 +17,7 @@ from pebble import ProcessExpired, ProcessPool
 from trimood.media.errors import PreparationError, Result, Task, attempt, crashed, how_it_ended, timed_out
 
 PRELOADED = ["torch", "torchaudio", "av", "safetensors.torch"]
-"""No module of trimood: the fork server of Python 3.11 looks for them without the sys.path of this process."""
+"""No module of trimood: the fork server of Python 3.11 imports them without the sys.path of this process."""
 
 WAITING_PER_WORKER = 2
 """Tasks queued ahead for each worker: enough to keep it busy, few enough to react to Ctrl-C soon."""
@@ -30,7 +30,7 @@ def on_processes(
     limit_seconds: float,
     clip_of: Callable[[Task], Path],
 ) -> Iterator[tuple[Task, Any]]:
-    """Each task with its result or the exception that it raised, in the order of finishing.
+    """Yields each task with its result or exception as it finishes.
 
     Raises PreparationError if workers die before they finish any task.
     """
@@ -40,7 +40,7 @@ def on_processes(
         try:
             yield from _by_one_pool(function, left, min(workers, len(left)), limit_seconds, clip_of)
         except (BrokenProcessPool, RuntimeError) as error:
-            # Pebble gives up a pool if a worker dies between two tasks: a new pool does the rest.
+            # Pebble stops a pool if a worker dies between two tasks: a new pool continues.
             if len(left) == before:
                 raise PreparationError(
                     f"no worker process could be started or kept ({error}). Finished work is kept; "

@@ -1,4 +1,4 @@
-"""Work on clips with a Ray cluster: the one at RAY_ADDRESS, or a temporary one on this machine."""
+"""Runs a function on clips with a Ray cluster: the one at RAY_ADDRESS, or a temporary local one."""
 
 import os
 import socket
@@ -18,7 +18,7 @@ import torch
 from trimood.media.errors import PreparationError, Result, Task, attempt, crashed, timed_out
 
 WAITING_PER_CORE = 2
-"""Tasks submitted to the cluster ahead for each core, so that its cores do not wait for this process."""
+"""Tasks submitted for each core, so that cores do not wait for this process."""
 
 KNOCK_SECONDS = 10
 
@@ -41,7 +41,7 @@ def on_ray(
     limit_seconds: float,
     clip_of: Callable[[Task], Path],
 ) -> Iterator[tuple[Task, Any]]:
-    """Each task with its result or the exception that it raised, in the order of finishing.
+    """Yields each task with its result or exception as it finishes.
 
     At most `workers` tasks run at once; with 0, as many as the cluster has cores.
     """
@@ -67,7 +67,7 @@ def on_ray(
 
 
 def _begin_and_do(function: Callable[[Task], Result], task: Task) -> Iterator[Any]:
-    """Runs on a worker. Its first item tells the parent that the time limit starts."""
+    """Runs on a worker; the first item signals the parent that the task has started."""
     yield None
     torch.set_num_threads(1)
     yield attempt(function, task)
@@ -103,13 +103,13 @@ def cluster(workers: int) -> Iterator[ModuleType]:
 
     An existing connection of this process is used and kept. Raises PreparationError.
     """
-    # Ray's warnings of future changes are of no use to somebody who prepares clips.
+    # Silences a warning of Ray about a future change.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
     except ImportError as error:
         raise PreparationError(
-            "data.clips.executor is ray, and Ray is not installed: pip install 'trimood[ray]', or choose processes."
+            "data.clips.executor is ray, but Ray is not installed: pip install 'trimood[ray]', or choose processes."
         ) from error
     if ray.is_initialized():
         yield ray
@@ -121,9 +121,9 @@ def cluster(workers: int) -> Iterator[ModuleType]:
                 _knock(address)
                 ray.init(address, log_to_driver=False)
             except OSError as error:  # ConnectionError is one
-                raise PreparationError(f"RAY_ADDRESS is {address}: no Ray cluster answers there ({error})") from error
+                raise PreparationError(f"RAY_ADDRESS is {address}: no Ray cluster responds ({error})") from error
         else:
-            # Local workers find the modules that this process finds; those of a cluster have trimood installed.
+            # Local workers import the modules of this process; on a cluster, trimood is installed.
             paths = {"env_vars": {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}}
             ray.init("local", num_cpus=workers or None, include_dashboard=False, log_to_driver=False, runtime_env=paths)
     try:

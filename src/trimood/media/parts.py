@@ -23,19 +23,19 @@ from trimood.media.errors import ClipError, PartError, PreparationError, as_iden
 from trimood.media.video import VideoRecipe, read_frames
 
 FORMAT_VERSION = 2
-"""Raise it whenever the same recipe gives different numbers, so that older parts are not used for it."""
+"""Increase it whenever the same recipe gives different values, so that older parts are not reused."""
 
 ASSUMED_SECONDS = 10
-"""The length of sound assumed to estimate disk space; utterances of ECF last about 3 s on average."""
+"""Length of sound assumed for estimates of disk space; utterances of ECF last about 3 s on average."""
 
 TENSORS: dict[Modality, tuple[str, str]] = {"video": ("frames", "U8"), "audio": ("log_mel", "F32")}
-"""The tensor of each modality by name and type; a part has it, or a problem in the header."""
+"""Name and type of each modality's tensor; a part has either the tensor or a problem in its header."""
 
 TRY_AGAIN = "try_again"
-"""Header key of a part with a problem that another try may solve: it can be read, but counts as incomplete."""
+"""Header key of a part with a temporary problem: the part can be read, but counts as incomplete."""
 
 Problems = dict[Modality, ClipError]
-"""What is wrong with a clip's picture and with its sound; empty if its part has both."""
+"""The problems of a clip's picture and sound; empty if its part has both."""
 
 Location = Path | UPath
 """A file or folder on this machine, or on any file system that fsspec supports."""
@@ -53,13 +53,13 @@ def recipe_name(recipe: Recipe) -> str:
     """The folder of a recipe's parts: 16 hexadecimal digits that change with any of its values."""
     values = {"format": FORMAT_VERSION, **asdict(recipe)}
     if recipe.video.reader == "pyav":
-        del values["video"]["reader"]  # the default reader is not part of the name, so that older parts stay valid
+        del values["video"]["reader"]  # the default reader is not part of the name: older parts stay valid
     canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()
 
 
 def content_name(clip: Path) -> str:
-    """40 hexadecimal digits for the bytes of a file, independent of its name and folder."""
+    """40 hexadecimal digits computed from the bytes of a file, independent of its name and folder."""
     with clip.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20)).hexdigest()
 
@@ -70,7 +70,7 @@ def part_path(cache: Location, recipe: Recipe, content: str) -> Location:
 
 
 def place_in_cache(part: Location) -> str:
-    """The part relative to the cache, as tables of examples name it: "recipe/ab/content.safetensors"."""
+    """The part's path relative to the cache, as in tables of examples: "recipe/ab/content.safetensors"."""
     return "/".join(part.parts[-3:])
 
 
@@ -83,9 +83,9 @@ def part_bytes(recipe: Recipe) -> int:
 def write_part(clip: Path, part: Location, recipe: Recipe) -> Problems:
     """Prepares one clip and writes its part atomically, so that no other process sees an incomplete file.
 
-    If the picture or sound cannot be used, the part stores the problem instead of the tensor, and it is returned: such
-    a clip is not decoded again either, unless another try may succeed. If no tensor can be made and another try may
-    succeed, it writes nothing and raises ClipError. Tensors of an earlier try are kept. Raises DiskFull.
+    If the picture or the sound cannot be used, the part stores the problem instead of the tensor, so that the clip is
+    not decoded again; the problems are returned. Temporary problems are tried again in the next run, which keeps the
+    tensors of this one. Raises DiskFull, and ClipError (writing nothing) for a temporary problem without any tensor.
     """
     tensors = _of_an_earlier_try(part)
     problems: Problems = {}
@@ -112,7 +112,7 @@ def write_part(clip: Path, part: Location, recipe: Recipe) -> Problems:
 
 
 def _of_an_earlier_try(part: Location) -> dict[str, Tensor]:
-    """The tensors of a part that is to be tried again; empty if there is no such part or it is incomplete."""
+    """The tensors of a part with a temporary problem; empty if there is no such part or it is incomplete."""
     try:
         about = _header(part)[2].get("__metadata__", {})
         return load_part(part) if TRY_AGAIN in about else {}
@@ -131,7 +131,7 @@ def write_whole(path: Location, content: bytes) -> None:
             with written_whole(path) as beside:
                 beside.write_bytes(content)
         except OSError as error:
-            raise PreparationError(f"{path}: it could not be written ({error.strerror}).") from error
+            raise PreparationError(f"{path}: cannot be written ({error.strerror}).") from error
         return
     try:
         if type(path.fs).mv is AbstractFileSystem.mv:
@@ -139,7 +139,7 @@ def write_whole(path: Location, content: bytes) -> None:
         else:
             _write_and_move(path, content)
     except Exception as error:
-        raise PreparationError(f"{path}: it could not be written ({error}). Finished parts are kept.") from error
+        raise PreparationError(f"{path}: cannot be written ({error}). Finished parts are kept.") from error
 
 
 def _write_and_move(path: UPath, content: bytes) -> None:
@@ -157,8 +157,8 @@ def _write_and_move(path: UPath, content: bytes) -> None:
 def problems_in(part: Location, clip: Path) -> Problems | None:
     """The problems that a part stores; None if there is no part or it is incomplete.
 
-    A part is complete if every modality has its tensor or its problem, and if the file has exactly the length that its
-    header states. A safetensors file is: 8 bytes length of the header, the header (JSON), the tensors
+    A part is complete if every modality has its tensor or its problem, and if the file has the length that its header
+    implies. A safetensors file contains the length of the header (8 bytes), the header (JSON), and the tensors
     (https://github.com/huggingface/safetensors#format).
     """
     try:
@@ -166,12 +166,9 @@ def problems_in(part: Location, clip: Path) -> Problems | None:
         about = header.pop("__metadata__", {})
         noted = json.loads(about.get("problems", "{}"))
         held = {name: tensor["dtype"] for name, tensor in header.items()}
-        if held != {name: kind for modality, (name, kind) in TENSORS.items() if modality not in noted}:
-            return None
-        if TRY_AGAIN in about:
-            return None
+        wanted = {name: kind for modality, (name, kind) in TENSORS.items() if modality not in noted}
         end = max([tensor["data_offsets"][1] for tensor in header.values()], default=0)
-        if size != 8 + header_bytes + end:
+        if held != wanted or TRY_AGAIN in about or size != 8 + header_bytes + end:
             return None
         return {
             modality: ClipError(clip, cast(ClipProblem, as_identifier(problem)), detail)
@@ -197,10 +194,9 @@ def load_part(path: Location) -> dict[str, Tensor]:
     Either is absent if the clip lacks it. Raises PartError for a missing or incomplete file.
     """
     try:
-        return (
-            safetensors.torch.load_file(path) if isinstance(path, Path) else safetensors.torch.load(path.read_bytes())
-        )
+        if isinstance(path, Path):
+            return safetensors.torch.load_file(path)
+        return safetensors.torch.load(path.read_bytes())
     except (OSError, SafetensorError) as error:
-        raise PartError(
-            f"{path}: not a complete part ({error}). Prepare the clips again: complete parts are kept."
-        ) from error
+        message = f"{path}: not a complete part ({error}). Prepare the clips again: complete parts are kept."
+        raise PartError(message) from error

@@ -21,22 +21,22 @@ from trimood.media.video import VideoRecipe, read_frames
 Read = TypeVar("Read")
 
 FORMAT_VERSION = 1
-"""Raise it whenever the same file gives different facts, so that older ones are not used."""
+"""Increase it whenever the same file gives different facts, so that older facts are not reused."""
 
 UNEVEN_SHARE = 0.1
-"""Frames are unevenly timed if the gaps between them differ by more than this share of the median gap (and by more than
-two ticks of the track's clock, the effect of rounding)."""
+"""Frames are unevenly timed if their gaps differ by more than this share of the median gap, and by more than two ticks
+of the track's clock (the effect of rounding)."""
 
 QUIETEST_DBFS = -120.0
-"""The level given for silence, so that it stays finite."""
+"""The level of silence, so that it stays finite."""
 
 
 @dataclass(frozen=True)
 class ClipFacts:
-    """Facts about a clip; None for what the file does not say. A problem is a ClipProblem or None.
+    """Facts about a clip; None if unknown.
 
-    Problems refer to the model's input: eight frames, and all of the sound at 16 kHz. Levels are
-    those of the mono sound, in dB of full scale; `loudness_dbfs` is the root mean square.
+    Problems refer to the model's input: eight frames, and the whole sound at 16 kHz. Levels are those of the mono sound
+    in dB of full scale; `loudness_dbfs` is the root mean square.
     """
 
     content: str | None = None
@@ -95,19 +95,19 @@ def kept_facts(task: tuple[Path, Path, Reader]) -> ClipFacts:
     if (facts := _kept(kept)) is not None:
         return facts
     facts, lasting = _probed(clip, content, reader)
-    if lasting:  # a temporary failure of a disk or network says nothing about the clip's bytes
+    if lasting:  # not after a temporary failure of a disk or network
         with written_whole(kept) as beside:
             beside.write_text(json.dumps(asdict(facts)), encoding="utf-8")
     return facts
 
 
 def _probed(path: Path, content: str, reader: Reader) -> tuple[ClipFacts, bool]:
-    """The facts, and whether the same bytes would give them again: not if another try may succeed.
+    """The facts, and whether they are lasting, without a temporary problem.
 
-    Reads the file once for its tracks, then the frames and the sound as preparation does. Problems are facts.
+    Reads the tracks once, then frames and sound as the preparation does.
     """
     rate_hz = AudioRecipe().sample_rate_hz
-    tracks, passed_over = _tried(lambda: _tracks(path))  # the two readers report what is wrong with such a file
+    tracks, passed_over = _tried(lambda: _tracks(path))  # the readers below report problems of such a file
     _, no_frames = _tried(lambda: read_frames(path, VideoRecipe(reader=reader)))
     waveform, no_sound = _tried(lambda: read_waveform(path, rate_hz))
     facts: dict[str, Any] = {"content": content, **(tracks or {})}
@@ -144,10 +144,7 @@ def _kept(path: Path) -> ClipFacts | None:
 
 
 def _tried(read: Callable[[], Read]) -> tuple[Read | None, Exception | None]:
-    """The result, or the exception: any exception is a finding here, and the check continues.
-
-    Raises PreparationError, which says nothing of the clip.
-    """
+    """The result, or the exception as a finding about the clip. Raises PreparationError, which is none."""
     try:
         return read(), None
     except PreparationError:
@@ -157,7 +154,6 @@ def _tried(read: Callable[[], Read]) -> tuple[Read | None, Exception | None]:
 
 
 def _described(error: Exception | None) -> tuple[ClipProblem | None, str | None]:
-    """The problem and its detail; None, None without an exception."""
     if error is None:
         return None, None
     if isinstance(error, ClipError):
@@ -202,7 +198,7 @@ def _rotation(packet: av.Packet) -> dict[str, int]:
 
 
 def _timing(times: Sequence[int], tick_seconds: float) -> dict[str, Any]:
-    """Count, duration and evenness of the displayed frames; the last one is assumed to last the median gap."""
+    """Count, duration and evenness of the displayed frames; the last is assumed to last for the median gap."""
     facts: dict[str, Any] = {"frame_count": len(times)}
     if len(times) < 2:
         return facts

@@ -18,14 +18,14 @@ from trimood.config.parameters import Reader
 from trimood.media.errors import ClipError, PreparationError, reason
 from trimood.media.files import open_media, require_file, video_track
 
-RE_ENCODE = "It was cut without encoding it anew: cut it again, or repair it with ffmpeg -i CLIP.mp4 REPAIRED.mp4"
+RE_ENCODE = "It was cut without re-encoding: cut it again, or repair it with ffmpeg -i CLIP.mp4 REPAIRED.mp4"
 
 MOST_ASPECT = 500
 
 
 @dataclass(frozen=True)
 class VideoRecipe:
-    """How many frames are taken from a clip, the side of the square that they are fitted into, and what reads them."""
+    """The number of frames taken from a clip, the side of the square frames, and the library that reads them."""
 
     frame_count: int = 8
     frame_size_pixels: int = 224
@@ -44,8 +44,8 @@ class _Packet:
 def read_frames(path: Path, recipe: VideoRecipe) -> Tensor:
     """Frames evenly spread over the clip, scaled and cropped, [frame, 3, height, width] uint8 (RGB).
 
-    PyAV decodes only what these frames need, and holds one frame of the clip's own size at a time. Raises ClipError:
-    missing, unreadable; PreparationError where the recipe's reader is not installed.
+    PyAV decodes only what these frames require, and holds one frame of full size at a time. Raises ClipError: missing,
+    unreadable; PreparationError if the recipe's reader is not installed.
     """
     require_file(path)
     if recipe.reader == "decord":
@@ -67,7 +67,7 @@ def read_frames(path: Path, recipe: VideoRecipe) -> Tensor:
 
 
 def _read_with_decord(path: Path, recipe: VideoRecipe) -> Tensor:
-    """The frames that LanguageBind gets, [frame, 3, height, width] uint8, wrong ones of clips that decord misreads too.
+    """The frames that LanguageBind reads, [frame, 3, height, width] uint8, including those that decord misreads.
 
     Source: LanguageBind, languagebind/video/processing_video.py, `load_and_transform_video`.
     """
@@ -75,11 +75,11 @@ def _read_with_decord(path: Path, recipe: VideoRecipe) -> Tensor:
         import decord
     except ModuleNotFoundError as error:
         raise PreparationError(
-            "data.clips.reader is decord, and decord is not installed: pip install 'trimood[decord]', or choose pyav."
+            "data.clips.reader is decord, but decord is not installed: pip install 'trimood[decord]', or choose pyav."
         ) from error
     decord.logging.set_level(decord.logging.QUIET)
     try:
-        with open_media(path):  # decord's FFmpeg would also open a list of other files
+        with open_media(path):  # checks the format: decord's FFmpeg would also open a list of other files
             pass
         clip = decord.VideoReader(os.path.abspath(path), num_threads=1)  # clips are prepared in parallel
         frames = clip.get_batch(frame_indices(len(clip), recipe.frame_count)).asnumpy()
@@ -87,11 +87,11 @@ def _read_with_decord(path: Path, recipe: VideoRecipe) -> Tensor:
     except av.error.FFmpegError as error:
         raise ClipError(path, "unreadable", f"its frames cannot be decoded ({reason(error)})") from error
     except (decord.DECORDError, RuntimeError, IndexError, ValueError) as error:
-        raise ClipError(path, "unreadable", f"decord cannot read its frames ({_decords_words(error)})") from error
+        raise ClipError(path, "unreadable", f"decord cannot read its frames ({_decord_message(error)})") from error
 
 
-def _decords_words(error: Exception) -> str:
-    """What decord says, without the time of day, the line of its source, the path of the clip, and the C++ frames."""
+def _decord_message(error: Exception) -> str:
+    """decord's message without the time, the line of source code, the path of the clip, and the C++ stack."""
     line = str(error).partition("\n")[0]
     return re.sub(r"^\[[\d:]+\] \S+: |^(Error reading) .*", r"\1", line)
 
@@ -103,7 +103,7 @@ def frame_indices(available: int, wanted: int) -> list[int]:
     Source: LanguageBind, languagebind/video/processing_video.py, `load_and_transform_video`.
     """
     if available < 1:
-        raise ValueError("the video track holds no frame")
+        raise ValueError("the video track has no frame")
     indices: list[int] = np.linspace(0, available - 1, wanted, dtype=int).tolist()
     return indices
 
@@ -113,12 +113,12 @@ def fit_frame(frame: Tensor, size_pixels: int) -> Tensor:
 
     Returns [3, size_pixels, size_pixels] uint8, rounded. Bilinear without antialiasing, the long side rounded down as
     in pytorchvideo's ShortSideScale, the crop's corner rounded to even as in torchvision's CenterCropVideo.
-    LanguageBind normalises before it scales; scaling is linear, so the order makes no difference but for rounding.
+    LanguageBind normalises before scaling; scaling is linear, so only the rounding differs.
     Raises ValueError for a narrow strip, which scaling would turn into gigabytes.
     """
     height, width = frame.shape[:2]
     if max(height, width) > MOST_ASPECT * min(height, width):
-        raise ValueError(f"of {width}x{height} pixels, one side is more than {MOST_ASPECT} times the other")
+        raise ValueError(f"it has {width}x{height} pixels: one side is more than {MOST_ASPECT} times the other")
 
     if width < height:
         scaled = (math.floor(height / width * size_pixels), size_pixels)
@@ -135,10 +135,10 @@ def fit_frame(frame: Tensor, size_pixels: int) -> Tensor:
 
 
 def _packets(path: Path) -> list[_Packet]:
-    """The coded frames of the video track in file order. Reads the track without decoding.
+    """The coded frames of the video track in file order, read without decoding.
 
-    Frames that the container's edit list excludes serve others as references but are never displayed. Raises ClipError
-    if a frame has lost its references, or the file ends before its frames do.
+    Frames that the container's edit list excludes are references of others but never displayed. Raises ClipError if a
+    frame has lost its references, or frames are missing at the end of the file.
     """
     packets: list[_Packet] = []
     lost, begun = 0, False
@@ -146,17 +146,17 @@ def _packets(path: Path) -> list[_Packet]:
         track = video_track(container)
         if track is None:
             raise ClipError(path, "unreadable", "it has no video track")
-        announced = track.frames  # 0 where the container does not say
+        announced = track.frames  # 0 if the container does not state it
         for packet in container.demux(track):
             if packet.size:
                 begun = begun or packet.is_keyframe
                 lost += packet.is_corrupt or not begun
                 packets.append(_Packet(packet.pts, packet.is_keyframe, not packet.is_discard))
-        # AVI counts dropped frames, which stand in it as empty chunks, and counts time in frames.
+        # AVI counts dropped frames, stored as empty chunks, and measures time in frames.
         last = max((packet.time for packet in packets if packet.time is not None), default=-1)
         is_avi_with_gaps = container.format.name == "avi" and last + 1 >= announced
     if len(packets) < announced and not is_avi_with_gaps:
-        raise ClipError(path, "unreadable", f"it announces {announced} frames and holds {len(packets)}")
+        raise ClipError(path, "unreadable", f"its header states {announced} frames, but it has {len(packets)}")
     if lost:
         raise ClipError(path, "unreadable", f"{lost} of its {len(packets)} frames cannot be shown. {RE_ENCODE}")
     return packets
@@ -167,7 +167,7 @@ def _times_in_order(packets: Sequence[_Packet]) -> list[int]:
     shown = [packet.time for packet in packets if packet.is_shown]
     times = {time for time in shown if time is not None}
     if len(times) < len(shown):
-        raise ValueError(f"{len(shown) - len(times)} of {len(shown)} frames have no time of their own")
+        raise ValueError(f"{len(shown) - len(times)} of {len(shown)} frames have no time stamp")
     return sorted(times)
 
 
@@ -183,7 +183,7 @@ def _decode(path: Path, packets: Sequence[_Packet], wanted: set[int]) -> Iterato
         track = video_track(container)
         if track is None or track.codec_context is None:
             raise ValueError("FFmpeg does not know its codec")
-        track.thread_type = "NONE"  # clips are prepared in parallel; the decoder's own threads would compete with that
+        track.thread_type = "NONE"  # clips are prepared in parallel; the decoder's own threads would compete
         decoder = track.codec_context
         position = 0
         for packet in container.demux(track):
@@ -202,18 +202,15 @@ def _decode(path: Path, packets: Sequence[_Packet], wanted: set[int]) -> Iterato
 
 
 def _turned(pixels: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
-    """The picture as a player shows it, [height, width, 3] uint8: upright phones store it rotated.
-
-    decord rotates it too, and so do upstream's frames.
-    """
+    """The picture as players show it, [height, width, 3] uint8: phones store it rotated. decord rotates it too."""
     quarters = round(frame.rotation / 90) % 4 if abs(frame.rotation) <= 360 else 0  # a broken flag may hold any number
     return np.ascontiguousarray(np.rot90(pixels, quarters)) if quarters else pixels
 
 
 def _needed(packets: Sequence[_Packet], wanted: set[int]) -> list[bool]:
-    """For each packet, whether a wanted frame depends on it: all from the last key frame before it to the frame itself.
+    """For each packet, whether a wanted frame may depend on it: the frame itself, and all since the last key frame.
 
-    If a frame is stored after a key frame but displayed before it, it may refer across, and all packets are needed.
+    If a frame is stored after a key frame but displayed before it, it may refer to earlier packets: all are needed.
     """
     needed = [False] * len(packets)
     start = 0

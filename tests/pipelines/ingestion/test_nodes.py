@@ -354,7 +354,9 @@ def test_the_map_alone_changes_nothing(mapped_corpus: Path) -> None:
 def test_melds_folders_without_the_map_are_refused(mapped_corpus: Path) -> None:
     made_meld(mapped_corpus, *MELD_CLIPS)
     (mapped_corpus / "all_data_pair_ECFvsMELD.txt").unlink()
-    with pytest.raises(AnnotationError, match=r"MELD's folders .* exist, but the map from utterances to clips is missing"):
+    with pytest.raises(
+        AnnotationError, match=r"MELD's folders .* exist, but the map from utterances to clips is missing"
+    ):
         read_development(mapped_corpus, mapped_corpus)
 
 
