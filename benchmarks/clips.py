@@ -1,17 +1,17 @@
-"""How fast clips are prepared, on one core: beside decoding alone and beside upstream's own processors.
+"""Measures how fast clips are prepared, compared with mere decoding and with upstream's processors.
 
     python benchmarks/clips.py [--clips FOLDER] [--count 12] [--repeats 5]
 
-Without a folder it makes clips of MELD's kind: 1280x720, 24 frames a second, 3 s, H.264 and AAC. Each way of reading
-them takes its turn in every round; a row gives the median of its rounds. What is compared:
+Without a folder, it generates clips like MELD's: 1280x720, 24 frames per second, 3 s, H.264 and AAC. Every round runs
+all methods once on one core; the table has the median over rounds. Methods:
 
-- floor: every frame and the whole sound decoded with PyAV, nothing done with them;
-- trimood: eight frames and the log-mel, written to the cache;
-- upstream: languagebind 0.1.0's frame and mel transforms, in the environment of `make reference`; its sound is
-  given as decoded samples, since it reads no mp4's sound, and nothing is written;
-- by one worker and by two: the same work and mere decoding by processes of their own, from the first clip that is
-  finished to the last, so without their start. What decoding gains by the second is the machine's own limit;
-- read back: prepared clips from the page cache, every byte of them (a part is mapped, and read only when it is used).
+- floor: decodes all frames and the whole sound with PyAV, and discards them;
+- trimood: prepares eight frames and the log-mel energies, and writes them to the cache;
+- upstream: languagebind 0.1.0's frame and mel transforms, in the environment of `make reference`. Its sound is passed
+  as decoded samples, because it cannot read sound from MP4, and nothing is written;
+- one worker, two workers: trimood and decoding in worker processes, timed from the first finished clip to the last, so
+  without their start. The gain of decoding with the second worker is the limit of the machine;
+- read back: reads all bytes of prepared clips from the page cache (parts are memory-mapped, so reading is explicit).
 """
 
 import argparse
@@ -45,12 +45,12 @@ WIDTH, HEIGHT, FPS, SECONDS, RATE_HZ = 1280, 720, 24, 3, 48000
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=Path, help="a folder of mp4 files; without it, clips are made")
-    parser.add_argument("--count", type=int, default=12, help="how many clips to read in each round")
+    parser.add_argument("--clips", type=Path, help="a folder of MP4 files (default: generate clips)")
+    parser.add_argument("--count", type=int, default=12, help="number of clips in each round")
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     if arguments.count < 2:
-        parser.error("--count is 2 or more")
+        parser.error("--count must be at least 2")
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -62,12 +62,12 @@ def main() -> None:
 
 
 def measure(clips: list[Path], folder: Path, repeats: int) -> dict[str, list[float]]:
-    """Clips a second of every way, one number for each round."""
+    """Clips per second of each method, one number per round."""
     recipe = Recipe()
     parts = [folder / "parts" / f"{number}.safetensors" for number in range(len(clips))]
 
     def prepare_all() -> None:
-        shutil.rmtree(folder / "parts", ignore_errors=True)  # to write over a file is slower than to write a new one
+        shutil.rmtree(folder / "parts", ignore_errors=True)  # overwriting a file is slower than writing a new one
         for clip, part in zip(clips, parts, strict=True):
             write_part(clip, part, recipe)
 
@@ -93,7 +93,7 @@ def measure(clips: list[Path], folder: Path, repeats: int) -> dict[str, list[flo
 
 
 def print_table(rows: dict[str, list[float]]) -> None:
-    print("\n| way | clips a second, median (lowest to highest) | against the floor |\n|---|--:|--:|")
+    print("\n| method | clips per second, median (lowest to highest) | relative to the floor |\n|---|--:|--:|")
     for way, rates in rows.items():
         span = f"{statistics.median(rates):,.1f} ({min(rates):,.1f} to {max(rates):,.1f})"
         print(f"| {way} | {span} | {ratio(rows, way, FLOOR):.2f} |")
@@ -104,7 +104,7 @@ def print_table(rows: dict[str, list[float]]) -> None:
     ):
         if under in rows:
             print(f"\n{over} / {under}: {ratio(rows, over, under):.2f}")
-    print("\nEvery ratio is the median of the rounds' own ratios.")
+    print("\nRatios are medians over rounds.")
 
 
 def ratio(rows: dict[str, list[float]], over: str, under: str) -> float:
@@ -146,7 +146,7 @@ def decode(clip: Path) -> None:
 
 
 def on_one_core(work: Callable[[], object]) -> Callable[[], float]:
-    """The seconds that the work takes while this process may use one core only."""
+    """A function that returns the seconds of the work on one core."""
 
     def seconds() -> float:
         cores = os.sched_getaffinity(0)
@@ -162,9 +162,9 @@ def on_one_core(work: Callable[[], object]) -> Callable[[], float]:
 
 
 def by_workers(count: int, function: Callable[[tuple[Path, Path]], None], clips: list[Path], folder: Path) -> float:
-    """The seconds for as many clips as there are, at the pace that workers have once they are started.
+    """The seconds for all clips with workers, extrapolated from the time between the first and the last finished clip.
 
-    With two workers off by at most one clip's share, as they need not end together.
+    With two workers, the error is at most the time of one clip, as they may end at different times.
     """
     shutil.rmtree(folder / "others", ignore_errors=True)
     tasks = [(clip, folder / "others" / f"{number}.safetensors") for number, clip in enumerate(clips)]
@@ -185,7 +185,7 @@ def prepare(task: tuple[Path, Path]) -> None:
 
 
 class Upstream:
-    """upstream_clips.py in the reference environment: it answers each line with the seconds of one round."""
+    """upstream_clips.py in the reference environment: prints the seconds of one round for each input line."""
 
     def __init__(self, clips: list[Path], folder: Path) -> None:
         sounds = [folder / f"{clip.stem}.npy" for clip in clips]

@@ -1,10 +1,10 @@
-"""One optimiser step of a full-size experiment on the CPU: does it fit, and how long does each phase take?
+"""Measures memory and time of one optimiser step of a full-size experiment on the CPU.
 
     python benchmarks/full_size_step.py --experiment exp1|exp4|exp6 [--folder build/full_size]
 
-Writes checkpoint folders of the published size with random weights (2.1 and 1.7 GB, in the hub's format) where there
-are none, loads them strictly, and steps once with AdamW on one made-up utterance. Weights are mapped from the files, so
-the disk is read in the first forward pass rather than in `load`.
+Writes checkpoint folders of the published size with random weights (2.1 and 1.7 GB, in the hub's format) if they do not
+exist, loads them strictly, and takes one AdamW step on one random utterance. Weights are memory-mapped, so the disk is
+read in the first forward pass rather than in `load`.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def main() -> None:
     wanted = {source: str(arguments.folder / source) for source in FULL_SIZE}
     folders = {source: Path(name) for source, name in used_checkpoints(settings["modalities"], wanted).items()}
     for source, folder in folders.items():
-        with timed(f"write {source}"):  # in a process of its own, whose memory does not count below
+        with timed(f"write {source}"):  # in a separate process, so that its memory is not counted below
             writer = multiprocessing.get_context("spawn").Process(target=write_checkpoint, args=(folder, source))
             writer.start()
             writer.join()
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def read_settings(experiment: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The experiment's own block, and what all experiments share."""
+    """The parameters of the experiment, and those shared by all experiments."""
     own = yaml.safe_load((CONFIGURATION / f"experiments/{experiment}.yml").read_text())[experiment]
     return own, yaml.safe_load((CONFIGURATION / "experiment/parameters.yml").read_text())
 
@@ -93,7 +93,7 @@ def timed(phase: str) -> Iterator[None]:
 
 
 def write_checkpoint(folder: Path, source: Source) -> None:
-    """A folder in the hub's format with random weights; weights that are there already are left alone."""
+    """Writes a folder in the hub's format with random weights; existing weights are kept."""
     if (folder / "pytorch_model.bin").is_file():
         return
     config = FULL_SIZE[source]
@@ -116,7 +116,7 @@ def random_weight(name: str, shape: torch.Size, generator: torch.Generator) -> T
 
 
 def made_inputs(text_folder: Path) -> dict[str, Tensor]:
-    """One utterance of noise that is spoken, seen and heard; a classifier without the voice ignores `mel`."""
+    """One random utterance with all modalities; a classifier without audio ignores `mel`."""
     generator = torch.Generator().manual_seed(0)
     return {
         "input_ids": tokenize(tokenizer(text_folder), ["What ? !"]),

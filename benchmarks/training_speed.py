@@ -1,12 +1,12 @@
-"""How fast a full-size experiment trains on this device, in its own training loop, and how near that is to the limit.
+"""Measures how fast full-size experiments train on this device, and how close that is to its limit.
 
     python benchmarks/training_speed.py --experiment exp1 [exp4 …] [--batch 4] [--steps 6]
 
-Towers of the published size with random weights; made-up clips in parts on disk; the published arguments, of which only
-the number of epochs is cut to one of `--steps` optimiser steps. `--batch` is the number of utterances that the device
-takes at a time: an optimiser step has 64 in any case. "Weights kept" is the checkpoint of an epoch, the best one read
-back, and what was trained brought to the CPU. The limit is the rate of one large bf16 matrix product (float32
-on a CPU), measured in the same minute; the operations of a step are counted by torch.
+Uses the training loop and arguments of the experiments, towers of the published size with random weights, and random
+clips in parts on disk; trains one epoch of `--steps` optimiser steps. `--batch` is the number of utterances on the
+device at a time; an optimiser step always has 64. "Weights kept" is the time to write the checkpoint of an epoch, read
+the best one, and copy the trained weights to the CPU. The limit is the rate of one large bf16 matrix product (float32
+on a CPU) measured in the same run; torch counts the operations of a step.
 """
 
 import argparse
@@ -42,17 +42,19 @@ DEVICE = torch.device("cuda" if CUDA else "cpu")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--experiment", nargs="+", required=True)
-    parser.add_argument("--batch", type=int, nargs="+", default=[4], help="utterances at a time; it divides 64")
+    parser.add_argument("--batch", type=int, nargs="+", default=[4], help="utterances at a time; a divisor of 64")
     parser.add_argument("--steps", type=int, default=6)
     arguments = parser.parse_args()
     if arguments.steps < 2 or any(UTTERANCES_A_STEP % batch for batch in arguments.batch):
-        parser.error(f"--steps is 2 or more (the first is not timed), and --batch divides {UTTERANCES_A_STEP}")
+        parser.error(
+            f"--steps must be at least 2 (the first is not timed), and --batch a divisor of {UTTERANCES_A_STEP}"
+        )
     limit = matrix_rate()
     name = torch.cuda.get_device_name() if CUDA else f"CPU, {torch.get_num_threads()} threads"
     print(f"{name}: one large matrix product at {limit / 1e12:.1f} TFLOP/s\n")
     print(
-        "| experiment | at a time | seconds a step of 64, median (lowest to highest) | utterances a second | "
-        "of the limit | predicted a second | weights kept s | peak GiB |\n|---|--:|--:|--:|--:|--:|--:|--:|"
+        "| experiment | batch | seconds per step of 64, median (lowest to highest) | utterances per second | "
+        "share of the limit | predicted per second | weights kept, s | peak GiB |\n|---|--:|--:|--:|--:|--:|--:|--:|"
     )
     with tempfile.TemporaryDirectory() as folder:
         parts = made_parts(Path(folder) / "parts", UTTERANCES_A_STEP)
@@ -70,7 +72,7 @@ def main() -> None:
 
 
 def measured(experiment: str, batch: int, steps: int, parts: Path, folder: Path) -> dict[str, Any]:
-    """Seconds of each optimiser step but the first, its operations, predictions a second, checkpoint, peak memory."""
+    """Seconds of all optimiser steps but the first, operations, predictions per second, checkpoint, peak memory."""
     own, shared = read_settings(experiment)
     training = {**shared["training"], **own.get("training", {})}
     training |= {
@@ -152,7 +154,7 @@ def examples(count: int, parts: Path, modalities: list[Any], augmentation: Augme
 
 
 def operations_of(model: EmotionClassifier, batch: dict[str, Tensor]) -> int:
-    """Floating-point operations of one forward and backward pass, as torch counts them: products and attention."""
+    """Floating-point operations of one forward and backward pass, as counted by torch."""
     model.train()
     with FlopCounterMode(display=False) as counter, torch.autocast(DEVICE.type, torch.bfloat16, enabled=CUDA):
         model(**{name: tensor.to(DEVICE) for name, tensor in batch.items()})["loss"].backward()
@@ -161,7 +163,7 @@ def operations_of(model: EmotionClassifier, batch: dict[str, Tensor]) -> int:
 
 
 def matrix_rate() -> float:
-    """Operations a second of one large matrix product, the best of a few."""
+    """Operations per second of a large matrix product, the best of ten."""
     size, kind = (8192, torch.bfloat16) if CUDA else (2048, torch.float32)
     one, other = (torch.randn(size, size, device=DEVICE, dtype=kind) for _ in range(2))
     return 2 * size**3 / min(seconds(lambda: one @ other) for _ in range(10))

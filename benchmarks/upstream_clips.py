@@ -1,4 +1,4 @@
-"""The upstream half of clips.py, in the reference environment: reads clips from each input line, prints the seconds."""
+"""The upstream part of clips.py, for the reference environment: reads the clips of each input line, prints seconds."""
 
 import json
 import os

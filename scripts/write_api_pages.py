@@ -1,4 +1,4 @@
-"""Writes the API reference: a page for each package of `src/trimood`, so that the pages follow the code.
+"""Writes the API reference: a page for each package of `src/trimood`.
 
 python scripts/write_api_pages.py
 """
@@ -13,7 +13,7 @@ PAGES = PROJECT / "docs" / "reference"
 
 
 def described_modules(folder: Path, pattern: str) -> list[str]:
-    """Dotted names of the modules below `folder`; packages that hold no more than a docstring are left out."""
+    """Dotted names of the modules below `folder`, without packages that only have a docstring."""
     names = []
     for path in sorted(folder.glob(pattern)):
         if path.name == "__init__.py" and len(ast.parse(path.read_text(encoding="utf-8")).body) <= 1:

@@ -1,4 +1,4 @@
-"""Writes a comparison's table into docs/results.md, between its two marks, and draws the picture of README.md.
+"""Writes the table of a comparison into docs/results.md, between two marks, and draws the figure of README.md.
 
 python scripts/write_results.py data/demo/08_reporting/comparison
 """
@@ -24,7 +24,7 @@ TRAINED = {
 
 
 def write_table(table: str) -> None:
-    """Puts the table between the marks of the page."""
+    """Replaces the table between the marks of the page."""
     before, begin, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
@@ -33,7 +33,7 @@ def write_table(table: str) -> None:
 
 
 def draw(comparison: Comparison) -> Figure:
-    """A dot and an interval for each experiment, the best on top; TF-IDF on the words as a line to compare with."""
+    """A dot and an interval for each experiment, the best at the top; a line marks TF-IDF on the words."""
     systems = comparison.systems
     trained = [(name, of, of.training) for name, of in systems.items() if of.training]
     ordered = sorted(trained, key=lambda system: system[1].macro_f1.value)

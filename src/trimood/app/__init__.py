@@ -1,1 +1,1 @@
-"""A page in the browser on which a person tries trained models on a clip and words."""
+"""A web page for trying trained models on a clip and words."""

@@ -33,9 +33,8 @@ class Answer:
 
 
 def answer(memory: ModelsInMemory, clip: Path | None, words: str, names: Sequence[str]) -> list[Answer]:
-    """An answer from each model. Its note reports what is wrong: no input raises an error."""
-    problem = _problem(clip, words, names)
-    if problem:
+    """An answer from each model. Problems are reported in its note; no input raises an error."""
+    if problem := _problem(clip, words, names):
         return [Answer(problem) for _ in names] or [Answer(problem)]
     memory.keep(names)
     return [_answer_of(memory, name, Utterance(clip, words, name)) for name in names]

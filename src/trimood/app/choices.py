@@ -44,14 +44,14 @@ def corpus_examples(corpus: Path) -> list[Example]:
 
 
 def trained_experiments(models: Path) -> list[str]:
-    """Experiments with weights and a calibration in the folder."""
+    """Experiments in the folder that have weights and a calibration."""
     return sorted(path.parent.name for path in models.glob(f"*/{WEIGHTS}") if path.with_name(CALIBRATION).is_file())
 
 
 def registered_models(tracking_uri: str) -> dict[str, str]:
     """Models with an alias in MLflow's registry: "trimood-exp4@champion (version 3)" → "models:/trimood-exp4/3".
 
-    Empty without a store; reading does not create one. If a store does not answer, the log says so.
+    Empty without a store, which is not created. If a store does not respond, a warning is logged.
     """
     import mlflow
 
@@ -60,7 +60,7 @@ def registered_models(tracking_uri: str) -> dict[str, str]:
     try:
         found = mlflow.MlflowClient(tracking_uri, tracking_uri).search_registered_models()
     except mlflow.exceptions.MlflowException as error:
-        log.warning("the page offers no registered models: MLflow at %s says: %s", tracking_uri, error)
+        log.warning("the page offers no registered models: MLflow at %s: %s", tracking_uri, error)
         return {}
     return {
         f"{model.name}@{alias} (version {version})": f"models:/{model.name}/{version}"
@@ -83,11 +83,11 @@ class ModelsInMemory:
         return sorted(name for name, _ in self._loaded)
 
     def keep(self, names: Sequence[str]) -> None:
-        """Drops all other models, and those retrained since they were loaded."""
+        """Drops all other models, and those that were retrained after loading."""
         wanted = {self._key(name) for name in names}
         if self._loaded.keys() - wanted:
             self._loaded = {key: predictor for key, predictor in self._loaded.items() if key in wanted}
-            gc.collect()  # modules have reference cycles; free their gigabytes now
+            gc.collect()  # modules have reference cycles: free their memory now
 
     def load(self, name: str) -> Predictor:
         """The model, from memory if possible. Raises ModelError, CheckpointError."""

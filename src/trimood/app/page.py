@@ -1,4 +1,4 @@
-"""The page itself: inputs on the left, one or two models' answers on the right."""
+"""The layout of the page: inputs on the left, answers of one or two models on the right."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -42,7 +42,7 @@ def build_page(memory: ModelsInMemory, choices: Choices, examples: Sequence[Exam
                         [[str(example.clip), example.text] for example in examples],
                         [clip, words],
                         example_labels=[f"{example.emotion}: {example.text}" for example in examples],
-                        label="Clips that no model was trained on, and their emotion",
+                        label="Clips that were not used for training, and their emotion",
                         api_visibility="private",
                     )
             with gr.Column(scale=3, min_width=320), gr.Row():
@@ -89,7 +89,7 @@ def _or_none(found: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def _side(gr: Any, number: int) -> list[Any]:
-    """The parts of one model's column, in the order of `_updates`."""
+    """The components of one model's column, in the order of `_updates`."""
     with gr.Column(min_width=280, visible=number == 0, elem_id=f"side-{number}") as column:
         title = gr.Markdown(elem_id=f"title-{number}")
         note = gr.Markdown("The answer appears here.", elem_id=f"note-{number}", elem_classes="note")

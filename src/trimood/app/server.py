@@ -1,4 +1,4 @@
-"""Serves the page on this machine, for this machine only."""
+"""Serves the page to this machine only."""
 
 import logging
 import os
@@ -28,9 +28,9 @@ class PortInUse(Exception):
 def open_page(
     models: Path, corpus: Path, checkpoints: Mapping[str, str | None], tracking_uri: str, port: int
 ) -> Iterator[Any]:
-    """The running page, a `gradio.Blocks`; leaving the block stops it and removes uploads.
+    """The running page, a `gradio.Blocks`; leaving the context stops it and removes uploads.
 
-    `models`: the folder of experiments; `corpus`: where examples come from; `checkpoints` as for `load_predictor`.
+    `models`: the folder of experiments; `corpus`: the folder with example clips; `checkpoints` as for `load_predictor`.
     Raises PortInUse.
     """
     use_store(tracking_uri)
@@ -58,7 +58,7 @@ def open_page(
                 theme=gr.themes.Default(),
                 css=CSS,
                 footer_links=[],
-                run_history=False,  # else the browser stores what was tried
+                run_history=False,  # else the browser stores all inputs
                 enable_monitoring=False,
                 ssr_mode=False,  # else Gradio starts Node if it is installed
                 pwa=False,

@@ -1,4 +1,4 @@
-"""Figures of clips: the frames, log-mel energies and words that a model is given."""
+"""Figures of clips: the frames, log-mel energies and words that are a model's input."""
 
 from collections.abc import Sequence
 from textwrap import fill, shorten
@@ -15,12 +15,11 @@ from trimood.reports.figures import GREY, PALE_BLUE, RED
 
 SHOWN_FRAMES = 4
 FRAMES_IN_ROW = 4
-STEPS_PER_SECOND = 100
-"""Of log-mel energies: a step is 10 ms."""
+STEPS_PER_SECOND = 100  # of log-mel energies
 
 
 def draw_frame(ax: Axes, picture: np.ndarray | None) -> None:
-    """A picture [height, width, 3] uint8, or the words "no picture"."""
+    """Draws a picture [height, width, 3] uint8, or the note "no picture"."""
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(False)
@@ -32,7 +31,7 @@ def draw_frame(ax: Axes, picture: np.ndarray | None) -> None:
 
 
 def draw_log_mel(ax: Axes, log_mel: Tensor | None, note: str = "") -> None:
-    """Log-mel energies [time, mel] over seconds, low frequencies at the bottom, or the words "no sound"."""
+    """Draws log-mel energies [time, mel] over seconds, low frequencies at the bottom, or the note "no sound"."""
     if log_mel is None:
         ax.axis("off")
         _draw_note(ax, "no sound")
@@ -45,7 +44,7 @@ def draw_log_mel(ax: Axes, log_mel: Tensor | None, note: str = "") -> None:
 
 
 def draw_words(ax: Axes, title: str, text: str, note: str = "", longest: int = 150) -> None:
-    """A small title, the text in quotes (shortened to `longest` characters) or "no words", and a red note below."""
+    """Draws a title, the text in quotes (at most `longest` characters) or "no words", and a red note below."""
     ax.axis("off")
     words = shorten(text, longest, placeholder=" …")
     ax.text(0, 0.95, title, va="top", fontsize=9, color="dimgrey")
@@ -59,14 +58,13 @@ def _draw_note(ax: Axes, words: str) -> None:
 
 
 def contact_sheet(training_examples: pd.DataFrame, prepared_clips: Location) -> Figure:
-    """A row for each emotion of the training split, with four frames, log-mel energies and words of one example.
+    """A row for each emotion of the training split: four frames, log-mel energies and words of one example.
 
     Examples with both pictures and sound are preferred.
     """
     lacking = ~(training_examples["has_video"] & training_examples["has_audio"])
     best_first = training_examples.assign(lacking=lacking).sort_values(["lacking", "utterance"])
-    there = best_first[best_first["part"] != ""]
-    rows = there.groupby("emotion").first().reindex(EMOTIONS).dropna(subset="part")
+    rows = best_first[best_first["part"] != ""].groupby("emotion").first().reindex(EMOTIONS).dropna(subset="part")
     figure = Figure(figsize=(10, 1.35 * len(rows) + 0.3), layout="constrained")
     if rows.empty:
         return figure
@@ -100,7 +98,7 @@ def predictions_figure(shown: pd.DataFrame, prepared_clips: Location, total: int
 
 
 def frames_figure(frames: Tensor) -> Figure:
-    """Frames [frame, 3, height, width] uint8, in the order of reading."""
+    """Frames [frame, 3, height, width] uint8, in order, four in a row."""
     rows = -(-len(frames) // FRAMES_IN_ROW)
     figure = Figure(figsize=(6, 1.6 * rows + 0.3), layout="constrained")
     figure.suptitle("Frames that the model saw", fontsize=9)

@@ -1,4 +1,4 @@
-"""The comparison in words and tables: the log lines, the Markdown table and the HTML page."""
+"""The comparison as log lines, a Markdown table and an HTML page."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -71,7 +71,7 @@ def markdown(comparison: Comparison) -> str:
 
 
 def trained(system: System) -> str:
-    """The modalities that a system uses and the parts that were trained, in a few words."""
+    """The modalities that a system uses and the parts that were trained."""
     if system.training is None:
         return "reference"
     whole = {"everything": "everything", "head": "the head only"}
@@ -157,7 +157,7 @@ def gap_table(systems: Systems) -> pd.DataFrame:
 
 
 def ablation_table(systems: Systems) -> pd.DataFrame:
-    """How much lower macro F1 and each emotion's F1 are without a modality."""
+    """The loss of macro F1 and of each emotion's F1 without a modality."""
     rows = [
         {
             "system": name,
@@ -233,7 +233,7 @@ def _p(value: float) -> str:
 
 
 def comparison_page(comparison: Comparison, figures: "Mapping[str, Figure]") -> str:
-    """The HTML page, with those of the figures that are given."""
+    """The HTML page; figures may be left out."""
     systems, settings = comparison.systems, comparison.settings
     sections = [
         Section(

@@ -147,7 +147,7 @@ def gap_figure(systems: Systems) -> Figure:
 
 
 def _rows(names: list[str]) -> tuple[Figure, Axes]:
-    """A figure with a row for each name, the first on top."""
+    """A figure with a row for each name, the first one at the top."""
     figure = Figure(figsize=(9, 1.5 + _ROW_INCHES * len(names)), layout="constrained")
     ax = figure.subplots()
     ax.set_yticks(range(len(names)), names)
@@ -164,7 +164,7 @@ def _draw_interval(ax: Axes, place: int, of: Score | Estimate, colour: str) -> N
 
 
 def _grid(count: int, width: float, height: float, share: bool = False) -> tuple[Figure, list[Axes]]:
-    """`count` axes, three in a row, or four if there are more than six; those left over are hidden."""
+    """`count` axes, three in a row, or four if there are more than six; unused axes are hidden."""
     columns = min(count, 4 if count > 6 else 3)
     lines = -(-count // columns)
     figure = Figure(figsize=(width * columns, height * lines), layout="constrained")

@@ -1,4 +1,4 @@
-"""The data report as an HTML page: first the verdict, then the evidence in order of importance."""
+"""The data report as an HTML page: the verdict first, then the evidence by importance."""
 
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LISTED = 200
-"""How many clips with problems the page lists; the manifest has all of them."""
+"""Number of clips with problems on the page; the manifest has all of them."""
 
 EXAMPLES = 3
-"""How many utterances are named for each anomaly; the manifest marks all of them."""
+"""Number of utterances named for each anomaly; the manifest has all of them."""
 
 VERDICTS: dict[VerdictLevel, tuple[str, Mark]] = {
     "good": ("Good", "good"),
@@ -84,7 +84,7 @@ def _verdict(report: DataReport) -> Section:
 def _generation(report: DataReport) -> str:
     there = [file for file in report.files.by_side().values() if file.file]
     if not any(file.published_as for file in there):
-        return "The annotations are not a published ECF file, but another corpus in the same layout."
+        return "The annotations are not a published ECF file but another corpus in the same layout."
     counts = "; ".join(
         f"{file.file} is {file.published_as or 'not a published file'}"
         + (", every count as published" if file.published_as and not file.differs_in else "")
@@ -103,8 +103,8 @@ def _findings(report: DataReport) -> Section:
     if not rows:
         return Section("Findings", "There is nothing to fix.", mark="good")
     words = (
-        "“Left out”: the clip cannot be used whole; data.clips.on_bad_clip decides what happens to it (fail, drop or "
-        "blank). “Check”: the clip can be used, but somebody should watch a few of these. Anomalies of the published "
+        "“Left out”: picture or sound cannot be used; data.clips.on_bad_clip decides what happens to the clip (fail, "
+        "drop or blank). “Check”: the clip can be used, but watch a few of these. Anomalies of the published "
         "corpus itself are listed at the end."
     )
     left_out = any(counts[name] for name, kind in KINDS.items() if kind.weight == "left_out")
@@ -112,13 +112,13 @@ def _findings(report: DataReport) -> Section:
 
 
 def name_files(report: DataReport) -> Section:
-    """Which published file each annotation file is, their counts, and where they differ."""
+    """The annotation files, the published file that each corresponds to, and the differences."""
     files = report.files.by_side()
     there = [file for file in files.values() if file.file]
     rows = [
         {
             "file": file.file,
-            "is": file.published_as or "not a published file",
+            "published as": file.published_as or "not a published file",
             "conversations": file.conversations,
             "published": file.published_conversations,
             "utterances": file.utterances,
@@ -134,7 +134,7 @@ def name_files(report: DataReport) -> Section:
     if any(file.published_as for file in there):
         mark = "good" if all(file.published_as and not file.differs_in for file in there) else "check"
     else:
-        remarks.append("These are not ECF's published files, but a corpus in the same layout: no counts are compared.")
+        remarks.append("These are not ECF's published files but a corpus in the same layout: counts are not compared.")
     table = pd.DataFrame(rows).astype({"conversations": "Int64", "published": "Int64", "published ": "Int64"})
     return Section("Annotation files", "\n\n".join(remarks), table, mark=mark)
 
@@ -166,7 +166,7 @@ def compare_classes(report: DataReport, balance: "Figure") -> Section:
                 columns[f"{SIDE_NAMES[side]}, published"] = [file.published_emotions[e] for e in EMOTIONS]
     if report.clips.there:
         columns["training split, usable"] = [report.usable_training_utterances[emotion] for emotion in EMOTIONS]
-    words = "Macro F1 weights every emotion equally, so the rare ones matter as much as the frequent ones."
+    words = "Macro F1 weights all emotions equally, so rare emotions matter as much as frequent ones."
     return Section("Utterances of each emotion", words, pd.DataFrame(columns), balance)
 
 
@@ -202,14 +202,14 @@ def show_problem_clips(report: DataReport, manifest: pd.DataFrame, sheet: "Figur
         return Section("Clips with problems", "There are none.", mark="good")
     words = (
         "One frame of some clips of each kind, if a frame can be decoded. Red: left out. Brown: usable, but check "
-        "them. Missing clips are not shown here, but in the list below."
+        "them. Missing clips are only in the list below."
     )
     return Section("Clips with problems", words, figure=sheet)
 
 
 def list_problem_clips(manifest: pd.DataFrame) -> Section:
     """Each utterance that is left out or should be checked, with the decoder's message."""
-    none_is_there = bool(manifest["clip_missing"].all())  # then a list of all utterances does not help
+    none_is_there = bool(manifest["clip_missing"].all())  # a list of all utterances would not help
     left_out = manifest["left_out"] & (not none_is_there)
     chosen = manifest[left_out | to_check(manifest)].sort_values("left_out", ascending=False, kind="stable")
     table = pd.DataFrame(
@@ -235,7 +235,7 @@ def _details(chosen: pd.DataFrame) -> pd.Series:
 
 
 def show_leakage(report: DataReport) -> Section:
-    """How much the splits give away, and random splits for comparison."""
+    """The leakage of the splits, and of random splits for comparison."""
     leakage = report.leakage
     rows = [_probe(SPLIT_NAMES[name], probe) for name, probe in leakage.splits.items()]
     if leakage.random_by_utterance:
@@ -245,7 +245,7 @@ def show_leakage(report: DataReport) -> Section:
         probe.conversations_on_both_sides for probe in leakage.splits.values()
     )
     words = [
-        "A split leaks if a model can score by remembering the training split. The probe uses no text, pictures or "
+        "A split leaks if a model can score by memorising the training split. The probe uses no text, pictures or "
         "sound: it copies the label of the nearest training utterance in the same conversation. If its score is higher "
         "than that of always predicting the most frequent emotion, the split leaks.",
         f"Conversations in both files: {between.conversations_in_both:,} (must be 0). Conversations with the same text "
@@ -289,9 +289,7 @@ def list_anomalies(report: DataReport, manifest: pd.DataFrame) -> Section:
     }
     remarks = ["These are not errors: the published corpus has them, and they are handled."]
     if needs:
-        remarks.append(
-            f"“–”: not looked for, or not published. Looking for all of them needs {'; '.join(sorted(needs))}."
-        )
+        remarks.append(f"“–”: not checked, or not published. To check for all of them, add {'; '.join(sorted(needs))}.")
     table = pd.DataFrame(rows).fillna({"for example": "", "what it means": ""})
     return Section("Known anomalies of the corpus", "\n\n".join(remarks), table)
 
@@ -315,7 +313,7 @@ def _count(value: int | None) -> str:
 
 
 def total_findings(report: DataReport) -> dict[str, int | None]:
-    """Utterances of each kind over both files; None if it could be looked for in neither."""
+    """Utterances with each kind of finding in both files; None if neither could be checked."""
     totals: dict[str, int | None] = {}
     for name in KINDS:
         counts = [count for of_side in report.findings.values() if (count := of_side[name]) is not None]
@@ -325,7 +323,7 @@ def total_findings(report: DataReport) -> dict[str, int | None]:
 
 def _columns() -> Section:
     words = (
-        "manifest.parquet has one row for each utterance: annotation, split, everything that is known of its clip, and "
+        "manifest.parquet has one row for each utterance: annotation, split, all facts about its clip, and "
         "a boolean column for each kind of finding below. report.json has the counts. MLflow has both files, and every "
         "count as a metric."
     )

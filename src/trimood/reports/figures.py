@@ -1,4 +1,4 @@
-"""Figures of one experiment: confusion matrices, learning curves and the modality ablation; colours of all figures."""
+"""Figures of one experiment: confusion matrices, learning curves, modality ablation; the colours of all figures."""
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from trimood.emotions import EMOTIONS
 from trimood.scoring.metrics import Scores
 
 BLUE, PALE_BLUE, RED, BROWN, GREY = "#4c78a8", "#c9d3e0", "#e45756", "#8a6d3b", "#9a9a9a"
-"""The colours of all figures, beside those of `html.MARK_COLOURS`; training is blue and validation red."""
+"""Colours of all figures, in addition to `html.MARK_COLOURS`; training is blue, validation red."""
 
 
 def confusion_figure(scores: Scores, title: str) -> Figure:
@@ -40,7 +40,7 @@ def draw_matrix(ax: Axes, counts: np.ndarray) -> AxesImage:
     ax.set_xlabel("predicted")
     ax.set_ylabel("true")
     for row, column in np.ndindex(*counts.shape):
-        # Zeros are pale, so that the mistakes stand out.
+        # Zeros are pale, so that the mistakes are easier to see.
         colour = "white" if share[row, column] > 0.5 else "black" if counts[row, column] else "#aaaaaa"
         ax.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=9)
     return image

@@ -1,4 +1,4 @@
-"""Reports as single HTML files with text, tables and figures; nothing is loaded from elsewhere."""
+"""Reports as single HTML files with text, tables and figures, without external resources."""
 
 import base64
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Mark = Literal["good", "check", "bad"]
-"""What the reader has to do about a section: nothing, check something, or fix something."""
+"""What the reader has to do: nothing, check something, or fix something."""
 
 MARK_COLOURS: dict[Mark, str] = {"good": "#2e7d4f", "check": "#b7791f", "bad": "#b3362f"}
-"""On the pages and in the figures."""
+"""Colours of the marks on pages and in figures."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with paragraphs (separated by blank lines), a table and a figure below it, all of them optional.
+    """A heading, and below it optional paragraphs (separated by blank lines), a table and a figure.
 
-    `mark` is shown before the heading, in its colour. `folded` hides everything but the heading until it is clicked.
+    `mark` is shown before the heading. `folded` hides everything below the heading until the reader clicks it.
     """
 
     title: str

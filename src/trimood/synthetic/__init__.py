@@ -1,1 +1,1 @@
-"""The generated corpus and checkpoints of the demo."""
+"""Generates the corpus and the checkpoints of the demo."""

@@ -22,7 +22,7 @@ from trimood.synthetic.scenes import collect_sentences, config_json, play_voices
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"
-# How CLIP splits text (github.com/openai/CLIP, simple_tokenizer.py), in the terms of Python's own `re`.
+# CLIP's pattern for splitting text (github.com/openai/CLIP, simple_tokenizer.py), for Python's `re`.
 PIECES = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[^\W\d_]+|\d|(?:[^\s\w]|_)+")
 
 TokenPair = tuple[str, str]
@@ -47,8 +47,8 @@ class Checkpoint:
 def learn_vocabulary(sentences: Iterable[str], merge_count: int) -> tuple[dict[str, int], list[TokenPair]]:
     """Up to `merge_count` merges of the most frequent pairs, and token → id; the end token has the highest id.
 
-    In CLIP's order: bytes, bytes that end a word, merges by rank, start, end. Written out here because the trainer of
-    `tokenizers` breaks ties differently from run to run.
+    In CLIP's order: bytes, bytes that end a word, merges by rank, start, end. Implemented here because the trainer of
+    `tokenizers` breaks ties differently in each run.
     """
     byte_letters = _byte_letters()
     pieces = Counter(
@@ -72,7 +72,7 @@ def learn_vocabulary(sentences: Iterable[str], merge_count: int) -> tuple[dict[s
 
 
 def write_tokenizer(folder: Path, vocabulary: dict[str, int], merges: list[TokenPair]) -> None:
-    """Writes the four files of a CLIP tokenizer, as the published checkpoints have them."""
+    """Writes the four files of a CLIP tokenizer, as in the published checkpoints."""
     special = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
     settings = {**special, "tokenizer_class": "CLIPTokenizer", "model_max_length": 77, "do_lower_case": True}
     ranks = "".join(f"{first} {second}\n" for first, second in merges)
@@ -83,7 +83,7 @@ def write_tokenizer(folder: Path, vocabulary: dict[str, int], merges: list[Token
 
 
 def _byte_letters() -> list[str]:
-    """A visible letter for each of the 256 bytes, by byte: itself if printable, else one from 256 upwards (GPT-2's)."""
+    """A visible letter for each of the 256 bytes, as in GPT-2: itself if printable, else one from 256 upwards."""
     printable = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
     others = [byte for byte in range(256) if byte not in printable]
     return [chr(byte) if byte in printable else chr(256 + others.index(byte)) for byte in range(256)]
@@ -107,7 +107,7 @@ def _merge(word: tuple[str, ...], pair: TokenPair) -> tuple[str, ...]:
 def make_pretrained(seed: int, scene_count: int = SCENES) -> tuple[Checkpoint, Checkpoint]:
     """The video and the audio checkpoint; the same seed gives the same weights on the same machine."""
     threads = torch.get_num_threads()
-    # Sums depend on the number of threads, and a second thread would not make such small towers faster.
+    # Floating-point sums depend on the number of threads; such small towers gain nothing from a second one.
     torch.set_num_threads(1)
     try:
         return _make_pretrained(seed, scene_count)
@@ -116,11 +116,8 @@ def make_pretrained(seed: int, scene_count: int = SCENES) -> tuple[Checkpoint, C
 
 
 def _make_pretrained(seed: int, scene_count: int) -> tuple[Checkpoint, Checkpoint]:
-    faces, voices, sentences = (
-        show_faces(scene_count, seed),
-        play_voices(scene_count, seed),
-        collect_sentences(TEMPLATE_REPEATS, seed),
-    )
+    faces, voices = show_faces(scene_count, seed), play_voices(scene_count, seed)
+    sentences = collect_sentences(TEMPLATE_REPEATS, seed)
     vocabulary, merges = learn_vocabulary([*faces.captions, *voices.captions, *sentences], MERGES)
     with tempfile.TemporaryDirectory() as folder:
         write_tokenizer(Path(folder), vocabulary, merges)
@@ -132,17 +129,15 @@ def _make_pretrained(seed: int, scene_count: int) -> tuple[Checkpoint, Checkpoin
         return ids[:, : int(ids.argmax(dim=-1).max()) + 1]
 
     video, audio = pretrain(faces, voices, sentences, to_ids, len(vocabulary), seed)
-    return (
-        Checkpoint(video.config, video.state_dict(), vocabulary, merges),
-        Checkpoint(audio.config, audio.state_dict(), vocabulary, merges),
-    )
+    first, second = (Checkpoint(model.config, model.state_dict(), vocabulary, merges) for model in (video, audio))
+    return first, second
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint, weight_format: Format) -> None:
     """Fills `folder` with config.json, tokenizer and weights: pytorch_model.bin, or model.safetensors."""
     (folder / "config.json").write_text(json.dumps(config_json(checkpoint.config), indent=2), encoding="utf-8")
     write_tokenizer(folder, checkpoint.vocabulary, checkpoint.merges)
-    positions = torch.arange(checkpoint.config.vision.position_count)[None]  # the published files hold this buffer too
+    positions = torch.arange(checkpoint.config.vision.position_count)[None]  # a buffer that the published files have
     weights = {name: tensor.detach().clone() for name, tensor in checkpoint.weights.items()}
     weights["vision_model.embeddings.position_ids"] = positions
     if weight_format == "bin":

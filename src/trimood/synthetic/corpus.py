@@ -21,11 +21,7 @@ from trimood.synthetic.voices import speak
 
 FRAMES_PER_SECOND = 8
 SIZE_PIXELS = 96
-SOUNDS = (
-    (16000, "mono"),
-    (16000, "mono"),
-    (44100, "stereo"),
-)  # both occur in real clips; the second is slower to decode
+SOUNDS = ((16000, "mono"), (16000, "mono"), (44100, "stereo"))  # both occur in real clips; stereo decodes slower
 
 
 def write_clip(line: Line, folder: Path) -> None:
@@ -75,7 +71,7 @@ def _write_split(
     clips = folder / split
     clips.mkdir()
     records = [as_record(conversation) for conversation in conversations]
-    # ECF's own files are indented by four and hold curly quotes unescaped.
+    # As in ECF's files: indented by four, with unescaped curly quotes.
     content = json.dumps(records, indent=4, ensure_ascii=False)
     (folder / f"Subtask_2_{split}.json").write_text(content, encoding="utf-8")
     lines = [line for conversation in conversations for line in conversation]

@@ -1,4 +1,4 @@
-"""The script of the demo: conversations, how each emotion looks and sounds, and the records of ECF's JSON files."""
+"""The dialogues of the demo: conversations, how each emotion looks and sounds, and records for ECF's JSON files."""
 
 from dataclasses import dataclass, fields
 
@@ -34,14 +34,13 @@ SOUNDS_LIKE = {"joy": "anger", "anger": "joy", "sadness": "neutral", "neutral": 
 
 # How often a face or a voice shows its own emotion, a similar one, or none; otherwise it shows a random one.
 SHOWS_OWN, SHOWS_ALIKE, SHOWS_NOTHING = 0.60, 0.22, 0.10
-SPREAD = 0.22  # standard deviation of a performance around its emotion's type, in Expression's and Prosody's units
-
+SPREAD = 0.22  # standard deviation around the emotion's type, in Expression's and Prosody's units
 
 NAMES = ("Ada", "Ben", "Cleo", "Dov", "Edda", "Finn", "Gita", "Hugo")
 # Shares in ECF 2.0's training file (13,619 utterances), in the order of EMOTIONS.
 ECF_SHARES = (0.135, 0.027, 0.084, 0.436, 0.169, 0.119, 0.030)
 LEAST_PER_CLASS = 8  # fewer utterances of a class could not be split into training, validation and test
-LINGERS = 3.0  # how much likelier the previous utterance's emotion is than chance
+LINGERS = 3.0  # factor by which the previous utterance's emotion is more likely than by chance
 ONE_IN_TEST = 5  # of the conversations; ECF has 341 of 1,715
 LONGEST = 33  # utterances, as in ECF's training file
 CONVERSATIONS = 60
@@ -59,7 +58,7 @@ class Speaker:
 
 @dataclass(frozen=True)
 class Line:
-    """One utterance of the script: who says what and how; `seed` determines its clip."""
+    """One utterance: who says what and how; `seed` determines its clip."""
 
     conversation_id: int
     utterance_id: int
@@ -150,9 +149,7 @@ def _deal_emotions(sizes: list[int], rng: np.random.Generator) -> list[list[str]
     for size in sizes:
         emotions: list[str] = []
         for _ in range(size):
-            weights = left * np.array(
-                [LINGERS if emotions and emotion == emotions[-1] else 1.0 for emotion in EMOTIONS]
-            )
+            weights = left * np.array([LINGERS if emotions[-1:] == [emotion] else 1.0 for emotion in EMOTIONS])
             drawn = int(rng.choice(len(EMOTIONS), p=weights / weights.sum()))
             left[drawn] -= 1
             emotions.append(EMOTIONS[drawn])

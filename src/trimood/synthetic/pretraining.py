@@ -1,4 +1,4 @@
-"""Contrastive pre-training of the tiny towers as in LanguageBind: pictures and sounds against their captions."""
+"""Contrastive pre-training of the small towers as in LanguageBind, on pictures and sounds with captions."""
 
 import math
 from collections.abc import Callable, Iterator

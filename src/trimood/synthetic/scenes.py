@@ -20,7 +20,7 @@ from trimood.synthetic.voices import Prosody, random_pitch_hz, random_prosody, s
 from trimood.synthetic.words import fill_in, templates
 
 HIDDEN, MLP, LAYERS, HEADS, PROJECTION = 32, 64, 2, 4, 32
-# CLIP's scale before training (github.com/openai/CLIP, model.py); the demo's brief training leaves it there.
+# CLIP's scale before training (github.com/openai/CLIP, model.py); the demo's training keeps it.
 LOGIT_SCALE = math.log(1 / 0.07)
 
 VIDEO = VisionConfig(
@@ -41,7 +41,7 @@ AUDIO = VisionConfig(
     audio_std=4.5689974,
 )
 
-# For each field the word for low values, and for high ones.
+# For each field, the word for low values and the word for high values.
 FACE_WORDS = {
     "brow_height": ("lowered", "raised"),
     "frown": ("slanting", "frowning"),
@@ -61,7 +61,7 @@ VOICE_WORDS = {
 NOTICEABLE = 0.3  # in Expression's and Prosody's units; weaker values are not mentioned
 
 THREADS = 2
-VOICE_SECONDS = 1.3  # just fills the audio tower's input: AUDIO.target_length steps of 10 ms
+VOICE_SECONDS = 1.3  # fills the audio tower's input: AUDIO.target_length steps of 10 ms
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Scenes:
 
 
 def languagebind_config(vision: VisionConfig, vocabulary_size: int) -> LanguageBindConfig:
-    """A whole checkpoint's sizes: this vision tower and a narrow text tower over CLIP's 77 positions."""
+    """The sizes of a checkpoint: this vision tower and a narrow text tower with CLIP's 77 positions."""
     text = TextConfig(vocabulary_size, HIDDEN, MLP, LAYERS, HEADS)
     return LanguageBindConfig(text, vision, PROJECTION, LOGIT_SCALE)
 
@@ -83,7 +83,7 @@ def config_json(config: LanguageBindConfig) -> dict[str, Any]:
     content = config_as_json(config)
     shared = {"projection_dim": config.projection_dim, "initializer_range": 0.02, "initializer_factor": 1.0}
     lora = {"lora_r": 0, "lora_alpha": 16, "lora_dropout": 0.1}
-    # The ids 0, 1 and 2 are what the published files hold; with them upstream, too, reads at the highest id.
+    # The published files have the ids 0, 1 and 2, for which upstream also reads the text at the highest id.
     ids = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
     text = {**content["text_config"], **shared, **ids, "model_type": "clip_text_model"}
     vision = {**content["vision_config"], **shared, **lora, "video_decode_backend": "decord"}
@@ -97,13 +97,13 @@ def config_json(config: LanguageBindConfig) -> dict[str, Any]:
 
 
 def describe_face(expression: Expression, rng: np.random.Generator) -> str:
-    """Such as "a smiling staring raised face"."""
+    """A caption such as "a smiling staring raised face"."""
     words = _noticed(expression, FACE_WORDS, rng)
     return f"a {' '.join(words)} face" if words else "a usual face"
 
 
 def describe_voice(prosody: Prosody, rng: np.random.Generator) -> str:
-    """Such as "a loud fast high voice"."""
+    """A caption such as "a loud fast high voice"."""
     words = _noticed(prosody, VOICE_WORDS, rng)
     return f"a {' '.join(words)} voice" if words else "a usual voice"
 

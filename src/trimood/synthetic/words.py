@@ -116,7 +116,7 @@ SHARED = {
     ],
 }
 
-# How often the words show the speaker's emotion, fit two, or fit any; otherwise they are of a random emotion.
+# How often the words show the speaker's emotion, fit two emotions, or fit any; otherwise they show a random one.
 SHOWS_OWN, SHOWS_SHARED, SHOWS_PLAIN = 0.50, 0.15, 0.30
 NEUTRAL_IS_PLAIN = 0.92
 
