@@ -138,12 +138,11 @@ def looked_for(manifest: pd.DataFrame) -> dict[str, str | None]:
 
 def _clip_marks(table: pd.DataFrame, whole_seconds: pd.Series) -> pd.DataFrame:
     video, audio = table["video_problem"], table["audio_problem"]
-    both = {f"clip_{problem}": video.eq(problem) for problem in _BOTH}
     of_both = video.isin(_BOTH)
     content = table["content"]
     return pd.DataFrame(
         {
-            **both,
+            **{f"clip_{problem}": video.eq(problem) for problem in _BOTH},
             "pictures_unreadable": video.notna() & ~of_both,
             **{name: audio.eq(problem) & ~of_both for name, problem in _SOUND.items()},
             "duration_differs": (whole_seconds - span_seconds(table)).abs() > DURATION_TOLERANCE_SECONDS,

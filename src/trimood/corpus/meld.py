@@ -55,7 +55,8 @@ def point_to_meld(table: pd.DataFrame, corpus: Path, meld: Path) -> tuple[pd.Dat
         if own.name in in_ecf[str(own.parent)]:
             origins.append("ecf")
         elif mapped:
-            own = _seen_from(corpus, folders[split] / Path(meld_clip).name)
+            own = folders[split] / Path(meld_clip).name
+            own = own.relative_to(corpus) if own.is_relative_to(corpus) else own.absolute()
             origins.append(split if own.name in in_meld[split] else "missing")
         else:
             origins.append("unmapped")
@@ -106,10 +107,6 @@ def _no_meld(meld: Path) -> str:
 
 def _file_names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir() if path.is_file()} if folder.is_dir() else set()
-
-
-def _seen_from(corpus: Path, path: Path) -> Path:
-    return path.relative_to(corpus) if path.is_relative_to(corpus) else path.absolute()
 
 
 MELD_MAP = "all_data_pair_ECFvsMELD.txt"

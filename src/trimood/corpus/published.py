@@ -86,11 +86,9 @@ EVALUATION = Generation(
     emotions={},
     anomalies={},
 )
+"""341 of its conversations are in the labelled test file; the other 324 were never scored."""
 
 GENERATIONS = (TRAIN, TEST, EVALUATION)
-
-SCORED_IN_EVALUATION = 341
-"""Conversations of the evaluation release that are in the labelled test file; the other 324 were never scored."""
 
 
 def generation_of(table: pd.DataFrame) -> Generation | None:

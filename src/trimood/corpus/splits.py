@@ -29,8 +29,9 @@ def split_utterances(
     """
     table = conform(table).sort_values(["conversation_id", "utterance_id"], ignore_index=True)
     _refuse_the_impossible(table, validation_fraction, test_fraction)
-    units = _units(table, unit)
-    counts = _counts_per_unit(units, table["label"].to_numpy(dtype=int))
+    units = np.arange(len(table)) if unit == "utterance" else pd.factorize(table["conversation_id"])[0]  # [utterance]
+    counts = np.zeros((int(units.max(initial=-1)) + 1, len(EMOTIONS)))  # utterances of each class, [unit, class]
+    np.add.at(counts, (units, table["label"].to_numpy(dtype=int)), 1)
     draws = np.random.default_rng(seed)
     held_out = np.zeros(len(counts), dtype=bool)
     if test_fraction > 0:
@@ -60,20 +61,6 @@ def _refuse_the_impossible(table: pd.DataFrame, validation_fraction: float, test
             f"split: got validation_fraction {validation_fraction} and test_fraction {test_fraction}; the first must "
             "be above 0, the second 0 or more, and their sum below 1, to leave training data."
         )
-
-
-def _units(table: pd.DataFrame, unit: Unit) -> NDArray[np.int64]:
-    """The index of each row's unit, [utterance]."""
-    if unit == "utterance":
-        return np.arange(len(table))
-    return pd.factorize(table["conversation_id"])[0]
-
-
-def _counts_per_unit(units: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Utterances per unit and class, [unit, class]."""
-    counts = np.zeros((int(units.max(initial=-1)) + 1, len(EMOTIONS)))
-    np.add.at(counts, (units, labels), 1)
-    return counts
 
 
 def _draw(

@@ -4,7 +4,6 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -26,22 +25,16 @@ class EpisodeError(Exception):
     """No file, or several files, for an episode; the message names them."""
 
 
-@dataclass(frozen=True)
-class _File:
-    path: Path
-    places: tuple[SeasonEpisode, ...]
-
-
 class EpisodeFolder:
     """The files of a folder and its sub-folders, by the episodes in their names."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._files = [
-            _File(path, places_in(path.stem))
+        self._files = {
+            path: places_in(path.stem)
             for path in sorted(folder.rglob("*"))
             if path.is_file() and not path.name.startswith(".")
-        ]
+        }
 
     def find(self, episode: str) -> Path:
         """The one file of an episode as an annotation names it, "S01E01". Raises EpisodeError.
@@ -50,12 +43,12 @@ class EpisodeFolder:
         with several episodes is used for the first one only, as annotated times count from the start of the file.
         Files without video, such as subtitles with the same name, are ignored.
         """
-        exact = [file.path for file in self._files if file.path.stem.lower() == episode.lower()]
-        found = self._playable(exact)
+        exact = [path for path in self._files if path.stem.lower() == episode.lower()]
+        found = [path for path in exact if _has_video(path)]
         if not found:
             wanted = places_in(episode)[:1]
-            named = [file.path for file in self._files if file.places[:1] == wanted and wanted]
-            exact, found = [*exact, *named], self._playable(named)
+            named = [path for path, places in self._files.items() if places[:1] == wanted and wanted]
+            exact, found = [*exact, *named], [path for path in named if _has_video(path)]
         if len(found) == 1:
             return found[0]
         if found:
@@ -65,13 +58,10 @@ class EpisodeFolder:
             )
         raise EpisodeError(self._nothing(episode, exact))
 
-    def _playable(self, paths: Sequence[Path]) -> list[Path]:
-        return [path for path in paths if _has_video(path)]
-
     def _nothing(self, episode: str, unplayable: Sequence[Path]) -> str:
         if unplayable:
             return f"{episode}: no video can be read from {self._names(unplayable)}. Download the episode again."
-        within = [file.path for file in self._files if set(places_in(episode)) & set(file.places[1:])]
+        within = [path for path, places in self._files.items() if set(places_in(episode)) & set(places[1:])]
         if within:
             return (
                 f"{episode}: it is the second part of {self._names(within)}, but annotated times count from the "

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from trimood.corpus.data_report import AnnotationFile, DataReport, LeakageProbe, Side, VerdictLevel
-from trimood.corpus.findings import KINDS, NEEDS, SIDE_NAMES, Kind, Weight, to_check
+from trimood.corpus.findings import KINDS, NEEDS, SIDE_NAMES, Weight, to_check
 from trimood.emotions import EMOTIONS
 from trimood.reports.html import Mark, Section, render
 
@@ -85,12 +85,12 @@ def _generation(report: DataReport) -> str:
     there = [file for file in report.files.by_side().values() if file.file]
     if not any(file.published_as for file in there):
         return "The annotations are not a published ECF file but another corpus in the same layout."
-    counts = "; ".join(
+    counts = [
         f"{file.file} is {file.published_as or 'not a published file'}"
         + (", every count as published" if file.published_as and not file.differs_in else "")
         for file in there
-    )
-    return f"{counts}."
+    ]
+    return f"{'; '.join(counts)}."
 
 
 def _findings(report: DataReport) -> Section:
@@ -212,13 +212,14 @@ def list_problem_clips(manifest: pd.DataFrame) -> Section:
     none_is_there = bool(manifest["clip_missing"].all())  # a list of all utterances would not help
     left_out = manifest["left_out"] & (not none_is_there)
     chosen = manifest[left_out | to_check(manifest)].sort_values("left_out", ascending=False, kind="stable")
+    video, audio = chosen["video_detail"].fillna(""), chosen["audio_detail"].fillna("")
     table = pd.DataFrame(
         {
             "clip": chosen["clip"],
             "split": chosen["split"].map(SPLIT_NAMES),
             "weight": chosen["left_out"].map({True: WEIGHTS["left_out"], False: WEIGHTS["check"]}),
             "findings": chosen["findings"].str.replace("_", " "),
-            "decoder's message": _details(chosen),
+            "decoder's message": video.where(video == audio, (video + "; " + audio).str.strip("; ")),
             "clip, s": chosen["clip_seconds"],
             "span, s": chosen["span_seconds"],
             "words": chosen["words"],
@@ -227,11 +228,6 @@ def list_problem_clips(manifest: pd.DataFrame) -> Section:
     more = f"The first {LISTED} of {len(chosen):,}; manifest.parquet has all. " if len(chosen) > LISTED else ""
     title = f"List of {len(chosen):,} utterances to fix or to check"
     return Section(title, f"{more}Click to open or close.", table if len(table) else None, folded=True)
-
-
-def _details(chosen: pd.DataFrame) -> pd.Series:
-    video, audio = chosen["video_detail"].fillna(""), chosen["audio_detail"].fillna("")
-    return video.where(video == audio, (video + "; " + audio).str.strip("; "))
 
 
 def show_leakage(report: DataReport) -> Section:
@@ -280,7 +276,9 @@ def list_anomalies(report: DataReport, manifest: pd.DataFrame) -> Section:
     for name, kind in KINDS.items():
         if kind.weight == "known":
             counts = {side: of_side[name] for side, of_side in report.findings.items()}
-            rows.append({"anomaly": kind.words} | _per_side(report, counts, name) | _rest(manifest, name, kind))
+            found = ", ".join(manifest.loc[manifest[name], "utterance"].head(EXAMPLES))
+            row = {"anomaly": kind.words} | _per_side(report, counts, name)
+            rows.append(row | {"for example": found, "what it means": kind.advice})
     needs = {
         NEEDS[start]
         for name, count in total_findings(report).items()
@@ -292,11 +290,6 @@ def list_anomalies(report: DataReport, manifest: pd.DataFrame) -> Section:
         remarks.append(f"“–”: not checked, or not published. To check for all of them, add {'; '.join(sorted(needs))}.")
     table = pd.DataFrame(rows).fillna({"for example": "", "what it means": ""})
     return Section("Known anomalies of the corpus", "\n\n".join(remarks), table)
-
-
-def _rest(manifest: pd.DataFrame, name: str, kind: Kind) -> dict[str, str]:
-    found = manifest.loc[manifest[name], "utterance"].head(EXAMPLES)
-    return {"for example": ", ".join(found), "what it means": kind.advice}
 
 
 def _per_side(report: DataReport, counts: dict[Side, int | None], name: str) -> dict[str, str]:
