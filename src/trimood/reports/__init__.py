@@ -1,1 +1,1 @@
-"""Every HTML page, table for people and figure; nothing is computed here."""
+"""HTML pages, tables and figures of results; results are computed elsewhere."""
