@@ -113,10 +113,7 @@ class MakeMissingInputs:
             log.info("Making %s first, by the pipeline %r", ", ".join(sorted(names)), maker_pipeline)
             # A session of its own, as `kedro run` of that pipeline has: parameters are checked and typed for it too.
             with KedroSession.create(
-                run_params["project_path"],
-                env=run_params["env"],
-                runtime_params=given,
-                conf_source=self._conf_source,
+                run_params["project_path"], env=run_params["env"], runtime_params=given, conf_source=self._conf_source
             ) as session:
                 session.run(pipeline_names=[maker_pipeline], to_outputs=names)
             self._catalog = catalog

@@ -7,12 +7,7 @@ from kedro.framework.project import settings
 from kedro.pipeline import Pipeline
 from kedro.utils import find_kedro_project
 
-from trimood.config.experiments import (
-    ExperimentFileError,
-    experiment_names,
-    read_experiments,
-    source_of_experiments,
-)
+from trimood.config.experiments import ExperimentFileError, experiment_names, read_experiments, source_of_experiments
 from trimood.pipelines import (
     Stage,
     check_data,

@@ -5,15 +5,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from trimood.config.parameters import (
-    DataParams,
-    ExperimentParams,
-    GlobalParams,
-    Paths,
-    Seed,
-    did_you_mean,
-    resolve,
-)
+from trimood.config.parameters import DataParams, ExperimentParams, GlobalParams, Paths, Seed, did_you_mean, resolve
 
 SHARED: dict[str, Any] = {
     **{name: field.annotation for name, field in Paths.model_fields.items()},

@@ -223,12 +223,7 @@ _VIT_L: dict[str, Any] = {
     "patch_size": 14,
     "hidden_act": "gelu",
 }
-_MEL: dict[str, Any] = {
-    "num_mel_bins": 112,
-    "target_length": 1036,
-    "audio_mean": -4.2677393,
-    "audio_std": 4.5689974,
-}
+_MEL: dict[str, Any] = {"num_mel_bins": 112, "target_length": 1036, "audio_mean": -4.2677393, "audio_std": 4.5689974}
 
 FULL_SIZE_VIDEO = LanguageBindConfig(
     _TEXT, VisionConfig(**_VIT_L, add_time_attn=True, num_frames=8), projection_dim=768

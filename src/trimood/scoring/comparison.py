@@ -183,10 +183,7 @@ def headline_scores(comparison: Comparison) -> dict[str, dict[str, dict[str, flo
         scores = {"macro_f1": system.macro_f1, "weighted_f1": system.weighted_f1}
         found[name] = {score: {"value": of.value, "low": of.low, "high": of.high} for score, of in scores.items()}
         if system.difference:
-            found[name]["difference"] = {
-                "value": system.difference.estimate.value,
-                "p_holm": system.difference.p_holm,
-            }
+            found[name]["difference"] = {"value": system.difference.estimate.value, "p_holm": system.difference.p_holm}
     return found
 
 

@@ -7,14 +7,7 @@ from typing import Any
 import pandas as pd
 
 from trimood.config.parameters import CuttingParams
-from trimood.corpus.corpus_files import (
-    TEST_FILES,
-    TRAIN_FILES,
-    TRAIN_SPANS,
-    first_present,
-    no_train_file,
-    read_spans,
-)
+from trimood.corpus.corpus_files import TEST_FILES, TRAIN_FILES, TRAIN_SPANS, first_present, no_train_file, read_spans
 from trimood.corpus.ecf import AnnotationError, read_ecf
 from trimood.corpus.tables import CUT_COLUMNS, SPAN_COLUMNS
 from trimood.disk import remove_leftovers

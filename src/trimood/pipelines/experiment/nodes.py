@@ -88,13 +88,7 @@ def train(
     from trimood.scoring.metrics import summary_scores
 
     outcome = train_experiment(
-        plan,
-        training_examples,
-        validation_examples,
-        prepared_clips,
-        training_checkpoints,
-        summary_scores,
-        log_live,
+        plan, training_examples, validation_examples, prepared_clips, training_checkpoints, summary_scores, log_live
     )
     log_live({"cost/seconds": outcome.seconds, "cost/peak_memory_gib": outcome.peak_memory_gib}, 0)
     both: dict[Epoch, Mapping[str, Tensor]] = {"best": outcome.fitted.best, "last": outcome.fitted.last}
@@ -143,10 +137,7 @@ def embed(
 
 
 def predict(
-    embeddings: Embeddings,
-    best_weights: TrainedWeights,
-    validation_examples: pd.DataFrame,
-    test_examples: pd.DataFrame,
+    embeddings: Embeddings, best_weights: TrainedWeights, validation_examples: pd.DataFrame, test_examples: pd.DataFrame
 ) -> pd.DataFrame:
     """One row per utterance of validation and test: split, keys, text, true and predicted emotion, probabilities."""
     from trimood.learning.prediction import head_probabilities

@@ -8,14 +8,7 @@ from typing import Any
 import pandas as pd
 
 from trimood.config.parameters import SplitParams
-from trimood.corpus.corpus_files import (
-    TEST_FILES,
-    TRAIN_FILES,
-    clip_folder,
-    file_facts,
-    first_present,
-    no_train_file,
-)
+from trimood.corpus.corpus_files import TEST_FILES, TRAIN_FILES, clip_folder, file_facts, first_present, no_train_file
 from trimood.corpus.ecf import AnnotationError, class_counts, empty_table, labelled, read_ecf
 from trimood.corpus.meld import ClipOrigins, point_to_meld
 from trimood.corpus.splits import split_utterances

@@ -33,11 +33,7 @@ def read_utterances(clips: str, text: str) -> pd.DataFrame:
 
 
 def prepare(
-    utterances: pd.DataFrame,
-    trained_model: Any,
-    cut_clips: Path,
-    prepared_clips: Path | UPath,
-    clips: ClipParams,
+    utterances: pd.DataFrame, trained_model: Any, cut_clips: Path, prepared_clips: Path | UPath, clips: ClipParams
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Cuts spans and prepares clips: examples, and refused utterances with the reason. Raises NothingPredicted."""
     from trimood.media.execution import Execution
