@@ -351,7 +351,7 @@ def test_references_are_trained_on_what_the_runs_were(artifacts: Path) -> None:
     predictions = gather_predictions(runs, fetching(artifacts))
     predict_references(runs, predictions, training)
     with pytest.raises(
-        CannotCompare, match=r"419 current training examples, but these runs had others: exp1 \(seed 2\), exp3"
+        CannotCompare, match=r"419 current training examples, but these runs used others: exp1 \(seed 2\), exp3"
     ):
         predict_references(runs, predictions, training.iloc[1:])
     tagged.loc[3, "tags.training_examples"] = "another"
