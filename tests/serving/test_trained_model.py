@@ -30,7 +30,7 @@ def test_checkpoints_that_moved_are_given_anew(trained_folder: Path, sources: di
 
 
 def test_an_unknown_name_is_told_which_there_are(trained_folder: Path) -> None:
-    with pytest.raises(ModelError, match=r"exp33: nothing is trained under that name .* there are: exp3, exp6_head"):
+    with pytest.raises(ModelError, match=r"exp33: no trained model of this name .* there are: exp3, exp6_head"):
         load_trained("exp33", trained_folder)
 
 
