@@ -115,4 +115,4 @@ def test_all_wrong_rows_are_named_at_once(tmp_path: Path) -> None:
     said = refusal(tmp_path, {"clip": "?", "text": "a"}, {"clip": BASE64, "text": "b"}, {"clip": None, "text": ""})
     assert "row 1: clip is not base64" in said
     assert "row 2" not in said
-    assert "row 3: neither" in said
+    assert "row 3: clip and text are both missing" in said

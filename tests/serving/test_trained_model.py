@@ -45,7 +45,7 @@ def test_a_calibration_of_other_weights_is_refused(trained_folder: Path, tmp_pat
     shutil.copytree(trained_folder / "exp3", tmp_path / "exp3")
     calibration = json.loads((trained_folder / "exp6_head" / "calibration.json").read_text())
     (tmp_path / "exp3" / "calibration.json").write_text(json.dumps(calibration))
-    with pytest.raises(ModelError, match="it belongs to other weights"):
+    with pytest.raises(ModelError, match="it does not belong to the weights"):
         load_trained("exp3", tmp_path)
 
 

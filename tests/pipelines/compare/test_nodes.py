@@ -355,7 +355,7 @@ def test_references_are_trained_on_what_the_runs_were(artifacts: Path) -> None:
     ):
         predict_references(runs, predictions, training.iloc[1:])
     tagged.loc[3, "tags.training_examples"] = "another"
-    with pytest.raises(CannotCompare, match=r"had others: exp3 \(seed 2\)\. .*Run the experiments again"):
+    with pytest.raises(CannotCompare, match=r"used others: exp3 \(seed 2\)\. .*Run the experiments again"):
         predict_references(choose_runs(tagged, CORPUS, HOW), predictions, training)
     reworded = training.assign(text=training["text"].str.upper())
     assert len({examples_fingerprint(table) for table in (training, reworded, training.iloc[::-1])}) == 3
