@@ -413,5 +413,5 @@ def test_an_utterance_of_which_nothing_is_there_has_zero_logits_and_teaches_noth
 )
 def test_a_mask_of_another_shape_or_type_is_refused(present: Tensor) -> None:
     classifier = build_classifier(TWO, TINY, "everything")
-    with pytest.raises(ValueError, match=r"it has to be \[utterance, 3\] bool, in the order video, audio, text"):
+    with pytest.raises(ValueError, match=r"it must be \[utterance, 3\] bool, in the order video, audio, text"):
         classifier(**batch(), present=present)
