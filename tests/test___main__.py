@@ -68,6 +68,6 @@ def test_an_experiment_runs_in_an_empty_folder(python: Path, packages: Path, tmp
 def test_without_a_configuration_it_says_how_to_give_one(python: Path, tmp_path: Path) -> None:
     done = trimood(python, tmp_path, "--pipelines=exp3")
     assert done.returncode == 2
-    assert "no experiments are there" in " ".join(done.stderr.split())
+    assert "no experiments here" in " ".join(done.stderr.split())
     assert "--conf-source=FOLDER-OR-ARCHIVE" in done.stderr
     assert list(tmp_path.iterdir()) == []

@@ -133,7 +133,7 @@ def test_chosen_nodes_are_chosen_for_each_seed(kedro_run: Command, project: Path
         (["--pipelines=exp3", "--params", "seeds=[1,1]"], "seeds: got [1, 1]; give at least one seed, without repeats"),
         (["--pipelines=exp3", "--params", "seeds=1+2"], "Write them as a list: seeds=[1,2,3]"),
         (["--pipelines=exp3", "--params", "seeds=[-1]"], "greater than or equal to 0 (got -1)"),
-        (["--pipelines=data", "--params", "seeds=[1]"], "no experiment is among these pipelines"),
+        (["--pipelines=data", "--params", "seeds=[1]"], "these pipelines contain no experiment"),
         (["--pipelines=exp3", "--params", "seeds=[1],training.seed=2"], "training.seed and seeds are both given"),
         (["--pipelines=exp3", "--params", "seeds=[1],exp3.training.seed=2"], "leave exp3.training.seed out"),
         (["--pipelines=exp3", "--params", "seeds=[1,2]", "--only-missing-outputs"], "--only-missing-outputs and seeds"),

@@ -92,7 +92,7 @@ def test_references_are_not_fitted_on_other_training_examples_than_the_runs_had(
     finally:
         path.write_bytes(whole)
     assert done.returncode != 0
-    assert "current training examples, but these runs had others: exp3 (seed 1)" in done.stdout + done.stderr
+    assert "current training examples, but these runs used others: exp3 (seed 1)" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -36,7 +36,10 @@ pytestmark = pytest.mark.slow
             ["--pipelines=submission", "--params", "experiment=exp33"],
             ["exp33: no such experiment", "Did you mean exp3"],
         ),
-        (["--pipelines=submission", "--params", "experiment=exp5"], ["exp5/plan.json: no such file", "Run this first: kedro run --pipelines=exp5"]),
+        (
+            ["--pipelines=submission", "--params", "experiment=exp5"],
+            ["exp5/plan.json: no such file", "Run this first: kedro run --pipelines=exp5"],
+        ),
         (
             ["--pipelines=tune", "--params", "tune.space.lora.rank.low=1,tune.space.lora.rank.high=2"],
             ["unknown key 'rank'"],

@@ -76,7 +76,7 @@ def test_a_model_that_is_not_there_is_told_in_words(own_demo_project: DemoProjec
     done = own_demo_project.kedro("run", "--pipelines=predict", "--params", "model=exp33,text=Hi", check=False)
     said = done.stdout + done.stderr
     assert done.returncode != 0
-    assert "Error: model=exp33: nothing is trained under that name" in said
+    assert "Error: model=exp33: no trained model of this name" in said
     assert "Traceback" not in said
 
 
@@ -178,10 +178,10 @@ def test_the_server_refuses_what_is_wrong_with_a_400_that_says_what(server: str,
     cut_off = base64.b64encode(Path(path).read_bytes()[:1500]).decode()
     wrong = {
         "row 1: clip is not base64": {"clip": path},
-        "row 1: clip is no video or sound": {"clip": listing},
+        "row 1: clip is not a video or sound file": {"clip": listing},
         "row 1: unreadable": {"clip": cut_off, "text": "Hi ."},
         "no row with a column clip": {"video": "abc"},
-        "row 1: neither clip nor text": {"clip": "", "text": " "},
+        "row 1: clip and text are both missing": {"clip": "", "text": " "},
     }
     for words, row in wrong.items():
         status, answer = ask(server, row)

@@ -63,8 +63,8 @@ def test_a_configuration_without_experiments_is_refused(conf: Path, monkeypatch:
     assert command is not None
     said = CliRunner().invoke(command, ["--pipelines=exp3", f"--conf-source={conf}"])
     assert said.exit_code == 2
-    assert "no experiments are there" in " ".join(said.output.split())
-    with pytest.raises(click.UsageError, match="no experiments are there"):
+    assert "no experiments here" in " ".join(said.output.split())
+    with pytest.raises(click.UsageError, match="no experiments here"):
         KedroSession.create(PROJECT, conf_source=str(conf)).load_context()
 
 

@@ -130,7 +130,7 @@ def test_quick_commands_import_no_torch(arguments: list[str]) -> None:
 
 def test_an_experiment_never_takes_the_place_of_a_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trimood.pipeline_registry.experiment_names", lambda: ["compare", "exp1"])
-    with pytest.raises(ExperimentFileError, match=r"compare\.yml: a stage has this name already"):
+    with pytest.raises(ExperimentFileError, match=r"compare\.yml: a stage already has this name"):
         register_pipelines()
 
 

@@ -1,6 +1,6 @@
-"""`python -m trimood --conf-source=…`: what `kedro run` does, where the package is installed without its project.
+"""`python -m trimood --conf-source=…`: `kedro run` for an installed package without the project folder.
 
-Relative paths of the configuration start from the working folder: data/, mlflow.db and mlruns/ are made there.
+Relative paths in the configuration start from the working folder: data/, mlflow.db and mlruns/ are written there.
 """
 
 from kedro.framework.project import configure_project

@@ -1,4 +1,4 @@
-"""The project's commands: Kedro's own, with `kedro run` going through experiments and seeds one after the other."""
+"""The project's commands: Kedro's own, where `kedro run` runs experiments and seeds one after the other."""
 
 import copy
 import logging
@@ -26,7 +26,7 @@ CHECKS = "checks"
 """Tag of an experiment's nodes that run before anything is trained."""
 
 REACHED = "trimood.cli.reached"
-"""True in a command's `click.Context.meta` once all that its experiments share is done."""
+"""True in a command's `click.Context.meta` once the shared stages and the checks have finished."""
 
 
 class ExperimentRunner(SequentialRunner):
@@ -50,7 +50,7 @@ class ExperimentRunner(SequentialRunner):
             if experiment and command:
                 command.meta[REACHED] = True
             try:
-                # Not SequentialRunner's own, which says a line about --async for each part.
+                # Skips SequentialRunner's own method, which logs a hint about --async for each part.
                 part = pipeline.filter(node_names=[node.name for node in nodes])
                 super(SequentialRunner, self)._run(part, *args, **kwargs)
             except Exception as error:
@@ -63,11 +63,11 @@ class ExperimentRunner(SequentialRunner):
 
 
 def split_params(context: click.Context, option: click.Parameter, value: Any) -> Any:
-    """Reads --params as Kedro does, but takes what is in brackets or double quotes literally, commas included.
+    """Parses --params as Kedro does, except that a comma within brackets or double quotes separates nothing.
 
     seeds=[1,2,3] is a list, text="Oh, no!" and text="No" are strings.
     """
-    if isinstance(value, dict):  # of a file that was given with --config
+    if isinstance(value, dict):  # read from a file that was given with --config
         return value
     items = [item for item in re.findall(r'(?:"[^"]*"|\[[^\]]*\]|[^,])+', value) if item.strip()]
     own = [item.strip() for item in items if "," in item or '"' in item]
@@ -76,7 +76,7 @@ def split_params(context: click.Context, option: click.Parameter, value: Any) ->
 
 
 def run_experiments(**options: Any) -> Any:
-    """Kedro's `run`, once for each of the parameter `seeds`; a misspelt pipeline gets a message and no traceback."""
+    """Runs Kedro's `run` once for each seed in the parameter `seeds`. Raises UsageError for a misspelt pipeline."""
     names = options["pipelines"] or ([options["pipeline"]] if options["pipeline"] else [])
     from trimood.pipeline_registry import STAGES, look_for_experiments
 
@@ -84,21 +84,20 @@ def run_experiments(**options: Any) -> Any:
         if look_for_experiments(options["conf_source"], options["env"]):
             pipelines.configure(f"{project.PACKAGE_NAME}.pipeline_registry")
         pipelines.set_requested(None)
-        there = list(pipelines)
+        known = list(pipelines)
     except ExperimentFileError as error:
         raise click.UsageError(str(error)) from None
     for name in names:
-        if name not in there:
-            raise click.UsageError(
-                f"{name}: no such pipeline; there are: {', '.join(there)}.{did_you_mean(name, there)}"
-            )
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise click.UsageError(f"{name}: no such pipeline; there are: {', '.join(known)}.{hint}")
     for name in names:
         if len(names) > 1 and name in STAGES and STAGES[name].run_separately:
             raise click.UsageError(
                 f"{name}: reads the results of finished experiments; run it as a separate command afterwards: "
                 f"kedro run --pipelines={name}"
             )
-    assert kedro_run.callback  # noqa: S101 - a command has one
+    assert kedro_run.callback  # noqa: S101 - for mypy
     if "seeds" not in options["params"]:
         return kedro_run.callback(**options)
     whole = sum((pipelines[name] for name in names or ["__default__"]), Pipeline([]))
@@ -106,7 +105,7 @@ def run_experiments(**options: Any) -> Any:
 
 
 def _run_seeds(options: dict[str, Any], whole: Pipeline) -> None:
-    """Runs a session for each seed; those after the first run the experiments only, on the data of the first.
+    """Runs one session per seed. Only the first runs the shared stages; the others reuse its data.
 
     An error in an experiment affects only its seed: it is logged, the other seeds run, and the first error is raised
     at the end. An error before any experiment starts is raised at once.
@@ -138,10 +137,10 @@ def _run_seeds(options: dict[str, Any], whole: Pipeline) -> None:
 
 
 def _refuse_contradictions(options: dict[str, Any], experiments: list[str]) -> None:
-    """`seeds` needs an experiment, and excludes other options that set a seed or skip existing outputs."""
+    """Raises UsageError if no experiment is run, or if another option sets a seed or skips existing outputs."""
     if not experiments:
         raise click.UsageError(
-            "seeds: no experiment is among these pipelines, so nothing is trained. Name some: --pipelines=exp4"
+            "seeds: these pipelines contain no experiment, so nothing is trained. Give one: --pipelines=exp4"
         )
     for name in ("training", *experiments):
         block = options["params"].get(name)
@@ -153,19 +152,19 @@ def _refuse_contradictions(options: dict[str, Any], experiments: list[str]) -> N
             )
     if options["only_missing_outputs"]:
         raise click.UsageError(
-            "--only-missing-outputs and seeds: the files of one seed would count as outputs of the next. Give one of "
-            "the two."
+            "--only-missing-outputs and seeds: the files of one seed would count as outputs of the next seed. Give "
+            "only one of the two."
         )
 
 
 def _with_seed(params: dict[str, Any], experiments: list[str], seed: int) -> dict[str, Any]:
-    """The parameters with the seed set for each experiment by name, which overrides a seed in the experiment's file."""
+    """Sets the seed of each experiment, which overrides a seed in the experiment's file."""
     seeded = OmegaConf.from_dotlist([f"{name}.training.seed={seed}" for name in experiments])
-    return dict(OmegaConf.to_container(OmegaConf.merge(params, seeded)))  # type: ignore[arg-type]  # OmegaConf's types know lists too
+    return dict(OmegaConf.to_container(OmegaConf.merge(params, seeded)))  # type: ignore[arg-type]  # never a list here
 
 
 def _experiments_only(options: dict[str, Any], whole: Pipeline) -> dict[str, Any]:
-    """The options that choose nodes, rewritten to choose only those nodes that belong to experiments."""
+    """Replaces the options that select nodes, so that they select the same nodes without the shared stages."""
     filters = ("tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs")
     chosen = whole.filter(**{name: options[name] for name in filters}, node_namespaces=options["namespaces"])
     names = experiment_names()
@@ -174,7 +173,7 @@ def _experiments_only(options: dict[str, Any], whole: Pipeline) -> dict[str, Any
 
 
 def try_models(env: str | None, params: dict[str, Any], port: int) -> None:
-    """Opens the page for the models, corpus and MLflow store that the catalog names in this environment."""
+    """Serves the web page, with the models, corpus and MLflow store that the catalog of this environment names."""
     if find_spec("gradio") is None:
         raise click.ClickException("kedro app needs Gradio, which is not installed: pip install 'trimood[app]'")
     from pathlib import Path
@@ -202,7 +201,7 @@ def try_models(env: str | None, params: dict[str, Any], port: int) -> None:
 
 
 def refuse_viz(**_: Any) -> None:
-    """Where Kedro-Viz is installed, its own command takes precedence over this one."""
+    """Raises ClickException. If Kedro-Viz is installed, its own command takes precedence over this one."""
     raise click.ClickException("kedro viz needs Kedro-Viz, which is not installed: pip install 'trimood[viz]'")
 
 
@@ -222,7 +221,7 @@ app = click.Command(
         _params,
         click.Option(["--port"], type=click.IntRange(1, 65535), default=7860, show_default=True),
     ],
-    help="A page on this machine to try trained models on clips and words.",
+    help="Serve a local web page where trained models predict clips and text.",
 )
 
 viz = click.Command(

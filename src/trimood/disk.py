@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and what to say when the disk has no room for them."""
+"""Atomic writing of files, and readable errors for a full disk."""
 
 import errno
 import os
@@ -12,19 +12,18 @@ from pathlib import Path
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
-# What those become in libraries that put the system's errors into words of their own: safetensors (Rust), torch.save.
+# The messages of libraries that replace the system's errors by their own: safetensors (Rust) and torch.save.
 _NO_ROOM_IN_WORDS = ("No space left on device", "Disk quota exceeded", "] . unexpected pos ")
 
-
-# The names that `written_whole` gives: of the file, the process, and 32 hexadecimal digits.
+# Names of temporary files of `written_whole`: file, process id, and 32 hexadecimal digits.
 _BESIDE = re.compile(r"\..*\.\d+\.[0-9a-f]{32}\.tmp")
 
 LEFTOVER_SECONDS = 24 * 60 * 60
-"""How old a half-written file is before nobody can still be writing it."""
+"""A temporary file that is older than this is no longer being written."""
 
 
 class DiskFull(Exception):
-    """There is no room for what is to be written; what is finished stays."""
+    """The disk is too full to write `path`; finished files are kept."""
 
     def __init__(self, path: Path, needed: str = "it could not be written") -> None:
         super().__init__(path, needed)
@@ -33,25 +32,25 @@ class DiskFull(Exception):
 
     def __str__(self) -> str:
         return (
-            f"{self.path}: {self.needed}, and {free_space(self.path) / 1e6:,.1f} MB are free. Make room there, or give "
-            "a larger disk with --params data_root=FOLDER; then run again: what is finished is kept."
+            f"{self.path}: {self.needed}, and {free_space(self.path) / 1e6:,.1f} MB are free. Make room there, or use "
+            "a larger disk with --params data_root=FOLDER; then run again. Finished files are kept."
         )
 
 
 def require_space(folder: Path, needed_bytes: int, what: str) -> None:
-    """Raises DiskFull where the disk of `folder`, which need not exist yet, has less room than is needed for `what`."""
+    """Raises DiskFull if the disk of `folder` has too little space for `what`; the folder need not exist yet."""
     if needed_bytes > free_space(folder):
         raise DiskFull(folder, f"about {needed_bytes / 1e6:,.1f} MB are needed for {what}")
 
 
 def free_space(folder: Path) -> int:
-    """Bytes that are free on the disk of a file or folder, which need not exist yet."""
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
-    return shutil.disk_usage(there).free
+    """Free bytes on the disk of a file or folder, which need not exist yet."""
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
+    return shutil.disk_usage(existing).free
 
 
 def says_disk_full(error: BaseException | None) -> bool:
-    """Whether an error, or one that it came of, is for a full disk or a used-up quota."""
+    """Whether the error, or one of its causes, reports a full disk or an exceeded quota."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             return True
@@ -63,9 +62,9 @@ def says_disk_full(error: BaseException | None) -> bool:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Gives a name beside `path` to write to, and moves it there at the end; leaves nothing behind on an error.
+    """Yields a temporary path beside `path` and renames it to `path` at the end; on an error, deletes it.
 
-    Its folder is made. Raises DiskFull in the place of the system's own errors for that.
+    Creates the folder. Raises DiskFull if the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.stem}.{os.getpid()}.{uuid.uuid4().hex}.tmp")
@@ -81,8 +80,8 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes, at any depth, what writers that were killed have left of `written_whole` a day ago or earlier."""
-    with suppress(OSError):  # a folder of a network that fails for a moment: tidying is no reason to end a run
+    """Removes temporary files that killed processes left in `folder` or below it more than a day ago."""
+    with suppress(OSError):  # a network folder may fail for a moment, which must not end a run
         for path in folder.rglob(".*.tmp"):
             with suppress(OSError):  # another run may remove it at the same time
                 if _BESIDE.fullmatch(path.name) and time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:

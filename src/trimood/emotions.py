@@ -5,10 +5,10 @@ from typing import Literal
 Modality = Literal["video", "audio", "text"]
 
 Source = Literal["video", "audio"]
-"""The two LanguageBind checkpoints; the text tower comes with either."""
+"""The two LanguageBind checkpoints; each contains a text tower."""
 
 EMOTIONS: tuple[str, ...] = ("surprise", "fear", "sadness", "neutral", "joy", "anger", "disgust")
-"""Class number = position: SemEval-2024 Task 3 as the published experiments number it."""
+"""The emotions of SemEval-2024 Task 3; the position is the class number, as in the published experiments."""
 
 MODALITIES: tuple[Modality, ...] = ("video", "audio", "text")
 """The order in which embeddings are concatenated before the classifier."""
@@ -19,4 +19,4 @@ PROBABILITIES = tuple(f"p_{emotion}" for emotion in EMOTIONS)
 """Columns of a table of predictions: the probability of each emotion, in class order."""
 
 CALIBRATED = tuple(f"calibrated_{emotion}" for emotion in EMOTIONS)
-"""The same at the temperature that was fitted on the validation split."""
+"""Columns of the calibrated probabilities, with the temperature fitted on the validation split."""

@@ -1,4 +1,4 @@
-"""Around a run: check parameters and catalog, make missing raw data, say where results are, word errors plainly."""
+"""Kedro hooks: check parameters and catalog, generate missing raw data, log result paths, print readable errors."""
 
 import json
 import logging
@@ -28,17 +28,17 @@ log = logging.getLogger(__name__)
 
 
 class CheckParameters:
-    """Refuses a misspelt or invalid parameter anywhere in conf/ or --params, by its full path."""
+    """Rejects a misspelt or invalid parameter anywhere in conf/ or --params, and names its full path."""
 
     def __init__(self, stages: Iterable[Stage] = ()) -> None:
-        """`stages` say what their parameters are."""
+        """`stages` declare the types of their parameters."""
         self._of_stages = {name: kind for stage in stages for name, kind in stage.parameters.items()}
 
     @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
         """Checks all parameters, not only those that this run reads.
 
-        The check runs before Kedro's own, which covers parameters with a type only and has less readable errors.
+        Runs before Kedro's own check, which covers only parameters with a type and has less readable errors.
         """
         loader = context.config_loader
         try:
@@ -51,14 +51,14 @@ class CheckParameters:
                 f"--env={context.env}: no such environment in {loader.conf_source}{_environments(loader)}"
             ) from None
         except (ValueError, YAMLError) as error:
-            raise click.UsageError(str(error)) from None  # a message on the command line, not a stack of frames
-        loader["parameters"] = parameters  # so that Kedro does not read the files once more
+            raise click.UsageError(str(error)) from None
+        loader["parameters"] = parameters  # Kedro then does not read the files again
 
 
 def _read_experiments_of(loader: AbstractConfigLoader) -> None:
-    """The experiments of this session's configuration; Kedro builds the pipelines anew where they are others.
+    """Finds the experiments of this session's configuration, and rebuilds the pipelines if they have changed.
 
-    A command has read them already, but a notebook may have changed them since its last session.
+    A command has read them already, but in a notebook they may have changed since the last session.
     """
     where = (str(loader.conf_source), (loader.base_env, loader.env or loader.default_run_env))
     if source_of_experiments() == where and click.get_current_context(silent=True):
@@ -74,11 +74,11 @@ def _environments(loader: AbstractConfigLoader) -> str:
 
 
 class CheckCatalog:
-    """Refuses a misspelt key or an unknown kind in the `metadata` of the catalog, by the dataset's name."""
+    """Rejects a misspelt key or an unknown kind in the catalog's `metadata`, and names the dataset."""
 
     @hook_impl
     def after_catalog_created(self, conf_catalog: dict[str, Any]) -> None:
-        """All entries, not only those that this run uses."""
+        """Checks all entries, not only those that this run uses."""
         try:
             check_metadata(conf_catalog)
         except ValueError as error:
@@ -86,21 +86,21 @@ class CheckCatalog:
 
 
 class MakeMissingInputs:
-    """Runs the pipeline that a raw dataset names in its `metadata.made_by` if that dataset is missing.
+    """Generates missing raw data: runs the pipeline that the dataset's `metadata.made_by` names.
 
-    This makes the demo's corpus and checkpoints at the first command, and again when their parameters have changed. A
-    path that was given with --params is never filled: a misspelt folder must be an error, not a place for generated
-    data. Only nodes whose outputs are missing run.
+    The first command thus generates the demo's corpus and checkpoints; a later one does so again if their parameters
+    have changed. Nothing is generated at a path given with --params, where a misspelt folder must be an error. Only
+    nodes whose outputs are missing run.
     """
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """The sessions that make raw data read the same configuration."""
+        """Remembers the configuration, for the sessions that generate data."""
         self._conf_source = str(context.config_loader.conf_source)
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Only datasets that the run reads and does not make."""
+        """Generates the missing datasets that the run reads and does not write."""
         self._catalog = catalog
         given = run_params.get("runtime_params") or {}
         missing: dict[str, list[str]] = {}
@@ -110,20 +110,17 @@ class MakeMissingInputs:
                 missing.setdefault(maker.pipeline, []).append(name)
         for maker_pipeline, names in missing.items():
             _refuse_to_fill_given(maker_pipeline, names, set(given))
-            log.info("Making %s first, by the pipeline %r", ", ".join(sorted(names)), maker_pipeline)
-            # A session of its own, as `kedro run` of that pipeline has: parameters are checked and typed for it too.
+            log.info("Making %s first, with the pipeline %r", ", ".join(sorted(names)), maker_pipeline)
+            # A separate session, as for `kedro run`, so that this pipeline's parameters are checked and typed too.
             with KedroSession.create(
-                run_params["project_path"],
-                env=run_params["env"],
-                runtime_params=given,
-                conf_source=self._conf_source,
+                run_params["project_path"], env=run_params["env"], runtime_params=given, conf_source=self._conf_source
             ) as session:
                 session.run(pipeline_names=[maker_pipeline], to_outputs=names)
             self._catalog = catalog
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str) -> None:
-        """Writes into a generated folder's marker which parameters it was made with."""
+        """Writes the parameters that generated a folder into its marker file."""
         if maker := metadata_of(self._catalog.get(dataset_name)).made_by:
             marker = Path(self._catalog[dataset_name]._filepath) / GENERATED
             marker.write_text(_recipe(maker, self._catalog), encoding="utf-8")
@@ -134,7 +131,7 @@ def _recipe(maker: MadeBy, catalog: DataCatalog) -> str:
 
 
 def _is_there(name: str, maker: MadeBy, catalog: DataCatalog) -> bool:
-    """Whether the folder exists and, if it was generated, was so with today's parameters."""
+    """Whether the folder exists and is either the user's own or was generated with the current parameters."""
     if not catalog.exists(name):
         return False
     marker, wanted = Path(catalog[name]._filepath) / GENERATED, _recipe(maker, catalog)
@@ -145,14 +142,14 @@ def _is_there(name: str, maker: MadeBy, catalog: DataCatalog) -> bool:
 
 
 def _refuse_to_fill_given(maker_pipeline: str, names: list[str], given: set[str]) -> None:
-    """One node may make several datasets: it must not run for one where another of them is the user's own."""
+    """Raises UsageError if generating `names` would also write a dataset whose path the user has given."""
     pipelines = project.pipelines
     pipelines.set_requested(None)
     clash = pipelines[maker_pipeline].to_outputs(*names).all_outputs() & given
     if clash:
         raise click.UsageError(
-            f"{', '.join(names)} is missing, and making it would also make {', '.join(sorted(clash))}, "
-            f"which --params give. Give all of them, or run `kedro run --pipelines={maker_pipeline}` first."
+            f"{', '.join(names)} is missing, and making it would also make {', '.join(sorted(clash))}, whose path "
+            f"--params give. Give the paths of all, or run `kedro run --pipelines={maker_pipeline}` first."
         )
 
 
@@ -161,7 +158,7 @@ class TellPaths:
 
     @hook_impl(trylast=True)
     def before_pipeline_run(self, catalog: DataCatalog) -> None:
-        """Remembers the catalog; runs after MakeMissingInputs, whose sessions have their own."""
+        """Remembers the catalog. Runs after MakeMissingInputs, whose sessions have catalogs of their own."""
         self._catalog = catalog
 
     @hook_impl
@@ -173,24 +170,24 @@ class TellPaths:
 
 
 class SpeakPlainly:
-    """Ends a command with the message alone, without a traceback, if the error is one of trimood's."""
+    """Prints only the message of an error of trimood, without a traceback."""
 
     @hook_impl(trylast=True)
     def on_pipeline_error(self, error: Exception) -> None:
-        """On the command line only: a notebook or a test gets the error with its traceback."""
+        """Applies on the command line only: a notebook or a test gets the error with its traceback."""
         if not click.get_current_context(silent=True):
             return
-        causes = list(_causes(error))  # Kedro wraps what a dataset raises into an error of its own
+        causes = list(_causes(error))  # Kedro wraps the error of a dataset
         for cause in causes:
             if type(cause).__module__.startswith("trimood."):
                 raise click.ClickException(str(cause)) from error
         if says_disk_full(error):
             raise click.ClickException(
-                f"{error} The disk is full: make room and run again. Prepared clips, finished epochs and finished "
-                "experiments are kept."
+                f"{error} The disk is full: free some space and run again. Prepared clips, finished epochs and "
+                "finished experiments are kept."
             ) from error
         if isinstance(error, DatasetError):
-            hint = "It is not made yet: first run the pipeline that makes it, for example kedro run --pipelines=exp3"
+            hint = "It does not exist yet: first run the pipeline that writes it, such as kedro run --pipelines=exp3"
             missing = any(isinstance(cause, FileNotFoundError) for cause in causes)
             raise click.ClickException(f"{error}\n{hint}" if missing else str(error)) from error
 

@@ -1,4 +1,4 @@
-"""The pipelines by name: stages by hand, experiments from their files."""
+"""The pipelines by name: the stages, and one for each experiment file."""
 
 import os
 from pathlib import Path
@@ -7,12 +7,7 @@ from kedro.framework.project import settings
 from kedro.pipeline import Pipeline
 from kedro.utils import find_kedro_project
 
-from trimood.config.experiments import (
-    ExperimentFileError,
-    experiment_names,
-    read_experiments,
-    source_of_experiments,
-)
+from trimood.config.experiments import ExperimentFileError, experiment_names, read_experiments, source_of_experiments
 from trimood.pipelines import (
     Stage,
     check_data,
@@ -41,12 +36,12 @@ STAGES: dict[str, Stage] = {
     "predict": predict.STAGE,
     "register": register.STAGE,
 }
-"""What each stage declares; `experiment` is the one that every experiment is a copy of."""
+"""What each stage declares; every experiment is a copy of the stage `experiment`."""
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """`kedro run --pipelines=NAME` for each key; `__default__` is every experiment."""
-    if source_of_experiments() is None:  # a command without a session, as `kedro registry list`
+    """Returns the pipelines for `kedro run --pipelines=NAME`; `__default__` is every experiment."""
+    if source_of_experiments() is None:  # a command without a session, such as `kedro registry list`
         look_for_experiments()
     data = ingestion.create_pipeline() + preprocessing.create_pipeline()
     experiments = {name: data + experiment.create_pipeline(name) for name in experiment_names()}
@@ -65,14 +60,14 @@ def register_pipelines() -> dict[str, Pipeline]:
         "register": register.create_pipeline(),
     }
     if taken := sorted(experiments.keys() & (stages.keys() | STAGES.keys())):
-        raise ExperimentFileError(f"{taken[0]}.yml: a stage has this name already; call the experiment something else.")
+        raise ExperimentFileError(f"{taken[0]}.yml: a stage already has this name; rename the experiment.")
     return {**stages, **experiments, "__default__": sum(experiments.values(), Pipeline([]))}
 
 
 def look_for_experiments(conf_source: str | None = None, env: str | None = None) -> bool:
-    """Reads which experiments there are, where Kedro finds the configuration for these options of a command.
+    """Finds the experiments in the configuration that Kedro uses for these command options.
 
-    Returns whether they are others than those known before. Raises ExperimentFileError.
+    Returns whether they differ from those known before. Raises ExperimentFileError.
     """
     project = Path(find_kedro_project(Path.cwd()) or Path.cwd()).resolve()
     loader = settings.CONFIG_LOADER_ARGS

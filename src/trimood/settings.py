@@ -1,4 +1,4 @@
-"""Kedro's settings: the demo is what runs when no environment is named; see docs/decisions for the reasons."""
+"""Kedro's settings. The default environment is the demo; docs/decisions gives the reasons."""
 
 import os
 from typing import Any
@@ -11,7 +11,7 @@ from trimood.tracking.hook import TrackRuns
 
 
 def configured_path(name: str, default: str | None = None) -> str | None:
-    """`${path:NAME}` in the catalog: a path from --params, else from globals.yml, else the default; `~` is replaced."""
+    """Resolves `${path:NAME}` in the catalog: from --params, else globals.yml, else the default; expands `~`."""
     for source in ("runtime_params", "globals"):  # resolvers of Kedro's config loader
         value: Any = OmegaConf.create({"path": f"${{{source}:{name},null}}"}).path
         if value is not None:

@@ -75,7 +75,7 @@ def test_a_model_that_reads_nothing_of_it_says_so_and_costs_the_other_nothing(
     shutil.copytree(trained_folder / "exp3", tmp_path / "exp3")
     blind, other = answer(ModelsInMemory(tmp_path, {}), None, "so happy !", ["exp_video", "exp3"])
     assert blind.probabilities is None
-    assert "nothing is there that exp_video reads: video (no clip)" in blind.note
+    assert "it lacks every modality that exp_video uses: video (no clip)" in blind.note
     assert other.probabilities
 
 
@@ -87,7 +87,7 @@ def test_a_model_that_reads_nothing_of_it_says_so_and_costs_the_other_nothing(
         ("list.mp4", "so happy !", ["exp3"], "list.mp4 is not a video. Use MP4, MOV, MKV, WebM or AVI."),
         ("empty.mp4", "so happy !", ["exp3"], "empty.mp4 is not a video."),
         ("broken.mp4", "so happy !", ["exp3"], "This cannot be predicted. unreadable: "),
-        (None, "so happy !", ["exp77"], "This model cannot be loaded. model=exp77: nothing is trained under that name"),
+        (None, "so happy !", ["exp77"], "This model cannot be loaded. model=exp77: no trained model of this name"),
     ],
 )
 def test_what_cannot_be_answered_is_told_in_words(

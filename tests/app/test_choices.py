@@ -69,6 +69,6 @@ def test_a_model_that_was_trained_anew_is_loaded_anew(trained_folder: Path, tmp_
 @pytest.mark.parametrize("name", ["exp77", ""])
 def test_a_model_that_is_not_there_takes_no_room(trained_folder: Path, name: str) -> None:
     memory = ModelsInMemory(trained_folder, {})
-    with pytest.raises(Exception, match=f"model={name}: nothing is trained under that name"):
+    with pytest.raises(Exception, match=f"model={name}: no trained model of this name"):
         memory.load(name)
     assert memory.names == []

@@ -40,7 +40,7 @@ def test_experiments_are_found_in_an_archive_too(conf: Path) -> None:
 
 def test_a_configuration_without_experiments_is_refused(tmp_path: Path) -> None:
     (tmp_path / "base").mkdir()
-    with pytest.raises(ExperimentFileError, match=r"no experiments are there.*--conf-source"):
+    with pytest.raises(ExperimentFileError, match=r"no experiments here.*--conf-source"):
         find_experiments(str(tmp_path), ENVIRONMENTS)
 
 
@@ -60,7 +60,7 @@ def test_a_file_whose_top_key_is_not_its_name_is_refused(conf: Path) -> None:
 
 def test_a_file_that_cannot_be_read_as_an_experiment_is_named(conf: Path) -> None:
     path = write(conf / "base", "exp7", "exp7: {{modalities: [text], train: head\n")
-    with pytest.raises(ValueError, match=r"exp7\.yml: it is no YAML: "):
+    with pytest.raises(ValueError, match=r"exp7\.yml: not valid YAML: "):
         find_experiments(str(conf), ENVIRONMENTS)
     path.rename(path.with_suffix(".yaml"))
     with pytest.raises(ValueError, match=r"exp7\.yaml: rename it to exp7\.yml"):

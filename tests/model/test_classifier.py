@@ -187,9 +187,9 @@ def test_a_missing_input_and_missing_or_contradictory_settings_are_refused() -> 
         build_classifier(THREE, {"video": TINY_VIDEO}, "everything")
     with pytest.raises(ValueError, match="trains nothing"):
         build_classifier(TWO, TINY, "head", head="frozen")
-    with pytest.raises(ValueError, match="with train 'lora', and only then"):
+    with pytest.raises(ValueError, match="if, and only if, train is 'lora'"):
         build_classifier(TWO, TINY, "lora")
-    with pytest.raises(ValueError, match="with train 'lora', and only then"):
+    with pytest.raises(ValueError, match="if, and only if, train is 'lora'"):
         build_classifier(TWO, TINY, "head", lora=lora("q_proj"))
     with pytest.raises(AdapterError, match="'head' matches no linear layer"):
         build_classifier(TWO, TINY, "lora", lora=lora("head"))
@@ -304,7 +304,7 @@ def test_a_checkpoint_of_other_sizes_or_none_is_refused(folders: dict[Source, Pa
     classifier = build_classifier(THREE, TINY, "head")
     with pytest.raises(CheckpointError, match="does not describe the video towers that were built"):
         load_towers(classifier, {**folders, "video": folders["audio"]})
-    with pytest.raises(CheckpointError, match="no checkpoint folder given for audio; given are: video"):
+    with pytest.raises(CheckpointError, match="no checkpoint folder for audio; got: video"):
         load_towers(classifier, {"video": folders["video"]})
 
 
@@ -413,5 +413,5 @@ def test_an_utterance_of_which_nothing_is_there_has_zero_logits_and_teaches_noth
 )
 def test_a_mask_of_another_shape_or_type_is_refused(present: Tensor) -> None:
     classifier = build_classifier(TWO, TINY, "everything")
-    with pytest.raises(ValueError, match=r"it has to be \[utterance, 3\] bool, in the order video, audio, text"):
+    with pytest.raises(ValueError, match=r"it must be \[utterance, 3\] bool, in the order video, audio, text"):
         classifier(**batch(), present=present)

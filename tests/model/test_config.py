@@ -66,14 +66,14 @@ def test_published_audio_has_593_positions() -> None:
 @pytest.mark.parametrize(
     ("config", "vision", "words"),
     [
-        (TINY_VIDEO, {"lora_r": 16}, "lora_r is 16.*Take LanguageBind/LanguageBind_Video_FT"),
-        (TINY_AUDIO, {"lora_r": 16}, "lora_r is 16.*Take LanguageBind/LanguageBind_Audio_FT"),
-        (TINY_VIDEO, {"clip_type": "vl_new"}, "3-D patches.*Take LanguageBind/LanguageBind_Video_FT"),
+        (TINY_VIDEO, {"lora_r": 16}, "lora_r is 16.*Use LanguageBind/LanguageBind_Video_FT"),
+        (TINY_AUDIO, {"lora_r": 16}, "lora_r is 16.*Use LanguageBind/LanguageBind_Audio_FT"),
+        (TINY_VIDEO, {"clip_type": "vl_new"}, "3-D patches.*Use LanguageBind/LanguageBind_Video_FT"),
         (TINY_AUDIO, {"add_time_attn": True}, "audio with temporal attention"),
-        (TINY_VIDEO, {"hidden_act": "relu"}, "hidden_act is 'relu'; known are gelu, quick_gelu"),
+        (TINY_VIDEO, {"hidden_act": "relu"}, "hidden_act is 'relu'; allowed: gelu, quick_gelu"),
         (TINY_VIDEO, {"num_attention_heads": 3}, "hidden_size 16 is not a multiple of num_attention_heads 3"),
         (TINY_VIDEO, {"hidden_size": "16"}, "vision_config.hidden_size is '16'; a whole number is expected"),
-        (TINY_VIDEO, {"patch_size": 17}, "patch_size 17 must lie between 1 and"),
+        (TINY_VIDEO, {"patch_size": 17}, "patch_size 17 must be between 1 and"),
     ],
 )
 def test_checkpoints_that_the_towers_cannot_hold_are_refused(

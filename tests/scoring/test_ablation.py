@@ -76,5 +76,5 @@ def test_a_shuffled_modality_is_the_mean_over_the_stated_permutations_and_comes_
 
 
 def test_utterances_without_an_emotion_are_refused() -> None:
-    with pytest.raises(ValueError, match="the labels hold -1"):
+    with pytest.raises(ValueError, match="the labels contain -1"):
         ablate_modalities(np.array([-1, 0]), {"text": np.zeros((2, 7))}, largest_sum)

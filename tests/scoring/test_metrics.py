@@ -95,16 +95,18 @@ def test_the_report_is_plain_json() -> None:
 
 def test_nothing_to_score_is_an_error_and_no_score_of_zero() -> None:
     for scores in (summary_scores, classification_report):
-        with pytest.raises(ValueError, match=r"no utterance to score\. Give a split that has some"):
+        with pytest.raises(ValueError, match=r"no utterance to score\. Give a split with utterances"):
             scores([], [])
 
 
 def test_a_number_that_is_no_class_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"the labels hold 7; allowed are 0 to 6, the places of surprise, fear"):
+    with pytest.raises(
+        ValueError, match=r"the labels contain 7; allowed are 0 to 6, the class numbers of surprise, fear"
+    ):
         summary_scores([0, 7], [0, 3])
-    with pytest.raises(ValueError, match=r"the labels hold None; .* leave it out"):
+    with pytest.raises(ValueError, match=r"the labels contain None; .* leave it out"):
         classification_report([0, None], [0, 3])
-    with pytest.raises(ValueError, match=r"the predictions hold -1"):
+    with pytest.raises(ValueError, match=r"the predictions contain -1"):
         summary_scores([0, 3], [0, -1])
 
 

@@ -44,7 +44,7 @@ def test_an_emotion_that_is_predicted_in_vain_lowers_the_micro_score_alone() -> 
 
 
 def test_without_an_annotated_pair_there_is_no_score() -> None:
-    with pytest.raises(ValueError, match="no annotated pair to score against"):
+    with pytest.raises(ValueError, match="no annotated pairs to compare with"):
         pair_scores(set(), ANNOTATED)
 
 

@@ -99,7 +99,9 @@ def test_a_bad_clip_is_named_and_costs_only_itself(predictor: Predictor, clips: 
     assert isinstance(missing, Refusal)
     assert missing.reason.startswith("missing: ")
     assert isinstance(empty, Refusal)
-    assert empty.reason == ("nothing is there that exp6_head reads: video (no clip), audio (no clip), text (no words)")
+    assert empty.reason == (
+        "it lacks every modality that exp6_head uses: video (no clip), audio (no clip), text (no words)"
+    )
     assert isinstance(good, Prediction)
     (alone,) = predictor.predict([Utterance(clips / "whole.mp4", "Hi .", "good")])
     assert isinstance(alone, Prediction)

@@ -57,7 +57,7 @@ def test_a_path_is_refused_and_nothing_of_it_is_read(tmp_path: Path) -> None:
 
 def test_a_path_that_happens_to_be_base64_is_no_video(tmp_path: Path) -> None:
     assert base64.b64decode("data/clips/a", validate=True)
-    assert "row 1: clip is no video or sound" in refusal(tmp_path, {"clip": "data/clips/a"})
+    assert "row 1: clip is not a video or sound file" in refusal(tmp_path, {"clip": "data/clips/a"})
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_path_that_happens_to_be_base64_is_no_video(tmp_path: Path) -> None:
     ],
 )
 def test_lists_that_name_other_files_are_refused(tmp_path: Path, listing: bytes) -> None:
-    assert "clip is no video or sound" in refusal(tmp_path, {"clip": listing})
+    assert "clip is not a video or sound file" in refusal(tmp_path, {"clip": listing})
 
 
 def test_what_ffmpeg_would_open_through_a_list_is_why(tmp_path: Path) -> None:
@@ -85,18 +85,20 @@ def test_what_ffmpeg_would_open_through_a_list_is_why(tmp_path: Path) -> None:
 def test_a_clip_above_the_limit_is_refused(tmp_path: Path) -> None:
     limit = (len(CONTENT) - 1) / 1e6
     for clip in (BASE64, CONTENT):
-        assert "the largest that is taken" in refusal(tmp_path, {"clip": clip}, largest_clip_megabytes=limit - 0.001)
+        assert "clip is larger than the maximum of" in refusal(
+            tmp_path, {"clip": clip}, largest_clip_megabytes=limit - 0.001
+        )
     read_request(pd.DataFrame({"clip": [BASE64]}), tmp_path, len(CONTENT) / 1e6)
 
 
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({"clip": 5}, "clip is int, it has to be a string"),
-        ({"text": 5}, "text is int, it has to be a string"),
-        ({"clip": [BASE64, BASE64]}, "clip is list, it has to be a string"),
-        ({"text": []}, "text is list, it has to be a string"),
-        ({"text": ""}, "neither clip nor text is there"),
+        ({"clip": 5}, "clip is int; it must be a string"),
+        ({"text": 5}, "text is int; it must be a string"),
+        ({"clip": [BASE64, BASE64]}, "clip is list; it must be a string"),
+        ({"text": []}, "text is list; it must be a string"),
+        ({"text": ""}, "clip and text are both missing"),
         ({"clips": BASE64}, "no row with a column clip"),
     ],
 )
@@ -113,4 +115,4 @@ def test_all_wrong_rows_are_named_at_once(tmp_path: Path) -> None:
     said = refusal(tmp_path, {"clip": "?", "text": "a"}, {"clip": BASE64, "text": "b"}, {"clip": None, "text": ""})
     assert "row 1: clip is not base64" in said
     assert "row 2" not in said
-    assert "row 3: neither" in said
+    assert "row 3: clip and text are both missing" in said

@@ -30,7 +30,7 @@ def test_checkpoints_that_moved_are_given_anew(trained_folder: Path, sources: di
 
 
 def test_an_unknown_name_is_told_which_there_are(trained_folder: Path) -> None:
-    with pytest.raises(ModelError, match=r"exp33: nothing is trained under that name .* there are: exp3, exp6_head"):
+    with pytest.raises(ModelError, match=r"exp33: no trained model of this name .* there are: exp3, exp6_head"):
         load_trained("exp33", trained_folder)
 
 
@@ -45,7 +45,7 @@ def test_a_calibration_of_other_weights_is_refused(trained_folder: Path, tmp_pat
     shutil.copytree(trained_folder / "exp3", tmp_path / "exp3")
     calibration = json.loads((trained_folder / "exp6_head" / "calibration.json").read_text())
     (tmp_path / "exp3" / "calibration.json").write_text(json.dumps(calibration))
-    with pytest.raises(ModelError, match="it belongs to other weights"):
+    with pytest.raises(ModelError, match="it does not belong to the weights"):
         load_trained("exp3", tmp_path)
 
 

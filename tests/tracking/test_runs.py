@@ -149,7 +149,7 @@ def test_seeds_of_one_experiment_bear_one_name() -> None:
 
 def test_a_run_is_not_counted_twice() -> None:
     runs = pd.DataFrame([made_run("exp4", 0.1, 1), made_run("exp4", 0.2, 1, start="2026-01-02")])
-    with pytest.raises(WrongRun, match=r"exp4-1-2026-01-01, exp4-1-2026-01-02 are one experiment with the same seed"):
+    with pytest.raises(WrongRun, match=r"exp4-1-2026-01-01, exp4-1-2026-01-02 have the same experiment, seed"):
         system_names(runs)
 
 

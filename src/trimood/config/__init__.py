@@ -1,1 +1,1 @@
-"""What can be set: every parameter, the plan that an experiment resolves to, and which experiments there are."""
+"""The configuration: all parameters and their checks, the experiments, and the plan of an experiment."""

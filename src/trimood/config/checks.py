@@ -1,19 +1,11 @@
-"""Checks of all that can be set, before anything runs; pydantic's errors are put into words here, for every room."""
+"""Checks of all parameters before anything runs, and readable messages for pydantic's errors."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from trimood.config.parameters import (
-    DataParams,
-    ExperimentParams,
-    GlobalParams,
-    Paths,
-    Seed,
-    did_you_mean,
-    resolve,
-)
+from trimood.config.parameters import DataParams, ExperimentParams, GlobalParams, Paths, Seed, did_you_mean, resolve
 
 SHARED: dict[str, Any] = {
     **{name: field.annotation for name, field in Paths.model_fields.items()},
@@ -25,7 +17,7 @@ SHARED: dict[str, Any] = {
 
 
 def check_globals(values: Mapping[str, Any]) -> None:
-    """Checks globals.yml against its class; ValueError names each wrong key by its full path."""
+    """Checks globals.yml. Raises ValueError, which names the full path of each wrong key."""
     try:
         GlobalParams.model_validate(values)
     except ValidationError as error:
@@ -35,7 +27,7 @@ def check_globals(values: Mapping[str, Any]) -> None:
 def check_parameters(
     parameters: Mapping[str, Any], experiments: Iterable[str], of_stages: Mapping[str, Any] | None = None
 ) -> None:
-    """Checks the whole parameter tree; ValueError names each wrong key by its full path.
+    """Checks the whole parameter tree. Raises ValueError, which names the full path of each wrong key.
 
     `of_stages`: the type of each top-level parameter that a stage declares.
     """
@@ -65,7 +57,7 @@ def check_parameters(
 
 
 def read_seeds(value: Any) -> tuple[int, ...]:
-    """The parameter `seeds`: one number or a list of several, none twice. Raises ValueError."""
+    """Parses the parameter `seeds`, one number or a list without repeats. Raises ValueError."""
     try:
         seeds = TypeAdapter(tuple[Seed, ...]).validate_python(value if isinstance(value, list) else [value])
     except ValidationError as error:
@@ -76,12 +68,12 @@ def read_seeds(value: Any) -> tuple[int, ...]:
 
 
 def error_lines(error: ValidationError, name: str = "") -> list[str]:
-    """Each problem of a pydantic error as `where: what (got …)`; `where` starts with `name`, if one is given."""
+    """Returns each problem of a pydantic error as `path: message (got …)`; the path starts with `name`, if given."""
     found = []
     for item in error.errors():
         where = ".".join([*([name] if name else []), *map(str, item["loc"])])
         got = "" if isinstance(item["input"], dict) else f" (got {item['input']!r})"
-        wanted = "wanted is a list, in brackets: [a,b]" if item["type"] == "tuple_type" else item["msg"]
+        wanted = "give a list, in brackets: [a,b]" if item["type"] == "tuple_type" else item["msg"]
         found.append(f"{where}: {wanted.removeprefix('Value error, ')}{got}".removeprefix(": "))
     return found
 

@@ -1,4 +1,4 @@
-"""Which experiments there are: the YAML files in the folder `experiments` of the configuration's environments."""
+"""Finds the experiments: the YAML files in the folder `experiments` of the configuration's environments."""
 
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -13,13 +13,13 @@ _read: tuple[str, tuple[str, ...], tuple[str, ...]] | None = None  # source, env
 
 
 class ExperimentFileError(ValueError):
-    """There is no experiment, or the file of one has a wrong name or a wrong top key, or is no YAML."""
+    """There is no experiment, or an experiment's file has a wrong name or top key, or is not valid YAML."""
 
 
 def experiment_names() -> list[str]:
     """Names of the experiments of the configuration that was read last, sorted. Raises ExperimentFileError."""
     if _read is None:
-        raise ExperimentFileError("No configuration was read yet, so no experiment is known.")
+        raise ExperimentFileError("No configuration was read yet: call read_experiments first.")
     return list(_read[2])
 
 
@@ -29,10 +29,10 @@ def source_of_experiments() -> tuple[str, tuple[str, ...]] | None:
 
 
 def read_experiments(source: str, environments: tuple[str, ...]) -> bool:
-    """Finds the experiments of a configuration; returns whether they are others than those known before.
+    """Finds the experiments of a configuration; returns whether they differ from those known before.
 
-    `source`: a folder, an archive that `kedro package` wrote, or an address that fsspec knows. `environments`: folders
-    in it, as `base` and `demo`. Raises ExperimentFileError.
+    `source`: a folder, an archive written by `kedro package`, or an fsspec URL. `environments`: its subfolders to
+    read, such as `base` and `demo`. Raises ExperimentFileError.
     """
     global _read  # Kedro calls `register_pipelines` without arguments
     before, _read = _read, (source, environments, find_experiments(source, environments))
@@ -40,12 +40,12 @@ def read_experiments(source: str, environments: tuple[str, ...]) -> bool:
 
 
 def find_experiments(source: str, environments: tuple[str, ...]) -> tuple[str, ...]:
-    """The sorted names of the experiments in a configuration, as `read_experiments` takes it."""
+    """The sorted names of the experiments in a configuration; parameters as for `read_experiments`."""
     names = {name for environment in environments for name in _in_environment(source, environment)}
     if not names:
         raise ExperimentFileError(
-            f"{source}: no experiments are there, which would be files such as base/experiments/exp1.yml. Say where "
-            "the configuration is: --conf-source=FOLDER-OR-ARCHIVE"
+            f"{source}: no experiments here; expected files such as base/experiments/exp1.yml. Give the folder or "
+            "archive of the configuration: --conf-source=FOLDER-OR-ARCHIVE"
         )
     return tuple(sorted(names))
 
@@ -58,20 +58,20 @@ def _in_environment(source: str, environment: str) -> list[str]:
 
 
 def _checked(file: OpenFile) -> str:
-    """The name of the experiment in a file."""
+    """The name of the experiment in a file. Raises ExperimentFileError."""
     path = PurePosixPath(file.path)
     if path.suffix != ".yml":
         raise ExperimentFileError(f"{path}: rename it to {path.stem}.yml; the file of an experiment ends with .yml.")
     if not path.stem.isidentifier():
         raise ExperimentFileError(
-            f"{path}: {path.stem!r} cannot be the name of an experiment; allowed are letters, digits and _, without a "
+            f"{path}: {path.stem!r} cannot be the name of an experiment; allowed are letters, digits and _, but no "
             "digit at the start. Rename the file and its top key."
         )
     try:
         with file as opened:
             content = yaml.safe_load(opened)
     except yaml.YAMLError as error:
-        raise ExperimentFileError(f"{path}: it is no YAML: {error}") from error
+        raise ExperimentFileError(f"{path}: not valid YAML: {error}") from error
     keys = list(content) if isinstance(content, dict) else []
     if keys != [path.stem]:
         raise ExperimentFileError(
@@ -82,6 +82,6 @@ def _checked(file: OpenFile) -> str:
 
 
 def experiment_of(namespace: str | None, names: Sequence[str]) -> str | None:
-    """The one of `names` that a node of this namespace belongs to; None for the shared stages."""
+    """Returns which of `names` a node of this namespace belongs to; None for a shared stage."""
     first = (namespace or "").split(".")[0]
     return first if first in names else None

@@ -1,4 +1,4 @@
-"""What a dataset's `metadata` in the catalog may say: its layer, what MLflow logs of it, what makes it."""
+"""Schema of a dataset's `metadata` in the catalog: its layer, what MLflow logs, and which pipeline makes it."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, Self
@@ -19,7 +19,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "model": ("weights",),
     "file": ("as",),
 }
-"""What MLflow can log of a dataset, and the further keys that each kind takes."""
+"""The kinds of `metadata.mlflow.log`, and the further keys that each takes."""
 
 OPTIONAL = {("rows", "by"), ("file", "as")}
 
@@ -29,8 +29,8 @@ Layer = Literal["raw", "intermediate", "primary", "feature", "model_input", "mod
 class Logged(Parameters):
     """What a run logs of a dataset.
 
-    `as`: a name in MLflow, or a file's folder among the artifacts; `by`: columns whose values are counted apart;
-    `weights`: the dataset of the weights that belong to a model.
+    `as`: the name in MLflow, or the artifact folder of a file; `by`: columns by which rows are counted; `weights`: the
+    dataset with the weights of the model.
     """
 
     log: str
@@ -50,9 +50,8 @@ class Logged(Parameters):
         given = {type(self).model_fields[name].alias or name for name in self.model_fields_set} - {"log"}
         taken = KINDS[self.log]
         for key in given.difference(taken):
-            raise ValueError(
-                f"{key}: not a key of log: {self.log}, which takes {' and '.join(taken) or 'no other key'}"
-            )
+            allowed = " and ".join(taken) or "no other key"
+            raise ValueError(f"{key}: not a key of log: {self.log}, which takes {allowed}")
         for key in taken:
             if key not in given and (self.log, key) not in OPTIONAL:
                 raise ValueError(f"log: {self.log} needs the key {key}")
@@ -60,9 +59,9 @@ class Logged(Parameters):
 
 
 class MadeBy(Parameters):
-    """The pipeline that makes a raw dataset which is missing, unless --params give the path `unless_given`.
+    """The pipeline that makes a missing raw dataset, unless --params give the path named `unless_given`.
 
-    It is made anew when the block `parameters` has changed.
+    The dataset is made again when the block `parameters` has changed.
     """
 
     pipeline: str
@@ -79,7 +78,7 @@ class KedroViz(Parameters):
 
 
 class Metadata(Parameters):
-    """`metadata` of one dataset; `tell` says in the log where a result is, in these words."""
+    """`metadata` of one dataset; `tell` is a description that is logged with the path when the dataset is saved."""
 
     kedro_viz: KedroViz | None = Field(default=None, alias="kedro-viz")
     mlflow: Logged | None = None
@@ -88,12 +87,12 @@ class Metadata(Parameters):
 
 
 def metadata_of(dataset: Any) -> Metadata:
-    """The metadata of a dataset of the catalog; empty where the catalog does not have the dataset or says nothing."""
+    """The metadata of a dataset; empty if the dataset is None or has none."""
     return Metadata.model_validate(getattr(dataset, "metadata", None) or {})
 
 
 def check_metadata(catalog: Mapping[str, Any]) -> None:
-    """Checks the metadata of all catalog entries, as configured; ValueError names each wrong key by its dataset."""
+    """Checks the metadata of all catalog entries. Raises ValueError, which names the dataset of each wrong key."""
     problems = []
     for name, entry in catalog.items():
         try:

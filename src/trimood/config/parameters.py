@@ -1,40 +1,32 @@
-"""Every parameter once: its type, bounds and meaning. Shared values are in conf/base, what differs in experiments."""
+"""All parameters: type, bounds and meaning. conf/base has the shared values, an experiment's file the differences."""
 
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from trimood.emotions import MODALITIES, Modality
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-"""What NumPy's generators take, which Hugging Face's Trainer seeds beside torch's."""
+"""The range that NumPy accepts; Hugging Face's Trainer seeds NumPy and torch."""
 
 
 def did_you_mean(word: str, allowed: list[str]) -> str:
-    """Close spellings of `word` among `allowed`, as the end of an error message; empty when there are none."""
+    """A suggestion for the end of an error message: words of `allowed` that are spelt like `word`, or nothing."""
     close = get_close_matches(word, allowed, n=2)
     return f" Did you mean {' or '.join(close)}?" if close else ""
 
 
 def listed(items: Sequence[str], shown: int, separator: str = ", ") -> str:
-    """The first `shown` items, and how many there are beyond them: "a, b, and 3 more"."""
+    """Joins the first `shown` items and the number of the others: "a, b, and 3 more"."""
     more = [f"and {len(items) - shown:,} more"] if len(items) > shown else []
     return separator.join([*items[:shown], *more])
 
 
 class Parameters(BaseModel):
-    """A frozen block of parameters that refuses keys it does not know, and says which it does."""
+    """An immutable block of parameters; rejects unknown keys and lists the allowed ones."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -54,7 +46,7 @@ Number = int | float
 
 
 class Dimension(Parameters):
-    """What a search may choose for one parameter: a range, of whole numbers where both ends are, or some choices."""
+    """The search space of one parameter: a range (of integers if both ends are integers) or a list of choices."""
 
     low: Number | None = None
     high: Number | None = None
@@ -65,12 +57,12 @@ class Dimension(Parameters):
     def _is_one_of_both(self) -> Self:
         is_range = self.low is not None and self.high is not None
         if is_range == bool(self.choices) or (self.low is None) != (self.high is None) or (self.choices and self.log):
-            raise ValueError("allowed is a range, {low: 1.0e-5, high: 1.0e-3, log: true}, or {choices: [4, 8]}")
+            raise ValueError("give either a range, {low: 1.0e-5, high: 1.0e-3, log: true}, or {choices: [4, 8]}")
         if self.low is not None and self.high is not None:
             if self.low >= self.high:
                 raise ValueError(f"low {self.low} is not below high {self.high}")
             if self.log and self.low <= 0:
-                raise ValueError(f"low {self.low} with log: true; on a logarithmic scale low is above 0")
+                raise ValueError(f"low {self.low} with log: true; a logarithmic scale needs low above 0")
         return self
 
     def __str__(self) -> str:
@@ -79,7 +71,7 @@ class Dimension(Parameters):
 
 
 class TuneParams(Parameters):
-    """A search over an experiment's parameters, by Optuna: its name (empty: the experiment's), size, space, methods."""
+    """An Optuna search over an experiment's parameters. An empty `study` means the name of the experiment."""
 
     study: str
     trials: Annotated[int, Field(ge=1)]
@@ -95,7 +87,7 @@ class TuneParams(Parameters):
 
 
 def _dimensions(space: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Blocks within blocks as {"training.learning_rate": {low, high}}; what is null is left out."""
+    """Flattens nested blocks to {"training.learning_rate": {low, high}}, without those that are null."""
     found: dict[str, Any] = {}
     for key, value in space.items():
         name = f"{prefix}{key}"
@@ -103,7 +95,7 @@ def _dimensions(space: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, dict) and not set(value) & set(Dimension.model_fields):
             inner = _dimensions(value, f"{name}.")
         for path, dimension in inner.items():
-            earlier = found.get(path)  # written with dots in a file, and with blocks on the command line
+            earlier = found.get(path)  # a file may use dotted names and the command line nested blocks
             if isinstance(earlier, dict) and isinstance(dimension, dict):
                 found[path] = {**earlier, **dimension}
             else:
@@ -113,13 +105,12 @@ def _dimensions(space: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
-
 Unit = Literal["conversation", "utterance"]
 """What a split keeps together."""
 
 
 class SplitParams(Parameters):
-    """How utterances are divided; without a labelled official test file, `test_fraction` is held out too."""
+    """How utterances are split. `test_fraction` is held out only if no labelled official test file exists."""
 
     unit: Unit
     validation_fraction: Annotated[float, Field(gt=0, lt=1)]
@@ -130,19 +121,20 @@ class SplitParams(Parameters):
 Policy = Literal["fail", "drop", "blank"]
 
 ClipProblem = Literal["missing", "unreadable", "no_audio_track", "silent", "too_short", "timed_out", "crashed"]
-"""Everything that can be wrong with a clip, in the order in which it is checked."""
+"""The problems of a clip, in the order in which they are checked."""
 
 Executor = Literal["serial", "processes", "ray"]
-"""Where work on clips is done."""
+"""How work on clips is distributed."""
 
 Reader = Literal["pyav", "decord"]
-"""What reads the frames of a clip; `decord` is what LanguageBind uses, with its errors."""
+"""The library that reads the frames of a clip; `decord` reads them as LanguageBind does, including its errors."""
 
 
 class ClipParams(Parameters):
-    """How clips become tensors: what a bad clip means, where the work is done, by how many (0: one for each core).
+    """How clips become tensors.
 
-    `on_bad_clip` is one policy for all problems, or one for each; problems that such a list leaves out mean `fail`.
+    `on_bad_clip` is one policy for all problems or a mapping from problems to policies, `fail` by default. `workers`
+    0 means one for each core. The time limit is for one clip.
     """
 
     on_bad_clip: Policy | dict[ClipProblem, Policy]
@@ -173,17 +165,17 @@ class ClipParams(Parameters):
 
 
 class DataParams(Parameters):
-    """Everything between the corpus and the examples; the same for all experiments."""
+    """How the corpus becomes examples; the same for all experiments."""
 
     split: SplitParams
     clips: ClipParams
 
 
 class CuttingParams(Parameters):
-    """How clips are cut from episodes, and of which splits.
+    """How clips are cut from episodes, and for which splits.
 
-    x264's quality (`crf`) and speed (`preset`); the language of the sound (ISO 639-2); whether clips that this command
-    did not cut may be replaced; where the work is done, on how many workers, and for how long at most on one clip.
+    `crf` and `preset` are x264's quality and speed, `audio_language` is an ISO 639-2 code. `overwrite` also replaces
+    clips that this command did not cut. `executor`, `workers` and the time limit as in ClipParams.
     """
 
     splits: Annotated[tuple[Literal["train", "test"], ...], Field(min_length=1)]
@@ -197,13 +189,13 @@ class CuttingParams(Parameters):
 
 
 class DemoParams(Parameters):
-    """The generated corpus and the tiny checkpoints, both from one seed."""
+    """The seed of the generated corpus and the tiny checkpoints."""
 
     seed: Seed
 
 
 class CompareParams(Parameters):
-    """What is compared (run ids; none: the latest of each experiment and seed), with which baseline, how surely."""
+    """How runs are compared. Without `runs` (MLflow ids), the latest run of each experiment and seed is compared."""
 
     baseline: str
     resamples: Annotated[int, Field(ge=100)]
@@ -213,14 +205,14 @@ class CompareParams(Parameters):
 
 
 class AugmentationParams(Parameters):
-    """What is changed at random in training only: mirrored frames, and where the three chunks of long sounds start."""
+    """Random changes in training only: mirrored frames, and the starts of the three chunks of long sounds."""
 
     flip_probability: Annotated[float, Field(ge=0, le=1)]
     random_mel_chunks: bool
 
 
 class TrainingParams(Parameters):
-    """Hugging Face `TrainingArguments` by their own names; threads on a CPU (0: torch's own choice); augmentation."""
+    """Hugging Face's `TrainingArguments`, with the number of CPU threads (0: torch's default) and augmentation."""
 
     num_train_epochs: Annotated[int, Field(ge=1)]
     per_device_train_batch_size: Annotated[int, Field(ge=1)]
@@ -245,7 +237,7 @@ Bias = Literal["none", "all", "lora_only"]
 
 
 class LoraParams(Parameters):
-    """Low-rank adapters: on which layers (by the end of a module's name), rank, scale, dropout, and which biases."""
+    """Low-rank adapters. `targets` are suffixes of module names, `bias` says which biases are trained."""
 
     targets: Annotated[tuple[str, ...], Field(min_length=1)]
     r: Annotated[int, Field(ge=1)]
@@ -255,7 +247,7 @@ class LoraParams(Parameters):
 
 
 class ExperimentParams(Parameters):
-    """What one experiment's file may say; `lora` and `training` hold only what differs from the shared values."""
+    """The content of an experiment's file; `lora` and `training` contain only differences from the shared values."""
 
     modalities: Annotated[tuple[Modality, ...], Field(min_length=1)]
     train: Train
@@ -277,7 +269,7 @@ class ExperimentParams(Parameters):
 
 
 class Settings(Parameters):
-    """One experiment with everything resolved: what is run, logged and stored with its weights."""
+    """The resolved settings of one experiment, which are run, logged and stored with its weights."""
 
     modalities: tuple[Modality, ...]
     train: Train
@@ -287,30 +279,25 @@ class Settings(Parameters):
 
 
 def resolve(experiment: ExperimentParams, training: TrainingParams, lora: LoraParams) -> Settings:
-    """The shared values, overridden by those of an experiment; a wrong key or value is a ValidationError."""
+    """Overrides the shared values by those of an experiment. Raises ValidationError for a wrong key or value."""
+    adapters = LoraParams.model_validate(_merged(lora.model_dump(), experiment.lora))
     return Settings(
         modalities=experiment.modalities,
         train=experiment.train,
         head=experiment.head,
-        lora=LoraParams.model_validate(_merged(lora.model_dump(), experiment.lora))
-        if experiment.train == "lora"
-        else None,
+        lora=adapters if experiment.train == "lora" else None,
         training=TrainingParams.model_validate(_merged(training.model_dump(), experiment.training)),
     )
 
 
 def _merged(shared: dict[str, Any], different: dict[str, Any]) -> dict[str, Any]:
-    """`different` laid over `shared`, block within block."""
-    both = {
-        k: _merged(shared[k], v)
-        for k, v in different.items()
-        if isinstance(v, dict) and isinstance(shared.get(k), dict)
-    }
-    return {**shared, **different, **both}
+    """Overrides values of `shared` by those of `different`, also within nested blocks."""
+    nested = {k: v for k, v in different.items() if isinstance(v, dict) and isinstance(shared.get(k), dict)}
+    return {**shared, **different, **{k: _merged(shared[k], v) for k, v in nested.items()}}
 
 
 class TrackingParams(Parameters):
-    """Where MLflow keeps runs, its folder of artifacts, and the name under which it lists them."""
+    """MLflow's store, its folder of artifacts, and the name of the MLflow experiment."""
 
     tracking_uri: str
     artifacts: str
@@ -318,9 +305,9 @@ class TrackingParams(Parameters):
 
 
 def _in_quotes(value: Any) -> Any:
-    """YAML takes No for a truth value, 5 for a number."""
+    """Raises ValueError for text that YAML has read as another type, such as No or 5."""
     if not isinstance(value, str):
-        raise ValueError("words that YAML reads as something else need double quotes: --params 'text=\"No\"'")
+        raise ValueError("text that YAML reads as another type needs double quotes: --params 'text=\"No\"'")
     return value
 
 
@@ -328,9 +315,9 @@ Words = Annotated[str, BeforeValidator(_in_quotes)]
 
 
 def _an_alias(value: str) -> str:
-    """What MLflow takes for an alias: it would refuse others only after a version is registered."""
+    """Raises ValueError for an alias that MLflow would reject, which it does only after registering a version."""
     if not re.fullmatch(r"[A-Za-z0-9_-]+", value) or re.fullmatch(r"latest|v\d+", value, re.IGNORECASE):
-        raise ValueError("allowed are letters, digits, _ and -, but neither latest nor a v with a number")
+        raise ValueError("allowed are letters, digits, _ and -, except latest and names such as v1")
     return value
 
 
@@ -338,15 +325,15 @@ Alias = Annotated[str, AfterValidator(_an_alias)]
 
 
 class PredictionParams(Parameters):
-    """How many utterances of one's own the picture shows."""
+    """The number of utterances in the picture of predictions."""
 
     shown_utterances: Annotated[int, Field(ge=1)]
 
 
 class ServingParams(Parameters):
-    """What can be said when an MLflow model is loaded; a checkpoint without a place is where training had it.
+    """Settings of a loaded MLflow model. An empty checkpoint means the one that training used.
 
-    `processes` costs each request a second or two, and outlives a clip that crashes the decoder or hangs it.
+    The executor `processes` takes a second or two more per request, and survives clips that crash or hang the decoder.
     """
 
     video_checkpoint: str = ""
@@ -357,9 +344,9 @@ class ServingParams(Parameters):
 
 
 class Paths(Parameters):
-    """Where data and checkpoints are. Each can be given in conf/*/globals.yml or with --params, which takes precedence.
+    """Paths of data and checkpoints, from conf/*/globals.yml or from --params, which takes precedence.
 
-    The catalog reads them as `${path:NAME}`. Relative paths start from the project's folder, `~` is the home folder.
+    The catalog reads them as `${path:NAME}`. Relative paths start from the project folder, `~` is the home folder.
     """
 
     data_root: str
@@ -372,17 +359,14 @@ class Paths(Parameters):
 
 
 class GlobalParams(Paths):
-    """What conf/*/globals.yml may say: paths, the experiment that some stages are about, and where runs are tracked."""
+    """The content of conf/*/globals.yml: paths, the experiment that some stages use, and MLflow's settings."""
 
     experiment: str
     mlflow: TrackingParams
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as {"training.learning_rate": 5e-05}; a list becomes its items joined by '+'.
-
-    A parameter class counts as the mapping it was made from: Kedro puts both into the catalog.
-    """
+    """Flattens nested mappings and pydantic objects to {"training.learning_rate": 5e-05}; joins lists by '+'."""
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json")
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The plan of an experiment: what its settings resolve to, before anything is loaded or trained."""
+"""The plan of an experiment, which is made before anything is loaded or trained."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -17,10 +17,10 @@ class ParameterCount(BaseModel):
 
 
 class Plan(BaseModel):
-    """One experiment, resolved: what training, evaluation, MLflow, the stored weights and prediction read.
+    """The resolved experiment that training, evaluation, prediction and MLflow use; stored with the weights.
 
-    `checkpoints` holds a folder or a hub name for each checkpoint that is used. `parameters` counts by tower (video,
-    audio, text), for the head, and for "all". `reader` reads the frames of all clips, also of those predicted later.
+    `checkpoints`: a folder or hub name for each checkpoint in use. `parameters`: counts by tower (video, audio, text),
+    for the head, and for "all". `reader`: reads the frames of all clips, including those predicted later.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,10 +33,10 @@ class Plan(BaseModel):
 
 
 class SearchPlan(Plan):
-    """The plan of a search: the experiment as it is, and what is needed to change its settings for a trial.
+    """The plan of a search: the plan of the experiment, and the inputs from which a trial's settings are resolved.
 
-    `own` is what the experiment's file states; `training` and `lora` are the shared blocks below it;
-    `given_checkpoints` are both checkpoints, as a trial may use other modalities than the experiment.
+    `own`: the content of the experiment's file; `training`, `lora`: the shared values; `given_checkpoints`: both
+    checkpoints, because a trial may use other modalities than the experiment.
     """
 
     experiment: str
@@ -48,7 +48,7 @@ class SearchPlan(Plan):
 
 
 class ExampleFingerprints(BaseModel):
-    """Which training, validation and test examples a model belongs to: 12 hexadecimal digits for each table."""
+    """Fingerprints of the examples of a model: 12 hexadecimal digits for each table."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,1 +1,1 @@
-"""Batches, the trainer, and what is kept of a training."""
+"""Batches, the trainer, prediction, and the parameter search."""

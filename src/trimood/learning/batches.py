@@ -1,4 +1,4 @@
-"""From a table of examples to batches of tensors."""
+"""Converts a table of examples to batches of tensors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from trimood.media.video import VideoRecipe
 
 @dataclass(frozen=True)
 class AudioInput:
-    """How a log-mel becomes the audio tower's image; every value from the checkpoint's configuration."""
+    """How a log-mel becomes the audio tower's input image; all values come from the checkpoint's configuration."""
 
     mel_bins: int
     target_length: int
@@ -27,9 +27,9 @@ class AudioInput:
 
 
 class Examples(Dataset[dict[str, Tensor]]):
-    """Utterances as tensors, one at a time: `labels` if there are any, `present`, and input_ids, frames and mel.
+    """Utterances as tensors: `labels` (if known), `present`, `input_ids`, `frames` and `mel`.
 
-    A modality that an utterance lacks is zeros in the usual shape; nothing is read for it.
+    A modality that an utterance lacks is filled with zeros; nothing is read for it.
     """
 
     def __init__(
@@ -42,9 +42,9 @@ class Examples(Dataset[dict[str, Tensor]]):
         audio: AudioInput | None = None,
         augmentation: AugmentationParams | None = None,
     ) -> None:
-        """`table` has `part` (a file in `prepared_clips`), what `presence` reads, and `label` where it is known.
+        """`table` has `part` (a file in `prepared_clips`), the columns for `presence`, and `label` if it is known.
 
-        `input_ids` [utterance, 77] are of its rows.
+        `input_ids` is [utterance, 77], a row for each row of the table.
         """
         self._labels = torch.tensor(table["label"].to_numpy(dtype="int64")) if "label" in table else None
         self._parts = [prepared_clips / part for part in table["part"]]
@@ -76,13 +76,13 @@ class Examples(Dataset[dict[str, Tensor]]):
         for modality in modalities:
             if TENSORS[modality][0] not in part:
                 raise PartError(
-                    f"{path}: holds {', '.join(part) or 'nothing'}, but the table of examples says that there is "
+                    f"{path}: contains {', '.join(part) or 'nothing'}, but according to the table of examples it has "
                     f"{modality}. Prepare the clips again: kedro run --pipelines=preprocessing"
                 )
         return part
 
     def _no_frames(self) -> Tensor:
-        assert self._video is not None  # noqa: S101 - `LoadedModel` gives it with the modality
+        assert self._video is not None  # noqa: S101 - `LoadedModel` sets it for this modality
         side = self._video.frame_size_pixels
         return torch.zeros(self._video.frame_count, 3, side, side, dtype=torch.uint8)
 
@@ -91,7 +91,7 @@ class Examples(Dataset[dict[str, Tensor]]):
         return torch.zeros(3, self._audio.mel_bins, self._audio.target_length)
 
     def _flipped(self, frames: Tensor) -> Tensor:
-        # Randomness comes from torch's global generator, which the trainer seeds, also in its loader's workers.
+        # Uses torch's global generator, which the trainer seeds, also in the workers of its loader.
         if self._augmentation and torch.rand(()) < self._augmentation.flip_probability:
             return frames.flip(-1)
         return frames
@@ -107,8 +107,8 @@ class Examples(Dataset[dict[str, Tensor]]):
 def presence(table: pd.DataFrame) -> Tensor:
     """Which of video, audio, text each utterance has, [utterance, 3] bool.
 
-    Read from the columns `has_video` and `has_audio`, where a table has them; else its clips are whole. An utterance
-    has text if there is more than white space in it.
+    Without the columns `has_video` and `has_audio`, every utterance has both. Text of only white space counts as
+    absent.
     """
     everything = pd.Series(True, index=table.index)
     columns = [
@@ -120,5 +120,5 @@ def presence(table: pd.DataFrame) -> Tensor:
 
 
 def collate(items: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Stacks every field: [utterance, …]."""
+    """Stacks every field to [utterance, …]."""
     return {name: torch.stack([item[name] for item in items]) for name in items[0]}

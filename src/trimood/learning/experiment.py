@@ -1,4 +1,4 @@
-"""One experiment planned and trained: the same for the training stage and for each trial of a search."""
+"""Plans and trains one experiment, for the experiment's own stage and for each trial of a search."""
 
 import hashlib
 import json
@@ -24,15 +24,15 @@ _PROCESS = Path("/proc/self")
 
 
 def forget_peak_memory() -> None:
-    """Resets the peak, so that it counts only the work that follows."""
+    """Resets the peak memory, so that it includes only the work that follows."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    with suppress(OSError):  # a container may forbid it: then the peak is that of the process's whole life
+    with suppress(OSError):  # a container may forbid it: then the peak is that of the whole process
         (_PROCESS / "clear_refs").write_text("5")  # man 5 proc: "Reset the peak resident set size"
 
 
 def peak_memory_gib() -> float:
-    """Highest use since `forget_peak_memory`; on a CPU it includes Python and its libraries, some 0.5 GiB."""
+    """Peak memory since `forget_peak_memory`; on a CPU it includes Python and its libraries, about 0.5 GiB."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**30
     found = re.search(r"VmHWM:\s+(\d+) kB", (_PROCESS / "status").read_text())
@@ -45,7 +45,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """What a training leaves, what it cost, and the folder of its checkpoints, which stays until all is stored."""
+    """The result of a training, its cost, and the folder of its checkpoints, which is kept until all is stored."""
 
     fitted: Fitted
     seconds: float
@@ -54,10 +54,10 @@ class TrainingOutcome:
 
 
 def plan_experiment(settings: Settings, video_checkpoint: str, audio_checkpoint: str, reader: Reader) -> Plan:
-    """What resolved settings will do: a title, the checkpoints they use, trainable and all parameters per tower.
+    """Plans resolved settings: title, checkpoints in use, trainable and all parameters per tower.
 
-    Builds the model without weights and compares it with the checkpoints' names and shapes.
-    Raises CheckpointError or AdapterError.
+    Builds the model without weights and checks names and shapes in the checkpoints. Raises CheckpointError or
+    AdapterError.
     """
     sources = used_checkpoints(settings.modalities, {"video": video_checkpoint, "audio": audio_checkpoint})
     counts = {
@@ -85,9 +85,9 @@ def train_experiment(
     score: ScoreFunction,
     report: ReportFunction,
 ) -> TrainingOutcome:
-    """Trains what is planned, in a folder of `training_checkpoints` that is named by `training_fingerprint`.
+    """Trains a plan; its checkpoints are in `training_checkpoints`, in a folder named by `training_fingerprint`.
 
-    An interrupted training continues from its last epoch when it is started again with the same plan and examples.
+    An interrupted training continues from its last epoch if it is started again with the same plan and examples.
     """
     _require_space(plan, training_checkpoints)
     forget_peak_memory()
@@ -107,18 +107,18 @@ def train_experiment(
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Removes what an interrupted training would continue from."""
+    """Removes the checkpoints of a training."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def _require_space(plan: Plan, training_checkpoints: Path) -> None:
-    """At most three checkpoints exist at once, each with AdamW's two numbers for each weight, then the results."""
+    """Raises DiskFull if three checkpoints, each with AdamW's two numbers per weight, and the results do not fit."""
     trained_bytes = 4 * plan.parameters["all"].trainable
     require_space(training_checkpoints, 10 * trained_bytes, "this training's checkpoints and weights")
 
 
 def training_fingerprint(plan: Plan, *tables: pd.DataFrame) -> str:
-    """16 hexadecimal digits of everything that decides a training: plan, checkpoint files and tables of examples."""
+    """Returns 16 hexadecimal digits of all inputs of a training: plan, checkpoint files and tables of examples."""
     files = [file.stat() for source in plan.checkpoints.values() for file in weight_files(locate(source))]
     weights = [(file.st_size, file.st_mtime_ns) for file in files]
     decisive = ("utterance", "text", "label", "part", "has_video", "has_audio")

@@ -1,4 +1,4 @@
-"""Embeddings and class probabilities of a trained model, without any randomness."""
+"""Computes embeddings and class probabilities of a trained model, deterministically."""
 
 from collections.abc import Iterator, Mapping
 
@@ -29,22 +29,19 @@ def probabilities(model: EmotionClassifier, examples: Dataset[dict[str, Tensor]]
 def embed_splits(
     loaded: LoadedModel, tables: Mapping[str, pd.DataFrame], prepared_clips: Location, batch_size: int, weights: str
 ) -> Embeddings:
-    """One pass of the towers over each split's table of examples; `weights` is the fingerprint of the trained ones."""
-    return Embeddings(
-        weights,
-        {split: table["utterance"].tolist() for split, table in tables.items()},
-        {
-            split: embed(loaded.model, loaded.examples(table, prepared_clips), batch_size)
-            for split, table in tables.items()
-        },
-    )
+    """Embeds the examples of each split in one pass of the towers; `weights` is the fingerprint of the weights."""
+    splits = {
+        split: embed(loaded.model, loaded.examples(table, prepared_clips), batch_size)
+        for split, table in tables.items()
+    }
+    return Embeddings(weights, {split: table["utterance"].tolist() for split, table in tables.items()}, splits)
 
 
 @torch.inference_mode()
 def embed(
     model: EmotionClassifier, examples: Dataset[dict[str, Tensor]], batch_size: int
 ) -> dict[Modality, np.ndarray]:
-    """What the head reads of each modality, [utterance, projection_dim] float32, in the order of the examples."""
+    """The embeddings of each modality, [utterance, projection_dim] float32, in the order of the examples."""
     found: dict[Modality, list[Tensor]] = {
         modality: [torch.empty(0, model.embedding_size(modality))] for modality in model.modalities
     }
@@ -57,9 +54,9 @@ def embed(
 
 @torch.inference_mode()
 def head_probabilities(head: Tensor, embeddings: Mapping[Modality, np.ndarray], batch_size: int) -> np.ndarray:
-    """What the head [7, channel] alone makes of embeddings: the same bits as `probabilities` of the whole model.
+    """Applies the head [7, channel] to embeddings; bit-identical to `probabilities` of the whole model.
 
-    In batches, as the whole model: a matrix product of other sizes may round otherwise.
+    Uses the same batches as the whole model, because a matrix product of another size may round differently.
     """
     found = [torch.empty(0, len(EMOTIONS), dtype=torch.float64)]
     modalities = [modality for modality in MODALITIES if modality in embeddings]
@@ -73,7 +70,7 @@ def head_probabilities(head: Tensor, embeddings: Mapping[Modality, np.ndarray], 
 def _batches(
     model: EmotionClassifier, examples: Dataset[dict[str, Tensor]], batch_size: int
 ) -> Iterator[dict[str, Tensor]]:
-    """Batches on the device that the model is put on, in order; the model's dropout is off."""
+    """Moves the model to the device, sets it to eval mode, and yields the batches there in order."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device).eval()
     loader = DataLoader(examples, batch_size=batch_size, collate_fn=collate)

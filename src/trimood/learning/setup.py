@@ -1,4 +1,4 @@
-"""From a plan to a model with weights, tokenizer and inputs: the same for training, evaluation and prediction."""
+"""Loads the model, weights, tokenizer and inputs of a plan, for training, evaluation and prediction."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -25,12 +25,12 @@ from trimood.model.trained import load_trained_state, parameter_counts
 log = logging.getLogger(__name__)
 
 DEFAULT_THREADS = torch.get_num_threads()
-"""Torch's own number of CPU threads, read at import, before any settings change it."""
+"""Torch's default number of CPU threads, read at import, before any setting changes it."""
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model with its weights, and what turns examples into its inputs."""
+    """A model with its weights, and the tokenizer and recipes for its inputs."""
 
     model: EmotionClassifier
     modalities: Sequence[Modality]
@@ -41,7 +41,7 @@ class LoadedModel:
     def examples(
         self, table: pd.DataFrame, prepared_clips: Location, augmentation: AugmentationParams | None = None
     ) -> Examples:
-        """The table's rows as tensors, tokenised once; logs how many utterances lack which modality."""
+        """Converts the rows of a table to tensors; logs how many utterances lack each modality."""
         _log_absences(table, self.modalities)
         texts = table["text"].fillna("").tolist()
         input_ids = tokenize(self.tokenizer, texts) if self.tokenizer and len(table) else None
@@ -51,9 +51,9 @@ class LoadedModel:
 
 
 def clip_recipe(sources: Mapping[Source, str], reader: Reader) -> Recipe:
-    """What the checkpoints expect of a clip: frames by the video checkpoint, sound by the audio checkpoint.
+    """Returns how to prepare clips for the checkpoints, without reading weights.
 
-    Where one is not used, its half is as of the published checkpoints. Reads no weights.
+    The values for an unused checkpoint are those of the published one.
     """
     visions = {source: read_config(locate(name, weights=False)).vision for source, name in sources.items()}
     video, audio = visions.get("video"), visions.get("audio")
@@ -64,16 +64,16 @@ def clip_recipe(sources: Mapping[Source, str], reader: Reader) -> Recipe:
 
 
 def used_checkpoints(modalities: Sequence[Modality], sources: Mapping[Source, str]) -> dict[Source, str]:
-    """Those of the checkpoints that these modalities need; words alone take the video checkpoint's text tower."""
+    """Selects the checkpoints that these modalities need; text alone uses the video checkpoint's text tower."""
     used: list[Source] = [source for source in ("video", "audio") if source in modalities]
     return {source: sources[source] for source in used or ["video"]}
 
 
 def count_parameters(settings: Settings, sources: Mapping[Source, str]) -> dict[str, tuple[int, int]]:
-    """Trainable and all parameters per tower, without allocating one.
+    """Counts trainable and all parameters per tower, without allocating them.
 
-    Also checks all that can be known of the checkpoints without reading weights: that they can be reached, their kind,
-    their keys and shapes, and their tokenizer. Raises CheckpointError or AdapterError.
+    Also checks that the checkpoints exist, and their kind, keys, shapes and tokenizer. Raises CheckpointError or
+    AdapterError.
     """
     folders = {source: locate(name) for source, name in sources.items()}
     configs = {source: read_config(folder) for source, folder in folders.items()}
@@ -87,9 +87,9 @@ def count_parameters(settings: Settings, sources: Mapping[Source, str]) -> dict[
 
 
 def load_model(settings: Settings, sources: Mapping[Source, str]) -> LoadedModel:
-    """Builds the model and loads its towers; head and adapters have their seeded first values.
+    """Builds the model and loads its towers; head and adapters get their seeded initial values.
 
-    Sets torch's number of CPU threads to `training.cpu_threads`, or to torch's default where that is 0.
+    Sets torch's number of CPU threads to `training.cpu_threads`, or to torch's default if that is 0.
     """
     torch.set_num_threads(settings.training.cpu_threads or DEFAULT_THREADS)
     folders = {source: locate(name) for source, name in sources.items()}
@@ -108,7 +108,7 @@ def load_model(settings: Settings, sources: Mapping[Source, str]) -> LoadedModel
 
 
 def load_for_plan(plan: Plan, weights: TrainedWeights) -> LoadedModel:
-    """The model as a training left it: the checkpoints' towers, and the trained weights. Raises CheckpointError."""
+    """Loads the model with the checkpoints' towers and the trained weights. Raises CheckpointError."""
     loaded = load_model(plan.settings, plan.checkpoints)
     load_trained_state(loaded.model, weights.tensors)
     return loaded
@@ -130,11 +130,5 @@ def _log_absences(table: pd.DataFrame, modalities: Sequence[Modality]) -> None:
 
 
 def _build(settings: Settings, configs: Mapping[Source, LanguageBindConfig]) -> EmotionClassifier:
-    return build_classifier(
-        settings.modalities,
-        configs,
-        settings.train,
-        head=settings.head,
-        lora=settings.lora,
-        seed=settings.training.seed,
-    )
+    seed, head, lora = settings.training.seed, settings.head, settings.lora
+    return build_classifier(settings.modalities, configs, settings.train, head=head, lora=lora, seed=seed)

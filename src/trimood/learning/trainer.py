@@ -1,4 +1,4 @@
-"""Training with Hugging Face's Trainer: published arguments, curves per epoch, only what was trained on disk."""
+"""Training with Hugging Face's Trainer: published arguments, curves per epoch, stores only trained tensors."""
 
 import json
 import logging
@@ -39,9 +39,9 @@ class TrainingDiverged(Exception):
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a training leaves: the trained tensors of its best and last epoch, and a row of numbers per epoch.
+    """The trained tensors of the best and the last epoch, and a row of numbers per epoch.
 
-    `seconds` of a row counts from the start of the training, without the time in which it was interrupted.
+    `seconds` in a row counts from the start of the training, without interruptions.
     """
 
     best: dict[str, Tensor]
@@ -58,23 +58,23 @@ def fit(
     score: ScoreFunction,
     report: ReportFunction,
 ) -> Fitted:
-    """Trains `model` in place and leaves it at its best epoch by validation macro F1.
+    """Trains `model` in place, and restores its best epoch by validation macro F1.
 
-    `folder` keeps the best and the last epoch's checkpoint: a training with the same folder continues from the last
-    whole one, and one that was finished returns at once. `score(labels, predictions)` gives `macro_f1` and whatever
-    else is followed; `report(numbers, step)` is called at every logged step and epoch. Raises TrainingDiverged and
+    `folder` contains the checkpoints of the best and the last epoch: a training with the same folder continues from
+    the last complete one, and a finished training returns at once. `score(labels, predictions)` returns `macro_f1` and
+    any other scores; `report(numbers, step)` is called at every logged step and epoch. Raises TrainingDiverged and
     DiskFull.
     """
-    transformers_logging.set_verbosity_error()  # its advice is about hub models; errors are raised anyway
+    transformers_logging.set_verbosity_error()  # its warnings are about hub models
     trainer = _Trainer(model, _training_arguments(training, folder), train, validation, score, report)
     try:
-        with logging_redirect_tqdm():  # lines of the log go above the bar, not into it
+        with logging_redirect_tqdm():  # prints log lines above the progress bar
             trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder))
     except Exception as error:
         if says_disk_full(error):
             raise DiskFull(folder, "an epoch's checkpoint could not be written") from error
         raise
-    # Trainer leaves the model under its autocast: later predictions would be rounded to bf16.
+    # Trainer leaves its autocast on the model, which would round later predictions to bf16.
     trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
     return Fitted(_on_cpu(trained_state(model)), trainer.last_state, trainer.history())
 
@@ -85,9 +85,9 @@ def _training_arguments(training: TrainingParams, folder: Path) -> TrainingArgum
         bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     whole = TrainingArguments(
         **{
-            **training.model_dump(exclude={"augmentation", "cpu_threads"}),  # which are not Hugging Face's
+            **training.model_dump(exclude={"augmentation", "cpu_threads"}),  # not arguments of Hugging Face
             "bf16": bf16,
-            "use_cpu": not torch.cuda.is_available(),  # else bf16=true is refused there
+            "use_cpu": not torch.cuda.is_available(),  # otherwise bf16=true is rejected on a CPU
             "output_dir": str(folder),
             "eval_strategy": "epoch",
             "save_strategy": "epoch",
@@ -97,30 +97,29 @@ def _training_arguments(training: TrainingParams, folder: Path) -> TrainingArgum
             "greater_is_better": True,
             "remove_unused_columns": False,
             "label_names": ["labels"],
-            "logging_nan_inf_filter": False,  # its default hides exactly what must stop a training
+            "logging_nan_inf_filter": False,  # the default hides the NaN that must stop the training
             "dataloader_pin_memory": torch.cuda.is_available(),
             "report_to": "none",
-            "disable_tqdm": not sys.stderr.isatty(),  # in a file, each step of a bar would be a line
+            "disable_tqdm": not sys.stderr.isatty(),  # a log file would get a line for each step
         }
     )
     if whole.n_gpu > 1:
-        # One device: DataParallel would multiply the published batch size by the number of visible GPUs.
-        whole._n_gpu = 1
+        whole._n_gpu = 1  # DataParallel would multiply the published batch size by the number of GPUs
     return whole
 
 
 class _Bar(ProgressCallback):
-    """The progress bar of the training alone, without numbers in it: epochs are logged as one line each."""
+    """A progress bar for training steps only; scores are logged as one line per epoch."""
 
     def on_log(self, *args: Any, **kwargs: Any) -> None:
         """Prints nothing."""
 
     def on_prediction_step(self, *args: Any, **kwargs: Any) -> None:
-        """No second bar for each epoch's validation."""
+        """Shows no bar for validation."""
 
 
 class _Trainer(Trainer):
-    """Trainer that follows training scores too, stops at a NaN, and stores trained tensors instead of whole models."""
+    """Trainer that also computes training scores, stops at a NaN, and stores only trained tensors."""
 
     def __init__(
         self,
@@ -153,15 +152,15 @@ class _Trainer(Trainer):
         self.last_state: dict[str, Tensor] = {}
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
-        """The model's own loss; in training its predictions are kept for the epoch's training scores."""
+        """Computes the loss; in training, also collects the predictions for the epoch's training scores."""
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
         if model.training:
-            # Kept on the device: asking for a number at each micro-batch would make a GPU wait for the CPU.
+            # Stays on the device: reading a number for each micro-batch would make the GPU wait for the CPU.
             self._seen.append((loss.detach(), outputs["logits"].detach().argmax(-1), inputs["labels"]))
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Renames what Trainer logs, checks the loss, and hands it on."""
+        """Checks the loss, renames the numbers, and passes them to `report`. Raises TrainingDiverged."""
         for name in ("loss", "eval_loss"):
             if name in logs and not math.isfinite(logs[name]):
                 raise TrainingDiverged(
@@ -178,7 +177,7 @@ class _Trainer(Trainer):
                 {f"step/{k}": float(logs[k]) for k in ("loss", "learning_rate", "grad_norm") if k in logs},
                 self.state.global_step,
             )
-        for row in self.history()[self._reported :]:  # after a resumed start: the earlier epochs too
+        for row in self.history()[self._reported :]:  # a resumed training also reports its earlier epochs
             self._report({k: v for k, v in row.items() if "/" in k}, round(row["epoch"]))
             self._reported += 1
             _log.info(
@@ -193,7 +192,7 @@ class _Trainer(Trainer):
             )
 
     def history(self) -> list[dict[str, float]]:
-        """One row per epoch: epoch, seconds, train/… and validation/… loss and scores."""
+        """Returns one row per epoch: epoch, seconds, train/… and validation/… loss and scores."""
         rows = [entry for entry in self.state.log_history if "validation/loss" in entry]
         return [
             {k: v for k, v in row.items() if k in ("epoch", "seconds") or k.startswith(("train/", "validation/"))}
@@ -201,7 +200,7 @@ class _Trainer(Trainer):
         ]
 
     def _epoch_row(self, logs: dict[str, float]) -> dict[str, float]:
-        """Training numbers are those of the epoch's own forward passes, before each update and with dropout."""
+        """Training scores come from the forward passes of training: before each update, with dropout."""
         row = {k.replace("eval_", "validation/"): v for k, v in logs.items() if k.startswith("eval_")}
         row = {k: v for k, v in row.items() if not k.endswith(("_per_second", "/runtime"))}
         if self._seen:
@@ -235,7 +234,7 @@ def _on_cpu(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _last_whole_checkpoint(folder: Path) -> str | None:
-    """The newest checkpoint whose trainer_state.json, which Trainer writes last, can be read."""
+    """Returns the newest complete checkpoint; Trainer writes trainer_state.json last."""
     found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.removeprefix("checkpoint-")))
     for checkpoint in reversed(found):
         try:

@@ -1,4 +1,4 @@
-"""LoRA adapters, put in place by PEFT so that every module keeps its name."""
+"""LoRA adapters, injected by PEFT so that every module keeps its name."""
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
@@ -8,38 +8,38 @@ from trimood.config.parameters import LoraParams
 
 
 class AdapterError(Exception):
-    """A LoRA target names no layer of the model."""
+    """A LoRA target matches no layer of the model."""
 
 
 def add_lora(model: nn.Module, lora: LoraParams) -> None:
-    """Put a LoRA adapter of rank `r`, scaled by alpha / r, beside every linear layer whose name ends in a target.
+    """Adds a LoRA adapter of rank `r`, scaled by alpha / r, to every linear layer whose name ends in a target.
 
-    Changes `model` in place: the adapters become trainable, with `bias` "all" so does every bias of the whole model
-    (those of the LayerNorms included), and all else is frozen. A target is a suffix of whole names: `q_proj` matches
-    temporal and spatial attention of all towers, `temporal_attn.q_proj` only the former. Raises AdapterError for a
-    target that matches no linear layer. The adapters' values are not set here: see `initialise_adapters`.
+    Changes `model` in place. The adapters become trainable; with `bias` "all", so do all biases of the model,
+    including those of LayerNorms; everything else is frozen. A target is a suffix of whole names: `q_proj` matches
+    temporal and spatial attention of all towers, `temporal_attn.q_proj` only temporal attention. Raises AdapterError
+    for a target that matches no linear layer. `initialise_adapters` sets the values of the adapters.
     """
     linear_names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     for target in lora.targets:
         if not any(_matches(name, target) for name in linear_names):
             allowed = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in linear_names})) or "none"
             raise AdapterError(
-                f"LoRA target {target!r} matches no linear layer. The names of linear layers end in: {allowed}. Name "
+                f"LoRA target {target!r} matches no linear layer. The names of linear layers end in: {allowed}. Use "
                 "one of these in lora.targets."
             )
     matched = [name for name in linear_names if any(_matches(name, target) for target in lora.targets)]
     config = LoraConfig(
         r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, bias=lora.bias, target_modules=matched
     )
-    # PEFT draws first values from the global generator, whose state must stay as the caller seeded it.
+    # PEFT draws initial values from the global generator; its state must stay as the caller seeded it.
     with torch.random.fork_rng(devices=[]):
         inject_adapter_in_model(config, model)
 
 
 def initialise_adapters(model: nn.Module, seed: int) -> None:
-    """Set every adapter to its first values: A uniform as in nn.Linear, B zero, so that the model's outputs stay.
+    """Initialises every adapter: A uniform as in nn.Linear, B zero, so that the model's outputs do not change.
 
-    The same seed gives the same values in every process. Adapters that were built on `meta` are made on the CPU.
+    The same seed gives the same values in every process. Adapters on the `meta` device are allocated on the CPU.
     Source of the distribution: PEFT's LoraLayer.reset_lora_parameters (kaiming uniform with a = √5).
     """
     generator = torch.Generator().manual_seed(seed)
@@ -60,7 +60,7 @@ def is_adapter(name: str) -> bool:
 
 
 def base_name(name: str) -> str:
-    """The name that a parameter had before its layer was adapted."""
+    """The name of a parameter before its layer got an adapter."""
     return name.replace(".base_layer.", ".")
 
 

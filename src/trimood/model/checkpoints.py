@@ -25,12 +25,11 @@ _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 def locate(source: str, weights: bool = True) -> Path:
-    """The folder that holds checkpoint `source`: the folder itself, or a hub name's snapshot in the HF cache.
+    """Returns the folder of a checkpoint: `source` itself, or the snapshot of a hub name in the Hugging Face cache.
 
-    What the cache holds is used without asking the hub; what it lacks is downloaded (about 2 GB for a published
-    checkpoint), safetensors rather than pytorch_model.bin where there are both. Without `weights`, only the
-    configuration and the tokenizer. Raises CheckpointError if there is no such folder, if its files are not complete,
-    or if the hub is out of reach, and DiskFull.
+    Files in the cache are used without a request to the hub; missing files are downloaded (about 2 GB for a published
+    checkpoint), preferably safetensors. Without `weights`, only the configuration and the tokenizer are needed. Raises
+    CheckpointError if the folder does not exist, files are missing, or the hub cannot be reached; and DiskFull.
     """
     folder = Path(source).expanduser()
     if folder.is_dir():
@@ -47,11 +46,11 @@ def locate(source: str, weights: bool = True) -> Path:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The folder's model.safetensors, or all its shards, or else its pytorch_model.bin; CheckpointError without any."""
+    """Returns model.safetensors, or all its shards, or else pytorch_model.bin. Raises CheckpointError without any."""
     names = _weight_names({path.name for path in folder.iterdir()}) if folder.is_dir() else []
     if not names:
         raise CheckpointError(
-            f"{folder}: no weights here. {_SAFETENSORS_FILE} or {BIN_FILE} must lie beside config.json: download the "
+            f"{folder}: no weights here. {_SAFETENSORS_FILE} or {BIN_FILE} must be beside config.json: download the "
             "checkpoint again, or give another folder."
         )
     return [folder / name for name in names]
@@ -83,13 +82,13 @@ def _download(name: str, weights: bool) -> Path:
             files = [file.rfilename for file in HfApi().model_info(name, timeout=30).siblings or []]
             patterns += _weight_names(files)
         folder = Path(snapshot_download(name, allow_patterns=patterns))
-    except Exception as error:  # what it raises without a network depends on the HTTP client of its version
+    except Exception as error:  # without a network, the error depends on the version's HTTP client
         if says_disk_full(error):
             raise DiskFull(Path(constants.HF_HUB_CACHE), f"the hub's checkpoint {name} takes about 2 GB") from error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
-            f"{name}: there is no folder of this name, and the Hugging Face hub did not give it ({reason}). Check the "
-            f"name and the network, or run `hf download {name} --local-dir FOLDER` where the hub can be reached, bring "
+            f"{name}: no folder has this name, and the download from the Hugging Face hub failed ({reason}). Check the "
+            f"name and the network, or run `hf download {name} --local-dir FOLDER` where the hub can be reached, copy "
             "the folder here, and give its path instead of the name."
         ) from error
     if weights:
@@ -101,25 +100,22 @@ TOKEN_COUNT = 77  # positions of CLIP's text tower
 
 
 def read_state_dict(folder: Path) -> dict[str, Tensor]:
-    """All weights of a checkpoint folder by name, without the `position_ids` buffers, as float32 on the CPU.
+    """Reads all weights of a checkpoint folder by name, without the `position_ids` buffers, as float32 on the CPU.
 
-    The tensors are mapped from the file and cost memory only where they are read or changed; what is changed is not
-    written back. Raises CheckpointError for a missing or damaged file.
+    The tensors are memory-mapped: they use memory only after they are read or changed, and changes are not written to
+    the file. Raises CheckpointError for a missing or damaged file.
     """
     weights = _open_weights(folder)
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
 
 
 def state_dict_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """The shape of every weight in a checkpoint folder, without reading the weights themselves."""
+    """Reads the shape of every weight in a checkpoint folder, without the weights themselves."""
     return {name: tuple(tensor.shape) for name, tensor in _open_weights(folder).items()}
 
 
 def read_strictly(folder: Path, config: LanguageBindConfig) -> dict[str, Tensor]:
-    """`read_state_dict`, which must fit the towers of `config` key by key and shape by shape.
-
-    Raises CheckpointError.
-    """
+    """Reads all weights. Raises CheckpointError if any key or shape differs from the towers of `config`."""
     with torch.device("meta"):
         wanted = LanguageBind(config)
     weights = read_state_dict(folder)
@@ -128,7 +124,7 @@ def read_strictly(folder: Path, config: LanguageBindConfig) -> dict[str, Tensor]
 
 
 def check_strictly(folder: Path, model: LanguageBind, shapes: Mapping[str, Sequence[int]]) -> None:
-    """Raise CheckpointError if the checkpoint's shapes and the model's differ in any key, naming the first of each."""
+    """Raises CheckpointError, which names the first differences, if any key or shape differs from the model's."""
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     mismatched = [
         f"{name} ({list(shapes[name])} in the file, {list(shape)} by config.json)"
@@ -143,21 +139,21 @@ def check_strictly(folder: Path, model: LanguageBind, shapes: Mapping[str, Seque
     found = [f"{len(names)} {kind}: {_first(names)}" for kind, names in problems.items() if names]
     if found:
         raise CheckpointError(
-            f"{folder}: the weights do not fit the towers. {'; '.join(found)}. Every weight of the checkpoint must "
-            "have its place (position_ids apart), or the model would silently be another one: use a "
+            f"{folder}: the weights do not fit the towers. {'; '.join(found)}. All weights of the checkpoint (except "
+            "position_ids) must match, otherwise another model would be used silently: use a "
             "LanguageBind_Video_FT or LanguageBind_Audio_FT checkpoint together with its own config.json."
         )
 
 
 def tokenizer(folder: Path) -> CLIPTokenizer:
-    """CLIP's tokenizer with the vocabulary of a checkpoint folder; pads with the end token.
+    """Loads CLIP's tokenizer with the vocabulary of a checkpoint folder; it pads with the end token.
 
-    Raises CheckpointError if the vocabulary is not there, or if the end token is not its highest id, by which the text
+    Raises CheckpointError if the vocabulary is missing, or if the end token is not the highest id, by which the text
     tower finds the end of an utterance.
     """
     if not any((folder / name).is_file() for name in ("vocab.json", "tokenizer.json")):
         raise CheckpointError(
-            f"{folder}: no tokenizer here. vocab.json and merges.txt (or tokenizer.json) are needed: take them from "
+            f"{folder}: no tokenizer here. vocab.json and merges.txt (or tokenizer.json) are required: copy them from "
             "LanguageBind/LanguageBind_Image."
         )
     try:
@@ -177,7 +173,7 @@ def tokenizer(folder: Path) -> CLIPTokenizer:
 
 
 def tokenize(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> Tensor:
-    """Token ids of the texts, [utterance, 77] int64: cut to 77 with the end token kept, or padded with end tokens."""
+    """Token ids of the texts, [utterance, 77] int64: truncated before a final end token, or padded with end tokens."""
     ids = tokenizer(list(texts), max_length=TOKEN_COUNT, padding="max_length", truncation=True, return_tensors="pt")
     return ids["input_ids"]
 
@@ -188,7 +184,7 @@ def _open_weights(folder: Path) -> dict[str, Tensor]:
         opener: Callable[[Path], Any] = _open_bin if path.name == BIN_FILE else _open_safetensors
         try:
             content = opener(path)
-        # What torch and safetensors raise for truncated, foreign or unsafe files.
+        # The errors of torch and safetensors for truncated, foreign or unsafe files.
         except (SafetensorError, UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
             raise CheckpointError(_damaged(path, error)) from error
         if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
@@ -203,7 +199,7 @@ def _open_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _open_bin(path: Path) -> Any:
-    # Only the zip format of torch >= 1.6 can be mapped; the older one has to be read whole.
+    # Only the zip format of torch >= 1.6 can be memory-mapped.
     with path.open("rb") as file:
         is_zip = file.read(2) == b"PK"
     return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)

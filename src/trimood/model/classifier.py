@@ -1,4 +1,4 @@
-"""The emotion classifier: LanguageBind embeddings of one utterance's video, audio and words, and one linear head."""
+"""The emotion classifier: LanguageBind embeddings of an utterance's video, audio and text, and a linear head."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ from trimood.model.towers import LanguageBind, TowerPart
 
 SOURCES: tuple[Source, ...] = get_args(Source)
 
-# What CLIP's images were normalised with: red, green, blue of pixels in 0..1 (github.com/openai/CLIP, clip.py).
+# CLIP's normalisation of red, green and blue, for pixels from 0 to 1 (github.com/openai/CLIP, clip.py).
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -25,8 +25,8 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 class EmotionClassifier(nn.Module):
     """Concatenates the embeddings in the order video, audio, text and classifies them with one linear layer.
 
-    `towers` holds a LanguageBind for each checkpoint used. The text tower is that of the last of (video, audio) used:
-    the other checkpoint's is not built. Use `build_classifier`, which also decides what is trained.
+    `towers` has a LanguageBind for each checkpoint in use. The text tower is that of the audio checkpoint if audio is
+    used, else that of the video checkpoint; the other is not built. `build_classifier` also selects what is trained.
     """
 
     def __init__(
@@ -65,13 +65,12 @@ class EmotionClassifier(nn.Module):
         mel: Tensor | None = None,
         present: Tensor | None = None,
     ) -> dict[Modality, Tensor]:
-        """What the head reads of each of the model's own modalities, [utterance, projection_dim] float32.
+        """Embeds each of the model's modalities, [utterance, projection_dim] float32.
 
-        Takes the inputs of these modalities, and ignores others: `input_ids` [utterance, 77], `frames` [utterance,
-        frame, 3, height, width] uint8, `mel` [utterance, 3, mel, time] normalised. `present` [utterance, 3] bool says
-        which of video, audio, text an utterance has; without it, all. What stands in the place of an absent input is
-        not looked at, and its embedding is zero. ValueError if an input of the model's own is missing, or for another
-        shape or type of `present`.
+        Inputs are `input_ids` [utterance, 77], `frames` [utterance, frame, 3, height, width] uint8 and `mel`
+        [utterance, 3, mel, time] normalised; those of other modalities are ignored. `present` [utterance, 3] bool says
+        which of video, audio, text an utterance has, by default all. An absent input is ignored and has the embedding
+        zero. Raises ValueError if an input is missing, or `present` has another shape or type.
         """
         _check_present(present)
         inputs = {"video": ("frames", frames), "audio": ("mel", mel), "text": ("input_ids", input_ids)}
@@ -85,7 +84,7 @@ class EmotionClassifier(nn.Module):
         return embeddings
 
     def classify(self, embeddings: Mapping[Modality, Tensor]) -> Tensor:
-        """The head on what `embed` gives: logits, [utterance, 7] float32."""
+        """Applies the head to the output of `embed`; returns logits, [utterance, 7] float32."""
         return classify({modality: embeddings[modality] for modality in self.modalities}, self.head.weight)
 
     def _embed(self, modality: Modality, value: Tensor) -> Tensor:
@@ -98,17 +97,17 @@ class EmotionClassifier(nn.Module):
     def tower(self, source: Source) -> LanguageBind:
         """The towers of the video or the audio checkpoint; KeyError if none of them is used."""
         tower = self.towers[source]
-        assert isinstance(tower, LanguageBind)  # noqa: S101 - tells mypy what the ModuleDict holds
+        assert isinstance(tower, LanguageBind)  # noqa: S101 - for mypy
         return tower
 
     def embedding_size(self, modality: Modality) -> int:
-        """Length of a modality's embedding, projection_dim; modality is one of the model's own."""
+        """Length of an embedding, projection_dim, for one of the model's modalities."""
         return self._tower_of(modality).config.projection_dim
 
     def _tower_of(self, modality: Modality) -> LanguageBind:
         if modality != "text":
             return self.tower(modality)
-        assert self.text_source is not None  # noqa: S101 - text is a modality, so `_text_source` found one
+        assert self.text_source is not None  # noqa: S101 - `_text_source` finds one if text is a modality
         return self.tower(self.text_source)
 
     def _build_tower(self, source: Source, config: LanguageBindConfig) -> LanguageBind:
@@ -135,15 +134,15 @@ def build_classifier(
     lora: LoraParams | None = None,
     seed: int = 42,
 ) -> EmotionClassifier:
-    """Build the classifier of these modalities and mark what is trained: everything, only the head, or LoRA.
+    """Builds the classifier of these modalities and selects what is trained: everything, the head, or LoRA.
 
-    A frozen head stays at its random first values, which depend on the seed alone, as do the adapters'. Under
-    `torch.device("meta")` nothing is allocated, which is enough for `parameter_counts`; `load_towers` then fills the
-    towers from checkpoints. ValueError for settings that contradict each other or name a checkpoint that is not given.
+    The initial values of the head and the adapters depend on the seed alone; a frozen head keeps them. Under
+    `torch.device("meta")` nothing is allocated, which suffices for `parameter_counts`; `load_towers` then loads the
+    towers. Raises ValueError for settings that contradict each other, or for a missing checkpoint configuration.
     """
     if (lora is not None) != (train == "lora"):
         raise ValueError(
-            f"train is {train!r} and lora is {lora}: give LoRA's settings with train 'lora', and only then."
+            f"train is {train!r} and lora is {lora}: give LoRA's settings if, and only if, train is 'lora'."
         )
     if train == "head" and head == "frozen":
         raise ValueError("train 'head' with a frozen head trains nothing: set head to 'trained'.")
@@ -158,18 +157,16 @@ def build_classifier(
 
 
 def load_towers(classifier: EmotionClassifier, folders: Mapping[Source, Path]) -> None:
-    """Fill the towers from checkpoint folders, in place, on the CPU; head and adapters get their seeded first values.
+    """Loads the towers from checkpoint folders onto the CPU, in place, and initialises head and adapters.
 
-    The parts that the classifier has are loaded, but each whole checkpoint must fit its config.json strictly. Raises
-    CheckpointError otherwise, or if the folder's sizes are not those that the classifier was built with. What was on
-    `meta` is on the CPU afterwards; the weights are mapped from the files, so no second copy of them is made.
+    Only the parts that the classifier uses are loaded. Raises CheckpointError if any key or shape of a checkpoint
+    does not fit its config.json, or if the classifier was built with another configuration. The weights are
+    memory-mapped, so they are not copied.
     """
     for source in classifier.sources:
         tower = classifier.tower(source)
         if source not in folders:
-            raise CheckpointError(
-                f"no checkpoint folder given for {source}; given are: {', '.join(folders) or 'none'}."
-            )
+            raise CheckpointError(f"no checkpoint folder for {source}; got: {', '.join(folders) or 'none'}.")
         folder = folders[source]
         config = read_config(folder)
         if config != tower.config:
@@ -179,13 +176,13 @@ def load_towers(classifier: EmotionClassifier, folders: Mapping[Source, Path]) -
             )
         weights = read_strictly(folder, config)
         own = {name: weights[base_name(name)] for name in tower.state_dict() if not is_adapter(name)}
-        tower.load_state_dict(own, strict=False, assign=True)  # strict but for the adapters, which no checkpoint has
+        tower.load_state_dict(own, strict=False, assign=True)  # only the adapters' keys are missing
         tower.materialise_position_ids()
     _initialise_new_weights(classifier)
 
 
 def normalise_frames(frames: Tensor) -> Tensor:
-    """[utterance, frame, 3, height, width] uint8 to what CLIP expects, [utterance, 3, frame, height, width] float32."""
+    """Normalises as CLIP does: [utterance, frame, 3, height, width] uint8 to [utterance, 3, frame, height, width]."""
     mean = torch.tensor(CLIP_MEAN, device=frames.device).view(3, 1, 1)
     std = torch.tensor(CLIP_STD, device=frames.device).view(3, 1, 1)
     return ((frames.float() / 255 - mean) / std).transpose(1, 2)
@@ -196,16 +193,16 @@ def _check_present(present: Tensor | None) -> None:
     if present is not None and (
         present.ndim != 2 or present.shape[1] != len(MODALITIES) or present.dtype != torch.bool
     ):
-        raise ValueError(f"`present` is {list(present.shape)} {present.dtype}; it has to be {wanted}.")
+        raise ValueError(f"`present` is {list(present.shape)} {present.dtype}; it must be {wanted}.")
 
 
 def _zeroed(value: Tensor, absent: Tensor | None) -> Tensor:
-    """`value` with zero in the rows of `absent` [utterance]: the other rows, and their gradients, stay to the bit."""
+    """Sets the rows of `absent` [utterance] to zero; other rows and their gradients stay bit-identical."""
     return value if absent is None else value.masked_fill(absent.view(-1, *[1] * (value.ndim - 1)), 0)
 
 
 def _text_source(modalities: Collection[Modality], configs: Mapping[Source, LanguageBindConfig]) -> Source | None:
-    """Which checkpoint's text tower is used: that of the last non-text modality, or of what is given for text alone."""
+    """Selects the checkpoint of the text tower: that of the last other modality, or of any given one for text alone."""
     if not modalities:
         raise ValueError(f"a classifier needs at least one modality of {', '.join(MODALITIES)}.")
     listed: list[Source] = [source for source in SOURCES if source in modalities]
@@ -221,7 +218,7 @@ def _text_source(modalities: Collection[Modality], configs: Mapping[Source, Lang
 
 
 def _initialise_new_weights(classifier: EmotionClassifier) -> None:
-    # The head draws from a generator of its own, so that it starts alike with and without adapters.
+    # The head has its own generator, so that its initial values are the same with and without adapters.
     if classifier.head.weight.is_meta:
         classifier.head.to_empty(device="cpu")
     generator = torch.Generator().manual_seed(classifier.seed)

@@ -1,6 +1,6 @@
-"""The sizes of the published checkpoints LanguageBind_Video_FT and LanguageBind_Audio_FT.
+"""Reads the config.json of a checkpoint, and defines the sizes of LanguageBind_Video_FT and LanguageBind_Audio_FT.
 
-CLIP ViT-L/14 (github.com/openai/CLIP, model-card.md), with the settings of their config.json on the Hugging Face hub.
+Both are CLIP ViT-L/14 (github.com/openai/CLIP, model-card.md) with the settings of config.json on the Hugging Face hub.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 HIDDEN_ACTS = ("gelu", "quick_gelu")
 
-_UPSTREAM_DEFAULT_LORA_R = 2  # upstream's CLIPVisionConfig: a config.json that is silent about lora_r has built-in LoRA
+_UPSTREAM_DEFAULT_LORA_R = 2  # upstream's CLIPVisionConfig: a config.json without lora_r means built-in LoRA
 _UPSTREAM_DEFAULT_PATCH_SIZE = 32
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
@@ -21,7 +21,7 @@ _Config = TypeVar("_Config", "TextConfig", "VisionConfig")
 
 
 class CheckpointError(Exception):
-    """A checkpoint is out of reach, unreadable, of a kind that is not supported, or does not fit the towers."""
+    """A checkpoint cannot be found or read, is not supported, or does not fit the towers."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class VisionConfig:
 
 @dataclass(frozen=True)
 class LanguageBindConfig:
-    """One checkpoint: a text tower and a vision tower that meet in `projection_dim` numbers."""
+    """One checkpoint: a text tower and a vision tower with embeddings of length `projection_dim`."""
 
     text: TextConfig
     vision: VisionConfig
@@ -94,17 +94,17 @@ class LanguageBindConfig:
 
 
 def read_config(folder: Path) -> LanguageBindConfig:
-    """Read the folder's config.json; keys left out take upstream's class defaults, unknown keys are ignored.
+    """Reads the folder's config.json; missing keys take upstream's class defaults, unknown keys are ignored.
 
-    Raises CheckpointError if the file is missing or not valid, and for the kinds of checkpoint that these towers
-    cannot hold: built-in LoRA (lora_r), 3-D patches (clip_type vl_new), and audio with temporal attention.
+    Raises CheckpointError if the file is missing or not valid, and for unsupported kinds of checkpoint: built-in LoRA
+    (lora_r), 3-D patches (clip_type vl_new), and audio with temporal attention.
     """
     path = folder / "config.json"
     try:
         state = path.stat()
     except FileNotFoundError:
         raise CheckpointError(
-            f"{folder}: no config.json here. A checkpoint folder holds config.json beside model.safetensors or "
+            f"{folder}: no config.json here. A checkpoint folder contains config.json beside model.safetensors or "
             "pytorch_model.bin: give the folder that `hf download` made."
         ) from None
     return _read_config(path, state.st_mtime_ns, state.st_size)
@@ -112,7 +112,7 @@ def read_config(folder: Path) -> LanguageBindConfig:
 
 @lru_cache(maxsize=16)
 def _read_config(path: Path, mtime_ns: int, size: int) -> LanguageBindConfig:
-    """Each state of a file is read once: the nodes of a run all ask for it."""
+    """Reads each version of a file once, because several nodes of a run need it."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -132,7 +132,7 @@ def _read_config(path: Path, mtime_ns: int, size: int) -> LanguageBindConfig:
 
 
 def config_as_json(config: LanguageBindConfig) -> dict[str, Any]:
-    """The content of a config.json in the hub's format for these sizes: `read_config` of it gives `config` back."""
+    """Returns the content of a config.json in the hub's format; `read_config` reads it back as the same `config`."""
     return {
         "model_type": "LanguageBindAudio" if config.vision.is_audio else "LanguageBindVideo",
         "projection_dim": config.projection_dim,
@@ -143,7 +143,7 @@ def config_as_json(config: LanguageBindConfig) -> dict[str, Any]:
 
 
 def _part(path: Path, content: dict[str, Any], name: str) -> dict[str, Any]:
-    # Old CLIP configs say the same twice; upstream lets `text_config_dict`, where it is given, win over `text_config`.
+    # Old CLIP configs contain both; in upstream, `text_config_dict` takes precedence over `text_config`.
     part = content.get(f"{name}_dict") or content.get(name) or {}
     if not isinstance(part, dict):
         raise CheckpointError(f"{path}: {name} is {type(part).__name__}, an object is expected.")
@@ -155,24 +155,24 @@ def _refuse_unsupported(path: Path, content: dict[str, Any], vision: dict[str, A
     if lora_r != 0:
         kind = "Audio" if vision.get("num_mel_bins") else "Video"
         raise CheckpointError(
-            f"{path}: lora_r is {lora_r}: this checkpoint carries built-in LoRA, only fully tuned ones (lora_r 0) are "
-            f"supported. Take LanguageBind/LanguageBind_{kind}_FT."
+            f"{path}: lora_r is {lora_r}: this checkpoint has built-in LoRA; only fully tuned ones (lora_r 0) are "
+            f"supported. Use LanguageBind/LanguageBind_{kind}_FT."
         )
     clip_type = vision.get("clip_type", content.get("clip_type", "vl"))
     if clip_type == "vl_new":
         raise CheckpointError(
             f"{path}: clip_type is vl_new: this checkpoint (V1.5 or Huge) has 3-D patches, which are not supported. "
-            "Take LanguageBind/LanguageBind_Video_FT."
+            "Use LanguageBind/LanguageBind_Video_FT."
         )
     if vision.get("add_time_attn") and vision.get("num_mel_bins"):
         raise CheckpointError(
             f"{path}: audio with temporal attention (add_time_attn true, num_mel_bins {vision['num_mel_bins']}) is not "
-            "supported. Take LanguageBind/LanguageBind_Audio_FT."
+            "supported. Use LanguageBind/LanguageBind_Audio_FT."
         )
 
 
 def _with_one_image_size(vision: dict[str, Any]) -> dict[str, Any]:
-    # Upstream's audio code overwrites image_size with [num_mel_bins, target_length], and saves it so.
+    # Upstream's audio code overwrites image_size by [num_mel_bins, target_length], and saves that.
     sides = vision.get("image_size")
     if not isinstance(sides, list):
         return vision
@@ -188,7 +188,7 @@ def _fill(kind: type[_Config], path: Path, part: str, content: dict[str, Any]) -
             continue
         value = content[field.name]
         wanted: type[Any] = type(field.default)
-        # Upstream writes num_mel_bins as 0.0 in some files: a whole number is a whole number.
+        # Upstream writes num_mel_bins as 0.0 in some files, so a float without a fraction is an integer.
         right = isinstance(value, wanted) if wanted in (bool, str) else isinstance(value, int | float)
         if not right or (wanted is int and value != int(value)):
             raise CheckpointError(f"{path}: {part}.{field.name} is {value!r}; {_KINDS[wanted]} is expected.")
@@ -200,7 +200,7 @@ def _check_sizes(path: Path, config: LanguageBindConfig) -> None:
     for part, tower in (("text_config", config.text), ("vision_config", config.vision)):
         if tower.hidden_act not in HIDDEN_ACTS:
             raise CheckpointError(
-                f"{path}: {part}.hidden_act is {tower.hidden_act!r}; known are {', '.join(HIDDEN_ACTS)}."
+                f"{path}: {part}.hidden_act is {tower.hidden_act!r}; allowed: {', '.join(HIDDEN_ACTS)}."
             )
         if tower.num_attention_heads < 1 or tower.hidden_size % tower.num_attention_heads:
             raise CheckpointError(
@@ -209,7 +209,7 @@ def _check_sizes(path: Path, config: LanguageBindConfig) -> None:
             )
     if config.vision.patch_size < 1 or min(config.vision.input_size) < config.vision.patch_size:
         raise CheckpointError(
-            f"{path}: vision_config.patch_size {config.vision.patch_size} must lie between 1 and the input's shorter "
+            f"{path}: vision_config.patch_size {config.vision.patch_size} must be between 1 and the input's shorter "
             f"side ({min(config.vision.input_size)})."
         )
 
@@ -223,12 +223,7 @@ _VIT_L: dict[str, Any] = {
     "patch_size": 14,
     "hidden_act": "gelu",
 }
-_MEL: dict[str, Any] = {
-    "num_mel_bins": 112,
-    "target_length": 1036,
-    "audio_mean": -4.2677393,
-    "audio_std": 4.5689974,
-}
+_MEL: dict[str, Any] = {"num_mel_bins": 112, "target_length": 1036, "audio_mean": -4.2677393, "audio_std": 4.5689974}
 
 FULL_SIZE_VIDEO = LanguageBindConfig(
     _TEXT, VisionConfig(**_VIT_L, add_time_attn=True, num_frames=8), projection_dim=768

@@ -1,6 +1,6 @@
-"""What is stored of a trained model, each as one safetensors file: trained weights, and embeddings of whole splits.
+"""Storage of trained weights and of the embeddings of whole splits, as safetensors files.
 
-Importing this module imports no torch: nodes name these classes in their signatures.
+Importing this module does not import torch, because nodes use these classes in their signatures.
 """
 
 import json
@@ -21,15 +21,14 @@ from trimood.model.config import CheckpointError
 if TYPE_CHECKING:
     from torch import Tensor
 
-
 Epoch = Literal["best", "last"]
-"""Of the epochs of a training, those whose weights are kept."""
+"""The epochs of a training whose weights are stored."""
 
 
 class AboutWeights(BaseModel):
-    """What trained weights belong to, stored in the header of their file.
+    """The origin of trained weights, stored in the header of their file.
 
-    `fingerprint`: of the tensors, by `trained.weights_fingerprint`.
+    `fingerprint` is that of the tensors, computed by `trained.weights_fingerprint`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,14 +41,14 @@ class AboutWeights(BaseModel):
 
 
 class TrainedWeights:
-    """What a training changed, by name: tensors in memory, or in a file that is read when they are asked for."""
+    """The trained tensors by name, in memory or in a file that is read on access."""
 
     def __init__(self, about: AboutWeights, tensors: "Mapping[str, Tensor] | Path") -> None:
         self.about, self._tensors = about, tensors
 
     @property
     def tensors(self) -> "Mapping[str, Tensor]":
-        """All of them, on the CPU."""
+        """All trained tensors, on the CPU."""
         if not isinstance(self._tensors, Path):
             return self._tensors
         with safe_open(self._tensors, framework="pt") as file:
@@ -57,47 +56,47 @@ class TrainedWeights:
 
     @property
     def head(self) -> "Tensor":
-        """The weight of the head alone, [7, channel] float32 on the CPU."""
+        """The weight of the head, [7, channel] float32 on the CPU."""
         if not isinstance(self._tensors, Path):
             return self._tensors["head.weight"]
         with safe_open(self._tensors, framework="pt") as file:
             return file.get_tensor("head.weight")
 
     def check_plan(self, plan: Plan) -> None:
-        """Raises CheckpointError where these are not the weights of this plan.
+        """Raises CheckpointError if these weights were trained with another plan.
 
-        A plan is stored before its training. A training that was stopped leaves its plan beside the weights of an
-        earlier one, which may well have the same shapes.
+        The plan is stored before the training, so after an interrupted training it is stored beside the weights of an
+        earlier plan, which may have the same shapes.
         """
         stored, planned = (of.model_dump(mode="json") for of in (self.about.plan, plan))
         if stored != planned:
             raise CheckpointError(
-                "the stored weights were trained by another plan than the stored one "
-                f"({_first_difference(stored, planned)}): the training of the stored plan was not finished. Run the "
-                "experiment to its end, then this again."
+                "the stored weights were trained with another plan than the stored one "
+                f"({_first_difference(stored, planned)}): the training of the stored plan has not finished. Run the "
+                "whole experiment, then run this again."
             )
 
     def check_examples(self, **fingerprints: str) -> None:
-        """Raises CheckpointError where a table of examples is not the one that these weights belong to.
+        """Raises CheckpointError if a table of examples differs from that of the training.
 
-        `fingerprints`: `training`, `validation` or `test` with the fingerprint of today's table.
+        `fingerprints`: those of the current tables, named `training`, `validation` or `test`.
         """
         known = self.about.examples.model_dump()
         changed = [split for split, fingerprint in fingerprints.items() if known[split] != fingerprint]
         if changed:
             raise CheckpointError(
                 f"the {' and '.join(changed)} examples are not those that these weights belong to, so their scores "
-                "would mean nothing: the data was split or prepared in another way since the training. Run the "
-                "experiment again, or prepare the data as it was: kedro run --pipelines=preprocessing with the same "
+                "would be meaningless: the data was split or prepared differently since the training. Run the "
+                "experiment again, or prepare the data as before: kedro run --pipelines=preprocessing with the same "
                 "--params data.…"
             )
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """What the head reads of one or more splits, and which weights made it.
+    """The embeddings of one or more splits.
 
-    `splits`: of each split, [utterance, projection_dim] float32 for each modality of the model, in the order of
+    `splits`: for each split and each modality of the model, [utterance, projection_dim] float32, in the order of
     MODALITIES. `utterances`: their keys, in the same order. `weights`: the fingerprint of the trained weights.
     """
 
@@ -106,19 +105,19 @@ class Embeddings:
     splits: dict[str, dict[Modality, np.ndarray]]
 
     def of(self, split: str, weights: TrainedWeights) -> dict[Modality, np.ndarray]:
-        """The embeddings of one split. Raises CheckpointError where these weights did not make them."""
+        """Returns the embeddings of one split. Raises CheckpointError if they were computed with other weights."""
         if self.weights != weights.about.fingerprint:
             raise CheckpointError(
                 f"the stored embeddings are those of other weights ({self.weights}) than the stored ones "
-                f"({weights.about.fingerprint}). Make them again: kedro run --pipelines=NAME --from-nodes=NAME.embed"
+                f"({weights.about.fingerprint}). Compute them again: kedro run --pipelines=NAME --from-nodes=NAME.embed"
             )
         return self.splits[split]
 
 
 def read_weights(path: Path) -> TrainedWeights:
-    """The weights of a safetensors file, of which only the header is read now.
+    """Opens a safetensors file of weights, and reads only its header.
 
-    Raises CheckpointError for a damaged file, and for one that an earlier version wrote.
+    Raises CheckpointError for a damaged file, and for a file of an earlier version.
     """
     try:
         with safe_open(path, framework="np") as file:
@@ -136,7 +135,7 @@ def read_weights(path: Path) -> TrainedWeights:
 
 
 def write_weights(path: Path, weights: TrainedWeights) -> None:
-    """The weights as a safetensors file, whole or not at all. Raises DiskFull."""
+    """Writes the weights to a safetensors file, completely or not at all. Raises DiskFull."""
     from safetensors.torch import save_file
 
     tensors = {name: tensor.contiguous() for name, tensor in weights.tensors.items()}
@@ -145,7 +144,7 @@ def write_weights(path: Path, weights: TrainedWeights) -> None:
 
 
 def read_embeddings(path: Path) -> Embeddings:
-    """What `write_embeddings` wrote. Raises CheckpointError for a damaged file."""
+    """Reads a file of `write_embeddings`. Raises CheckpointError for a damaged file."""
     try:
         with safe_open(path, framework="np") as file:
             header, names = file.metadata(), set(file.keys())
@@ -160,7 +159,7 @@ def read_embeddings(path: Path) -> Embeddings:
 
 
 def write_embeddings(path: Path, embeddings: Embeddings) -> None:
-    """A safetensors file with a tensor for each split and modality ("test/video"), whole or not at all.
+    """Writes a safetensors file with a tensor for each split and modality ("test/video"), completely or not at all.
 
     Raises DiskFull.
     """

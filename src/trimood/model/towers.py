@@ -1,8 +1,8 @@
 """LanguageBind: a text tower and a vision tower (of video or audio) that embed into one space.
 
-The vision tower is written out here in plain torch; the text tower is transformers' CLIP. Every parameter has the name
-that it has in the published checkpoints, so these load strictly and LoRA targets match by suffix. The architecture is
-that of the PyPI package languagebind 0.1.0, which tests/model/make_reference.py compares with.
+The vision tower is plain torch; the text tower is transformers' CLIP. The parameters have the same names as in the
+published checkpoints, so these load strictly and LoRA targets match by suffix. The architecture is that of the package
+languagebind 0.1.0, which tests/model/make_reference.py runs for comparison.
 
 Axes: utterance, frame, token (the class token first, then the patches row by row), channel.
 """
@@ -22,9 +22,9 @@ TowerPart = Literal["text", "vision"]
 
 
 class LanguageBind(nn.Module):
-    """The towers of one checkpoint, or only the `parts` of it that are needed.
+    """The towers of one checkpoint, or only the given `parts`.
 
-    `logit_scale` is a buffer and not a parameter: it is in the state dict, and no training changes it.
+    `logit_scale` is a buffer and not a parameter: it is in the state dict but is not trained.
     """
 
     logit_scale: Tensor
@@ -41,31 +41,32 @@ class LanguageBind(nn.Module):
             self.visual_projection = nn.Linear(config.vision.hidden_size, config.projection_dim, bias=False)
 
     def embed_text(self, input_ids: Tensor) -> Tensor:
-        """Embed tokens, [utterance, 77] int64, into [utterance, projection_dim], not normalised.
+        """Embeds tokens, [utterance, 77] int64, into [utterance, projection_dim], not normalised.
 
-        Read at the first end token, which is the highest id of the vocabulary. Padding after it needs no mask: the
-        attention is causal.
+        The embedding is the output at the first end token, the highest id of the vocabulary. The attention is causal,
+        so the padding after it needs no mask.
         """
         tokens = self.text_model(input_ids=input_ids).last_hidden_state  # [utterance, token, channel]
         utterances = torch.arange(len(input_ids), device=input_ids.device)
         return self.text_projection(tokens[utterances, input_ids.argmax(dim=-1)])
 
     def embed_vision(self, pixels: Tensor) -> Tensor:
-        """Embed normalised input into [utterance, projection_dim], not normalised.
+        """Embeds normalised input into [utterance, projection_dim], not normalised.
 
-        Video is [utterance, 3, frame, height, width], audio [utterance, 3, mel, time]; ValueError for another shape.
+        Video is [utterance, 3, frame, height, width], audio [utterance, 3, mel, time]. Raises ValueError for another
+        shape.
         """
         return self.visual_projection(self.vision_model(pixels))
 
     def materialise_position_ids(self) -> None:
-        """Give the text tower its position numbers, which are in no checkpoint, after it was built on `meta`."""
+        """Sets the text tower's position numbers, which no checkpoint contains, after it was built on `meta`."""
         if hasattr(self, "text_model") and self.text_model.embeddings.position_ids.is_meta:
             count = self.config.text.max_position_embeddings
             self.text_model.embeddings.position_ids = torch.arange(count).expand(1, -1)
 
 
 class VisionTower(nn.Module):
-    """A ViT with a class token; for video, every layer attends over time before it attends over space."""
+    """A ViT with a class token; for video, every layer attends first over time and then over space."""
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
@@ -91,7 +92,7 @@ class VisionTower(nn.Module):
 
 
 class PatchEmbeddings(nn.Module):
-    """Cuts images into patches, puts the class token before them and adds the learnt positions."""
+    """Splits images into patches, prepends the class token and adds the learnt positions."""
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
@@ -123,7 +124,7 @@ class Encoder(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """Attention over time (video only), attention over space, MLP: each normalised before and added to its input."""
+    """Attention over time (video only), attention over space, and MLP, each with pre-normalisation and a residual."""
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
@@ -154,13 +155,13 @@ class EncoderLayer(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention over the last axis but one; the axes before it are a batch."""
+    """Multi-head self-attention over the second-last axis; the axes before it are a batch."""
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.head_count = config.num_attention_heads
         self.dropout = config.attention_dropout
-        # In upstream's order: parameters() of both then run alike.
+        # In upstream's order, so that parameters() has the same order.
         self.k_proj = nn.Linear(config.hidden_size, config.hidden_size)
         self.v_proj = nn.Linear(config.hidden_size, config.hidden_size)
         self.q_proj = nn.Linear(config.hidden_size, config.hidden_size)
@@ -168,7 +169,7 @@ class Attention(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """[..., token, channel] to the same."""
-        batch = tokens.flatten(0, -3)  # the fused kernels want exactly [batch, head, token, channel]
+        batch = tokens.flatten(0, -3)  # the fused kernels need exactly [batch, head, token, channel]
         query, key, value = (
             projection(batch).unflatten(-1, (self.head_count, -1)).transpose(1, 2)  # [batch, head, token, channel]
             for projection in (self.q_proj, self.k_proj, self.v_proj)
@@ -193,10 +194,10 @@ class MLP(nn.Module):
 
 
 def drop_patches(tokens: Tensor, probability: float) -> Tensor:
-    """Keep the class token and a random share 1 - `probability` of the patches, the same ones in all frames.
+    """Keeps the class token and a random share 1 - `probability` of the patches, the same in all frames.
 
-    Masks nothing and shortens the sequence, as in https://arxiv.org/abs/2212.00794; tokens are [utterance, frame,
-    token, channel]. The published _FT configurations set it to 0.
+    Shortens the sequence instead of masking it, as in https://arxiv.org/abs/2212.00794; tokens are [utterance, frame,
+    token, channel]. The published _FT configurations set the probability to 0.
     """
     utterances, frames, token_count, channels = tokens.shape
     kept_count = max(1, int((token_count - 1) * (1 - probability)))
@@ -232,7 +233,7 @@ def _transformers_config(config: TextConfig) -> CLIPTextConfig:
         hidden_act=config.hidden_act,
         layer_norm_eps=config.layer_norm_eps,
         attention_dropout=config.attention_dropout,
-        # Only transformers' own pooling reads these; its defaults would warn of being outside a small vocabulary.
+        # Only used by transformers' own pooling; the defaults cause a warning for a small vocabulary.
         bos_token_id=config.vocab_size - 2,
         eos_token_id=config.vocab_size - 1,
     )

@@ -1,4 +1,4 @@
-"""What a training changes in a classifier: how many parameters, and the tensors that are kept of it."""
+"""Counts, extracts and restores the trained parameters of a classifier."""
 
 import hashlib
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ from trimood.model.config import CheckpointError
 
 
 def parameter_counts(classifier: EmotionClassifier) -> dict[str, tuple[int, int]]:
-    """(trained, total) numbers of the video, audio and text towers with their projections, of the head, and of "all".
+    """Counts (trained, all) parameters of each tower with its projection, of the head, and of "all".
 
-    Adapters count to their tower; the fixed logit scales are buffers and count nowhere.
+    Adapters count as part of their tower; the fixed logit scales are buffers and are not counted.
     """
     counts: dict[str, tuple[int, int]] = {
         part: (0, 0) for part in (*MODALITIES, "head", "all") if part in (*classifier.modalities, "head", "all")
@@ -28,15 +28,15 @@ def parameter_counts(classifier: EmotionClassifier) -> dict[str, tuple[int, int]
 
 
 def trained_state(classifier: EmotionClassifier) -> dict[str, Tensor]:
-    """What training changes, and the head even if it is frozen, by name on the CPU: all that a result needs on disk.
+    """Returns the trained parameters, and the head even if it is frozen, by name on the CPU.
 
-    Tensors that are on the CPU already are views of the model's own: save or copy them before the next step.
+    Tensors of a model on the CPU are views of its parameters: save or copy them before the next step.
     """
     return {name: parameter.detach().cpu().contiguous() for name, parameter in _trained(classifier).items()}
 
 
 def load_trained_state(classifier: EmotionClassifier, state: Mapping[str, Tensor]) -> None:
-    """Copy a `trained_state` back, in place; CheckpointError, and nothing changed, if a name or a shape differs."""
+    """Copies a `trained_state` into the model. Raises CheckpointError, unchanged, if a name or shape differs."""
     parameters = _trained(classifier)
     missing = sorted(parameters.keys() - state.keys())
     unexpected = sorted(state.keys() - parameters.keys())
@@ -50,7 +50,7 @@ def load_trained_state(classifier: EmotionClassifier, state: Mapping[str, Tensor
     if found:
         raise CheckpointError(
             f"the trained weights are not those of this classifier: {'; '.join(found)}. Build it with the modalities, "
-            "LoRA settings and checkpoints that the weights were trained with."
+            "LoRA settings and checkpoints of the training."
         )
     with torch.no_grad():
         for name, parameter in parameters.items():
@@ -70,11 +70,11 @@ def _trained(classifier: EmotionClassifier) -> dict[str, nn.Parameter]:
 
 
 _FINGERPRINTED = 1024
-"""Numbers of each tensor that its fingerprint reads: training moves all of them."""
+"""Numbers of each tensor that the fingerprint uses; training changes all of them."""
 
 
 def weights_fingerprint(tensors: Mapping[str, Tensor]) -> str:
-    """16 hexadecimal digits that change with any training, quick for gigabytes: of the beginning of each tensor."""
+    """Returns 16 hexadecimal digits of the beginning of each tensor, which is fast and changes with any training."""
     digest = hashlib.blake2b(digest_size=8)
     for name, tensor in sorted(tensors.items()):
         beginning = tensor.detach().flatten()[:_FINGERPRINTED].cpu().contiguous()

@@ -1,4 +1,4 @@
-"""The stages: a folder for each, whose name is also the name of its pipeline and of its nodes' namespace."""
+"""The stages, one folder each. Its name is also the name of the pipeline and the namespace of the nodes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,11 +7,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Stage:
-    """What a stage says of itself, beside its pipeline.
+    """What a stage declares besides its pipeline.
 
-    `tracked`: it has an MLflow run of its own, as an experiment has. `run_separately`: it reads what finished
-    experiments have stored in MLflow or on disk, which no edge of the graph shows, so it is run as a command of its
-    own. `parameters`: the type of each top-level parameter that belongs to this stage.
+    `tracked`: the stage gets its own MLflow run, as an experiment does. `run_separately`: it reads the stored results
+    of finished experiments, which are no inputs in the graph, so it must be run in a separate command.
+    `parameters`: the type of each top-level parameter of this stage.
     """
 
     tracked: bool = False

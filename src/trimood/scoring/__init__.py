@@ -1,1 +1,1 @@
-"""Scores and figures from stored predictions; no torch here."""
+"""Scores and statistics of predictions, without torch."""

@@ -11,10 +11,10 @@ from trimood.emotions import EMOTIONS, Modality
 from trimood.scoring.metrics import f1_by_class
 
 PERMUTATIONS = 20
-"""The scores of a shuffled modality are means over so many permutations; each takes milliseconds."""
+"""Number of permutations over which the scores of a shuffled modality are averaged; each takes milliseconds."""
 
 PERMUTATION_SEED = 0
-"""The same for all experiments, so that all are shuffled in the same way."""
+"""The same for all experiments, so that they use the same permutations."""
 
 Embeddings = Mapping[Modality, np.ndarray]
 
@@ -22,12 +22,12 @@ Embeddings = Mapping[Modality, np.ndarray]
 def ablate_modalities(
     labels: ArrayLike, embeddings: Embeddings, predict: Callable[[Embeddings], np.ndarray]
 ) -> pd.DataFrame:
-    """Macro F1, F1 of each emotion and their drops: one row for the intact model, two for each modality.
+    """Returns macro F1, F1 of each emotion and their drops: a row for the intact model, two for each modality.
 
-    `embeddings` are of one split, [utterance, …] for each modality; `predict` returns a class number for each
-    utterance. Blanked: zero for all, as if absent. Shuffled: replaced by the embedding of another utterance, which
-    keeps their distribution but no information; the mean over seeded permutations, with the standard deviation of macro
-    F1 over them. A drop is the intact score minus this one: negative if the model is better without the modality.
+    `embeddings` are those of one split, [utterance, …] for each modality; `predict` returns a class number for each
+    utterance. A blanked modality is zero, as if absent. A shuffled modality takes embeddings of other utterances, which
+    keeps the distribution but no information; its scores are means over seeded permutations, with the standard
+    deviation of macro F1. A drop is the intact score minus the changed score.
     """
     true = np.asarray(labels)
     generator = np.random.default_rng(PERMUTATION_SEED)
@@ -45,7 +45,7 @@ def ablate_modalities(
 def _row(modality: str, change: str, scores: np.ndarray, intact: np.ndarray) -> dict[str, Any]:
     """`scores` are [repeat, class], `intact` [class]."""
     f1, macro_f1 = scores.mean(axis=0), scores.mean(axis=1)
-    drops = np.round(intact - f1, 9) + 0.0  # a mean of equal scores is off by 1e-16, which would read as -0.00
+    drops = np.round(intact - f1, 9) + 0.0  # a mean of equal scores is off by 1e-16, which would print as -0.00
     is_shuffled = change == "shuffled"
     return {
         "modality": modality,

@@ -1,4 +1,4 @@
-"""What a model has to beat: reference systems that need no neural network, and published figures."""
+"""Baselines for a model: reference systems without a neural network, and published scores."""
 
 from dataclasses import dataclass
 
@@ -13,10 +13,10 @@ REFERENCES = ("all neutral", "majority", "TF-IDF")
 
 
 def predict_references(utterances: pd.DataFrame, training_examples: pd.DataFrame) -> pd.DataFrame:
-    """The predictions of each of REFERENCES for the same utterances, one after the other, with seed 0.
+    """Predicts the same utterances with each of REFERENCES, with seed 0; the tables are concatenated.
 
-    `utterances` needs the column text, and gets system, seed, predicted and those of PROBABILITIES. Both that are
-    fitted are fitted on text and label of `training_examples`.
+    `utterances` needs the column text, and gets system, seed, predicted and PROBABILITIES. Majority and TF-IDF are
+    fitted on text and label of `training_examples`.
     """
     texts, labels = training_examples["text"].tolist(), training_examples["label"].astype(int)
     predicted = (
@@ -35,14 +35,14 @@ def predict_references(utterances: pd.DataFrame, training_examples: pd.DataFrame
 
 
 def all_neutral(count: int) -> np.ndarray:
-    """Probability 1 for neutral, [utterance, class]."""
+    """Predicts neutral with probability 1, [utterance, class]."""
     chances = np.zeros((count, len(EMOTIONS)))
     chances[:, EMOTIONS.index("neutral")] = 1
     return chances
 
 
 def class_prior(labels: ArrayLike, count: int) -> np.ndarray:
-    """The shares of the emotions among the training labels for every utterance, [utterance, class]."""
+    """Predicts the class frequencies of the training labels for every utterance, [utterance, class]."""
     from sklearn.dummy import DummyClassifier
 
     true = np.asarray(labels)
@@ -51,12 +51,12 @@ def class_prior(labels: ArrayLike, count: int) -> np.ndarray:
 
 
 def tfidf(training_texts: list[str], labels: ArrayLike, texts: list[str]) -> np.ndarray:
-    """Class-balanced logistic regression on n-grams of words (1-2) and of characters (2-5), [utterance, class]."""
+    """Predicts by class-balanced logistic regression on word (1-2) and character (2-5) n-grams, [utterance, class]."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline, make_union
 
-    # Tokens are separated by blanks, as in ECF: "?" and "!" are words here, and they help with surprise.
+    # Tokens are separated by spaces, as in ECF: "?" and "!" are tokens, which helps with surprise.
     words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\S+")  # noqa: S106
     characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5))
     regression = LogisticRegression(class_weight="balanced", max_iter=2000)
@@ -65,7 +65,7 @@ def tfidf(training_texts: list[str], labels: ArrayLike, texts: list[str]) -> np.
 
 
 def _all_classes(chances: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Adds a column of zeros for each emotion that the training examples lack."""
+    """Adds a column of zeros for each emotion that is not among the training examples."""
     whole = np.zeros((len(chances), len(EMOTIONS)))
     whole[:, classes] = chances
     return whole

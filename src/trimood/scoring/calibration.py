@@ -1,4 +1,4 @@
-"""Calibration: how far confidence is from accuracy, and the temperature that brings them together."""
+"""Calibration: the difference between confidence and accuracy, and temperature scaling."""
 
 import numpy as np
 import pandas as pd
@@ -6,10 +6,10 @@ from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict
 
 BINS = 15
-"""Of equal width between 0 and 1, as in Guo et al. 2017 (On Calibration of Modern Neural Networks, ICML)."""
+"""Number of bins of equal width, as in Guo et al. 2017 (On Calibration of Modern Neural Networks, ICML)."""
 
 _LEAST = 1e-12
-"""A probability of zero counts as this much, so that a confident mistake has a finite loss."""
+"""Lower limit of probabilities, so that a confident mistake has a finite loss."""
 
 
 class CalibrationScores(BaseModel):
@@ -22,7 +22,7 @@ class CalibrationScores(BaseModel):
 
 
 class Calibration(BaseModel):
-    """A fitted temperature, and the scores before and after it is applied."""
+    """A fitted temperature, and the scores before and after applying it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -36,8 +36,8 @@ def calibrate(
 ) -> Calibration:
     """Fits the temperature on class numbers [utterance] and probabilities [utterance, class], and scores it.
 
-    Scores are of the same utterances, or of the labels and probabilities given as `scored_on`: fit on the validation
-    split, score on the test split.
+    The scores are those of the same utterances, or of the labels and probabilities in `scored_on`: fit on the
+    validation split, score on the test split.
     """
     temperature = fit_temperature(labels, probabilities)
     true, chances = scored_on or (labels, probabilities)
@@ -55,7 +55,7 @@ def _scores(labels: ArrayLike, probabilities: ArrayLike) -> CalibrationScores:
 def reliability(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
     """Number of utterances, mean confidence and accuracy in each bin of the highest probability, without empty bins.
 
-    A bin holds its upper end: confidence 0.2 of 15 bins is in the third, as in Guo et al.
+    A bin includes its upper end, as in Guo et al.: with 15 bins, confidence 0.2 is in the third.
     """
     chances = np.asarray(probabilities, dtype=float)  # [utterance, class]
     confidence = chances.max(axis=1)
@@ -72,7 +72,7 @@ def reliability(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
 
 
 def expected_calibration_error(labels: ArrayLike, probabilities: ArrayLike) -> float:
-    """Mean over utterances of the distance between confidence and accuracy in their bin; 0 is perfect (Guo et al.)."""
+    """Mean absolute difference of confidence and accuracy per bin, weighted by size; 0 is perfect (Guo et al.)."""
     bins = reliability(labels, probabilities)
     share = bins["utterances"] / bins["utterances"].sum()
     return float((share * (bins["accuracy"] - bins["confidence"]).abs()).sum())
@@ -86,7 +86,7 @@ def negative_log_likelihood(labels: ArrayLike, probabilities: ArrayLike) -> floa
 
 
 def with_temperature(probabilities: ArrayLike, temperature: float) -> np.ndarray:
-    """The softmax of the logits divided by the temperature: above 1 less confident, with the same predicted class."""
+    """Softmax of the logits divided by the temperature; above 1, confidence is lower. Keeps the predicted classes."""
     from scipy.special import softmax
 
     logits = np.log(np.maximum(np.asarray(probabilities, dtype=float), _LEAST))  # up to a constant per utterance

@@ -1,4 +1,4 @@
-"""Systems compared on the same test utterances. The classes below are the schema of `comparison.json`.
+"""Compares systems on the same test utterances. The classes below are the schema of `comparison.json`.
 
 A system is an experiment (one trained model per seed) or a reference of `scoring.baselines`. Scores are means over a
 system's seeds, from 0 to 1; differences and drops of scores are from -1 to 1.
@@ -29,7 +29,7 @@ from trimood.scoring.intervals import (
 
 
 class _Stored(BaseModel):
-    """Immutable; a stored file with missing or unknown keys is refused."""
+    """Immutable; rejects a stored file with missing or unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -55,7 +55,7 @@ class ReliabilityBin(_Stored):
 
 
 class PooledCalibration(CalibrationScores):
-    """Means over seeds of the test scores, and the reliability curve of the answers of all seeds together."""
+    """Means over seeds of the test scores, and the reliability curve of the predictions of all seeds."""
 
     reliability: tuple[ReliabilityBin, ...]
 
@@ -70,7 +70,7 @@ class SystemCalibration(_Stored):
 
 
 class CurvePoint(_Stored):
-    """Macro F1 at the end of an epoch, means over seeds; None if no seed has a training score for this epoch."""
+    """Macro F1 at the end of an epoch, as means over seeds; None if no seed has a training score for this epoch."""
 
     epoch: float
     train: float | None
@@ -79,7 +79,7 @@ class CurvePoint(_Stored):
 
 
 class AblationRow(_Stored):
-    """How much lower test scores are with a modality blanked or shuffled, means over seeds."""
+    """The drops of test scores with a modality blanked or shuffled, as means over seeds."""
 
     modality: str
     change: str
@@ -88,7 +88,7 @@ class AblationRow(_Stored):
 
 
 class Training(_Stored):
-    """What the runs of an experiment share, and the means of their cost; None if no run has measured it.
+    """The shared settings of an experiment's runs, and their mean cost; None if no run has measured it.
 
     `run_ids` are MLflow's, in the order of the system's seeds.
     """
@@ -106,9 +106,9 @@ class Training(_Stored):
 class System(_Stored):
     """One system: its scores, their difference to the baseline, and how it was trained.
 
-    `confusion_matrix` [true, predicted] is the sum over seeds; `never_predicted` is the number of seeds that never
-    predict an emotion, without those of zero. `difference` is None for the baseline, `calibration` for a system whose
-    probabilities are all 0 or 1, `training` for a reference, which also has no curves and no ablation.
+    `confusion_matrix` [true, predicted] is the sum over seeds. `never_predicted` is the number of seeds that never
+    predict an emotion, without zeros. `difference` is None for the baseline, and `calibration` for a system whose
+    probabilities are all 0 or 1. For a reference, `training` is None and `curves` and `modality_ablation` are empty.
     """
 
     seeds: tuple[int, ...]
@@ -126,7 +126,7 @@ class System(_Stored):
 
 
 class Comparison(_Stored):
-    """All systems by name, the published figures, and the parameters that the comparison was made with."""
+    """All systems by name, the published scores, and the parameters of the comparison."""
 
     settings: CompareParams
     test_utterances: int
@@ -140,7 +140,7 @@ def build_comparison(
 ) -> Comparison:
     """Compares all systems of `predictions`, in their order; every score is computed on the same draws.
 
-    `predictions` has a row for each system, seed, split and utterance, all systems with the same utterances in the same
+    `predictions` has a row for each system, seed, split and utterance; all systems have the same utterances in the same
     order. `runs`, `curves` and `ablation` are tables of `tracking.runs`, with the column system.
     """
     by_name = {str(name): rows for name, rows in predictions.groupby("system", sort=False)}
@@ -177,30 +177,24 @@ def build_comparison(
 
 
 def headline_scores(comparison: Comparison) -> dict[str, dict[str, dict[str, float]]]:
-    """What MLflow shows of each system: both F1 scores with their intervals, and the difference to the baseline."""
+    """Returns the metrics for MLflow: F1 scores of each system with intervals, and the difference to the baseline."""
     found = {}
     for name, system in comparison.systems.items():
         scores = {"macro_f1": system.macro_f1, "weighted_f1": system.weighted_f1}
         found[name] = {score: {"value": of.value, "low": of.low, "high": of.high} for score, of in scores.items()}
         if system.difference:
-            found[name]["difference"] = {
-                "value": system.difference.estimate.value,
-                "p_holm": system.difference.p_holm,
-            }
+            found[name]["difference"] = {"value": system.difference.estimate.value, "p_holm": system.difference.p_holm}
     return found
 
 
 def _counts(rows: pd.DataFrame, split: str) -> np.ndarray:
     """[seed, conversation, true, predicted]"""
-    of_split = rows[rows["split"] == split].groupby("seed", sort=False)
-    return np.stack(
-        [
-            count_confusions(
-                of["label"].astype(int), of["predicted"].map(CLASS_NUMBERS).astype(int), of["conversation_id"]
-            )
-            for _, of in of_split
-        ]
+    of_split = rows[rows["split"] == split]
+    numbered = of_split.assign(predicted=of_split["predicted"].map(CLASS_NUMBERS)).astype(
+        {"label": int, "predicted": int}
     )
+    seeds = numbered.groupby("seed", sort=False)
+    return np.stack([count_confusions(of["label"], of["predicted"], of["conversation_id"]) for _, of in seeds])
 
 
 def _score(sampled: Sampled, confidence: float) -> Score:
@@ -294,5 +288,5 @@ def _ablation(rows: pd.DataFrame) -> tuple[AblationRow, ...]:
 
 
 def _as_json(table: pd.DataFrame) -> str:
-    """Rows with their index, missing values as null; rounded to 15 decimals, so that means read as they should."""
+    """Converts rows with their index to JSON: missing values as null, 15 decimals to hide rounding errors of means."""
     return str(table.reset_index().to_json(orient="records", double_precision=15))

@@ -1,4 +1,4 @@
-"""Confidence intervals of scores and of their differences, over conversations and over seeds."""
+"""Confidence intervals of scores and their differences, over conversations and seeds."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ CountScore = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Sampled:
-    """A system's score on all conversations and on each resample of them; `conversations` is their number."""
+    """A system's scores on all conversations and on resamples; `conversations` is the number of conversations."""
 
     of_seeds: np.ndarray  # [seed], each on all conversations
     of_draws: np.ndarray  # [draw], mean over the seeds
@@ -24,7 +24,7 @@ class Sampled:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score or a difference, the bounds of its interval, and the two-sided p-value for its being zero."""
+    """A score or a difference, its interval, and the two-sided p-value for the hypothesis that it is zero."""
 
     value: float
     low: float
@@ -33,9 +33,9 @@ class Estimate:
 
 
 def count_confusions(labels: ArrayLike, predictions: ArrayLike, conversations: ArrayLike) -> np.ndarray:
-    """The confusion matrix of each conversation, [conversation, true, predicted], in the sorted order of their ids.
+    """Computes the confusion matrix of each conversation, [conversation, true, predicted], sorted by id.
 
-    A score needs nothing else of a conversation, so ten thousand resamples are one product of matrices.
+    Scores need nothing else, so ten thousand resamples take a single matrix product.
     """
     _, number = np.unique(np.asarray(conversations), return_inverse=True)
     counts = np.zeros((number.max() + 1, len(EMOTIONS), len(EMOTIONS)))
@@ -61,7 +61,7 @@ def weighted_f1(counts: np.ndarray) -> np.ndarray:
 
 
 def draw_conversations(conversations: int, draws: int, seed: int) -> np.ndarray:
-    """How often each conversation is in each resample, [draw, conversation]; use the same draws for every system.
+    """Draws how often each conversation is in each resample, [draw, conversation]; use it for all systems.
 
     Each resample draws n - 1 of n conversations with replacement: drawing n would understate the variance by the factor
     (n - 1) / n, which matters for few conversations (Rao and Wu 1988, J. Am. Stat. Assoc. 83, 231-241). Raises
@@ -84,19 +84,19 @@ def sample_score(score: CountScore, counts: np.ndarray, draws: np.ndarray) -> Sa
 
 
 def estimate(sampled: Sampled, confidence: float) -> Estimate:
-    """The mean over seeds, with an interval for other conversations and, if there are several seeds, other seeds."""
+    """Estimates the mean over seeds; the interval covers other conversations and, given several seeds, other seeds."""
     return interval(sampled.of_seeds.mean(), sampled.of_draws, sampled.conversations, [sampled.of_seeds], confidence)
 
 
 def interval(
     value: float, of_draws: np.ndarray, conversations: int, seeds: Sequence[np.ndarray], confidence: float
 ) -> Estimate:
-    """A t interval from two sources of variance: resampled conversations and the scatter between seeds.
+    """Computes a t interval from two sources of variance, resampled conversations and seeds.
 
     The variance is that between draws plus, for each system, that between its seeds divided by their number. The
-    degrees of freedom are those of Welch and Satterthwaite. The centre is corrected by the bias that the draws show:
-    macro F1 is lower on few conversations, where rare emotions are missing. A system of one seed adds no variance, so
-    its interval is valid for that one training only.
+    degrees of freedom are those of Welch and Satterthwaite. The centre is corrected by the bias of the draws, because
+    macro F1 is lower on few conversations, where rare emotions are missing. A single seed adds no variance, so the
+    interval is then valid for that training only.
     """
     from scipy import stats
 
@@ -117,7 +117,7 @@ Outcome = Literal["better", "worse", "not_significant"]
 
 @dataclass(frozen=True)
 class Difference:
-    """System minus baseline: estimate, p-value corrected for the number of systems compared, and the outcome."""
+    """System minus baseline: estimate, p-value corrected for the number of systems, and outcome."""
 
     estimate: Estimate
     p_holm: float
@@ -125,10 +125,10 @@ class Difference:
 
 
 def differences(samples: Mapping[str, Sampled], baseline: str, confidence: float) -> dict[str, Difference]:
-    """Each system against the baseline, with Holm's correction over all of them (Holm 1979, Scand. J. Stat. 6, 65-70).
+    """Compares each system with the baseline, with Holm's correction (Holm 1979, Scand. J. Stat. 6, 65-70).
 
-    Paired: on every draw, both are scored on the same conversations. Seeds count as independent, even if two
-    experiments share a number: it initialises different networks.
+    The comparison is paired: on every draw, both are scored on the same conversations. Seeds count as independent even
+    if two experiments use the same number, because it initialises different networks.
     """
     of_baseline = samples[baseline]
     estimates = {name: difference(of, of_baseline, confidence) for name, of in samples.items() if name != baseline}
@@ -140,14 +140,14 @@ def differences(samples: Mapping[str, Sampled], baseline: str, confidence: float
 
 
 def holm(p_values: list[float]) -> np.ndarray:
-    """P-values corrected for their number by Holm's method, in the order given."""
+    """Corrects p-values for their number by Holm's method; keeps their order."""
     from statsmodels.stats.multitest import multipletests
 
     return np.asarray(multipletests(p_values, method="holm")[1]) if p_values else np.array([])
 
 
 def difference(system: Sampled, baseline: Sampled, confidence: float) -> Estimate:
-    """System minus baseline, both means over their seeds; the p-value is not corrected."""
+    """Estimates system minus baseline, both as means over seeds; the p-value is not corrected."""
     value = float(system.of_seeds.mean() - baseline.of_seeds.mean())
     of_draws = system.of_draws - baseline.of_draws
     return interval(value, of_draws, system.conversations, [system.of_seeds, baseline.of_seeds], confidence)

@@ -1,4 +1,4 @@
-"""Leakage: how much a split gives away, measured by scores that use no text, pictures or sound."""
+"""Leakage: how well a split can be scored without text, pictures or sound."""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ RANDOM_TENTH, RANDOM_DRAWS = 0.1, 10
 
 
 def measure_leakage(manifest: pd.DataFrame, seed: int) -> Leakage:
-    """Probes the splits of a manifest and random splits by utterance, and counts what both files have in common.
+    """Probes the splits of a manifest and random splits by utterance, and counts overlaps between files and splits.
 
     `manifest` has the columns of the utterance table, and side, split and text_in_training_file.
     """
@@ -42,16 +42,16 @@ def measure_leakage(manifest: pd.DataFrame, seed: int) -> Leakage:
 
 
 def _spoken(table: pd.DataFrame, shortest: int = 3) -> set[tuple[str, ...]]:
-    """The texts of each conversation of at least `shortest` utterances: shorter ones may well occur twice."""
+    """The texts of each conversation of at least `shortest` utterances; shorter ones may be equal by chance."""
     said = table.sort_values("utterance_id").groupby("conversation_id")["text"].agg(tuple)
     return {texts for texts in said if len(texts) >= shortest}
 
 
 def probe(training: pd.DataFrame, scored: pd.DataFrame) -> LeakageProbe | None:
-    """Scores the label of the nearest training utterance, and the most frequent label, on labelled utterances.
+    """Scores two predictions for labelled utterances: the nearest training label, and the most frequent one.
 
-    An utterance without a training utterance in its conversation gets the most frequent training label. None if either
-    table has no labelled utterance.
+    Without a training utterance in the same conversation, the most frequent training label is used. Returns None if
+    either table has no labelled utterance.
     """
     training, scored = training[training["label"].notna()], scored[scored["label"].notna()]
     if training.empty or scored.empty:
@@ -71,7 +71,7 @@ def probe(training: pd.DataFrame, scored: pd.DataFrame) -> LeakageProbe | None:
 
 
 def probe_random_splits(table: pd.DataFrame, fraction: float, draws: int, seed: int) -> LeakageProbe | None:
-    """The mean of `probe` over several random splits by utterance; None if the table is too small to be split."""
+    """Averages `probe` over several random splits by utterance; None if the table is too small to split."""
     count = round(fraction * len(table))
     rng = np.random.default_rng(seed)
     probes = []
@@ -83,9 +83,9 @@ def probe_random_splits(table: pd.DataFrame, fraction: float, draws: int, seed: 
 
 
 def nearest_neighbour_labels(training: pd.DataFrame, scored: pd.DataFrame) -> pd.Series:
-    """The label of the nearest training utterance in the conversation of each scored utterance, missing without one.
+    """The label of the nearest training utterance in each scored utterance's conversation; missing if there is none.
 
-    Of two that are equally near, the earlier one counts. Both tables have conversation_id, utterance_id and label.
+    If two are equally near, the earlier one is used. Both tables have conversation_id, utterance_id and label.
     """
     places = ["conversation_id", "utterance_id"]
     ordered = scored[places].reset_index(names="row").sort_values("utterance_id")

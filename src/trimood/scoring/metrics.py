@@ -1,4 +1,4 @@
-"""Scores of predicted against true emotions, and of emotion-cause pairs, with scikit-learn's definitions."""
+"""Scores of predicted emotions and emotion-cause pairs, with scikit-learn's definitions."""
 
 from collections.abc import Set
 from typing import TypedDict
@@ -13,7 +13,7 @@ _CLASSES = list(range(len(EMOTIONS)))
 
 
 class ClassScores(TypedDict):
-    """Of one emotion; `support` is how many utterances truly have it."""
+    """Scores of one emotion; `support` is the number of utterances with this true emotion."""
 
     precision: float
     recall: float
@@ -34,11 +34,11 @@ class Report(TypedDict):
 
 
 Scores = dict[str, Report]
-"""Of each split that has utterances."""
+"""The report of each split that has utterances."""
 
 
 class PairClassScores(TypedDict):
-    """Of the pairs of one emotion; `pairs` is how many are annotated."""
+    """Scores of the pairs of one emotion; `pairs` is the number of annotated pairs."""
 
     precision: float
     recall: float
@@ -47,7 +47,7 @@ class PairClassScores(TypedDict):
 
 
 class PairScores(TypedDict, total=False):
-    """Scores of emotion-cause pairs, as the task's organisers define them; empty where there is nothing to score."""
+    """Scores of emotion-cause pairs as defined by the task's organisers; empty if no pairs are annotated."""
 
     pair_weighted_f1: float
     pair_micro_f1: float
@@ -58,9 +58,9 @@ class PairScores(TypedDict, total=False):
 
 
 def summary_scores(labels: ArrayLike, predictions: ArrayLike) -> dict[str, float]:
-    """Macro F1 over all seven classes (one that neither occurs nor is predicted counts 0), weighted F1, accuracy.
+    """Macro F1 over all seven classes (0 for one that neither occurs nor is predicted), weighted F1, accuracy.
 
-    Raises ValueError where there is no utterance, or a number that is no class.
+    Raises ValueError without utterances, or for a number that is not a class.
     """
     from sklearn.metrics import accuracy_score, f1_score
 
@@ -82,10 +82,7 @@ def f1_by_class(labels: ArrayLike, predictions: ArrayLike) -> np.ndarray:
 
 
 def classification_report(labels: ArrayLike, predictions: ArrayLike) -> Report:
-    """The summary; precision, recall, F1, support per class; the confusion matrix (rows true); the never predicted.
-
-    Raises ValueError as `summary_scores` does.
-    """
+    """Computes a Report. Raises ValueError as `summary_scores` does."""
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
     true, predicted = _checked(labels, predictions)
@@ -103,32 +100,32 @@ def classification_report(labels: ArrayLike, predictions: ArrayLike) -> Report:
 
 
 def _checked(labels: ArrayLike, predictions: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Both as arrays [utterance] of class numbers; scikit-learn would leave a number that is no class out silently."""
+    """Returns both as arrays [utterance] of class numbers; scikit-learn silently ignores numbers that are no class."""
     true, predicted = np.asarray(labels), np.asarray(predictions)
     if true.size == 0:
-        raise ValueError("there is no utterance to score. Give a split that has some.")
+        raise ValueError("there is no utterance to score. Give a split with utterances.")
     for name, numbers in (("labels", true), ("predictions", predicted)):
         foreign = sorted(set(numbers.tolist()) - set(_CLASSES), key=str)
         if foreign:
             raise ValueError(
-                f"the {name} hold {foreign[0]!r}; allowed are 0 to {_CLASSES[-1]}, "
-                f"the places of {', '.join(EMOTIONS)}. An utterance without an emotion cannot be scored: leave it out."
+                f"the {name} contain {foreign[0]!r}; allowed are 0 to {_CLASSES[-1]}, the class numbers of "
+                f"{', '.join(EMOTIONS)}. An utterance without an emotion cannot be scored: leave it out."
             )
     return true, predicted
 
 
 def pair_scores(annotated: Set[CausePair], predicted: Set[CausePair]) -> PairScores:
-    """Weighted F1 (the ranking score) and micro F1 of exact pairs over the six emotions, and each emotion's own.
+    """Computes weighted F1 (the ranking score) and micro F1 of exact pairs over the six emotions, and F1 per emotion.
 
-    A pair is right where utterance, emotion and cause are all those of an annotated one. Weights are the annotated
-    pairs of each emotion; one without any counts nothing, also where it is predicted (but it does in micro F1). As
-    CodaLab/evaluation in https://github.com/NUSTM/SemEval-2024_ECAC, whose sums carry 1e-8 more. Raises ValueError
-    where nothing is annotated.
+    A pair is right if utterance, emotion and cause equal those of an annotated pair. Weights are the numbers of
+    annotated pairs per emotion, so predicted pairs of an emotion without annotated ones only affect micro F1. Equals
+    CodaLab/evaluation in https://github.com/NUSTM/SemEval-2024_ECAC, except that the sums there include 1e-8. Raises
+    ValueError if nothing is annotated.
     """
     from sklearn.metrics import f1_score, precision_recall_fscore_support
 
     if not annotated:
-        raise ValueError("there is no annotated pair to score against. Give a labelled Subtask 2 file.")
+        raise ValueError("there are no annotated pairs to compare with. Give a labelled Subtask 2 file.")
     every = sorted(annotated | predicted)
     columns = {emotion: number for number, emotion in enumerate(CAUSED)}
     true, found = np.zeros((2, len(every), len(CAUSED)), dtype=int)  # [pair, emotion]

@@ -1,1 +1,1 @@
-"""What a training left, put to use: utterances of one's own, and the model as MLflow keeps and serves it."""
+"""Prediction of new utterances with a trained model, and its MLflow model for serving."""

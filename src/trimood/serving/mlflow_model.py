@@ -1,7 +1,7 @@
-"""An experiment as an MLflow model: how it is logged, and the code that is loaded and served.
+"""The MLflow model of an experiment: logging it, and the code that is loaded and served.
 
-MLflow copies this file into the model and runs it there (models from code), so nothing is pickled. The model holds the
-trained weights and the names of the checkpoints, never the checkpoints themselves.
+MLflow copies this file into the model and runs it there (models from code), so nothing is pickled. The model contains
+the trained weights and the names of the checkpoints, but not the checkpoints.
 """
 
 import base64
@@ -26,7 +26,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 import trimood
 from trimood.config.parameters import ServingParams
-from trimood.emotions import EMOTIONS
+from trimood.emotions import CALIBRATED, PROBABILITIES
 from trimood.media.execution import Execution
 from trimood.model.stored import read_weights
 from trimood.serving.predictor import Predictor, Refusal
@@ -37,7 +37,7 @@ _SIDE, _FRAMES, _FRAMES_PER_SECOND, _SAMPLE_RATE_HZ, _TONE_HZ = 64, 8, 16, 16000
 
 
 def example_clip() -> bytes:
-    """The clip of the input example: an MP4 of a moving bar with a tone, half a second, a few kilobytes."""
+    """Generates the clip of the input example: half a second of a moving bar with a tone, as MP4."""
     file = BytesIO()
     with av.open(file, "w", format="mp4") as container:
         video = container.add_stream("libx264", rate=_FRAMES_PER_SECOND)
@@ -64,12 +64,11 @@ REQUIREMENTS = (
     *("av", "fsspec", "huggingface_hub", "mlflow", "numpy", "pandas", "pebble", "peft", "pydantic", "safetensors"),
     *("scipy", "torch", "torchaudio", "tqdm", "transformers", "universal-pathlib"),
 )
-"""What the code of the model imports; pinned to the installed versions when a model is logged."""
+"""The packages that the model's code imports; logging a model pins them to the installed versions."""
 
 
 def log_model(weights: Path, calibration: Path) -> str:
-    """Logs the model into the active run and returns its URI. Copies files only; nothing is loaded."""
-    import pandas as pd
+    """Logs the model to the active run and returns its URI. Copies the files without loading them."""
     from mlflow.models import Model
 
     reader = ["decord"] if read_weights(weights).about.plan.reader == "decord" else []
@@ -92,12 +91,10 @@ def log_model(weights: Path, calibration: Path) -> str:
 
 
 def save_model(path: str, mlflow_model: Any, validate_serving_input: bool, **arguments: Any) -> None:
-    """MLflow's `pyfunc.save_model` for `Model.log`, without trying the input example.
+    """Calls MLflow's `pyfunc.save_model` for `Model.log`, without predicting the input example.
 
-    Trying it would load the checkpoints, two gigabytes each, at the end of every run. The tests do it instead.
+    That would load the checkpoints, two gigabytes each, at the end of every run. A test predicts it instead.
     """
-    import mlflow
-
     mlflow.pyfunc.save_model(path=path, mlflow_model=mlflow_model, **arguments)
 
 
@@ -124,23 +121,22 @@ def _signature():  # type: ignore[no-untyped-def]
     from mlflow.types import ColSpec, DataType, Schema
 
     inputs = [ColSpec(DataType.string, name, required=False) for name in ("clip", "text")]
-    numbers = [f"{kind}_{emotion}" for kind in ("p", "calibrated") for emotion in EMOTIONS]
     outputs = [
         ColSpec(DataType.string, "emotion"),
-        *(ColSpec(DataType.double, name) for name in numbers),
+        *(ColSpec(DataType.double, name) for name in (*PROBABILITIES, *CALIBRATED)),
         ColSpec(DataType.string, "absent"),
     ]
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
 
 
 class EmotionModel(PythonModel):
-    """From rows of clip (content) and text to rows of emotion, probabilities, and absent modalities."""
+    """Predicts rows of clip (content) and text; returns rows of emotion, probabilities, and absent modalities."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Loads checkpoints and weights as `model_config` says.
+        """Loads checkpoints and weights with the settings in `model_config`.
 
-        Environment variables such as TRIMOOD_VIDEO_CHECKPOINT take precedence: `mlflow models serve` takes no
-        model_config.
+        Environment variables such as TRIMOOD_VIDEO_CHECKPOINT take precedence, because `mlflow models serve` has no
+        option for model_config.
         """
         self.config = ServingParams.model_validate(
             {name: os.environ.get(f"TRIMOOD_{name.upper()}", default) for name, default in context.model_config.items()}
@@ -152,7 +148,7 @@ class EmotionModel(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """One row per input row, in order. Raises an MlflowException, a 400 of the server, for a wrong request."""
+        """Returns a row for each input row, in order. Raises MlflowException (HTTP status 400) for a bad request."""
         execution = Execution(self.config.executor, 0, self.config.time_limit_seconds)
         try:
             with tempfile.TemporaryDirectory(prefix="trimood-request-") as folder:
@@ -166,8 +162,8 @@ class EmotionModel(PythonModel):
         return pd.DataFrame(
             {
                 "emotion": result.emotion,
-                **{f"p_{emotion}": result.probabilities[emotion] for emotion in EMOTIONS},
-                **{f"calibrated_{emotion}": result.calibrated[emotion] for emotion in EMOTIONS},
+                **dict(zip(PROBABILITIES, result.probabilities.values(), strict=True)),
+                **dict(zip(CALIBRATED, result.calibrated.values(), strict=True)),
                 "absent": ", ".join(result.absent),
             }
             for result in results

@@ -1,4 +1,4 @@
-"""Predicts new utterances with a trained model, through the same preparation and model as evaluation."""
+"""Predicts new utterances with a trained model; preparation and model are the same as in evaluation."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from trimood.serving.preparation import prepare_own
 from trimood.serving.trained_model import TrainedModel, load_trained
 
 HERE = Execution("serial")
-"""In this process, without a time limit: for one or two clips."""
+"""Prepares clips in this process without a time limit, which suits one or two clips."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Utterance:
 class Prediction:
     """The prediction for one utterance.
 
-    `probabilities` are computed as in evaluation; `calibrated` are the same at the temperature fitted on validation.
+    `probabilities` are computed as in evaluation; `calibrated` also apply the temperature fitted on validation.
     `absent` names the model's modalities that the utterance lacks, each with the reason. `frames`
     [frame, 3, height, width] uint8 and `log_mel` [time, mel] float32 are the model's input; None for a modality that
     is absent or not used by the model.
@@ -52,7 +52,7 @@ class Prediction:
 
     @property
     def emotion(self) -> str:
-        """The most probable one."""
+        """The most probable emotion."""
         return max(self.probabilities, key=self.probabilities.__getitem__)
 
 
@@ -75,7 +75,7 @@ class Predictor:
         self._batch_size = trained.plan.settings.training.per_device_eval_batch_size
 
     def predict(self, utterances: Sequence[Utterance], execution: Execution = HERE) -> list[Prediction | Refusal]:
-        """One result per utterance, in their order. An utterance that cannot be predicted gives a Refusal."""
+        """Returns a result for each utterance, in order; a Refusal if it cannot be predicted."""
         table = pd.DataFrame(
             {
                 "utterance": [str(number) for number in range(len(utterances))],
@@ -98,15 +98,15 @@ class Predictor:
 
     @property
     def recipe(self) -> Recipe:
-        """What the checkpoints expect of a clip."""
+        """How clips are prepared for the checkpoints."""
         return self._trained.recipe
 
     def probabilities(self, examples: pd.DataFrame, prepared_clips: Location) -> np.ndarray:
-        """As in evaluation, [utterance, 7] float64, for examples of `prepare_own`."""
+        """Computes probabilities as in evaluation, [utterance, 7] float64, for examples of `prepare_own`."""
         return probabilities(self._loaded.model, self._loaded.examples(examples, prepared_clips), self._batch_size)
 
     def calibrated(self, found: np.ndarray) -> np.ndarray:
-        """The probabilities at the temperature that was fitted on the validation split."""
+        """Applies the temperature fitted on the validation split to probabilities."""
         return with_temperature(found, self.temperature) if len(found) else found
 
     def _prediction(

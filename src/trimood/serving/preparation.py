@@ -1,4 +1,4 @@
-"""From utterances of one's own to examples: the modalities of each, and why one is absent."""
+"""Prepares a user's own utterances as examples, with the reason for each absent modality."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,9 +17,10 @@ from trimood.serving.trained_model import TrainedModel
 
 
 def cut_spans(utterances: pd.DataFrame, folder: Path, execution: Execution) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The utterances with `clip` pointing to a file in `folder` where they are a span, and a table of those that fail.
+    """Cuts the utterances that are spans of a longer video into files in `folder`.
 
-    The second (REFUSED_COLUMNS) holds spans that cannot be cut. Spans cut before are kept.
+    Returns the utterances with `clip` changed to these files, and a table of spans that cannot be cut
+    (REFUSED_COLUMNS). Spans that are already cut are kept.
     """
     rows = utterances[utterances["start_milliseconds"].notna()]
     spans = [
@@ -44,10 +45,11 @@ def cut_spans(utterances: pd.DataFrame, folder: Path, execution: Execution) -> t
 def prepare_own(
     utterances: pd.DataFrame, trained: TrainedModel, prepared_clips: Location, execution: Execution
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Examples of the utterances that can be predicted, and a table of the others (REFUSED_COLUMNS).
+    """Returns examples of the utterances that can be predicted, and a table of the others (REFUSED_COLUMNS).
 
     `utterances` has utterance (a key), text and clip (path or ""). Examples get PREPARED_COLUMNS and ABSENCE_COLUMNS.
-    Refused are clips with neither usable picture nor usable sound, and utterances without any modality of the model.
+    An utterance is refused if its clip has no usable picture and no usable sound, or if it lacks every modality of the
+    model.
     """
     clips = {key: Path(clip) for key, clip in zip(utterances["utterance"], utterances["clip"], strict=True) if clip}
     table, problems = with_parts(utterances, clips, trained.recipe, prepared_clips, execution)
@@ -60,7 +62,7 @@ def prepare_own(
             message = "; ".join({f"{in_words(e.problem)}: {e.detail}": None for e in errors.values()})
         elif all(why_not.values()):
             reasons = ", ".join(f"{modality} ({reason})" for modality, reason in why_not.items())
-            message = f"nothing is there that {trained.name} reads: {reasons}"
+            message = f"it lacks every modality that {trained.name} uses: {reasons}"
         else:
             rows.append(row | {column: why_not.get(modality, "") for modality, column in ABSENCE_COLUMNS.items()})
             continue
@@ -70,7 +72,7 @@ def prepare_own(
 
 
 def _absent(row: Mapping[Any, str], problems: Problems) -> dict[Modality, str]:
-    """What the utterance lacks, and why."""
+    """The modalities that the utterance lacks, each with the reason."""
     absent: dict[Modality, str] = {modality: in_words(error.problem) for modality, error in problems.items()}
     if not row["clip"]:
         absent = {"video": "no clip", "audio": "no clip"}

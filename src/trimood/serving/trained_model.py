@@ -14,20 +14,20 @@ from trimood.model.config import CheckpointError
 from trimood.model.stored import TrainedWeights, read_weights
 
 WEIGHTS, CALIBRATION = "best.safetensors", "calibration.json"
-"""The files of a model: in the folder of an experiment, and as artifacts of an MLflow model."""
+"""The file names of a model, in the folder of an experiment and as artifacts of an MLflow model."""
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class ModelError(Exception):
-    """There is no such model, or a part of it is missing."""
+    """A model does not exist, or a part of it is missing."""
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """The trained weights of one experiment, its plan, and its temperature; `name` is what messages call it.
+    """The trained weights of one experiment with their plan and temperature; messages use `name`.
 
-    The plan is that of the weights, but for checkpoints that lie elsewhere now.
+    The plan is that of the weights, except for checkpoints that were moved.
     """
 
     name: str
@@ -46,13 +46,13 @@ class TrainedModel:
         return clip_recipe(self.plan.checkpoints, self.plan.reader)
 
     def with_checkpoints(self, others: Mapping[str, str | None]) -> "TrainedModel":
-        """The same model with other checkpoint places, where `others` gives one."""
+        """Returns the same model with the checkpoint paths in `others`, if given."""
         moved = {source: others.get(source) or own for source, own in self.plan.checkpoints.items()}
         return replace(self, plan=self.plan.model_copy(update={"checkpoints": moved}))
 
 
 def load_trained(model: str, models: Path) -> TrainedModel:
-    """The model called `model`: an experiment in the folder `models`, a run id, or a `models:/` URI.
+    """Loads a model by name: an experiment in the folder `models`, a run id, or a `models:/` URI.
 
     Runs and registered models come from the MLflow store in use. Raises ModelError.
     """
@@ -62,16 +62,16 @@ def load_trained(model: str, models: Path) -> TrainedModel:
         return of_mlflow(model)
     folder = models / model
     if not model or not (folder / WEIGHTS).is_file():
-        there = sorted(path.parent.name for path in models.glob(f"*/{WEIGHTS}"))
+        known = sorted(path.parent.name for path in models.glob(f"*/{WEIGHTS}"))
         raise ModelError(
-            f"model={model}: nothing is trained under that name in {models}; there are: {', '.join(there) or 'none'}. "
+            f"model={model}: no trained model of this name in {models}; there are: {', '.join(known) or 'none'}. "
             f"Train it (kedro run --pipelines={model or 'exp4'}), or give an MLflow run id or models:/NAME@ALIAS."
         )
     return read_trained(model, folder / WEIGHTS, folder / CALIBRATION)
 
 
 def model_of_run(run: str) -> str:
-    """The URI of the model that a run logged. Raises ModelError."""
+    """Returns the URI of the model that a run logged. Raises ModelError."""
     import mlflow
 
     try:
@@ -79,7 +79,7 @@ def model_of_run(run: str) -> str:
     except mlflow.exceptions.MlflowException as error:
         raise ModelError(f"model={run}: no such run in MLflow at {mlflow.get_tracking_uri()} ({error}).") from error
     if not outputs or not outputs.model_outputs:
-        raise ModelError(f"model={run}: this run logged no model, as one does that evaluates an experiment.")
+        raise ModelError(f"model={run}: this run logged no model. Give a run that has evaluated an experiment.")
     return f"models:/{outputs.model_outputs[-1].model_id}"
 
 
@@ -103,7 +103,7 @@ def of_mlflow(uri: str) -> TrainedModel:
 
 
 def read_trained(name: str, weights: Path, calibration: Path) -> TrainedModel:
-    """Reads both files. Raises ModelError where the calibration is missing or belongs to other weights."""
+    """Reads both files. Raises ModelError if the calibration is missing or belongs to other weights."""
     try:
         stored = read_weights(weights)
     except CheckpointError as error:
@@ -114,5 +114,5 @@ def read_trained(name: str, weights: Path, calibration: Path) -> TrainedModel:
     except FileNotFoundError:
         raise ModelError(f"{calibration}: no such file, so {name} has no temperature. {evaluate}") from None
     if calibrated["weights"] != stored.about.fingerprint:
-        raise ModelError(f"{calibration}: it belongs to other weights than {weights.name} beside it. {evaluate}")
+        raise ModelError(f"{calibration}: it does not belong to the weights in {weights.name} beside it. {evaluate}")
     return TrainedModel(name, stored.about.plan, stored, calibrated["temperature"])

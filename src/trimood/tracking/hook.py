@@ -1,4 +1,4 @@
-"""One MLflow run for each experiment or report of a `kedro run`; the catalog's `metadata.mlflow` says what goes in."""
+"""One MLflow run for each experiment or report of a `kedro run`; logs the datasets with `metadata.mlflow`."""
 
 import atexit
 import logging
@@ -29,14 +29,14 @@ from trimood.tracking.store import use_experiment
 log = logging.getLogger(__name__)
 
 SEEN = "trimood.tracking.hook.seen"
-"""Where a command's `click.Context.meta` keeps what its shared stages have made, for all of its sessions."""
+"""Key in a command's `click.Context.meta` for datasets of the shared stages, which all its sessions log."""
 
 
 class TrackRuns:
-    """Opens a run at an experiment's first node, logs its datasets, and closes it with the outcome as its status."""
+    """Opens a run at the first node of an experiment, logs its datasets, and closes the run with its status."""
 
     def __init__(self, reports: Iterable[str] = ()) -> None:
-        """`reports`: the stages that have a run of their own, as an experiment has."""
+        """`reports`: the stages that get their own run, as experiments do."""
         self._reports = tuple(reports)
         self._lock = threading.Lock()
         self._runs: dict[str, str] = {}
@@ -44,20 +44,20 @@ class TrackRuns:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Remembers where runs are stored and where the project is; MLflow is not used until a run begins."""
+        """Remembers the store and the project's folder; MLflow is not imported before a run begins."""
         self._conf = context.config_loader["globals"]["mlflow"]
         self._project = Path(context.project_path)
         self._env = context.env or context.config_loader.default_run_env
 
     @hook_impl(trylast=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Points MLflow at the store if any node belongs to a tracked run; refuses ParallelRunner."""
-        self._close("KILLED")  # left open by a session that was stopped in this process, as in a notebook
+        """Selects the MLflow store if a node belongs to a tracked run. Raises UsageError for ParallelRunner."""
+        self._close("KILLED")  # runs left open by an interrupted session in this process, as in a notebook
         self._catalog, self._session = catalog, str(run_params.get("run_id"))
         self._names = [*experiment_names(), *self._reports]
         self._nodes: dict[str, set[str]] = {}
         self._unsaved = {}
-        # Several seeds are as many sessions of one command, of which the first runs the shared stages.
+        # A command with several seeds has a session for each; only the first runs the shared stages.
         command = click.get_current_context(silent=True)
         self._shared: dict[str, Any] = command.meta.setdefault(SEEN, {}) if command else {}
         for node in pipeline.nodes:
@@ -69,23 +69,23 @@ class TrackRuns:
         if "Parallel" in str(run_params.get("runner")):
             raise click.UsageError(
                 "--runner=ParallelRunner runs no hooks in its workers, so nothing would be tracked. "
-                "Use the default runner: clips are prepared on all cores anyway (data.clips.workers)."
+                "Use the default runner, which also prepares clips on all cores (data.clips.workers)."
             )
         self._experiment_id = use_experiment(self._conf, self._project)
-        # After MLflow's import, so that this comes before MLflow's own, which would call a stopped run finished.
+        # Registered after MLflow's import, so that it runs before MLflow's handler, which marks runs as finished.
         atexit.register(self._close, "KILLED")
         _end_in_order_when_terminated()
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any, node: Node) -> None:
-        """In a partial run, datasets that are only loaded still say what its parameters and examples are."""
+        """Logs parameters and examples of a partial run, which loads them instead of saving them."""
         logged = self._logged(dataset_name)
         if logged and logged.log in ("plan", "tags", "fingerprint"):
             self._feed(dataset_name, data, node)
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
-        """Makes the node's run the active one of its thread, so that a training can log its curves while it lasts."""
+        """Makes the node's run the active run of its thread, so that a training can log its curves."""
         if run := self._run_of(node):
             import mlflow
 
@@ -93,17 +93,17 @@ class TrackRuns:
 
     @hook_impl
     def after_node_run(self, node: Node) -> None:
-        """Leaves the run open: other nodes, perhaps in other threads, continue it."""
+        """Deactivates the run but leaves it open for other nodes, which may run in other threads."""
         self._deactivate(node)
 
     @hook_impl
     def on_node_error(self, node: Node) -> None:
-        """As after a node that succeeds."""
+        """Deactivates the run, as after a successful node."""
         self._deactivate(node)
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
-        """Logs what the catalog's entry asks for; an experiment is done when its last output is saved."""
+        """Logs the dataset; an experiment is finished when its last output is saved."""
         self._feed(dataset_name, data, node)
         if name := experiment_of(node.namespace, self._names):
             self._unsaved[name].discard(dataset_name)
@@ -115,7 +115,7 @@ class TrackRuns:
 
     @hook_impl
     def on_pipeline_error(self) -> None:
-        """Closes every run: those that had saved everything as finished, the others as failed."""
+        """Closes every run, as finished if all its outputs are saved, else as failed."""
         self._close("FAILED")
 
     def _run_of(self, node: Node) -> str | None:
@@ -157,7 +157,7 @@ class TrackRuns:
             return
         if run := self._run_of(node):
             self._log(dataset_name, data, run)
-        else:  # of the stages that all experiments share, some of whose runs are not open yet
+        else:  # of a shared stage: logged to every run when it is closed, as some are not open yet
             self._shared[dataset_name] = data
 
     def _log(self, dataset_name: str, data: Any, run: str) -> None:
@@ -181,7 +181,7 @@ class TrackRuns:
 
         runs, self._runs = self._runs, {}
         active = mlflow.active_run()
-        if active and active.info.run_id in runs.values():  # stopped within a node
+        if active and active.info.run_id in runs.values():  # interrupted within a node
             mlflow.end_run(unfinished)
         client = mlflow.MlflowClient()
         for name, run in runs.items():
@@ -190,25 +190,23 @@ class TrackRuns:
             if self._unsaved[name]:
                 client.set_tag(run, "partial", "true")
             client.set_terminated(run, unfinished if self._unsaved[name] else "FINISHED")
-        log.info(
-            "MLflow keeps %s in %s: make ui shows and compares the runs", ", ".join(runs), mlflow.get_tracking_uri()
-        )
+        log.info("runs of %s are in MLflow at %s; view them with: make ui", ", ".join(runs), mlflow.get_tracking_uri())
 
 
 def _commit(project: Path) -> str:
-    """The commit that is checked out, with `-dirty` where files differ from it; empty where there is no git."""
+    """Returns the current commit, with `-dirty` if files have changed; empty without git."""
     git = shutil.which("git")
     if not git:
         return ""
 
-    def says(*arguments: str) -> str:
+    def output_of(*arguments: str) -> str:
         return subprocess.run([git, *arguments], cwd=project, capture_output=True, text=True).stdout.strip()  # noqa: PLW1510, S603
 
-    commit = says("rev-parse", "--short=12", "HEAD")
-    return f"{commit}-dirty" if commit and says("status", "--porcelain") else commit
+    commit = output_of("rev-parse", "--short=12", "HEAD")
+    return f"{commit}-dirty" if commit and output_of("status", "--porcelain") else commit
 
 
 def _end_in_order_when_terminated() -> None:
-    """A scheduler's SIGTERM ends the process by way of its exit handlers, so that open runs are closed as killed."""
+    """Makes SIGTERM, as sent by schedulers, run the exit handlers, so that open runs are closed as killed."""
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))

@@ -1,4 +1,4 @@
-"""What a run logs of a dataset: a function for each kind that `metadata.mlflow` in the catalog may name."""
+"""Logs a dataset to MLflow: a function for each kind in the catalog's `metadata.mlflow`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from trimood.tracking.store import examples_fingerprint, flat_ablation, flat_pla
 
 @dataclass(frozen=True)
 class Entry:
-    """A dataset that is to be logged: the run's id, the dataset's value, file and metadata, the file of its weights."""
+    """A dataset to log: run id, value, file and metadata of the dataset, and for a model the file of its weights."""
 
     run: str
     data: Any
@@ -64,7 +64,7 @@ def _log_fingerprint(entry: Entry) -> None:
 
 
 def _log_rows(entry: Entry) -> None:
-    """The number of rows, in all and for each combination of values in the columns `by`; and the table."""
+    """Logs the table, its number of rows, and the number for each combination of values in the columns `by`."""
     import mlflow
 
     name, by = entry.logged.name, list(entry.logged.by)
@@ -75,7 +75,7 @@ def _log_rows(entry: Entry) -> None:
 
 
 def _log_model(entry: Entry) -> None:
-    """The calibration comes last of what makes up a model: with it, its weights are logged too, once."""
+    """Logs the model with its calibration, which is its last dataset to be saved."""
     import mlflow
 
     from trimood.serving.mlflow_model import log_model

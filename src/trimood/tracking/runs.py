@@ -1,4 +1,4 @@
-"""Which MLflow runs are compared or registered, and what they have stored."""
+"""Selects MLflow runs for comparison and registration, and reads their artifacts."""
 
 import json
 import logging
@@ -20,8 +20,7 @@ SCORES = ("validation/macro_f1", "test/macro_f1")
 SEED = "params.training.seed"
 
 INDIFFERENT = [f"params.data.clips.{name}" for name in ("executor", "workers", "time_limit_seconds")]
-"""Params that change how the work is done, not its result; a clip that they cost is in the table of exclusions."""
-
+"""Params that change how clips are prepared but not the result; clips lost to them are in the table of exclusions."""
 
 AS_THE_RUNS_HAD_IT = (
     "Run the experiments again, or prepare the data as they had it: kedro run --pipelines=preprocessing with their "
@@ -30,11 +29,11 @@ AS_THE_RUNS_HAD_IT = (
 
 
 class NoRuns(Exception):
-    """MLflow has no run that could be compared."""
+    """MLflow has no run to compare."""
 
 
 class WrongRun(Exception):
-    """A run that was named cannot be compared with the others."""
+    """A run in `compare.runs` cannot be compared with the others."""
 
 
 class CannotCompare(Exception):
@@ -42,10 +41,10 @@ class CannotCompare(Exception):
 
 
 def choose_runs(mlflow_runs: pd.DataFrame, corpus_description: dict[str, Any], compare: CompareParams) -> pd.DataFrame:
-    """One row for each run that is compared: its system and seed, what was trained, and the cost of the training.
+    """Returns a row for each compared run: system, seed, what was trained, and the cost of training.
 
-    The runs that `compare.runs` names, or else the latest of each experiment and seed on the current corpus. Raises
-    CannotCompare if `compare.baseline` is none of them, and the errors of `latest_runs` and `named_runs`.
+    These are the runs in `compare.runs`, or else the latest of each experiment and seed on the current corpus. Raises
+    CannotCompare if `compare.baseline` is not among them, and the errors of `latest_runs` and `named_runs`.
     """
     runs = named_runs(mlflow_runs, compare.runs) if compare.runs else latest_runs(mlflow_runs, corpus_description)
     runs = runs.assign(system=system_names(runs) if compare.runs else runs["tags.experiment"])
@@ -104,9 +103,8 @@ def _warn_of_different_training(runs: pd.DataFrame) -> None:
     firsts = runs.drop_duplicates("system")
     for name in [str(name) for name in runs.columns if str(name).startswith("params.training.") and name != SEED]:
         if runs[name].nunique() > 1:
-            values = ", ".join(
-                f"{system} {value}" for system, value in zip(firsts["system"], firsts[name], strict=True)
-            )
+            pairs = zip(firsts["system"], firsts[name], strict=True)
+            values = ", ".join(f"{system} {value}" for system, value in pairs)
             log.warning(
                 "training settings differ, so differences in score may not be due to the experiment: %s: %s",
                 name.removeprefix("params."),
@@ -115,11 +113,11 @@ def _warn_of_different_training(runs: pd.DataFrame) -> None:
 
 
 def latest_runs(mlflow_runs: pd.DataFrame, corpus_description: dict[str, Any]) -> pd.DataFrame:
-    """The latest finished whole run of each experiment and seed that can be compared, in order of both.
+    """Returns the latest comparable run of each experiment and seed, sorted by both.
 
-    `mlflow_runs` is the table of `mlflow.search_runs`. A run is kept if it used the current train and test file, the
-    same split, clips and checkpoints as the latest run, and the same settings (except for the seed) as the latest run
-    of its experiment. The log names the runs that are left out, and why. Raises NoRuns.
+    `mlflow_runs` is the table of `mlflow.search_runs`. A finished run is comparable if it used the current train and
+    test file, the same split, clips and checkpoints as the latest run, and the same settings (except for the seed) as
+    the latest run of its experiment. The log names excluded runs and the reason. Raises NoRuns.
     """
     runs = _of_corpus(mlflow_runs, corpus_description)
     if runs.empty:
@@ -136,9 +134,9 @@ def latest_runs(mlflow_runs: pd.DataFrame, corpus_description: dict[str, Any]) -
 
 
 def named_runs(mlflow_runs: pd.DataFrame, run_ids: Sequence[str]) -> pd.DataFrame:
-    """The runs with these ids, in order of experiment and seed. Raises WrongRun for one that is not a whole experiment.
+    """Returns the runs with these ids, sorted by experiment and seed. Their settings may differ: see `system_names`.
 
-    Their settings may differ: see `system_names`.
+    Raises WrongRun for a missing, unfinished or partial run.
     """
     known = mlflow_runs.set_index("run_id", drop=False) if len(mlflow_runs) else pd.DataFrame(columns=["run_id"])
     missing = [run for run in run_ids if run not in known.index]
@@ -158,23 +156,23 @@ def named_runs(mlflow_runs: pd.DataFrame, run_ids: Sequence[str]) -> pd.DataFram
 
 
 def system_names(runs: pd.DataFrame) -> pd.Series:
-    """The name of each run's system: its experiment, with the settings in which runs of that experiment differ.
+    """Names each run's system by its experiment, and by the settings in which runs of this experiment differ.
 
-    Raises WrongRun if two runs differ in nothing, not even the seed.
+    Raises WrongRun if two runs have the same experiment, settings and seed.
     """
     columns = [name for name in _columns(runs, "params.") if name != SEED]
     names: list[str] = []
     for _, run in runs.iterrows():
-        alike = runs[runs["tags.experiment"] == run["tags.experiment"]]
-        different = [name for name in columns if alike[name].nunique() > 1]
+        same = runs[runs["tags.experiment"] == run["tags.experiment"]]
+        different = [name for name in columns if same[name].nunique() > 1]
         words = ", ".join(f"{name.removeprefix('params.')}={run[name]}" for name in different)
         names.append(f"{run['tags.experiment']} ({words})" if words else str(run["tags.experiment"]))
     systems = pd.Series(names, index=runs.index)
     twice = pd.DataFrame({"system": systems, SEED: runs[SEED]}).duplicated(keep=False)
     if twice.any():
         raise WrongRun(
-            f"compare.runs: {', '.join(runs['run_id'][twice])} are one experiment with the same seed and settings. "
-            "Counting one training twice would make the intervals too narrow. Name one of them."
+            f"compare.runs: {', '.join(runs['run_id'][twice])} have the same experiment, seed and settings. "
+            "Counting one training twice would make the intervals too narrow. Give only one of them."
         )
     return systems
 
@@ -191,7 +189,7 @@ def _of_corpus(runs: pd.DataFrame, corpus: dict[str, Any]) -> pd.DataFrame:
 
 
 def latest_whole_run(runs: pd.DataFrame, model: str) -> pd.Series | None:
-    """The latest finished whole run of the experiment `model`, or the run with that id; None if there is none."""
+    """Returns the latest complete run of the experiment `model`, or the run with that id; None if there is none."""
     if runs.empty or "tags.experiment" not in runs:
         return None
     by_name = finished_whole(runs) & (runs["tags.experiment"] == model)
@@ -201,7 +199,7 @@ def latest_whole_run(runs: pd.DataFrame, model: str) -> pd.Series | None:
 
 
 def finished_whole(runs: pd.DataFrame) -> pd.Series:
-    """Which runs have finished all nodes of an experiment."""
+    """Selects the runs that have finished all nodes of an experiment, as a boolean column."""
     if "tags.experiment" not in runs:
         return pd.Series(False, index=runs.index)
     whole = runs["tags.partial"].isna() if "tags.partial" in runs else True
@@ -218,7 +216,7 @@ def _columns(runs: pd.DataFrame, *beginnings: str) -> list[str]:
 
 
 def _like_the_latest(runs: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """The runs, oldest first, whose values in `columns` equal the latest known value of each column."""
+    """Selects the runs, sorted from the oldest, that have the latest known value in each of `columns`."""
     latest = runs[columns].ffill().iloc[-1]
     different = runs[columns].notna() & (runs[columns] != latest)
     unlike = different.any(axis=1)
@@ -232,14 +230,14 @@ Fetch = Callable[[str, str], Path | None]
 """A function from a run's id and an artifact's name to the file, or None if the run has no such artifact."""
 
 ABLATIONS = ("modality_ablation.csv", "modality_worth.csv")
-"""The table's name, and its name in runs of earlier versions."""
+"""The artifact's name, and its name in runs of earlier versions."""
 
 DROPS = ("macro_f1_drop", *(f"drop_{emotion}" for emotion in EMOTIONS))
-"""Columns of that table: the intact score minus the one without the modality."""
+"""Columns of the ablation table: the intact score minus the score without the modality."""
 
 
 def gather_predictions(compared_runs: pd.DataFrame, mlflow_artifacts: Fetch) -> pd.DataFrame:
-    """The stored predictions of all runs, one after the other, with the utterances of each in the same order.
+    """Joins the stored predictions of all runs; each run has the same utterances in the same order.
 
     Raises CannotCompare if two runs were not scored on the same utterances with the same emotions.
     """
@@ -267,17 +265,17 @@ def gather_predictions(compared_runs: pd.DataFrame, mlflow_artifacts: Fetch) -> 
 def check_training_examples(
     compared_runs: pd.DataFrame, compared_predictions: pd.DataFrame, training_examples: pd.DataFrame
 ) -> None:
-    """Checks that the references would be fitted on the examples that the runs were trained on.
+    """Checks that the reference systems would be fitted on the training examples of the runs.
 
-    Raises CannotCompare if the fingerprints differ, or if a predicted utterance is among the training examples. Runs
-    that have logged no fingerprint are not checked for the first.
+    Raises CannotCompare if the fingerprints differ (unless a run has logged none), or if a predicted utterance is
+    among the training examples.
     """
     known = compared_runs[compared_runs["training_examples"].notna()]
     others = known[known["training_examples"] != examples_fingerprint(training_examples)]
     if len(others):
         names = ", ".join(f"{run.system} (seed {run.seed})" for run in others.itertuples())
         raise CannotCompare(
-            f"TF-IDF would be fitted on the {len(training_examples)} current training examples, but these runs had "
+            f"TF-IDF would be fitted on the {len(training_examples)} current training examples, but these runs used "
             f"others: {names}. The split or data.clips.on_bad_clip has changed, or clips were added or removed. "
             f"{AS_THE_RUNS_HAD_IT}"
         )
@@ -290,7 +288,7 @@ def check_training_examples(
 
 
 def gather_curves(compared_runs: pd.DataFrame, mlflow_artifacts: Fetch) -> pd.DataFrame:
-    """Macro F1 of each epoch in training and validation, of all runs; NaN where an epoch's training score is lost."""
+    """Reads training and validation macro F1 of each epoch and run; NaN for a training score that is missing."""
     rows = []
     for run_id, system, seed in _each(compared_runs):
         history = json.loads(_artifact(mlflow_artifacts, run_id, "history.json").read_text(encoding="utf-8"))
@@ -301,7 +299,7 @@ def gather_curves(compared_runs: pd.DataFrame, mlflow_artifacts: Fetch) -> pd.Da
 
 
 def gather_modality_ablation(compared_runs: pd.DataFrame, mlflow_artifacts: Fetch) -> pd.DataFrame:
-    """The drops of test scores with a modality blanked or shuffled, of the runs that measured them."""
+    """Reads the drops of test scores with a modality blanked or shuffled, from the runs that have them."""
     tables = [pd.DataFrame(columns=["system", "seed", "modality", "change", *DROPS])]
     for run_id, system, seed in _each(compared_runs):
         if path := next(filter(None, (mlflow_artifacts(run_id, name) for name in ABLATIONS)), None):
@@ -314,7 +312,7 @@ def _artifact(fetch: Fetch, run_id: str, name: str) -> Path:
     path = fetch(run_id, name)
     if path is None:
         raise CannotCompare(
-            f"run {run_id} has no artifact {name}. Delete that run in MLflow (make ui), or name others in compare.runs."
+            f"run {run_id} has no artifact {name}. Delete this run in MLflow (make ui), or give others in compare.runs."
         )
     return path
 

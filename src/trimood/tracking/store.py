@@ -1,4 +1,4 @@
-"""Which MLflow store is used, how values and tables become its params, metrics and tags, and runs within a node."""
+"""Selects the MLflow store, converts values to params, metrics and tags, and tracks training and trials."""
 
 import hashlib
 import os
@@ -17,16 +17,16 @@ SQLITE = "sqlite:///"
 
 
 def tracking_uri(configured: str, project: Path) -> str:
-    """MLFLOW_TRACKING_URI where it is set, else the configured one, a relative SQLite file under the project's root."""
+    """Returns MLFLOW_TRACKING_URI if it is set, else the configured URI; SQLite paths start from the project root."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or configured
     return f"{SQLITE}{project / uri.removeprefix(SQLITE)}" if uri.startswith(SQLITE) else uri
 
 
 def use_store(uri: str) -> None:
-    """Points MLflow at a store and leaves the environment as it was.
+    """Selects MLflow's store, and restores the environment.
 
-    MLflow writes the address into MLFLOW_TRACKING_URI, where the next session of this process would take it for the
-    user's own choice.
+    MLflow writes the URI into MLFLOW_TRACKING_URI, and the next session in this process would take it for the user's
+    choice.
     """
     import mlflow
 
@@ -39,9 +39,9 @@ def use_store(uri: str) -> None:
 
 
 def use_experiment(configured: Mapping[str, str], project: Path) -> str:
-    """The id of the MLflow experiment that globals.yml names under `mlflow`, made in its store where it is not there.
+    """Returns the id of the MLflow experiment configured in globals.yml, and creates it if it is missing.
 
-    Artifacts go to the configured folder, unless the environment names another store, which has its own place.
+    Artifacts go to the configured folder; a store from MLFLOW_TRACKING_URI uses its own.
     """
     import mlflow
 
@@ -54,13 +54,13 @@ def use_experiment(configured: Mapping[str, str], project: Path) -> str:
 
 
 class TrackedTrial:
-    """What a trial of a search tells its MLflow run; nothing is tracked where there is none."""
+    """Logs a trial of a search to its MLflow run; does nothing without a run."""
 
     def __init__(self, run: str | None) -> None:
         self.run = run
 
     def log_plan(self, plan: Plan) -> None:
-        """The trial's settings as params."""
+        """Logs the trial's settings as params."""
         if self.run:
             import mlflow
 
@@ -68,18 +68,18 @@ class TrackedTrial:
             mlflow.set_tag("seed", plan.settings.training.seed)
 
     def log_live(self, numbers: Mapping[str, float], step: int) -> None:
-        """Numbers of the training while it lasts."""
+        """Logs numbers during training."""
         log_live(numbers, step)
 
     def log_pruned(self) -> None:
-        """The pruner has stopped the trial."""
+        """Tags the run as stopped by the pruner."""
         if self.run:
             import mlflow
 
             mlflow.set_tag("pruned", "true")
 
     def log_outcome(self, numbers: Mapping[str, float]) -> None:
-        """The figures that the trial ends with."""
+        """Logs the final scores and cost."""
         if self.run:
             import mlflow
 
@@ -87,14 +87,11 @@ class TrackedTrial:
 
 
 class SearchTracker:
-    """Gives each trial of a search a flat MLflow run beside the active one; tracks nothing where none is active."""
+    """Opens an MLflow run for each trial of a search; tracks nothing if no run is active."""
 
     @contextmanager
     def trial(self, name: str, tags: Mapping[str, Any]) -> Iterator[TrackedTrial]:
-        """A run that shares the active run's environment and data, and ends as the block does.
-
-        It is finished, failed or killed as the block was.
-        """
+        """Opens a run with the tags and data params of the active run; closes it with the status of the block."""
         import mlflow
 
         outer = mlflow.active_run()
@@ -109,7 +106,7 @@ class SearchTracker:
         data = {name: value for name, value in shared.params.items() if name.startswith("data.")}
         mlflow.log_params(data, run_id=run)
         status = "KILLED"
-        mlflow.start_run(run, nested=True)  # of a run that is there already, which gets no parent by it
+        mlflow.start_run(run, nested=True)  # an existing run gets no parent by this
         try:
             yield TrackedTrial(str(run))
             status = "FINISHED"
@@ -128,11 +125,11 @@ class SearchTracker:
 
 
 def log_live(numbers: Mapping[str, float], step: int) -> None:
-    """Numbers of a training in the run that is open on this thread; nothing where nobody tracks (as in a test)."""
+    """Logs numbers during training to the active run; does nothing without one (as in a test)."""
     import mlflow
 
     if mlflow.active_run():
-        # Not the final scores' names: of one name MLflow shows the highest step, the last epoch instead of the best.
+        # Other names than the final scores: MLflow shows the highest step of a name, not the best epoch.
         curves = {
             name: f"curves/{name.replace('/', '_')}" for name in numbers if name.startswith(("train/", "validation/"))
         }
@@ -140,25 +137,25 @@ def log_live(numbers: Mapping[str, float], step: int) -> None:
 
 
 def examples_fingerprint(examples: pd.DataFrame) -> str:
-    """12 hexadecimal digits that change with any utterance of the table, its words, its label, and their order."""
+    """Returns 12 hexadecimal digits of the utterances, their text and labels, and their order."""
     content = examples[["utterance", "text", "label"]].to_csv(index=False)
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
 def flat_plan(plan: Plan) -> dict[str, Any]:
-    """An experiment's plan as params: resolved settings, parameter counts, checkpoints."""
+    """Returns a plan as params: resolved settings, parameter counts, checkpoints."""
     whole = plan.model_dump(mode="json")
     return flatten({**whole["settings"], "parameters": whole["parameters"], "checkpoint": whole["checkpoints"]})
 
 
 def numbers(value: Any) -> dict[str, float]:
-    """The numbers among nested values as {"clips/missing": 3.0}; words, lists and truth values are left out."""
+    """Flattens the numbers in nested values to {"clips/missing": 3.0}; omits strings, lists and booleans."""
     flat = {key.replace(".", "/"): item for key, item in flatten(value).items()}
     return {key: float(v) for key, v in flat.items() if isinstance(v, int | float) and not isinstance(v, bool)}
 
 
 def flat_scores(scores: Scores) -> dict[str, float]:
-    """{"test": {"macro_f1": …, "per_class": {"joy": {"f1": …}}}} as {"test/macro_f1": …, "test f1/joy": …}."""
+    """Flattens scores to {"test/macro_f1": …, "test f1/joy": …}."""
     flat: dict[str, float] = {}
     for split, of_split in scores.items():
         flat |= {f"{split}/{k}": v for k, v in of_split.items() if isinstance(v, int | float)}
@@ -169,6 +166,6 @@ def flat_scores(scores: Scores) -> dict[str, float]:
 
 
 def flat_ablation(ablation: Any) -> dict[str, float]:
-    """A modality ablation as {"test ablation/video blanked": …}: what macro F1 loses without the modality."""
+    """Returns the drops of macro F1 in a modality ablation, as {"test ablation/video blanked": …}."""
     rows = ablation[ablation["change"] != "intact"].itertuples()
     return {f"{row.split} ablation/{row.modality} {row.change}": float(row.macro_f1_drop) for row in rows}

@@ -351,11 +351,11 @@ def test_references_are_trained_on_what_the_runs_were(artifacts: Path) -> None:
     predictions = gather_predictions(runs, fetching(artifacts))
     predict_references(runs, predictions, training)
     with pytest.raises(
-        CannotCompare, match=r"419 current training examples, but these runs had others: exp1 \(seed 2\), exp3"
+        CannotCompare, match=r"419 current training examples, but these runs used others: exp1 \(seed 2\), exp3"
     ):
         predict_references(runs, predictions, training.iloc[1:])
     tagged.loc[3, "tags.training_examples"] = "another"
-    with pytest.raises(CannotCompare, match=r"had others: exp3 \(seed 2\)\. .*Run the experiments again"):
+    with pytest.raises(CannotCompare, match=r"used others: exp3 \(seed 2\)\. .*Run the experiments again"):
         predict_references(choose_runs(tagged, CORPUS, HOW), predictions, training)
     reworded = training.assign(text=training["text"].str.upper())
     assert len({examples_fingerprint(table) for table in (training, reworded, training.iloc[::-1])}) == 3

@@ -95,7 +95,7 @@ def test_the_plan_resolves_the_settings_names_the_used_checkpoints_and_counts_pa
     assert (found.parameters["head"].trainable, found.parameters["head"].all) == (head, head)
     parts = [count.trainable for name, count in found.parameters.items() if name != "all"]
     assert found.parameters["all"].trainable == sum(parts)
-    assert f"{found.parameters['all'].all:,} parameters trained (100.00 %)" in caplog.text
+    assert f"{found.parameters['all'].all:,} parameters are trained (100.00 %)" in caplog.text
 
 
 def test_the_plan_of_adapters_trains_little_and_keeps_what_the_experiment_states(sources: dict[Source, str]) -> None:

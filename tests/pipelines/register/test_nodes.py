@@ -59,7 +59,9 @@ def test_the_latest_whole_run_of_an_experiment_is_registered_once(store: str, tr
 
 
 def test_what_cannot_be_registered_says_why(store: str) -> None:
-    with pytest.raises(NotRegistered, match=r"model=exp3: no finished whole run of it among the 0 runs in MLflow"):
+    with pytest.raises(
+        NotRegistered, match=r"model=exp3: none of the 0 runs in MLflow is a complete finished run of it"
+    ):
         register(runs(store), "exp3", "champion")
     run = finished(store, None, experiment="exp3")
     with pytest.raises(ModelError, match=rf"model={run}: this run logged no model"):

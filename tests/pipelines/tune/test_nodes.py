@@ -163,7 +163,7 @@ def test_a_trial_that_diverges_has_failed_and_the_search_goes_on(searched, track
 
 
 def test_a_search_none_of_whose_trials_has_a_figure_says_so(searched) -> None:
-    with pytest.raises(StudyError, match=r"none of its 2 trials has a figure.*Narrow tune\.space"):
+    with pytest.raises(StudyError, match=r"none of its 2 trials has a score.*Narrow tune\.space"):
         searched(tuned({"training.learning_rate": {"choices": [1e38, 1e37]}}), own={**EXP9, "train": "everything"})
 
 
@@ -234,7 +234,7 @@ def test_a_study_is_not_gone_on_with_when_what_its_figures_mean_has_changed(sear
 def test_two_commands_do_not_run_one_study_at_once(folders: dict[str, Path]) -> None:
     with opened(folders["studies"], "exp9", tuned(), {}):
         another = opened(folders["studies"], "exp9", tuned(), {})
-        with pytest.raises(StudyError, match=r"exp9 is being run by another command.*tune\.study=NAME"):
+        with pytest.raises(StudyError, match=r"exp9 is in use by another command.*tune\.study=NAME"):
             another.__enter__()
         with opened(folders["studies"], "other", tuned(), {}) as other:
             assert other.trials == []

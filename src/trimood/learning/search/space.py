@@ -1,4 +1,4 @@
-"""The space of a search: its dimensions held against the experiment, values drawn, and put into its settings."""
+"""The space of a search: checks it, draws values from it, and inserts them into the experiment's settings."""
 
 import copy
 import json
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class BestTrial(TypedDict):
-    """The trial with the highest macro F1 on validation, and its values by the parameters' names."""
+    """The trial with the highest macro F1 on validation, and its values by parameter name."""
 
     trial: int
     validation_macro_f1: float
@@ -31,13 +31,13 @@ class BestTrial(TypedDict):
 
 
 class SpaceError(Exception):
-    """A search over something that the experiment cannot be set to."""
+    """The search space contains a parameter or a value that the experiment does not allow."""
 
 
 def with_changes(own: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """An experiment's own block with other values of parameters, which are named by dots.
+    """Returns an experiment's block with changed values, by dotted parameter names.
 
-    Raises SpaceError for a name that goes on below a value.
+    Raises SpaceError for a name below a parameter that is no block.
     """
     changed = copy.deepcopy(dict(own))
     for name, value in changes.items():
@@ -46,7 +46,7 @@ def with_changes(own: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str
         for block in blocks:
             place = place.setdefault(block, {})
             if not isinstance(place, dict):
-                raise SpaceError(f"{name}: {block} is a value ({place}), so nothing is named below it")
+                raise SpaceError(f"{name}: {block} is a value ({place}), so it has no parameters")
         place[last] = list(value) if isinstance(value, tuple) else value
     return changed
 
@@ -54,18 +54,18 @@ def with_changes(own: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str
 def settings_with(
     own: Mapping[str, Any], training: TrainingParams, lora: LoraParams, changes: Mapping[str, Any]
 ) -> Settings:
-    """The experiment's resolved settings with those changes. Raises SpaceError where they do not fit."""
+    """Resolves the experiment's settings with these changes. Raises SpaceError if they are not allowed."""
     try:
         return resolve(ExperimentParams.model_validate(with_changes(own, changes)), training, lora)
     except ValidationError as error:
-        words = "; ".join(f"{item['msg'].removeprefix('Value error, ')}" for item in error.errors())
+        words = "; ".join(item["msg"].removeprefix("Value error, ") for item in error.errors())
         raise SpaceError(f"{', '.join(f'{k} = {v}' for k, v in changes.items())}: {words}") from None
 
 
 def check_space(
     name: str, own: Mapping[str, Any], training: TrainingParams, lora: LoraParams, space: Mapping[str, Dimension]
 ) -> None:
-    """Holds both ends of each range and each choice against the experiment; SpaceError names all that do not fit."""
+    """Resolves the experiment with both ends of each range and each choice. Raises SpaceError with all errors."""
     problems = []
     for parameter, dimension in space.items():
         block = parameter.split(".")[0]
@@ -84,12 +84,12 @@ def check_space(
 
 
 def drawn(trial: "Trial", space: Mapping[str, Dimension]) -> dict[str, Any]:
-    """The trial's values by the parameters' names."""
+    """Draws the trial's values, by parameter name."""
     values: dict[str, Any] = {}
     for parameter, dimension in space.items():
         low, high = dimension.low, dimension.high
         if low is None or high is None:
-            words = {_in_words(choice): choice for choice in dimension.choices}
+            words = {json.dumps(choice): choice for choice in dimension.choices}
             values[parameter] = words[trial.suggest_categorical(parameter, list(words))]
         elif isinstance(low, int) and isinstance(high, int):
             values[parameter] = trial.suggest_int(parameter, low, high, log=dimension.log)
@@ -99,13 +99,8 @@ def drawn(trial: "Trial", space: Mapping[str, Dimension]) -> dict[str, Any]:
 
 
 def as_set(parameters: Mapping[str, Any], space: Mapping[str, Dimension]) -> dict[str, Any]:
-    """A finished trial's parameters, which Optuna keeps with choices in words, as values."""
+    """Converts a finished trial's parameters to values: Optuna stores no lists, so choices are stored as JSON."""
     return {
-        name: next((choice for choice in space[name].choices if _in_words(choice) == value), value)
+        name: next((choice for choice in space[name].choices if json.dumps(choice) == value), value)
         for name, value in parameters.items()
     }
-
-
-def _in_words(choice: Any) -> str:
-    """Optuna keeps no lists."""
-    return json.dumps(choice)

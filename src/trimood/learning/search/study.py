@@ -1,4 +1,4 @@
-"""An Optuna study that outlives the command: kept in a file, gone on with, and never a mixture of two searches."""
+"""An Optuna study that is stored in a file and can be resumed, but only with the same search."""
 
 import fcntl
 import logging
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ABOUT = "about"
-"""Study's attribute: all that decides what a trial's figure means."""
+"""Attribute of a study: all values that affect the scores of its trials."""
 ENDED = "ended"
-"""Trial's attribute: it came to its end, be it a good or a bad one."""
+"""Attribute of a trial: it has ended, successfully or not, and was not interrupted."""
 GOES_ON = "goes_on_with"
-"""Trial's attribute: the number of the interrupted trial whose settings it takes up."""
+"""Attribute of a trial: the number of the interrupted trial whose settings it repeats."""
 RUN = "mlflow_run"
-"""Trial's attribute: the id of its MLflow run."""
+"""Attribute of a trial: the id of its MLflow run."""
 
 
 class StudyError(Exception):
-    """A study that cannot be gone on with, or of which nothing came."""
+    """A study cannot be resumed, or has no successful trial."""
 
 
 @contextmanager
 def opened(folder: Path, name: str, tune: TuneParams, about: Mapping[str, Any]) -> Iterator["Study"]:
-    """The study of this name in `folder`/optuna.db, made where there is none; one command at a time has it.
+    """Opens the study of this name in `folder`/optuna.db, or creates it, and locks it against other commands.
 
-    Raises StudyError where it is of another search, or another command has it.
+    Raises StudyError if the study belongs to another search or is in use by another command.
     """
     import optuna
 
@@ -46,7 +46,7 @@ def opened(folder: Path, name: str, tune: TuneParams, about: Mapping[str, Any]) 
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise StudyError(
-                f"the study {name} is being run by another command. Wait for it, or give this one another name: "
+                f"the study {name} is in use by another command. Wait until it has ended, or use another name: "
                 "--params tune.study=NAME"
             ) from None
         study = optuna.create_study(
@@ -54,7 +54,7 @@ def opened(folder: Path, name: str, tune: TuneParams, about: Mapping[str, Any]) 
         )
         _refuse_another_search(study, about)
         begun = len(study.trials)
-        # A sampler that is seeded anew would draw again what it drew at first.
+        # With the same seed, the sampler of a resumed study would draw the same values again.
         study.sampler = {
             "tpe": lambda: optuna.samplers.TPESampler(seed=tune.seed + begun),
             "random": lambda: optuna.samplers.RandomSampler(seed=tune.seed + begun),
@@ -74,12 +74,12 @@ def _refuse_another_search(study: "Study", about: Mapping[str, Any]) -> None:
         )
         raise StudyError(
             f"the study {study.study_name} was begun with other values, so its trials are not comparable:{named}\n"
-            "Set them as they were, or begin another study: --params tune.study=NAME"
+            "Use the earlier values, or begin another study: --params tune.study=NAME"
         )
 
 
 def take_up_interrupted(study: "Study", end_run: Callable[[str], None]) -> None:
-    """Marks trials that died as failed, and lets their settings be tried first, from their last finished epoch."""
+    """Marks interrupted trials as failed, and queues their settings, to continue from the last finished epoch."""
     from optuna.trial import TrialState
 
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -89,19 +89,19 @@ def take_up_interrupted(study: "Study", end_run: Callable[[str], None]) -> None:
     taken_up = {trial.user_attrs.get(GOES_ON) for trial in study.trials}
     for trial in study.get_trials(deepcopy=False, states=(TrialState.FAIL,)):
         if trial.params and ENDED not in trial.user_attrs and trial.number not in taken_up:
-            log.info("trial %d was interrupted: its settings are tried again", trial.number)
+            log.info("trial %d was interrupted: its settings are repeated", trial.number)
             study.enqueue_trial(trial.params, user_attrs={GOES_ON: trial.number})
 
 
 def finished(study: "Study") -> list["FrozenTrial"]:
-    """Trials that count: with a figure, or stopped as hopeless."""
+    """Returns the trials that have a score or were pruned."""
     from optuna.trial import TrialState
 
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
 
 
 def with_same_values(study: "Study", trial: Any) -> "FrozenTrial | None":
-    """An earlier trial that has a figure for the very same values."""
+    """Returns an earlier trial that has a score for the same values, or None."""
     from optuna.trial import TrialState
 
     earlier = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -109,15 +109,16 @@ def with_same_values(study: "Study", trial: Any) -> "FrozenTrial | None":
 
 
 def tabulated(study: "Study", space: Mapping[str, Dimension]) -> pd.DataFrame:
-    """A row for each trial: what became of it, macro F1 on validation, its values. StudyError where none has a figure.
+    """Returns a row for each trial: outcome, macro F1 on validation, values.
 
-    `same_as` and `goes_on_with` name other trials: the earlier one of the same values, the interrupted one.
+    `same_as` is the number of an earlier trial with the same values, `goes_on_with` that of the interrupted trial that
+    it repeats. Raises StudyError if no trial has a score.
     """
     from optuna.trial import TrialState
 
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         raise StudyError(
-            f"the study {study.study_name}: none of its {len(study.trials)} trials has a figure; the log says why. "
+            f"the study {study.study_name}: none of its {len(study.trials)} trials has a score; the log shows why. "
             "Narrow tune.space and begin another study: --params tune.study=NAME"
         )
     words = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "stopped early", TrialState.FAIL: "failed"}

@@ -1,4 +1,4 @@
-"""One trial of a search: a training with other values, judged on validation, in an MLflow run of its own."""
+"""One trial of a search: a training with other values, scored on validation, in its own MLflow run."""
 
 import logging
 from collections.abc import Mapping
@@ -30,28 +30,28 @@ OBJECTIVE = "validation/macro_f1"
 
 
 class TrackedTrial(Protocol):
-    """One trial as it is tracked; `run` is the id of its run, None where nothing is tracked."""
+    """Logs one trial; `run` is the id of its run, None if nothing is tracked."""
 
     run: str | None
 
     def log_plan(self, plan: Plan) -> None:
-        """The trial's settings."""
+        """Logs the trial's settings."""
 
     def log_live(self, numbers: Mapping[str, float], step: int) -> None:
-        """Numbers of the training while it lasts."""
+        """Logs numbers during training."""
 
     def log_pruned(self) -> None:
-        """The pruner has stopped the trial."""
+        """Logs that the pruner has stopped the trial."""
 
     def log_outcome(self, numbers: Mapping[str, float]) -> None:
-        """The figures that the trial ends with."""
+        """Logs the final scores and cost."""
 
 
 class SearchTracker(Protocol):
-    """Where the trials of a search are tracked."""
+    """Tracks the trials of a search."""
 
     def trial(self, name: str, tags: Mapping[str, Any]) -> AbstractContextManager[TrackedTrial]:
-        """A trial's run, which ends as the block does."""
+        """Opens a trial's run, and closes it with the status of the block."""
 
     def end_interrupted(self, run: str) -> None:
         """Closes the run of a trial whose process died."""
@@ -59,7 +59,7 @@ class SearchTracker(Protocol):
 
 @dataclass(frozen=True)
 class Search:
-    """What all trials of a search share; there is no test example in it."""
+    """The inputs that all trials of a search share; contains no test examples."""
 
     study: optuna.Study
     plan: SearchPlan
@@ -74,11 +74,11 @@ class Search:
 
     @staticmethod
     def costs_one_trial() -> tuple[type[Exception], ...]:
-        """Errors that its values are to blame for: they exclude each other, steps or batches are too large."""
+        """Errors that are caused by a trial's values, such as too large steps or batches, and fail only this trial."""
         return SpaceError, TrainingDiverged, torch.OutOfMemoryError
 
     def run(self, trial: optuna.Trial) -> float:
-        """Best macro F1 on validation; that of an earlier trial, and no training, where the values are the same."""
+        """Returns the best macro F1 on validation; takes it from an earlier trial if that had the same values."""
         values = drawn(trial, self.space)
         if same := with_same_values(self.study, trial):
             trial.set_user_attr("same_as", same.number)
@@ -93,7 +93,7 @@ class Search:
                     trial.set_user_attr(RUN, tracked.run)
                 try:
                     best = self._train(trial, values, tracked)
-                except optuna.TrialPruned as error:  # which is no failure of the run
+                except optuna.TrialPruned as error:  # must not mark the run as failed
                     stopped = error
         except self.costs_one_trial() as error:
             trial.set_user_attr(ENDED, True)
@@ -101,7 +101,7 @@ class Search:
             raise
         trial.set_user_attr(ENDED, True)
         if stopped:
-            log.info("trial %d stopped early: below the median of the earlier ones", trial.number)
+            log.info("trial %d stopped early: below the median of earlier trials", trial.number)
             raise stopped
         words = ", ".join(f"{parameter} {value}" for parameter, value in values.items())
         log.info("trial %d: macro F1 %.3f on validation with %s", trial.number, best, words)
@@ -130,7 +130,7 @@ class Search:
         return best[OBJECTIVE]
 
     def _fit(self, planned: Plan, report: ReportFunction) -> TrainingOutcome:
-        """Checkpoints stay for a trial that is interrupted, and for no other: what counts is the figure."""
+        """Trains, and removes the checkpoints unless the trial is interrupted: only the score is kept."""
         examples = (self.training_examples, self.validation_examples)
         folder = self.training_checkpoints / training_fingerprint(planned, *examples)
         try:

@@ -1,4 +1,4 @@
-"""Is this copy of the corpus good? Annotations, clips and splits looked through; one report, whatever is found."""
+"""Checks a copy of the corpus: annotations, clips and splits. Always writes a report, whatever it finds."""
 
 from trimood.pipelines import Stage
 from trimood.pipelines.check_data.pipeline import create_pipeline

@@ -20,28 +20,28 @@ log = logging.getLogger(__name__)
 
 
 def probe_clips(annotated: pd.DataFrame, corpus: Path, clip_facts: Path, clips: ClipParams) -> pd.DataFrame:
-    """The facts of each clip (clip, FACT_COLUMNS); each content is probed once and kept in `clip_facts`."""
+    """Returns the facts of each clip (clip, FACT_COLUMNS), cached in `clip_facts` by the clip's content."""
     from trimood.media.errors import ClipError
     from trimood.media.execution import Execution, followed, run_each
     from trimood.media.probe import FACT_COLUMNS, failed, kept_facts
 
     names = sorted(set(annotated["clip"]))
-    there = {corpus / name: name for name in names if (corpus / name).is_file()}
+    existing = {corpus / name: name for name in names if (corpus / name).is_file()}
     rows = {name: asdict(failed(ClipError(corpus / name, "missing", "no such file"))) for name in names}
     execution = Execution(clips.executor, clips.workers, clips.time_limit_seconds)
     remove_leftovers(clip_facts)
-    tasks = [(path, clip_facts, clips.reader) for path in there]
+    tasks = [(path, clip_facts, clips.reader) for path in existing]
     done = run_each(kept_facts, tasks, execution, clip_of=lambda task: task[0])
-    for (path, *_), facts in followed(done, len(tasks), "looking at clips"):
-        rows[there[path]] = asdict(failed(facts) if isinstance(facts, ClipError) else facts)
+    for (path, *_), facts in followed(done, len(tasks), "checking clips"):
+        rows[existing[path]] = asdict(failed(facts) if isinstance(facts, ClipError) else facts)
     table = pd.DataFrame([{"clip": name, **rows[name]} for name in names], columns=["clip", *FACT_COLUMNS])
     return table.astype({"clip": "str", **FACT_COLUMNS})
 
 
 def assign_splits(annotated: pd.DataFrame, split: SplitParams) -> tuple[pd.DataFrame, SplitState]:
-    """The split of each row with the current parameters, `none` without a label; and why none can be made, if so.
+    """Splits with the current parameters; returns the split of each row and the error if no split is possible.
 
-    As in ingestion, nothing is held out if the official test is labelled.
+    Unlabelled rows are in the split `none`. As in ingestion, nothing is held out if the official test is labelled.
     """
     train, official = (annotated[annotated["side"] == side] for side in ("train", "official_test"))
     splits = pd.Series("none", index=annotated.index, dtype="str", name="split")
@@ -61,13 +61,13 @@ def assign_splits(annotated: pd.DataFrame, split: SplitParams) -> tuple[pd.DataF
 
 
 def assemble_manifest(annotated: pd.DataFrame, splits: pd.DataFrame, probed_clips: pd.DataFrame) -> pd.DataFrame:
-    """One row for each utterance: annotation, split, facts of its clip, and a boolean for each kind of finding."""
+    """Returns a row for each utterance: annotation, split, facts of the clip, a boolean for each kind of finding."""
     table = annotated.merge(splits, on=["side", "utterance"], validate="1:1")
     return mark(table.merge(probed_clips, on="clip", how="left", validate="m:1"))
 
 
 def measure_leakage(manifest: pd.DataFrame, split: SplitParams) -> Leakage:
-    """How much the current split, and random splits by utterance, give away."""
+    """Measures the leakage of the current split and of random splits by utterance."""
     from trimood.scoring import leakage
 
     return leakage.measure_leakage(manifest, split.seed)
@@ -76,7 +76,7 @@ def measure_leakage(manifest: pd.DataFrame, split: SplitParams) -> Leakage:
 def draw_report(
     manifest: pd.DataFrame, data_report: DataReport, corpus: Path, clips: ClipParams
 ) -> tuple[str, Any, Any, Any]:
-    """The HTML page, and the figures of class balance, durations and clips with problems."""
+    """Returns the HTML page and the figures of class balance, durations and clips with problems."""
     from trimood.reports.data_check import write_page
     from trimood.reports.data_check_figures import (
         choose_clips,
@@ -93,7 +93,7 @@ def draw_report(
 
 
 def _first_pictures(chosen: pd.DataFrame, corpus: Path, clips: ClipParams) -> dict[str, np.ndarray]:
-    """A frame of each clip by its name; decoded in the same guarded way as in the check, as it may hang or crash."""
+    """Returns a frame of each clip by name; decoding may hang or crash, so it runs in guarded workers."""
     from trimood.media.errors import ClipError
     from trimood.media.execution import Execution, run_each
     from trimood.media.probe import first_picture

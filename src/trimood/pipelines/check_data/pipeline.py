@@ -1,4 +1,4 @@
-"""The stage check_data: from the corpus folder, and nothing else, to a manifest and one report."""
+"""The stage check_data: from the corpus folder alone to a manifest and a report."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -14,7 +14,7 @@ from trimood.pipelines.check_data.nodes import (
 
 
 def create_pipeline() -> Pipeline:
-    """Needs neither checkpoints nor what other stages made: it is run before them, on data of any kind."""
+    """Checks the corpus; needs neither checkpoints nor outputs of other stages."""
     return Pipeline(
         [
             Node(read_annotations, ["corpus", "meld"], ["annotated", "annotation_files"], name="read_annotations"),

@@ -1,4 +1,4 @@
-"""Experiments side by side, from what their MLflow runs have stored."""
+"""Compares experiments by the results stored in their MLflow runs."""
 
 from trimood.config.parameters import CompareParams
 from trimood.pipelines import Stage

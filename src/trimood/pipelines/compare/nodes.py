@@ -15,9 +15,9 @@ log = logging.getLogger(__name__)
 def predict_references(
     compared_runs: pd.DataFrame, compared_predictions: pd.DataFrame, training_examples: pd.DataFrame
 ) -> pd.DataFrame:
-    """The predictions of `scoring.baselines.predict_references` for the utterances that the runs predicted.
+    """Predicts the same utterances as the runs with the reference systems of `scoring.baselines`.
 
-    Raises CannotCompare if the training examples are not those of the runs.
+    Raises CannotCompare if the runs were trained on other examples.
     """
     from trimood.scoring import baselines
 
@@ -35,7 +35,7 @@ def compare_runs(
     compared_modality_ablation: pd.DataFrame,
     compare: CompareParams,
 ) -> tuple[Comparison, dict[str, dict[str, dict[str, float]]]]:
-    """The comparison, and those of its numbers that MLflow shows as metrics."""
+    """Returns the comparison, and the numbers that MLflow shows as metrics."""
     from trimood.reports.comparison import in_a_line
     from trimood.scoring.comparison import build_comparison, headline_scores
 
@@ -47,7 +47,7 @@ def compare_runs(
 
 
 def write_report(comparison: Comparison) -> tuple[str, str, dict[str, Any], dict[str, Any]]:
-    """The HTML page, the Markdown table, and the figures by file name, to be saved as PNG and as SVG."""
+    """Returns the HTML page, the Markdown table, and the figures by file name, for PNG and for SVG."""
     from trimood.reports.comparison import comparison_page, markdown
     from trimood.reports.comparison_figures import figures
 

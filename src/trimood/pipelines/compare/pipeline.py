@@ -1,4 +1,4 @@
-"""The comparison stage: what all finished runs say together."""
+"""The comparison stage: a report on all finished runs."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -7,7 +7,7 @@ from trimood.tracking.runs import choose_runs, gather_curves, gather_modality_ab
 
 
 def create_pipeline() -> Pipeline:
-    """Reads MLflow, so it comes after the experiments, in a run of its own. Nothing is trained or predicted anew."""
+    """Compares finished runs in MLflow, so it is run after the experiments. Trains only the reference systems."""
     return Pipeline(
         [
             Node(

@@ -1,4 +1,4 @@
-"""Clips of utterances from whole episodes: spans, episode files, cutting, and a table of what became of each."""
+"""Cuts the clips of utterances from whole episodes, and lists the outcome for each clip."""
 
 from trimood.config.parameters import CuttingParams
 from trimood.pipelines import Stage

@@ -1,4 +1,4 @@
-"""Nodes of the cutting stage; `corpus` is the folder of annotation files, to which the clips are written."""
+"""Nodes of the cutting stage. `corpus` is the folder with the annotation files; the clips are written there."""
 
 import logging
 from pathlib import Path
@@ -7,14 +7,7 @@ from typing import Any
 import pandas as pd
 
 from trimood.config.parameters import CuttingParams
-from trimood.corpus.corpus_files import (
-    TEST_FILES,
-    TRAIN_FILES,
-    TRAIN_SPANS,
-    first_present,
-    no_train_file,
-    read_spans,
-)
+from trimood.corpus.corpus_files import TEST_FILES, TRAIN_FILES, TRAIN_SPANS, first_present, no_train_file, read_spans
 from trimood.corpus.ecf import AnnotationError, read_ecf
 from trimood.corpus.tables import CUT_COLUMNS, SPAN_COLUMNS
 from trimood.disk import remove_leftovers
@@ -22,14 +15,14 @@ from trimood.disk import remove_leftovers
 log = logging.getLogger(__name__)
 
 NAMED = 20
-"""How many refused clips the log names; the table lists them all."""
+"""Maximum number of reasons in the log; the table lists all refused clips."""
 
 
 def list_spans(corpus: Path, cutting: CuttingParams) -> pd.DataFrame:
-    """Each utterance of the chosen splits with its clip, episode, start and end; missing without a span.
+    """Returns clip, episode, start and end of each utterance in the chosen splits; missing values mean no span.
 
-    Spans are in the annotation files themselves (`video_source`, in the published test file) and for the train file
-    in MECPE's. Raises AnnotationError if there is no annotation file, or no span at all.
+    Spans come from the annotation files (`video_source`, as in the published test file), and for the train file also
+    from MECPE's file. Raises AnnotationError if there is no annotation file or no span.
     """
     tables = []
     for split, names, more in (("train", TRAIN_FILES, (TRAIN_SPANS,)), ("test", TEST_FILES, ())):
@@ -45,7 +38,7 @@ def list_spans(corpus: Path, cutting: CuttingParams) -> pd.DataFrame:
     found = pd.concat(tables, ignore_index=True)
     if found["episode"].isna().all():
         raise AnnotationError(
-            f"{corpus}: none of its {len(found)} utterances has a span in an episode. Expected {TRAIN_SPANS} "
+            f"{corpus}: none of the {len(found)} utterances has a span in an episode. Expected {TRAIN_SPANS} "
             "for the train file, or annotations with video_source, as the published Subtask_2_test.json has them."
         )
     return found.astype({"clip": "str", **SPAN_COLUMNS})
@@ -54,8 +47,8 @@ def list_spans(corpus: Path, cutting: CuttingParams) -> pd.DataFrame:
 def cut_clips(clip_spans: pd.DataFrame, corpus: Path, episodes: Path, cutting: CuttingParams) -> pd.DataFrame:
     """Cuts every clip that has a span and an episode; returns the spans with the results (CUT_COLUMNS).
 
-    A bad episode or span affects only its own clips. Raises EpisodeError if none of the episodes has a file, and
-    DiskFull; clips cut so far stay, and the next run keeps them.
+    A bad episode or span affects only its own clips. Raises EpisodeError if no episode has a file, and DiskFull. The
+    next run keeps the clips that were cut.
     """
     from trimood.media.cutting import CutRecipe, Span, cut_all
     from trimood.media.execution import Execution, followed
@@ -78,7 +71,7 @@ def cut_clips(clip_spans: pd.DataFrame, corpus: Path, episodes: Path, cutting: C
 
 
 def _plan(table: pd.DataFrame, corpus: Path, episodes: Path) -> dict[str, Any]:
-    """By clip, in the order of the episodes: the Span to cut, or the row of a clip that cannot be cut."""
+    """Maps each clip, in the order of the episodes, to the Span to cut, or to its row if it cannot be cut."""
     from trimood.media.cutting import Span
     from trimood.media.episodes import EpisodeError
 
@@ -87,7 +80,7 @@ def _plan(table: pd.DataFrame, corpus: Path, episodes: Path) -> dict[str, Any]:
     for row in table.sort_values(["episode", "start_seconds"]).to_dict("records"):
         clip = str(row["clip"])
         if pd.isna(row["episode"]):
-            plan[clip] = _refused("no_source", "the annotations name no episode and span for it")
+            plan[clip] = _refused("no_source", "the annotations give no episode and span for it")
         elif isinstance(path := files[row["episode"]], EpisodeError):
             plan[clip] = _refused("no_episode", str(path))
         else:
@@ -137,9 +130,8 @@ def _report(table: pd.DataFrame, corpus: Path) -> None:
     )
     refused = table[table["state"] == "refused"]
     if len(refused):
-        counts = ", ".join(
-            f"{count} {in_words(str(problem))}" for problem, count in refused["problem"].value_counts().items()
-        )
+        problems = refused["problem"].value_counts().items()
+        counts = ", ".join(f"{count} {in_words(str(problem))}" for problem, count in problems)
         reasons = refused.groupby("detail", sort=False)["clip"].agg(["first", "size"])
         shown = zip(reasons.index, reasons["first"], reasons["size"], strict=True)
         lines = [
@@ -151,9 +143,9 @@ def _report(table: pd.DataFrame, corpus: Path) -> None:
 
 
 def _clip_folder(corpus: Path, split: str) -> str:
-    """The folder for the split's clips: beside the annotations if some are there already, else the split's own folder.
+    """Chooses the annotations' folder if it already has clips, else the split's own folder.
 
-    Once that folder exists, clips beside the annotations are no longer used (`corpus_files.clip_folder`).
+    Once the split's folder exists, clips beside the annotations are no longer used (`corpus_files.clip_folder`).
     """
     beside = not (corpus / split).is_dir() and any(corpus.glob("dia*utt*.mp4"))
     return "" if beside else split

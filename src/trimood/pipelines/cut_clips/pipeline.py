@@ -1,4 +1,4 @@
-"""The cutting stage: from the annotations' spans and a folder of episodes to the clips in the corpus folder."""
+"""The cutting stage: from annotated spans and a folder of episodes to clips in the corpus folder."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -6,7 +6,7 @@ from trimood.pipelines.cut_clips.nodes import cut_clips, list_spans
 
 
 def create_pipeline() -> Pipeline:
-    """`kedro run --pipelines=cut_clips`; the clips are written into the corpus folder, the one raw input it adds to."""
+    """Cuts clips into the corpus folder; this is the only stage that adds files to a raw input."""
     return Pipeline(
         [
             Node(list_spans, ["corpus", "params:cutting"], "clip_spans", name="list_spans"),

@@ -1,4 +1,4 @@
-"""A corpus and checkpoints made on the spot: the whole project runs without data, weights or a GPU."""
+"""Generates a corpus and checkpoints, so that the project runs without data, weights or a GPU."""
 
 from trimood.config.parameters import DemoParams
 from trimood.pipelines import Stage

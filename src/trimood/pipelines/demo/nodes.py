@@ -10,16 +10,16 @@ Fill = Callable[[Path], None]
 
 
 def make_corpus(demo: DemoParams) -> Fill:
-    """Conversations of drawn faces with synthesised voices, annotated and stored as ECF 2.0."""
+    """Generates conversations of drawn faces with synthesised voices, annotated and stored in ECF 2.0's format."""
     from trimood.synthetic.corpus import write_corpus
 
     return partial(write_corpus, seed=demo.seed)
 
 
 def make_checkpoints(demo: DemoParams) -> tuple[Fill, Fill]:
-    """Tiny video and audio checkpoints in LanguageBind's format, pre-trained on captioned faces and voices.
+    """Generates tiny video and audio checkpoints in LanguageBind's format, pre-trained on captioned faces and voices.
 
-    One has its weights as pytorch_model.bin, as on the hub, the other as safetensors.
+    The video checkpoint is a pytorch_model.bin, as on the hub, the audio checkpoint a safetensors file.
     """
     from trimood.synthetic.checkpoints import make_pretrained, write_checkpoint
 

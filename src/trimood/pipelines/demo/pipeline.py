@@ -1,4 +1,4 @@
-"""The demo stage: from a seed to a corpus in ECF's layout and two tiny checkpoints in LanguageBind's."""
+"""The demo stage: from a seed to a corpus in ECF's layout and two tiny checkpoints in LanguageBind's format."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -6,7 +6,7 @@ from trimood.pipelines.demo.nodes import make_checkpoints, make_corpus
 
 
 def create_pipeline() -> Pipeline:
-    """Make what users otherwise bring: clips with annotations, and pre-trained towers."""
+    """Generates the raw data that users otherwise provide: clips, annotations and pre-trained towers."""
     return Pipeline(
         [
             Node(make_corpus, "params:demo", "corpus", name="make_corpus"),

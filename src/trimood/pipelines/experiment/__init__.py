@@ -1,4 +1,4 @@
-"""One experiment from its plan to its scores: the stage that every experiment is a copy of."""
+"""One experiment from its plan to its scores; every experiment is a copy of this stage."""
 
 from trimood.config.parameters import LoraParams, TrainingParams
 from trimood.pipelines import Stage

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SPLITS = ("validation", "test")
-"""What is evaluated."""
+"""The splits that are evaluated."""
 
 
 class History(TypedDict):
-    """The curves of a training, a row for each epoch; its cost; the folder of its checkpoints, by its name."""
+    """The curves of a training (a row for each epoch), its cost, and the name of its checkpoint folder."""
 
     epochs: list[dict[str, float]]
     seconds: float
@@ -34,7 +34,7 @@ class History(TypedDict):
 
 
 class StoredCalibration(TypedDict):
-    """A temperature, the fingerprint of the weights that it belongs to, and what it does on the validation split."""
+    """A temperature, the fingerprint of its weights, and the effect on the validation split."""
 
     temperature: float
     weights: str
@@ -49,7 +49,7 @@ def plan(
     video_checkpoint: str,
     audio_checkpoint: str,
 ) -> Plan:
-    """What the experiment will do: resolved settings, checkpoints, trainable and all parameters per tower.
+    """Plans the experiment: resolved settings, checkpoints, trainable and all parameters per tower.
 
     Raises CheckpointError or AdapterError.
     """
@@ -59,7 +59,7 @@ def plan(
     planned = plan_experiment(settings, video_checkpoint, audio_checkpoint, clips.reader)
     for tower, count in planned.parameters.items():
         log.info(
-            "%-6s %12s of %12s parameters trained (%.2f %%)",
+            "%-6s %12s of %12s parameters are trained (%.2f %%)",
             tower,
             f"{count.trainable:,}",
             f"{count.all:,}",
@@ -76,10 +76,10 @@ def train(
     prepared_clips: Path,
     training_checkpoints: Path,
 ) -> tuple[TrainedWeights, TrainedWeights, History]:
-    """The trained weights of the best epoch (by validation macro F1) and of the last one, and the curves.
+    """Returns the trained weights of the best epoch (by validation macro F1) and of the last, and the history.
 
-    An interrupted training continues from its last epoch when it is started again with the same plan and examples. A
-    finished one whose results could not be stored returns them again.
+    An interrupted training continues from its last epoch if it is started again with the same plan and examples. A
+    finished training whose results could not be stored returns them without training again.
     """
     from torch import Tensor
 
@@ -88,13 +88,7 @@ def train(
     from trimood.scoring.metrics import summary_scores
 
     outcome = train_experiment(
-        plan,
-        training_examples,
-        validation_examples,
-        prepared_clips,
-        training_checkpoints,
-        summary_scores,
-        log_live,
+        plan, training_examples, validation_examples, prepared_clips, training_checkpoints, summary_scores, log_live
     )
     log_live({"cost/seconds": outcome.seconds, "cost/peak_memory_gib": outcome.peak_memory_gib}, 0)
     both: dict[Epoch, Mapping[str, Tensor]] = {"best": outcome.fitted.best, "last": outcome.fitted.last}
@@ -123,9 +117,9 @@ def embed(
     test_examples: pd.DataFrame,
     prepared_clips: Path,
 ) -> Embeddings:
-    """What the head reads of every validation and test utterance: the one pass of the towers after training.
+    """Embeds all validation and test utterances in one pass of the trained towers.
 
-    Raises CheckpointError where the weights belong to another plan or to other examples.
+    Raises CheckpointError if the weights belong to another plan or to other examples.
     """
     from trimood.learning.prediction import embed_splits
     from trimood.learning.setup import load_for_plan
@@ -143,12 +137,9 @@ def embed(
 
 
 def predict(
-    embeddings: Embeddings,
-    best_weights: TrainedWeights,
-    validation_examples: pd.DataFrame,
-    test_examples: pd.DataFrame,
+    embeddings: Embeddings, best_weights: TrainedWeights, validation_examples: pd.DataFrame, test_examples: pd.DataFrame
 ) -> pd.DataFrame:
-    """One row per utterance of validation and test: split, keys, text, true and predicted emotion, probabilities."""
+    """Returns a row per validation and test utterance: split, keys, text, true and predicted emotion, probabilities."""
     from trimood.learning.prediction import head_probabilities
 
     tables = []
@@ -164,7 +155,7 @@ def predict(
 
 
 def score(predictions: pd.DataFrame) -> Scores:
-    """The classification report of each split that has utterances."""
+    """Returns the classification report of each split that has utterances."""
     from trimood.scoring.metrics import classification_report
 
     scores = {
@@ -181,7 +172,7 @@ def score(predictions: pd.DataFrame) -> Scores:
 
 
 def calibrate(predictions: pd.DataFrame, best_weights: TrainedWeights) -> StoredCalibration:
-    """The temperature fitted on the validation split, its effect there, and the weights that it belongs to."""
+    """Fits the temperature on the validation split, and scores the effect there."""
     from trimood.scoring import calibration
 
     rows = predictions[predictions["split"] == "validation"]
@@ -197,10 +188,10 @@ def calibrate(predictions: pd.DataFrame, best_weights: TrainedWeights) -> Stored
 
 
 def ablate(embeddings: Embeddings, best_weights: TrainedWeights, predictions: pd.DataFrame) -> pd.DataFrame:
-    """For each split that has utterances, the table of `scoring.ablation.ablate_modalities`.
+    """Returns the table of `scoring.ablation.ablate_modalities` for each split that has utterances.
 
-    Every embedding is computed without the other modalities and the head is all that combines them, so the head on
-    blanked and shuffled embeddings gives exactly what the whole model gives for blanked and shuffled inputs.
+    Only the head combines modalities, so blanking or shuffling embeddings gives exactly the same predictions as
+    blanking or shuffling the inputs of the whole model.
     """
     from trimood.learning.prediction import head_probabilities
     from trimood.scoring.ablation import ablate_modalities
@@ -217,26 +208,26 @@ def ablate(embeddings: Embeddings, best_weights: TrainedWeights, predictions: pd
         tables.append(table)
     ablation = pd.concat(tables, ignore_index=True)
     for row in ablation[ablation["change"] != "intact"].itertuples():
-        log.info("%s, %s %s: macro F1 loses %.3f", row.split, row.modality, row.change, row.macro_f1_drop)
+        log.info("%s, %s %s: macro F1 drops by %.3f", row.split, row.modality, row.change, row.macro_f1_drop)
     return ablation
 
 
 def draw_modality_ablation(modality_ablation: pd.DataFrame, plan: Plan):  # type: ignore[no-untyped-def]
-    """What F1 of each emotion loses without a modality, as a matplotlib Figure."""
+    """Draws the drop of each emotion's F1 without a modality, as a matplotlib Figure."""
     from trimood.reports.figures import modality_ablation_figure
 
     return modality_ablation_figure(modality_ablation, plan.title)
 
 
 def draw_confusion_matrix(scores: Scores, plan: Plan):  # type: ignore[no-untyped-def]
-    """Validation and test side by side, as a matplotlib Figure."""
+    """Draws validation and test side by side, as a matplotlib Figure."""
     from trimood.reports.figures import confusion_figure
 
     return confusion_figure(scores, plan.title)
 
 
 def draw_learning_curves(history: History, plan: Plan):  # type: ignore[no-untyped-def]
-    """Macro F1 and loss per epoch, as a matplotlib Figure."""
+    """Draws macro F1 and loss per epoch, as a matplotlib Figure."""
     from trimood.reports.figures import learning_curves_figure
 
     return learning_curves_figure(history["epochs"], plan.title)
@@ -249,7 +240,7 @@ def remove_checkpoints(
     modality_ablation: pd.DataFrame,
     training_checkpoints: Path,
 ) -> None:
-    """Removes what an interrupted training would continue from, once all results are stored and logged."""
+    """Removes the checkpoints of the training once all results are stored and logged."""
     from trimood.learning import experiment
 
     experiment.remove_checkpoints(training_checkpoints / history["checkpoints"])

@@ -1,4 +1,4 @@
-"""The stage of one experiment, a copy for each in a namespace of its name: plan, train, evaluate."""
+"""The stage of one experiment: plan, train, evaluate. Each experiment is a copy, with its name as the namespace."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -16,66 +16,35 @@ from trimood.pipelines.experiment.nodes import (
     train,
 )
 
-SHARED = {
-    "video_checkpoint",
-    "audio_checkpoint",
+CHECKPOINTS = ["video_checkpoint", "audio_checkpoint"]
+EXAMPLES = ["validation_examples", "test_examples"]
+TRAINING = [
     "training_examples",
     "validation_examples",
-    "test_examples",
     "example_fingerprints",
     "prepared_clips",
     "training_checkpoints",
-}
+]
 
 
 def create_pipeline(experiment: str) -> Pipeline:
     """Plans, trains and evaluates one experiment.
 
-    `plan` needs no data, so it is in the first rank of the graph: what is wrong with an experiment or a checkpoint
-    is known before a clip is decoded.
+    `plan` needs no data and runs first, so errors in an experiment or a checkpoint are found before clips are decoded.
     """
     training = [
         Node(
             plan,
-            [
-                "params:experiment",
-                "params:training",
-                "params:lora",
-                "params:data.clips",
-                "video_checkpoint",
-                "audio_checkpoint",
-            ],
+            ["params:experiment", "params:training", "params:lora", "params:data.clips", *CHECKPOINTS],
             "plan",
             name="plan",
             tags=["checks"],  # see trimood.cli
         ),
-        Node(
-            train,
-            [
-                "plan",
-                "training_examples",
-                "validation_examples",
-                "example_fingerprints",
-                "prepared_clips",
-                "training_checkpoints",
-            ],
-            ["best_weights", "last_weights", "history"],
-            name="train",
-        ),
+        Node(train, ["plan", *TRAINING], ["best_weights", "last_weights", "history"], name="train"),
     ]
     evaluation = [
-        Node(
-            embed,
-            ["plan", "best_weights", "validation_examples", "test_examples", "prepared_clips"],
-            "embeddings",
-            name="embed",
-        ),
-        Node(
-            predict,
-            ["embeddings", "best_weights", "validation_examples", "test_examples"],
-            "predictions",
-            name="predict",
-        ),
+        Node(embed, ["plan", "best_weights", *EXAMPLES, "prepared_clips"], "embeddings", name="embed"),
+        Node(predict, ["embeddings", "best_weights", *EXAMPLES], "predictions", name="predict"),
         Node(score, "predictions", "scores", name="score"),
         Node(calibrate, ["predictions", "best_weights"], "calibration", name="calibrate"),
         Node(draw_confusion_matrix, ["scores", "plan"], "confusion_matrix", name="draw_confusion_matrix"),
@@ -97,7 +66,7 @@ def create_pipeline(experiment: str) -> Pipeline:
     return Pipeline(
         [*Pipeline(training, tags=["training"]).nodes, *Pipeline(evaluation, tags=["evaluation"]).nodes],
         namespace=experiment,
-        inputs=SHARED,
+        inputs={*CHECKPOINTS, *EXAMPLES, *TRAINING},
         parameters={
             "params:experiment": f"params:{experiment}",
             "params:training": "params:training",

@@ -1,4 +1,4 @@
-"""Annotation files to utterance tables: read, describe, split, choose what is scored."""
+"""Reads annotation files into utterance tables, describes the corpus and splits it."""
 
 from trimood.pipelines import Stage
 from trimood.pipelines.ingestion.pipeline import create_pipeline, create_submission_pipeline

@@ -1,4 +1,4 @@
-"""Steps of the ingestion stage; `corpus` is the folder that holds the annotation files and the clips."""
+"""Nodes of the ingestion stage. `corpus` is the folder with the annotation files and the clips."""
 
 import logging
 from dataclasses import asdict, dataclass
@@ -8,14 +8,7 @@ from typing import Any
 import pandas as pd
 
 from trimood.config.parameters import SplitParams
-from trimood.corpus.corpus_files import (
-    TEST_FILES,
-    TRAIN_FILES,
-    clip_folder,
-    file_facts,
-    first_present,
-    no_train_file,
-)
+from trimood.corpus.corpus_files import TEST_FILES, TRAIN_FILES, clip_folder, file_facts, first_present, no_train_file
 from trimood.corpus.ecf import AnnotationError, class_counts, empty_table, labelled, read_ecf
 from trimood.corpus.meld import ClipOrigins, point_to_meld
 from trimood.corpus.splits import split_utterances
@@ -25,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Annotations:
-    """What the files of a corpus folder hold, labelled or not; a file that is absent has an empty table and no name."""
+    """The utterances in the files of a corpus folder, labelled or not; without a test file, its table is empty."""
 
     corpus: Path
     development: pd.DataFrame
@@ -38,8 +31,8 @@ class Annotations:
 def read_annotations(corpus: Path, meld: Path) -> Annotations:
     """Reads each annotation file once, for all nodes of a run.
 
-    `meld` is the folder that may hold MELD's own clips, by default the corpus: see `point_to_meld`. Raises
-    AnnotationError if the train file or a label in it is missing.
+    `meld` may contain MELD's clips (see `point_to_meld`); by default it is the corpus folder. Raises AnnotationError
+    if the train file or one of its labels is missing.
     """
     train_file, test_file = first_present(corpus, TRAIN_FILES), first_present(corpus, TEST_FILES)
     if train_file is None:
@@ -50,7 +43,7 @@ def read_annotations(corpus: Path, meld: Path) -> Annotations:
         raise AnnotationError(
             f"{train_file.name}: {len(unlabelled)} of {len(table)} utterances have no emotion, "
             f"the first is {unlabelled.iloc[0]}. Training needs a label for each: "
-            "add the labels or take these utterances out of the file."
+            "add the labels or remove these utterances from the file."
         )
     development, origins = point_to_meld(table, corpus, meld)
     if origins:
@@ -60,14 +53,14 @@ def read_annotations(corpus: Path, meld: Path) -> Annotations:
 
 
 def take_development(annotations: Annotations) -> pd.DataFrame:
-    """The utterances of the train file, all labelled."""
+    """Returns the utterances of the train file, which are all labelled."""
     return annotations.development
 
 
 def take_official_test(annotations: Annotations) -> pd.DataFrame:
-    """The labelled utterances of the official test file; an empty table without the file, or without a label.
+    """Returns the labelled utterances of the official test file; an empty table without the file or labels.
 
-    Unlabelled rows cannot be scored, so they are left out and counted in the log.
+    Unlabelled rows cannot be scored; they are left out and counted in the log.
     """
     if annotations.test_file is None:
         looked_for = ", ".join(TEST_FILES)
@@ -81,17 +74,17 @@ def take_official_test(annotations: Annotations) -> pd.DataFrame:
 
 
 def describe_corpus(annotations: Annotations) -> dict[str, Any]:
-    """The files and their counts, nothing else of the official test; `clips` too, if some are in MELD's layout.
+    """Returns names and counts of the files, the emotions of the train file, and the origins of MELD's clips.
 
-    Raises AnnotationError if a conversation is in both files: the model would be tested on what it was trained on.
+    Raises AnnotationError if a conversation is in both files, because training and test would overlap.
     """
     development, official = annotations.development, annotations.official_test
     shared = sorted(set(development["conversation_id"]) & set(official["conversation_id"]))
     if shared:
         raise AnnotationError(
             f"{annotations.corpus}: {len(shared)} conversation_IDs are in the train and in the test file, "
-            f"the first is {shared[0]}; a conversation may be in one only. "
-            "Take them out of one file, or number them apart."
+            f"the first is {shared[0]}; a conversation may be in only one of them. "
+            "Remove them from one file, or give them different numbers."
         )
     return {
         "train": file_facts(annotations.train_file, development) | {"emotions": class_counts(development)},
@@ -103,7 +96,7 @@ def describe_corpus(annotations: Annotations) -> dict[str, Any]:
 
 
 def read_for_submission(corpus: Path) -> pd.DataFrame:
-    """All utterances of the official test file, in its order, labelled or not. Raises AnnotationError."""
+    """Returns all utterances of the official test file in order, labelled or not. Raises AnnotationError."""
     path = first_present(corpus, TEST_FILES)
     if path is None:
         raise AnnotationError(
@@ -116,6 +109,6 @@ def read_for_submission(corpus: Path) -> pd.DataFrame:
 def split_conversations(
     development_utterances: pd.DataFrame, corpus_description: dict[str, Any], split: SplitParams
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """The train file's training, validation and held-out utterances; a labelled official test leaves the last empty."""
+    """Splits into training, validation and held-out; held-out is empty if the official test is labelled."""
     test_fraction = 0.0 if corpus_description["official_test_is_labelled"] else split.test_fraction
     return split_utterances(development_utterances, split.unit, split.validation_fraction, test_fraction, split.seed)

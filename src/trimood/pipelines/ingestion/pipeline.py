@@ -13,7 +13,7 @@ from trimood.pipelines.ingestion.nodes import (
 
 
 def create_pipeline() -> Pipeline:
-    """Read and split the corpus; the official test's utterances reach neither training nor validation."""
+    """Reads and splits the corpus; utterances of the official test are never in training or validation."""
     return Pipeline(
         [
             Node(read_annotations, ["corpus", "meld"], "annotations", name="read_annotations"),
@@ -33,7 +33,7 @@ def create_pipeline() -> Pipeline:
 
 
 def create_submission_pipeline() -> Pipeline:
-    """All utterances of the official test file, also those that have no label and are never scored."""
+    """Reads all utterances of the official test file, including those without a label."""
     return Pipeline(
         [Node(read_for_submission, "corpus", "submission_utterances", name="read_for_submission")],
         namespace="ingestion",

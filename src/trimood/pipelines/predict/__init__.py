@@ -1,4 +1,4 @@
-"""Utterances of a person's own, predicted by a trained model."""
+"""Predicts a user's own utterances with a trained model."""
 
 from trimood.config.parameters import PredictionParams, Words
 from trimood.pipelines import Stage

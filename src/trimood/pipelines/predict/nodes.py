@@ -13,9 +13,8 @@ from trimood.emotions import CALIBRATED, EMOTIONS, PROBABILITIES
 
 log = logging.getLogger(__name__)
 
-
 NAMED = 20
-"""How many refused utterances an error names."""
+"""Maximum number of refused utterances in an error message."""
 
 
 class NothingPredicted(Exception):
@@ -23,7 +22,7 @@ class NothingPredicted(Exception):
 
 
 def read_utterances(clips: str, text: str) -> pd.DataFrame:
-    """The utterances of the given clips and words (OWN_UTTERANCE_COLUMNS). Raises WordsError."""
+    """Returns the utterances of the given clips and text (OWN_UTTERANCE_COLUMNS). Raises WordsError."""
     from trimood.corpus.own_clips import own_utterances
 
     utterances = own_utterances(clips or None, text or None)
@@ -33,13 +32,12 @@ def read_utterances(clips: str, text: str) -> pd.DataFrame:
 
 
 def prepare(
-    utterances: pd.DataFrame,
-    trained_model: Any,
-    cut_clips: Path,
-    prepared_clips: Path | UPath,
-    clips: ClipParams,
+    utterances: pd.DataFrame, trained_model: Any, cut_clips: Path, prepared_clips: Path | UPath, clips: ClipParams
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Cuts spans and prepares clips: examples, and refused utterances with the reason. Raises NothingPredicted."""
+    """Cuts spans and prepares clips; returns examples, and refused utterances with the reason.
+
+    Raises NothingPredicted if all utterances are refused.
+    """
     from trimood.media.execution import Execution
     from trimood.serving.preparation import cut_spans, prepare_own
 
@@ -49,16 +47,15 @@ def prepare(
     refused = pd.concat([not_cut, refused], ignore_index=True)
     lines = _lines(refused)
     if not len(examples):
-        raise NothingPredicted(
-            f"none of {len(utterances)} utterances can be predicted:\n  " + "\n  ".join(lines[:NAMED])
-        )
+        named = "".join(f"\n  {line}" for line in lines[:NAMED])
+        raise NothingPredicted(f"none of {len(utterances)} utterances can be predicted:{named}")
     for line in lines:
         log.warning("not predicted: %s", line)
     return examples, refused
 
 
 def predict(examples: pd.DataFrame, trained_model: Any, prepared_clips: Path | UPath) -> pd.DataFrame:
-    """One row for each example: model, utterance, words, emotion, absent modalities, PROBABILITIES and CALIBRATED."""
+    """Returns a row for each example: model, utterance, text, emotion, absent modalities, PROBABILITIES, CALIBRATED."""
     from trimood.serving.predictor import Predictor
 
     predictor = Predictor(trained_model)
@@ -74,7 +71,7 @@ def predict(examples: pd.DataFrame, trained_model: Any, prepared_clips: Path | U
 
 
 def tabulate(predictions: pd.DataFrame, refused: pd.DataFrame) -> str:
-    """A Markdown table of the calibrated predictions and the refused utterances; it is logged too."""
+    """Returns and logs a Markdown table of the calibrated predictions and the refused utterances."""
     lines = [
         f"Predictions of {predictions['model'].iloc[0]}, calibrated probabilities",
         "",
@@ -95,7 +92,7 @@ def tabulate(predictions: pd.DataFrame, refused: pd.DataFrame) -> str:
 def draw(  # type: ignore[no-untyped-def]
     predictions: pd.DataFrame, examples: pd.DataFrame, prepared_clips: Path | UPath, prediction: PredictionParams
 ):
-    """A figure of the first utterances: a frame, the sound, the words, and a bar for each emotion."""
+    """Draws the first utterances: a frame, the sound, the text, and a bar for each emotion."""
     from trimood.reports.clips import predictions_figure
 
     shown = predictions.assign(part=examples["part"]).head(prediction.shown_utterances)

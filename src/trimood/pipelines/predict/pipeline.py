@@ -1,4 +1,4 @@
-"""The prediction stage: clips and words that the parameters name, by the model that they name."""
+"""The prediction stage: predicts clips and text with a trained model; all three are parameters."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -6,7 +6,7 @@ from trimood.pipelines.predict.nodes import draw, predict, prepare, read_utteran
 
 
 def create_pipeline() -> Pipeline:
-    """What is prepared goes into the cache that training uses."""
+    """Prepares and predicts utterances; prepared clips are stored in the same cache as for training."""
     return Pipeline(
         [
             Node(read_utterances, ["params:clips", "params:text"], "own_clips_utterances", name="read_utterances"),

@@ -1,4 +1,4 @@
-"""Clips to tensors: what the checkpoints expect, prepared once for all experiments."""
+"""Prepares clips as the tensors that the checkpoints expect, once for all experiments."""
 
 from trimood.pipelines import Stage
 from trimood.pipelines.preprocessing.pipeline import create_pipeline, create_submission_pipeline

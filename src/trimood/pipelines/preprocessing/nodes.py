@@ -17,10 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def read_recipe(video_checkpoint: str, audio_checkpoint: str, clips: ClipParams) -> dict[str, Any]:
-    """How clips are prepared: frame count and size, mel bins and sample rate as the checkpoints' config.json say.
-
-    The reader of frames is the one that `clips` names.
-    """
+    """Returns how to prepare clips: frame count and size, mel bins and sample rate of the checkpoints' config.json."""
     from trimood.learning.setup import clip_recipe
 
     return asdict(clip_recipe({"video": video_checkpoint, "audio": audio_checkpoint}, clips.reader))
@@ -29,10 +26,10 @@ def read_recipe(video_checkpoint: str, audio_checkpoint: str, clips: ClipParams)
 def prepare_split(
     utterances: pd.DataFrame, corpus: Path, recipe: dict[str, Any], prepared_clips: Path | UPath, clips: ClipParams
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A split's utterances with PREPARED_COLUMNS, and a table of those whose clip has a problem (PROBLEM_COLUMNS).
+    """Prepares a split's clips; returns examples (PREPARED_COLUMNS) and a table of bad clips (PROBLEM_COLUMNS).
 
-    Dropped utterances are in the second table only, blanked ones in both. Raises BadClips if the policy for a problem
-    is `fail`; prepared clips stay in the cache.
+    Dropped utterances are only in the second table, blanked ones in both. Raises BadClips if the policy for a problem
+    is `fail`; prepared clips are kept in the cache.
     """
     from trimood.media.audio import AudioRecipe
     from trimood.media.execution import Execution
@@ -54,17 +51,17 @@ def prepare_split(
 
 
 def list_excluded(*excluded: pd.DataFrame) -> pd.DataFrame:
-    """The dropped and blanked clips of all splits in one table."""
+    """Joins the tables of dropped and blanked clips of all splits."""
     return pd.concat(excluded, ignore_index=True)
 
 
 def choose_test(official_test_examples: pd.DataFrame, held_out_examples: pd.DataFrame) -> pd.DataFrame:
-    """The examples to score: the labelled official test file's, else those held out of the train file."""
+    """Returns the labelled examples of the official test, or else those held out of the train file."""
     chosen = official_test_examples if len(official_test_examples) else held_out_examples
     if chosen.empty:
         log.warning(
             "No test utterance has a usable clip: only validation will be scored. Add the clips of the official test, "
-            "or take its file out of the corpus folder: then a part of the train file is held out for testing"
+            "or remove its file from the corpus folder, so that a part of the train file is held out for testing"
         )
     return chosen
 
@@ -72,7 +69,7 @@ def choose_test(official_test_examples: pd.DataFrame, held_out_examples: pd.Data
 def fingerprint_examples(
     training_examples: pd.DataFrame, validation_examples: pd.DataFrame, test_examples: pd.DataFrame
 ) -> ExampleFingerprints:
-    """Twelve hexadecimal digits for each table: weights carry them, and are evaluated on these examples only."""
+    """Computes 12 hexadecimal digits for each table; they are stored with the weights and checked in evaluation."""
     return ExampleFingerprints(
         training=examples_fingerprint(training_examples),
         validation=examples_fingerprint(validation_examples),
@@ -81,7 +78,7 @@ def fingerprint_examples(
 
 
 def draw_contact_sheet(training_examples: pd.DataFrame, prepared_clips: Path | UPath):  # type: ignore[no-untyped-def]
-    """Frames, log-mel energies and words of one utterance of each emotion, as a matplotlib Figure."""
+    """Draws frames, log-mel energies and text of one utterance of each emotion, as a matplotlib Figure."""
     from trimood.reports.clips import contact_sheet
 
     return contact_sheet(training_examples, prepared_clips)

@@ -1,4 +1,4 @@
-"""The preprocessing stage: one node for each split, so that nothing of the test set can pass through another's node."""
+"""The preprocessing stage, with a separate node for each split: no node reads both training and test clips."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -15,10 +15,10 @@ SPLITS = ("training", "validation", "held_out", "official_test")
 
 
 def create_pipeline() -> Pipeline:
-    """From utterances and clips to examples; parts are cached by content, so a second experiment decodes nothing.
+    """Prepares the clips of all splits; parts are cached by content, so a second experiment decodes nothing.
 
-    The test set is chosen only after its clips are prepared: every `prepare_…` then is in an earlier rank of the
-    graph than a training, and a bad clip of the test set is known before hours are spent.
+    The test set is chosen after its clips are prepared. All `prepare_…` nodes thus run before any training, and a bad
+    test clip is found early.
     """
     return Pipeline(
         [
@@ -44,7 +44,7 @@ def create_pipeline() -> Pipeline:
 
 
 def create_submission_pipeline() -> Pipeline:
-    """The clips of all utterances of the official test file, also of those that have no label and are never scored."""
+    """Prepares the clips of the whole official test file, including utterances without a label."""
     return Pipeline(
         [_read_recipe(), _prepare("submission")], namespace="preprocessing", prefix_datasets_with_namespace=False
     )

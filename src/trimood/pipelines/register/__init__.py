@@ -1,4 +1,4 @@
-"""A run's model, with a name and an alias in MLflow's registry."""
+"""Registers a run's model in MLflow's registry, with a name and an alias."""
 
 from trimood.config.parameters import Alias
 from trimood.pipelines import Stage

@@ -10,7 +10,7 @@ from trimood.tracking.runs import latest_whole_run
 log = logging.getLogger(__name__)
 
 PREFIX = "trimood-"
-"""Registered models are called by their experiment: trimood-exp4. Its versions are that experiment's runs."""
+"""Registered models are named after their experiment, as in trimood-exp4; the versions are the experiment's runs."""
 
 
 class NotRegistered(Exception):
@@ -18,9 +18,10 @@ class NotRegistered(Exception):
 
 
 def register(mlflow_runs: pd.DataFrame, model: str, alias: str) -> dict[str, Any]:
-    """Registers the model of an experiment's latest whole run, or of the run with that id, and gives it the alias.
+    """Registers the model of an experiment's latest complete run, or of the run with that id, and sets the alias.
 
-    A run that is registered already gets no second version. Raises NotRegistered, or ModelError for a run without one.
+    A run that is already registered gets no second version. Raises NotRegistered if there is no such run, and
+    ModelError if the run has no model.
     """
     import mlflow
 
@@ -29,8 +30,8 @@ def register(mlflow_runs: pd.DataFrame, model: str, alias: str) -> dict[str, Any
     run = latest_whole_run(mlflow_runs, model)
     if run is None:
         raise NotRegistered(
-            f"model={model}: no finished whole run of it among the {len(mlflow_runs)} runs in MLflow. Give an "
-            f"experiment that has run (kedro run --pipelines={model}), or a run's id."
+            f"model={model}: none of the {len(mlflow_runs)} runs in MLflow is a complete finished run of it. Run the "
+            f"experiment first (kedro run --pipelines={model}), or give a run's id."
         )
     name = PREFIX + run["tags.experiment"]
     client = mlflow.MlflowClient()

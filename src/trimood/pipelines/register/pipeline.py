@@ -6,7 +6,7 @@ from trimood.pipelines.register.nodes import register
 
 
 def create_pipeline() -> Pipeline:
-    """Reads MLflow and writes to its registry, so it comes after the experiments, in a run of its own."""
+    """Registers a finished run in MLflow, so it is run after the experiments, in a separate command."""
     return Pipeline(
         [Node(register, ["mlflow_runs", "params:model", "params:alias"], "registered_model", name="register")],
         namespace="register",

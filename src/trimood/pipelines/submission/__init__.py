@@ -1,4 +1,4 @@
-"""An experiment's predictions in the task's own format, for its scorer."""
+"""Writes an experiment's predictions in the format of the shared task."""
 
 from trimood.pipelines import Stage
 from trimood.pipelines.submission.pipeline import create_pipeline

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def predict(plan: Plan, best_weights: TrainedWeights, examples: pd.DataFrame, prepared_clips: Path) -> pd.DataFrame:
-    """One row for each utterance whose clip could be used: key, predicted emotion, probabilities."""
+    """Returns key, predicted emotion and probabilities of each utterance with a usable clip."""
     from trimood.learning.prediction import probabilities
     from trimood.learning.setup import load_for_plan
 
@@ -32,9 +32,9 @@ def predict(plan: Plan, best_weights: TrainedWeights, examples: pd.DataFrame, pr
 
 
 def write_pairs(utterances: pd.DataFrame, predictions: pd.DataFrame) -> list[dict[str, Any]]:
-    """The content of Subtask_2_pred.json: each utterance that is not neutral causes its own emotion.
+    """Returns the content of Subtask_2_pred.json, in which each non-neutral utterance is the cause of its own emotion.
 
-    Checked as the task's scorer reads it. Utterances without a prediction have no pair, and are counted in the log.
+    The content is checked with the rules of the task's scorer. Utterances without a prediction have no pair.
     """
     predicted = dict(zip(predictions["utterance"], predictions["predicted"], strict=True))
     missing = len(utterances) - len(predicted)
@@ -46,7 +46,7 @@ def write_pairs(utterances: pd.DataFrame, predictions: pd.DataFrame) -> list[dic
 
 
 def describe(experiment: str, corpus: Path, utterances: pd.DataFrame, predictions: pd.DataFrame) -> dict[str, Any]:
-    """Of which experiment and which file the submission is, and how much of it was predicted."""
+    """Returns the experiment and the file of the submission, and the number of predicted utterances."""
     path = first_present(corpus, TEST_FILES)
     return {
         "experiment": experiment,
@@ -57,7 +57,7 @@ def describe(experiment: str, corpus: Path, utterances: pd.DataFrame, prediction
 
 
 def score_pairs(pairs: list[dict[str, Any]], utterances: pd.DataFrame, corpus: Path) -> PairScores:
-    """The organisers' scores where the official file is Subtask 2's with its pairs, else nothing."""
+    """Returns the organisers' scores; an empty result if the official file has no pairs of Subtask 2."""
     from trimood.scoring.metrics import pair_scores
 
     path = first_present(corpus, TEST_FILES)

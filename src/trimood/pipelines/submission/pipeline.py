@@ -1,4 +1,4 @@
-"""The submission stage: the trained experiment that the parameter `experiment` names, on the official test file."""
+"""The submission stage: predicts the official test file with the experiment named by the parameter `experiment`."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -6,9 +6,9 @@ from trimood.pipelines.submission.nodes import describe, predict, score_pairs, w
 
 
 def create_pipeline() -> Pipeline:
-    """Predicts every utterance of the official test file, labelled or not, from an experiment's stored weights.
+    """Predicts every utterance of the official test file, labelled or not, with an experiment's stored weights.
 
-    The ingestion and the preprocessing stage make its utterances and examples.
+    Its inputs come from the ingestion and preprocessing stages.
     """
     return Pipeline(
         [

@@ -1,4 +1,4 @@
-"""A search over one experiment's parameters by Optuna, judged on validation alone."""
+"""An Optuna search over the parameters of one experiment, scored on the validation split only."""
 
 from trimood.config.parameters import TuneParams
 from trimood.pipelines import Stage

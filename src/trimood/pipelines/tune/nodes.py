@@ -28,11 +28,11 @@ def plan_search(
     video_checkpoint: str,
     audio_checkpoint: str,
 ) -> SearchPlan:
-    """The experiment's plan as it is, and what the search needs to change it: no clip is read for it.
+    """Plans the search and checks its space; reads no clips.
 
-    Raises StudyError without Optuna; SpaceError, CheckpointError or AdapterError.
+    Raises StudyError if Optuna is not installed, SpaceError, CheckpointError or AdapterError.
     """
-    if find_spec("optuna") is None:  # said before hours are spent on clips
+    if find_spec("optuna") is None:  # checked before clips are prepared, which may take hours
         raise StudyError("a search needs Optuna, which is not installed: pip install 'trimood[tune]'")
     from trimood.learning.experiment import plan_experiment
 
@@ -61,10 +61,10 @@ def search(
     studies: Path,
     corpus_description: dict[str, Any],
 ) -> tuple[pd.DataFrame, BestTrial]:
-    """Runs what is missing of the study's trials, each a training and an MLflow run; the table of all, and the best.
+    """Runs the study's missing trials, each with an MLflow run; returns the table of all trials, and the best.
 
-    A trial's figure is the best macro F1 on validation of its epochs. One that diverges or needs more memory than
-    there is has failed, and the search goes on. Raises StudyError.
+    The score of a trial is the highest validation macro F1 of its epochs. A trial that diverges or runs out of memory
+    counts as failed, and the search continues. Raises StudyError.
     """
     import mlflow
 
@@ -75,7 +75,6 @@ def search(
     from trimood.tracking.store import SearchTracker
 
     tracker = SearchTracker()
-
     decisive = Plan.model_validate(plan.model_dump(include=set(Plan.model_fields)))
     about = {
         **flatten({"settings": plan.settings, "checkpoints": plan.checkpoints}),
@@ -115,13 +114,13 @@ def search(
 
 
 def write_best(plan: SearchPlan, best: BestTrial) -> str:
-    """The best trial as an experiment's file, to be put into conf/base/experiments/ under its top key."""
+    """Returns the best trial as an experiment's file for conf/base/experiments/."""
     name = f"{plan.experiment}_tuned"
     content = yaml.safe_dump(
         {name: with_changes(plan.own, best["values"])}, sort_keys=False, default_flow_style=None, width=110
     )
     return (
-        f"# {name} - how far does {plan.experiment} get with the values that a search has found?\n"
+        f"# {name} - how good is {plan.experiment} with the values that a search has found?\n"
         f"# kedro run --pipelines={name}\n"
         f"# Trial {best['trial']} of {best['finished_trials']} of the study {plan.study}: "
         f"macro F1 {best['validation_macro_f1']:.3f} on validation, on which it was chosen.\n{content}"
@@ -129,7 +128,7 @@ def write_best(plan: SearchPlan, best: BestTrial) -> str:
 
 
 def draw_search(plan: SearchPlan, studies: Path, trials: pd.DataFrame):  # type: ignore[no-untyped-def]
-    """Optuna's pictures of the study: its history, and how much each parameter matters, as matplotlib Figures."""
+    """Draws Optuna's plots of the study's history and parameter importances, as matplotlib Figures."""
     import optuna
     from matplotlib import pyplot
     from optuna.exceptions import ExperimentalWarning
@@ -138,11 +137,11 @@ def draw_search(plan: SearchPlan, studies: Path, trials: pd.DataFrame):  # type:
     study = optuna.load_study(study_name=plan.study, storage=f"sqlite:///{studies / 'optuna.db'}")
     figures: list[Any] = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # Optuna's matplotlib pictures are so since its version 2
+        warnings.simplefilter("ignore", ExperimentalWarning)  # all of Optuna's matplotlib plots are experimental
         for draw in (pictures.plot_optimization_history, pictures.plot_param_importances):
             if draw is pictures.plot_param_importances and trials["macro_f1"].nunique() < 2:
                 figure = pyplot.figure()
-                figure.text(0.5, 0.5, "two trials with different figures are needed", ha="center")
+                figure.text(0.5, 0.5, "needs two trials with different scores", ha="center")
             else:
                 draw(study)
                 figure = pyplot.gcf()

@@ -1,62 +1,35 @@
-"""The tuning stage: a search over the parameters of the experiment that the parameter `experiment` names."""
+"""The tuning stage: a search over the parameters of the experiment named by the parameter `experiment`."""
 
 from kedro.pipeline import Node, Pipeline
 
 from trimood.pipelines.tune.nodes import draw_search, plan_search, search, write_best
 
+PARAMETERS = ["params:training", "params:lora", "params:tune", "params:data.clips"]
+CHECKPOINTS = ["video_checkpoint", "audio_checkpoint"]
+EXAMPLES = ["training_examples", "validation_examples", "prepared_clips"]
+STORED = ["training_checkpoints", "studies", "corpus_description"]
+
 
 def create_pipeline() -> Pipeline:
-    """Searches by validation; nothing of a test set is among its inputs.
+    """Searches by validation scores; no input contains test data.
 
-    `plan_search` needs no data, so a wrong space or checkpoint is known before a clip is decoded.
+    `plan_search` needs no data and runs first, so a wrong space or checkpoint is found before clips are decoded.
     """
     return Pipeline(
         [
             Node(
                 plan_search,
-                [
-                    "params:experiment",
-                    "parameters",
-                    "params:training",
-                    "params:lora",
-                    "params:tune",
-                    "params:data.clips",
-                    "video_checkpoint",
-                    "audio_checkpoint",
-                ],
+                ["params:experiment", "parameters", *PARAMETERS, *CHECKPOINTS],
                 "plan",
                 name="plan_search",
                 tags=["checks"],  # see trimood.cli
             ),
-            Node(
-                search,
-                [
-                    "plan",
-                    "params:tune",
-                    "training_examples",
-                    "validation_examples",
-                    "prepared_clips",
-                    "training_checkpoints",
-                    "studies",
-                    "corpus_description",
-                ],
-                ["trials", "best"],
-                name="search",
-            ),
+            Node(search, ["plan", "params:tune", *EXAMPLES, *STORED], ["trials", "best"], name="search"),
             Node(write_best, ["plan", "best"], "best_experiment", name="write_best"),
             Node(draw_search, ["plan", "studies", "trials"], ["history", "importances"], name="draw_search"),
         ],
         namespace="tune",
-        inputs={
-            "video_checkpoint",
-            "audio_checkpoint",
-            "training_examples",
-            "validation_examples",
-            "prepared_clips",
-            "training_checkpoints",
-            "studies",
-            "corpus_description",
-        },
-        parameters={"params:experiment", "params:training", "params:lora", "params:tune", "params:data.clips"},
+        inputs={*CHECKPOINTS, *EXAMPLES, *STORED},
+        parameters={"params:experiment", *PARAMETERS},
         tags=["tuning"],
     )
