@@ -22,6 +22,9 @@ from trimood.config.parameters import did_you_mean
 
 log = logging.getLogger(__name__)
 
+Options = dict[str, Any]
+"""Options of `kedro run` by name, or the values of --params."""
+
 CHECKS = "checks"
 """Tag of an experiment's nodes that run before anything is trained."""
 
@@ -104,7 +107,7 @@ def run_experiments(**options: Any) -> Any:
     return _run_seeds(options, whole)
 
 
-def _run_seeds(options: dict[str, Any], whole: Pipeline) -> None:
+def _run_seeds(options: Options, whole: Pipeline) -> None:
     """Runs one session per seed. Only the first runs the shared stages; the others reuse its data.
 
     An error in an experiment affects only its seed: it is logged, the other seeds run, and the first error is raised
@@ -136,7 +139,7 @@ def _run_seeds(options: dict[str, Any], whole: Pipeline) -> None:
         raise errors[0]
 
 
-def _refuse_contradictions(options: dict[str, Any], experiments: list[str]) -> None:
+def _refuse_contradictions(options: Options, experiments: list[str]) -> None:
     """Raises UsageError if no experiment is run, or if another option sets a seed or skips existing outputs."""
     if not experiments:
         raise click.UsageError(
@@ -157,13 +160,13 @@ def _refuse_contradictions(options: dict[str, Any], experiments: list[str]) -> N
         )
 
 
-def _with_seed(params: dict[str, Any], experiments: list[str], seed: int) -> dict[str, Any]:
+def _with_seed(params: Options, experiments: list[str], seed: int) -> Options:
     """Sets the seed of each experiment, which overrides a seed in the experiment's file."""
     seeded = OmegaConf.from_dotlist([f"{name}.training.seed={seed}" for name in experiments])
     return dict(OmegaConf.to_container(OmegaConf.merge(params, seeded)))  # type: ignore[arg-type]  # never a list here
 
 
-def _experiments_only(options: dict[str, Any], whole: Pipeline) -> dict[str, Any]:
+def _experiments_only(options: Options, whole: Pipeline) -> Options:
     """Replaces the options that select nodes, so that they select the same nodes without the shared stages."""
     filters = ("tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs")
     chosen = whole.filter(**{name: options[name] for name in filters}, node_namespaces=options["namespaces"])
@@ -172,7 +175,7 @@ def _experiments_only(options: dict[str, Any], whole: Pipeline) -> dict[str, Any
     return {**dict.fromkeys((*filters, "namespaces"), ()), "node_names": nodes}
 
 
-def try_models(env: str | None, params: dict[str, Any], port: int) -> None:
+def try_models(env: str | None, params: Options, port: int) -> None:
     """Serves the web page, with the models, corpus and MLflow store that the catalog of this environment names."""
     if find_spec("gradio") is None:
         raise click.ClickException("kedro app needs Gradio, which is not installed: pip install 'trimood[app]'")

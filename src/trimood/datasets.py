@@ -25,6 +25,9 @@ from trimood.tracking.store import SQLITE, tracking_uri, use_store
 Content = TypeVar("Content")
 Fill = Callable[[Path], None]
 
+Metadata = dict[str, Any]
+"""The `metadata` of a catalog entry, which trimood.config.metadata checks."""
+
 GENERATED = ".generated-by-trimood"
 """A file that marks a generated folder: trimood replaces no other folder."""
 
@@ -36,7 +39,7 @@ class RawDataError(DatasetError):
 class FolderDataset(AbstractDataset[Fill, Path | UPath]):
     """A folder. It loads as its path; saving takes a function that fills an empty folder, completely or not at all."""
 
-    def __init__(self, *, filepath: str, create: bool = False, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(self, *, filepath: str, create: bool = False, metadata: Metadata | None = None) -> None:
         """With `create`, loading creates a missing folder, as caches need.
 
         A cache may be on any file system that fsspec supports; there, the first file creates the folder.
@@ -89,14 +92,14 @@ class FolderDataset(AbstractDataset[Fill, Path | UPath]):
     def _exists(self) -> bool:
         return self._filepath.is_dir() if self._elsewhere is None else self._elsewhere.is_dir()
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self) -> dict[str, str]:
         return {"filepath": str(self._elsewhere or self._filepath)}
 
 
 class CheckpointDataset(FolderDataset):
     """A LanguageBind checkpoint, a local folder or a name on the Hugging Face hub. It loads as this path or name."""
 
-    def __init__(self, *, filepath: str, source: str, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(self, *, filepath: str, source: str, metadata: Metadata | None = None) -> None:
         """`source`: a folder or `organisation/name`; `filepath`: the same, with the project root added by Kedro."""
         super().__init__(filepath=filepath, metadata=metadata)
         self._source = source
@@ -105,21 +108,21 @@ class CheckpointDataset(FolderDataset):
         """Returns the path of the folder if it exists, else the source as given."""
         return str(self._filepath) if self._filepath.is_dir() else self._source
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self) -> dict[str, str]:
         return {"source": self._source}
 
 
 class _FileDataset(AbstractDataset[Content, Content]):
     """One local file, which is written completely or not at all."""
 
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(self, *, filepath: str, metadata: Metadata | None = None) -> None:
         self._filepath = Path(filepath)
         self.metadata = metadata
 
     def _exists(self) -> bool:
         return self._filepath.is_file()
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self) -> dict[str, str]:
         return {"filepath": str(self._filepath)}
 
 
@@ -150,7 +153,7 @@ class EmbeddingsDataset(_FileDataset[Embeddings]):
 class ModelDataset(_FileDataset[BaseModel]):
     """An instance of a pydantic class, in a JSON file that is validated when it is loaded."""
 
-    def __init__(self, *, filepath: str, model: str, command: str, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(self, *, filepath: str, model: str, command: str, metadata: Metadata | None = None) -> None:
         """`model`: the import path of the class; `command`: the command that writes the file, for error messages.
 
         Raises DatasetError if `model` is not the path of a pydantic class.
@@ -187,7 +190,7 @@ class ModelDataset(_FileDataset[BaseModel]):
         with written_whole(self._filepath) as beside:
             beside.write_text(data.model_dump_json(indent=2), encoding="utf-8")
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self) -> dict[str, str]:
         return {"filepath": str(self._filepath), "model": f"{self._model.__module__}.{self._model.__qualname__}"}
 
 
@@ -202,7 +205,7 @@ class TrainedModelDataset(AbstractDataset[None, Any]):
         tracking_uri: str,
         path: str,
         checkpoints: dict[str, str] | None = None,
-        metadata: dict[str, Any] | None = None,
+        metadata: Metadata | None = None,
     ) -> None:
         """`filepath`: the folder of experiments; `checkpoints`: new paths of the checkpoints, unless empty.
 
@@ -223,16 +226,14 @@ class TrainedModelDataset(AbstractDataset[None, Any]):
         """Raises DatasetError: models are written by experiments."""
         raise DatasetError(f"{self._model}: this dataset is read-only. Run an experiment to make a model.")
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self) -> dict[str, str]:
         return {"model": self._model, "filepath": str(self._filepath)}
 
 
 class MlflowRunsDataset(AbstractDataset[None, Any]):
     """All runs of one MLflow experiment, the table of `mlflow.search_runs`; read-only."""
 
-    def __init__(
-        self, *, tracking_uri: str, path: str, experiment: str, metadata: dict[str, Any] | None = None
-    ) -> None:
+    def __init__(self, *, tracking_uri: str, path: str, experiment: str, metadata: Metadata | None = None) -> None:
         """`tracking_uri` as in globals.yml; the environment variable MLFLOW_TRACKING_URI takes precedence.
 
         `path` is the folder from which a relative SQLite path starts: `.`, which Kedro resolves to the project root.
@@ -255,14 +256,14 @@ class MlflowRunsDataset(AbstractDataset[None, Any]):
         """Raises DatasetError: runs are written by experiments."""
         raise DatasetError(f"{self._experiment}: this dataset is read-only. Run an experiment to make an MLflow run.")
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self) -> dict[str, str]:
         return {"tracking_uri": self._uri, "experiment": self._experiment}
 
 
 class MlflowArtifactsDataset(AbstractDataset[None, Callable[[str, str], Path | None]]):
     """The artifacts of all runs, as a function from run id and artifact name to the file, or None if there is none."""
 
-    def __init__(self, *, tracking_uri: str, path: str, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(self, *, tracking_uri: str, path: str, metadata: Metadata | None = None) -> None:
         """As for `MlflowRunsDataset`."""
         self._uri, self._folder = tracking_uri, Path(path)
         self.metadata = metadata
@@ -287,5 +288,5 @@ class MlflowArtifactsDataset(AbstractDataset[None, Callable[[str, str], Path | N
         """Raises DatasetError: artifacts are written by experiments."""
         raise DatasetError("This dataset is read-only. Run an experiment to log artifacts.")
 
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self) -> dict[str, str]:
         return {"tracking_uri": self._uri}

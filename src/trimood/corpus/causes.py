@@ -15,6 +15,7 @@ import pandas as pd
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr, TypeAdapter, ValidationError
 
 from trimood.corpus.ecf import counted_list
+from trimood.corpus.tables import Row
 from trimood.emotions import EMOTIONS
 
 CAUSED = tuple(emotion for emotion in EMOTIONS if emotion != "neutral")
@@ -66,7 +67,7 @@ class _Conversation(BaseModel):
 _SUBMISSION = TypeAdapter(list[_Conversation])
 
 
-def caused_by_themselves(utterances: pd.DataFrame, predicted: Mapping[str, str]) -> list[dict[str, Any]]:
+def caused_by_themselves(utterances: pd.DataFrame, predicted: Mapping[str, str]) -> list[Row]:
     """The submission in which each utterance with an emotion other than neutral is its own cause.
 
     `utterances` are in the order of the official file; `predicted` maps an utterance's key to its emotion. Utterances
@@ -94,8 +95,8 @@ def caused_by_themselves(utterances: pd.DataFrame, predicted: Mapping[str, str])
     ]
 
 
-def _by_conversation(utterances: pd.DataFrame) -> dict[int, list[dict[str, Any]]]:
-    grouped: dict[int, list[dict[str, Any]]] = {}
+def _by_conversation(utterances: pd.DataFrame) -> dict[int, list[Row]]:
+    grouped: dict[int, list[Row]] = {}
     for row in utterances.to_dict("records"):
         grouped.setdefault(row["conversation_id"], []).append({str(name): value for name, value in row.items()})
     return grouped

@@ -15,7 +15,7 @@ from trimood.corpus.data_report import SIDES, AnnotationFile, AnnotationFiles
 from trimood.corpus.ecf import AnnotationError, check_ecf, class_counts, empty_table, parse_json, read_bytes
 from trimood.corpus.meld import MELD_MAP, point_to_meld, read_meld_map
 from trimood.corpus.published import Side, differences, generation_of, nearest_generation
-from trimood.corpus.tables import MELD_COLUMNS, SPAN_COLUMNS
+from trimood.corpus.tables import MELD_COLUMNS, SPAN_COLUMNS, FileFacts
 
 TRAIN_FILES = ("Subtask_2_train.json", "Subtask_1_train.json")
 TEST_FILES = ("Subtask_2_test.json", "Subtask_1_test.json", "Subtask_2_test_eval_release_unlabelled.json")
@@ -46,7 +46,7 @@ def no_train_file(corpus: Path) -> str:
     )
 
 
-def file_facts(path: Path | None, table: pd.DataFrame, content: bytes | None = None) -> dict[str, Any]:
+def file_facts(path: Path | None, table: pd.DataFrame, content: bytes | None = None) -> FileFacts:
     """A file's name, generation and fingerprint (None without a file), and the counts of its table.
 
     `content`: the bytes of the file, if they have been read.

@@ -4,11 +4,10 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from trimood.corpus.tables import OWN_UTTERANCE_COLUMNS
+from trimood.corpus.tables import OWN_UTTERANCE_COLUMNS, Row
 from trimood.corpus.words import ALLOWED, SUBTITLES, TABLES, Cue, WordsError, read_cues, read_words
 
 log = logging.getLogger(__name__)
@@ -17,8 +16,6 @@ CLIPS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wav", ".mp3", ".m4a"
 """Extensions of the clips that are found in a folder; a single clip may have any name."""
 
 _NAMED = 5
-
-Rows = list[dict[str, Any]]
 
 
 def own_utterances(clips: str | None, text: str | None) -> pd.DataFrame:
@@ -83,7 +80,7 @@ def _clips_in(place: Path) -> dict[str, Path]:
     }
 
 
-def _words_alone(source: Path | str | None) -> Rows:
+def _words_alone(source: Path | str | None) -> list[Row]:
     if source is None:
         raise WordsError("Nothing to predict: give clips=FILE-OR-FOLDER, text=WORDS-OR-FILE, or both.")
     if isinstance(source, str):
@@ -93,7 +90,7 @@ def _words_alone(source: Path | str | None) -> Rows:
     return [_row(f"{source.stem}_{number:03}", cue.text) for number, cue in enumerate(read_cues(source), start=1)]
 
 
-def _with_words(place: Path, names: Mapping[str, Path], given: Path | None) -> Iterator[dict[str, Any]]:
+def _with_words(place: Path, names: Mapping[str, Path], given: Path | None) -> Iterator[Row]:
     """The clips with the words of the given file, or else of the files beside them."""
     if given and given.suffix.lower() in SUBTITLES:
         (name, path), *others = names.items()
@@ -147,14 +144,14 @@ def _matched(words: Mapping[str, str], names: Mapping[str, Path], table: Path) -
     return matched
 
 
-def _of_cues(name: str, path: Path, subtitles: Path) -> Rows:
+def _of_cues(name: str, path: Path, subtitles: Path) -> list[Row]:
     cues = read_cues(subtitles)
     if len(cues) < 2:
         return [_row(name, cues[0].text if cues else "", path)]
     return [_row(f"{name}_{number:03}", cue.text, path, cue) for number, cue in enumerate(cues, start=1)]
 
 
-def _row(name: str, text: str, clip: Path | None = None, span: Cue | None = None) -> dict[str, Any]:
+def _row(name: str, text: str, clip: Path | None = None, span: Cue | None = None) -> Row:
     return {
         "utterance": name,
         "text": text,

@@ -1,6 +1,39 @@
 """The columns of every table of utterances, in order, with their pandas types; Parquet files keep both."""
 
+from typing import Any, NotRequired, TypedDict
+
 from trimood.emotions import MODALITIES
+
+Row = dict[str, Any]
+"""One row of a table, by its columns."""
+
+
+class FileFacts(TypedDict):
+    """An annotation file: name, generation and fingerprint (None without a file), and what it contains."""
+
+    file: str | None
+    generation: str | None
+    sha256: str | None
+    conversations: int
+    utterances: int
+    labelled_utterances: int
+
+
+class TrainFileFacts(FileFacts):
+    """The same of the train file, and its utterances by emotion."""
+
+    emotions: dict[str, int]
+
+
+class CorpusDescription(TypedDict):
+    """The files of a corpus; `clips` counts in whose folders the training clips are, if some are in MELD's."""
+
+    train: TrainFileFacts
+    official_test: FileFacts
+    has_official_test: bool
+    official_test_is_labelled: bool
+    clips: NotRequired[dict[str, object]]
+
 
 UTTERANCE_COLUMNS = {
     "utterance": "str",  # key of the row, "dia12utt3"

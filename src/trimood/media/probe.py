@@ -20,6 +20,9 @@ from trimood.media.video import VideoRecipe, read_frames
 
 Read = TypeVar("Read")
 
+Facts = dict[str, Any]
+"""Fields of ClipFacts by name, as far as they are known."""
+
 FORMAT_VERSION = 1
 """Increase it whenever the same file gives different facts, so that older facts are not reused."""
 
@@ -110,7 +113,7 @@ def _probed(path: Path, content: str, reader: Reader) -> tuple[ClipFacts, bool]:
     tracks, passed_over = _tried(lambda: _tracks(path))  # the readers below report problems of such a file
     _, no_frames = _tried(lambda: read_frames(path, VideoRecipe(reader=reader)))
     waveform, no_sound = _tried(lambda: read_waveform(path, rate_hz))
-    facts: dict[str, Any] = {"content": content, **(tracks or {})}
+    facts: Facts = {"content": content, **(tracks or {})}
     facts["video_problem"], facts["video_detail"] = _described(no_frames)
     facts["audio_problem"], facts["audio_detail"] = _described(no_sound)
     if waveform is not None:
@@ -161,9 +164,9 @@ def _described(error: Exception | None) -> tuple[ClipProblem | None, str | None]
     return "unreadable", f"{type(error).__name__}: {error}"
 
 
-def _tracks(path: Path) -> dict[str, Any]:
+def _tracks(path: Path) -> Facts:
     """Facts from the container and its packets; decodes only the first frame, for its rotation."""
-    facts: dict[str, Any] = {"size_bytes": path.stat().st_size}
+    facts: Facts = {"size_bytes": path.stat().st_size}
     with open_media(path) as container:
         facts["container"] = container.format.name
         video = video_track(container)
@@ -197,9 +200,9 @@ def _rotation(packet: av.Packet) -> dict[str, int]:
         return {}
 
 
-def _timing(times: Sequence[int], tick_seconds: float) -> dict[str, Any]:
+def _timing(times: Sequence[int], tick_seconds: float) -> Facts:
     """Count, duration and evenness of the displayed frames; the last is assumed to last for the median gap."""
-    facts: dict[str, Any] = {"frame_count": len(times)}
+    facts: Facts = {"frame_count": len(times)}
     if len(times) < 2:
         return facts
     gaps = np.diff(times)

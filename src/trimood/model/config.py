@@ -17,6 +17,9 @@ _UPSTREAM_DEFAULT_PATCH_SIZE = 32
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
 
+Json = dict[str, Any]
+"""An object of a config.json."""
+
 _Config = TypeVar("_Config", "TextConfig", "VisionConfig")
 
 
@@ -131,7 +134,7 @@ def _read_config(path: Path, mtime_ns: int, size: int) -> LanguageBindConfig:
     return config
 
 
-def config_as_json(config: LanguageBindConfig) -> dict[str, Any]:
+def config_as_json(config: LanguageBindConfig) -> Json:
     """Returns the content of a config.json in the hub's format; `read_config` reads it back as the same `config`."""
     return {
         "model_type": "LanguageBindAudio" if config.vision.is_audio else "LanguageBindVideo",
@@ -142,7 +145,7 @@ def config_as_json(config: LanguageBindConfig) -> dict[str, Any]:
     }
 
 
-def _part(path: Path, content: dict[str, Any], name: str) -> dict[str, Any]:
+def _part(path: Path, content: Json, name: str) -> Json:
     # Old CLIP configs contain both; in upstream, `text_config_dict` takes precedence over `text_config`.
     part = content.get(f"{name}_dict") or content.get(name) or {}
     if not isinstance(part, dict):
@@ -150,7 +153,7 @@ def _part(path: Path, content: dict[str, Any], name: str) -> dict[str, Any]:
     return part
 
 
-def _refuse_unsupported(path: Path, content: dict[str, Any], vision: dict[str, Any]) -> None:
+def _refuse_unsupported(path: Path, content: Json, vision: Json) -> None:
     lora_r = vision.get("lora_r", _UPSTREAM_DEFAULT_LORA_R)
     if lora_r != 0:
         kind = "Audio" if vision.get("num_mel_bins") else "Video"
@@ -171,7 +174,7 @@ def _refuse_unsupported(path: Path, content: dict[str, Any], vision: dict[str, A
         )
 
 
-def _with_one_image_size(vision: dict[str, Any]) -> dict[str, Any]:
+def _with_one_image_size(vision: Json) -> Json:
     # Upstream's audio code overwrites image_size by [num_mel_bins, target_length], and saves that.
     sides = vision.get("image_size")
     if not isinstance(sides, list):
@@ -181,8 +184,8 @@ def _with_one_image_size(vision: dict[str, Any]) -> dict[str, Any]:
     return {**vision, "image_size": sides[0] if len(set(sides)) == 1 else sides}
 
 
-def _fill(kind: type[_Config], path: Path, part: str, content: dict[str, Any]) -> _Config:
-    values: dict[str, Any] = {}
+def _fill(kind: type[_Config], path: Path, part: str, content: Json) -> _Config:
+    values: Json = {}
     for field in dataclasses.fields(kind):
         if field.name not in content:
             continue
@@ -215,7 +218,7 @@ def _check_sizes(path: Path, config: LanguageBindConfig) -> None:
 
 
 _TEXT = TextConfig(hidden_size=768, intermediate_size=3072, num_attention_heads=12, hidden_act="gelu")
-_VIT_L: dict[str, Any] = {
+_VIT_L: Json = {
     "hidden_size": 1024,
     "intermediate_size": 4096,
     "num_hidden_layers": 24,
@@ -223,7 +226,7 @@ _VIT_L: dict[str, Any] = {
     "patch_size": 14,
     "hidden_act": "gelu",
 }
-_MEL: dict[str, Any] = {"num_mel_bins": 112, "target_length": 1036, "audio_mean": -4.2677393, "audio_std": 4.5689974}
+_MEL: Json = {"num_mel_bins": 112, "target_length": 1036, "audio_mean": -4.2677393, "audio_std": 4.5689974}
 
 FULL_SIZE_VIDEO = LanguageBindConfig(
     _TEXT, VisionConfig(**_VIT_L, add_time_attn=True, num_frames=8), projection_dim=768

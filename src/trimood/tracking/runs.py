@@ -4,11 +4,11 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from trimood.config.parameters import CompareParams, did_you_mean
+from trimood.corpus.tables import CorpusDescription
 from trimood.emotions import EMOTIONS
 from trimood.scoring.baselines import REFERENCES
 from trimood.tracking.store import examples_fingerprint
@@ -40,7 +40,9 @@ class CannotCompare(Exception):
     """The runs have different utterances or training examples, or the baseline is not among them."""
 
 
-def choose_runs(mlflow_runs: pd.DataFrame, corpus_description: dict[str, Any], compare: CompareParams) -> pd.DataFrame:
+def choose_runs(
+    mlflow_runs: pd.DataFrame, corpus_description: CorpusDescription, compare: CompareParams
+) -> pd.DataFrame:
     """Returns a row for each compared run: system, seed, what was trained, and the cost of training.
 
     These are the runs in `compare.runs`, or else the latest of each experiment and seed on the current corpus. Raises
@@ -112,7 +114,7 @@ def _warn_of_different_training(runs: pd.DataFrame) -> None:
             )
 
 
-def latest_runs(mlflow_runs: pd.DataFrame, corpus_description: dict[str, Any]) -> pd.DataFrame:
+def latest_runs(mlflow_runs: pd.DataFrame, corpus_description: CorpusDescription) -> pd.DataFrame:
     """Returns the latest comparable run of each experiment and seed, sorted by both.
 
     `mlflow_runs` is the table of `mlflow.search_runs`. A finished run is comparable if it used the current train and
@@ -181,7 +183,7 @@ def _in_order(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.assign(seed=runs[SEED].astype(int)).sort_values(["tags.experiment", "seed"], ignore_index=True)
 
 
-def _of_corpus(runs: pd.DataFrame, corpus: dict[str, Any]) -> pd.DataFrame:
+def _of_corpus(runs: pd.DataFrame, corpus: CorpusDescription) -> pd.DataFrame:
     wanted = {f"tags.corpus.{part}.sha256": str(corpus[part]["sha256"]) for part in ("train", "official_test")}
     if runs.empty or not set(wanted) <= set(runs.columns):
         return runs.iloc[:0]

@@ -83,9 +83,9 @@ def check_space(
         raise SpaceError(f"tune.space does not fit {name}:\n  - " + "\n  - ".join(problems))
 
 
-def drawn(trial: "Trial", space: Mapping[str, Dimension]) -> dict[str, Any]:
+def drawn(trial: "Trial", space: Mapping[str, Dimension]) -> dict[str, object]:
     """Draws the trial's values, by parameter name."""
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for parameter, dimension in space.items():
         low, high = dimension.low, dimension.high
         if low is None or high is None:
@@ -98,7 +98,7 @@ def drawn(trial: "Trial", space: Mapping[str, Dimension]) -> dict[str, Any]:
     return values
 
 
-def as_set(parameters: Mapping[str, Any], space: Mapping[str, Dimension]) -> dict[str, Any]:
+def as_set(parameters: Mapping[str, Any], space: Mapping[str, Dimension]) -> dict[str, object]:
     """Converts a finished trial's parameters to values: Optuna stores no lists, so choices are stored as JSON."""
     return {
         name: next((choice for choice in space[name].choices if json.dumps(choice) == value), value)

@@ -107,7 +107,7 @@ class Search:
         log.info("trial %d: macro F1 %.3f on validation with %s", trial.number, best, words)
         return best
 
-    def _train(self, trial: optuna.Trial, values: dict[str, Any], tracked: TrackedTrial) -> float:
+    def _train(self, trial: optuna.Trial, values: dict[str, object], tracked: TrackedTrial) -> float:
         settings = settings_with(self.plan.own, self.plan.training, self.plan.lora, values)
         given = self.plan.given_checkpoints
         planned = plan_experiment(settings, given["video"], given["audio"], self.plan.reader)

@@ -2,15 +2,19 @@
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from trimood.config.parameters import CuttingParams
 from trimood.corpus.corpus_files import TEST_FILES, TRAIN_FILES, TRAIN_SPANS, first_present, no_train_file, read_spans
 from trimood.corpus.ecf import AnnotationError, read_ecf
-from trimood.corpus.tables import CUT_COLUMNS, SPAN_COLUMNS
+from trimood.corpus.tables import CUT_COLUMNS, SPAN_COLUMNS, Row
 from trimood.disk import remove_leftovers
+
+if TYPE_CHECKING:
+    from trimood.media.cutting import Span
+    from trimood.media.episodes import EpisodeError
 
 log = logging.getLogger(__name__)
 
@@ -70,13 +74,13 @@ def cut_clips(clip_spans: pd.DataFrame, corpus: Path, episodes: Path, cutting: C
     return table
 
 
-def _plan(table: pd.DataFrame, corpus: Path, episodes: Path) -> dict[str, Any]:
+def _plan(table: pd.DataFrame, corpus: Path, episodes: Path) -> "dict[str, Span | Row]":
     """Maps each clip, in the order of the episodes, to the Span to cut, or to its row if it cannot be cut."""
     from trimood.media.cutting import Span
     from trimood.media.episodes import EpisodeError
 
     files = _episode_files(sorted(table["episode"].dropna().unique()), episodes)
-    plan: dict[str, Any] = {}
+    plan: dict[str, Span | Row] = {}
     for row in table.sort_values(["episode", "start_seconds"]).to_dict("records"):
         clip = str(row["clip"])
         if pd.isna(row["episode"]):
@@ -88,11 +92,11 @@ def _plan(table: pd.DataFrame, corpus: Path, episodes: Path) -> dict[str, Any]:
     return plan
 
 
-def _episode_files(names: list[str], episodes: Path) -> dict[str, Any]:
+def _episode_files(names: list[str], episodes: Path) -> "dict[str, Path | EpisodeError]":
     from trimood.media.episodes import EpisodeError, EpisodeFolder
 
     folder = EpisodeFolder(episodes)
-    files: dict[str, Any] = {}
+    files: dict[str, Path | EpisodeError] = {}
     for name in names:
         try:
             files[name] = folder.find(name)
@@ -105,7 +109,7 @@ def _episode_files(names: list[str], episodes: Path) -> dict[str, Any]:
     return files
 
 
-def _row(result: Any, cutting: CuttingParams) -> dict[str, Any]:
+def _row(result: Any, cutting: CuttingParams) -> Row:
     from trimood.media.errors import ClipError, in_words
 
     if not isinstance(result, ClipError):
@@ -114,7 +118,7 @@ def _row(result: Any, cutting: CuttingParams) -> dict[str, Any]:
     return _refused(result.problem, f"the process that cut it {in_words(result.problem)}{more}")
 
 
-def _refused(problem: str, detail: str) -> dict[str, Any]:
+def _refused(problem: str, detail: str) -> Row:
     return {"state": "refused", "problem": problem, "detail": detail}
 
 

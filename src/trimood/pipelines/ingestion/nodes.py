@@ -3,7 +3,6 @@
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -12,6 +11,7 @@ from trimood.corpus.corpus_files import TEST_FILES, TRAIN_FILES, clip_folder, fi
 from trimood.corpus.ecf import AnnotationError, class_counts, empty_table, labelled, read_ecf
 from trimood.corpus.meld import ClipOrigins, point_to_meld
 from trimood.corpus.splits import split_utterances
+from trimood.corpus.tables import CorpusDescription
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def take_official_test(annotations: Annotations) -> pd.DataFrame:
     return scored
 
 
-def describe_corpus(annotations: Annotations) -> dict[str, Any]:
+def describe_corpus(annotations: Annotations) -> CorpusDescription:
     """Returns names and counts of the files, the emotions of the train file, and the origins of MELD's clips.
 
     Raises AnnotationError if a conversation is in both files, because training and test would overlap.
@@ -86,13 +86,15 @@ def describe_corpus(annotations: Annotations) -> dict[str, Any]:
             f"the first is {shared[0]}; a conversation may be in only one of them. "
             "Remove them from one file, or give them different numbers."
         )
-    return {
-        "train": file_facts(annotations.train_file, development) | {"emotions": class_counts(development)},
+    description: CorpusDescription = {
+        "train": {**file_facts(annotations.train_file, development), "emotions": class_counts(development)},
         "official_test": file_facts(annotations.test_file, official),
         "has_official_test": annotations.test_file is not None,
         "official_test_is_labelled": bool(official["label"].notna().any()),
-        **({"clips": asdict(annotations.origins)} if annotations.origins else {}),
     }
+    if annotations.origins:
+        description["clips"] = asdict(annotations.origins)
+    return description
 
 
 def read_for_submission(corpus: Path) -> pd.DataFrame:
@@ -107,7 +109,7 @@ def read_for_submission(corpus: Path) -> pd.DataFrame:
 
 
 def split_conversations(
-    development_utterances: pd.DataFrame, corpus_description: dict[str, Any], split: SplitParams
+    development_utterances: pd.DataFrame, corpus_description: CorpusDescription, split: SplitParams
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Splits into training, validation and held-out; held-out is empty if the official test is labelled."""
     test_fraction = 0.0 if corpus_description["official_test_is_labelled"] else split.test_fraction

@@ -3,7 +3,6 @@
 import logging
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from upath import UPath
@@ -13,10 +12,13 @@ from trimood.config.plan import ExampleFingerprints
 from trimood.corpus.preparation import BadClips, error_message, log_exclusions, table_of_problems, with_parts
 from trimood.tracking.store import examples_fingerprint
 
+RecipeValues = dict[str, dict[str, Any]]
+"""A media.parts.Recipe as JSON: the fields of its video and its audio half."""
+
 log = logging.getLogger(__name__)
 
 
-def read_recipe(video_checkpoint: str, audio_checkpoint: str, clips: ClipParams) -> dict[str, Any]:
+def read_recipe(video_checkpoint: str, audio_checkpoint: str, clips: ClipParams) -> RecipeValues:
     """Returns how to prepare clips: frame count and size, mel bins and sample rate of the checkpoints' config.json."""
     from trimood.learning.setup import clip_recipe
 
@@ -24,7 +26,7 @@ def read_recipe(video_checkpoint: str, audio_checkpoint: str, clips: ClipParams)
 
 
 def prepare_split(
-    utterances: pd.DataFrame, corpus: Path, recipe: dict[str, Any], prepared_clips: Path | UPath, clips: ClipParams
+    utterances: pd.DataFrame, corpus: Path, recipe: RecipeValues, prepared_clips: Path | UPath, clips: ClipParams
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Prepares a split's clips; returns examples (PREPARED_COLUMNS) and a table of bad clips (PROBLEM_COLUMNS).
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from trimood.config.parameters import ClipParams, LoraParams, TrainingParams, TuneParams, flatten
 from trimood.config.plan import Plan, SearchPlan
+from trimood.corpus.tables import CorpusDescription
 from trimood.learning.search.space import BestTrial, as_set, check_space, settings_with, with_changes
 from trimood.learning.search.study import StudyError
 
@@ -59,7 +60,7 @@ def search(
     prepared_clips: Path,
     training_checkpoints: Path,
     studies: Path,
-    corpus_description: dict[str, Any],
+    corpus_description: CorpusDescription,
 ) -> tuple[pd.DataFrame, BestTrial]:
     """Runs the study's missing trials, each with an MLflow run; returns the table of all trials, and the best.
 
