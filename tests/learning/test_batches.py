@@ -124,7 +124,7 @@ def test_a_part_without_what_the_table_says_it_has_is_refused(tmp_path) -> None:
     part = gradient_part(tmp_path, 10)
     write_whole(tmp_path / "surprise.safetensors", save({"log_mel": part["log_mel"]}))
     examples = Examples(example_table(1), None, tmp_path, ("video", "audio"), VIDEO, AUDIO)
-    with pytest.raises(PartError, match=r"surprise\.safetensors: holds log_mel, but .* there is video\. Prepare"):
+    with pytest.raises(PartError, match=r"surprise\.safetensors: contains log_mel, but .* it has video\. Prepare"):
         examples[0]
 
 
