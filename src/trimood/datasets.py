@@ -8,6 +8,7 @@ from pkgutil import resolve_name
 from typing import Any, TypeVar
 
 from kedro.io import AbstractDataset, DatasetError
+from kedro_datasets._typing import JSONPreview
 from pydantic import BaseModel, ValidationError
 from upath import UPath
 
@@ -182,6 +183,10 @@ class ModelDataset(_FileDataset[BaseModel]):
                 f"{self._command}"
             ) from error
         return found
+
+    def preview(self) -> JSONPreview:
+        """The file as Kedro-Viz shows it."""
+        return JSONPreview(self._filepath.read_text(encoding="utf-8"))
 
     def save(self, data: BaseModel) -> None:
         """Raises DatasetError for an instance of another class, and DiskFull."""

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from upath import UPath
