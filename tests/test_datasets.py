@@ -253,7 +253,7 @@ def test_an_instance_of_a_pydantic_class_comes_back_equal_from_readable_json(tmp
     stored.save(SPLIT)
     assert stored.exists()
     assert stored.load() == SPLIT
-    assert (tmp_path / "split.json").read_text().startswith('{\n  "unit": "conversation"')
+    assert stored.preview().startswith('{\n  "unit": "conversation"')
 
 
 def test_floats_come_back_from_json_to_the_bit(tmp_path: Path) -> None:
