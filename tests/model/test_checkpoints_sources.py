@@ -121,7 +121,7 @@ def test_a_repository_without_weights_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("cache")
 def test_a_name_that_the_hub_does_not_know_is_named() -> None:
-    with pytest.raises(CheckpointError, match=r"owner/other: there is no folder of this name.*404"):
+    with pytest.raises(CheckpointError, match=r"owner/other: no folder has this name.*404"):
         locate("owner/other")
 
 
@@ -130,7 +130,7 @@ def test_a_hub_out_of_reach_says_how_to_go_on_without_it(
     weights: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_hub("http://127.0.0.1:9", tmp_path, monkeypatch)
-    with pytest.raises(CheckpointError, match=r"owner/tiny: there is no folder.*hf download owner/tiny --local-dir"):
+    with pytest.raises(CheckpointError, match=r"owner/tiny: no folder has this name.*hf download owner/tiny --local-dir"):
         locate("owner/tiny", weights)
 
 

@@ -169,7 +169,7 @@ def test_a_clip_that_takes_too_long_costs_itself_only(corpus: Path, episodes: Pa
 def test_annotations_without_any_span_are_refused(corpus: Path) -> None:
     (corpus / "train_video_source_from_MECPE.json").unlink()
     (corpus / "Subtask_2_test.json").unlink()
-    with pytest.raises(AnnotationError, match=r"none of its 6 utterances has a span in an episode\. Expected"):
+    with pytest.raises(AnnotationError, match=r"none of the 6 utterances has a span in an episode\. Expected"):
         list_spans(corpus, params())
 
 
