@@ -245,5 +245,5 @@ def test_the_command_line_cuts_keeps_and_says_what_it_lacks(corpus: Path, episod
         "run", "--pipelines=cut_clips", "--params", f"{where},episodes_dir={tmp_path / 'empty'}", check=False
     )
     assert none.returncode != 0
-    assert "it holds none of the 3 episodes that are asked for" in none.stderr
+    assert "it has none of the 3 requested episodes" in none.stderr
     assert "Traceback" not in none.stdout + none.stderr
