@@ -130,7 +130,9 @@ def test_a_hub_out_of_reach_says_how_to_go_on_without_it(
     weights: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_hub("http://127.0.0.1:9", tmp_path, monkeypatch)
-    with pytest.raises(CheckpointError, match=r"owner/tiny: no folder has this name.*hf download owner/tiny --local-dir"):
+    with pytest.raises(
+        CheckpointError, match=r"owner/tiny: no folder has this name.*hf download owner/tiny --local-dir"
+    ):
         locate("owner/tiny", weights)
 
 
