@@ -133,7 +133,7 @@ def test_a_search_is_resumed_and_its_best_trial_runs_as_an_experiment(demo_proje
     assert (results / "importances.png").stat().st_size > 5_000
     assert f"{results / 'exp3_tuned.yml'}: the best values as an experiment" in said
 
-    folder = demo_project.path / "conf" / "base" / "parameters" / "experiments"
+    folder = demo_project.path / "conf" / "base" / "experiments"
     shutil.copy(results / "exp3_tuned.yml", folder)
     try:
         demo_project.kedro("run", "--pipelines=exp3_tuned", "--params", "training.num_train_epochs=1")
@@ -145,7 +145,7 @@ def test_a_search_is_resumed_and_its_best_trial_runs_as_an_experiment(demo_proje
 
 
 def test_a_seventh_experiment_is_one_file_and_no_code(demo_project: DemoProject) -> None:
-    folder = demo_project.path / "conf" / "base" / "parameters" / "experiments"
+    folder = demo_project.path / "conf" / "base" / "experiments"
     (folder / "exp7.yml").write_text(
         "exp7: {modalities: [audio], train: everything, training: {num_train_epochs: 1}}\n"
     )

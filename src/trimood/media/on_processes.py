@@ -1,5 +1,6 @@
 """Runs a function on clips with several processes on this machine."""
 
+import importlib
 import multiprocessing
 import os
 import signal
@@ -60,7 +61,7 @@ def _by_one_pool(
     # server has no such threads, imports torch once (3 s of CPU time), and workers of all later calls share it.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    pool = ProcessPool(workers, initializer=_start_worker, context=context)
+    pool = ProcessPool(workers, initializer=_start_worker, initargs=(function.__module__,), context=context)
     running: dict[Future[Any], int] = {}
     try:
         for number in list(left):
@@ -107,7 +108,9 @@ def _interrupts_kept_from_workers() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start_worker() -> None:
+def _start_worker(module: str) -> None:
+    """Imports the function's module now: Pebble would do it under a lock that a killed worker never gives back."""
+    importlib.import_module(module)
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
