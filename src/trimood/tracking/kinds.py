@@ -20,58 +20,49 @@ class Entry:
     logged: Logged
     weights: Path
 
+    def metrics(self, numbers: dict[str, float]) -> None:
+        """Logs the numbers."""
+        import mlflow
+
+        mlflow.log_metrics(numbers, run_id=self.run)
+
+    def tags(self, values: dict[str, Any]) -> None:
+        """Sets the tags."""
+        import mlflow
+
+        for key, value in values.items():
+            mlflow.MlflowClient().set_tag(self.run, key, value)
+
+    def file(self, folder: str | None = None) -> None:
+        """Logs the file of the dataset."""
+        import mlflow
+
+        mlflow.log_artifact(str(self.path), folder, run_id=self.run)
+
 
 def _log_plan(entry: Entry) -> None:
     import mlflow
 
     mlflow.log_params(flat_plan(entry.data), run_id=entry.run)
-    mlflow.MlflowClient().set_tag(entry.run, "seed", entry.data.settings.training.seed)
+    entry.tags({"seed": entry.data.settings.training.seed})
 
 
-def _log_scores(entry: Entry) -> None:
-    import mlflow
+def _log_with_numbers(numbers_of: Callable[[Any], dict[str, float]]) -> Callable[[Entry], None]:
+    """Returns a function that logs the dataset's numbers and its file."""
 
-    mlflow.log_metrics(flat_scores(entry.data), run_id=entry.run)
-    mlflow.log_dict(entry.data, "scores.json", run_id=entry.run)
+    def log(entry: Entry) -> None:
+        entry.metrics(numbers_of(entry.data))
+        entry.file()
 
-
-def _log_ablation(entry: Entry) -> None:
-    import mlflow
-
-    mlflow.log_metrics(flat_ablation(entry.data), run_id=entry.run)
-    _log_artifact(entry)
-
-
-def _log_metrics(entry: Entry) -> None:
-    import mlflow
-
-    mlflow.log_metrics(numbers(entry.data), run_id=entry.run)
-    _log_artifact(entry)
-
-
-def _log_tags(entry: Entry) -> None:
-    import mlflow
-
-    client = mlflow.MlflowClient()
-    for key, value in flatten({entry.logged.name: entry.data}).items():
-        client.set_tag(entry.run, key, value)
-
-
-def _log_fingerprint(entry: Entry) -> None:
-    import mlflow
-
-    mlflow.MlflowClient().set_tag(entry.run, entry.logged.name, examples_fingerprint(entry.data))
+    return log
 
 
 def _log_rows(entry: Entry) -> None:
     """Logs the table, its number of rows, and the number for each combination of values in the columns `by`."""
-    import mlflow
-
     name, by = entry.logged.name, list(entry.logged.by)
     kinds = entry.data.value_counts(by).to_dict() if by else {}
-    counts = {f"{name}/{' '.join(kind)}": count for kind, count in kinds.items()}
-    mlflow.log_metrics({str(name): len(entry.data), **counts}, run_id=entry.run)
-    _log_artifact(entry)
+    entry.metrics({str(name): len(entry.data), **{f"{name}/{' '.join(kind)}": n for kind, n in kinds.items()}})
+    entry.file()
 
 
 def _log_model(entry: Entry) -> None:
@@ -80,7 +71,7 @@ def _log_model(entry: Entry) -> None:
 
     from trimood.serving.mlflow_model import log_model
 
-    mlflow.log_metrics(numbers({"calibration": entry.data}), run_id=entry.run)
+    entry.metrics(numbers({"calibration": entry.data}))
     mlflow.start_run(entry.run)
     try:
         log_model(entry.weights, entry.path)
@@ -88,24 +79,14 @@ def _log_model(entry: Entry) -> None:
         mlflow.end_run("RUNNING")
 
 
-def _log_file(entry: Entry) -> None:
-    _log_artifact(entry, entry.logged.name)
-
-
-def _log_artifact(entry: Entry, folder: str | None = None) -> None:
-    import mlflow
-
-    mlflow.log_artifact(str(entry.path), folder, run_id=entry.run)
-
-
 LOG: dict[str, Callable[[Entry], None]] = {
     "plan": _log_plan,
-    "scores": _log_scores,
-    "ablation": _log_ablation,
-    "metrics": _log_metrics,
-    "tags": _log_tags,
-    "fingerprint": _log_fingerprint,
+    "scores": _log_with_numbers(flat_scores),
+    "ablation": _log_with_numbers(flat_ablation),
+    "metrics": _log_with_numbers(numbers),
+    "tags": lambda entry: entry.tags(flatten({entry.logged.name: entry.data})),
+    "fingerprint": lambda entry: entry.tags({str(entry.logged.name): examples_fingerprint(entry.data)}),
     "rows": _log_rows,
     "model": _log_model,
-    "file": _log_file,
+    "file": lambda entry: entry.file(entry.logged.name),
 }
