@@ -7,6 +7,7 @@ from typing import Any
 
 from trimood.config.metadata import Logged
 from trimood.config.parameters import flatten
+from trimood.config.plan import Plan
 from trimood.tracking.store import examples_fingerprint, flat_ablation, flat_plan, flat_scores, numbers
 
 
@@ -24,8 +25,15 @@ class Entry:
 def _log_plan(entry: Entry) -> None:
     import mlflow
 
-    mlflow.log_params(flat_plan(entry.data), run_id=entry.run)
-    mlflow.MlflowClient().set_tag(entry.run, "seed", entry.data.settings.training.seed)
+    plan = entry.data if isinstance(entry.data, Plan) else entry.data.plan
+    mlflow.log_params(flat_plan(plan), run_id=entry.run)
+    mlflow.MlflowClient().set_tag(entry.run, "seed", plan.settings.training.seed)
+
+
+def _log_identity(entry: Entry) -> None:
+    import mlflow
+
+    mlflow.MlflowClient().set_tag(entry.run, "identity", entry.data.digest)
 
 
 def _log_scores(entry: Entry) -> None:
@@ -100,6 +108,7 @@ def _log_artifact(entry: Entry, folder: str | None = None) -> None:
 
 LOG: dict[str, Callable[[Entry], None]] = {
     "plan": _log_plan,
+    "identity": _log_identity,
     "scores": _log_scores,
     "ablation": _log_ablation,
     "metrics": _log_metrics,
