@@ -10,9 +10,9 @@ from kedro.io import DatasetError
 from safetensors import SafetensorError
 from upath import UPath
 
-from support.learning_examples import settings, tiny_weights
+from support.learning_examples import settings
 from trimood.config.parameters import CompareParams, SplitParams
-from trimood.config.plan import Plan
+from trimood.config.plan import ExampleFingerprints, Plan
 from trimood.datasets import (
     GENERATED,
     CheckpointDataset,
@@ -24,7 +24,8 @@ from trimood.datasets import (
     WeightsDataset,
 )
 from trimood.disk import DiskFull
-from trimood.model.stored import Embeddings, TrainedWeights
+from trimood.model.stored import AboutWeights, Embeddings, RunIdentity, TrainedWeights
+from trimood.model.trained import weights_fingerprint
 
 MADE = {"made_by": {"pipeline": "demo"}}
 
@@ -191,7 +192,11 @@ def test_a_name_on_the_hub_is_handed_on_as_it_is(tmp_path: Path) -> None:
 def weights(tensors: dict[str, torch.Tensor]) -> TrainedWeights:
     """Weights of a made-up training of exp3."""
     plan = Plan(title="fünf", settings=settings("head"), checkpoints={"video": "V"}, parameters={}, reader="pyav")
-    return tiny_weights(plan, tensors)
+    examples = ExampleFingerprints(training="aa", validation="bb", test="cc")
+    identity = RunIdentity(plan=plan, examples=examples, checkpoints={"video": "dd"}, recipe="ee", code="ff")
+    return TrainedWeights(
+        AboutWeights(identity=identity, epoch="best", fingerprint=weights_fingerprint(tensors)), tensors
+    )
 
 
 def test_weights_come_back_to_the_bit_with_what_is_known_about_them(tmp_path: Path) -> None:
@@ -314,7 +319,7 @@ def test_weights_of_another_version_and_damaged_ones_are_refused_with_what_to_do
     from safetensors.torch import save_file
 
     save_file({"a": torch.ones(1)}, tmp_path / "plain.safetensors", {"about": '{"settings": {}}'})
-    with pytest.raises(DatasetError, match=r"another version of trimood .*plan.*Run the experiment again"):
+    with pytest.raises(DatasetError, match=r"another version of trimood .*identity.*Run the experiment again"):
         WeightsDataset(filepath=str(tmp_path / "plain.safetensors")).load()
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "plain.safetensors").read_bytes()[:20])
     with pytest.raises(DatasetError, match=r"not a whole file of weights"):

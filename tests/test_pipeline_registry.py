@@ -1,12 +1,10 @@
 """The registry: which pipelines there are, what may reach a training, and how quick the commands stay."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import get_type_hints
 
-import pandas as pd
 import pytest
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
@@ -14,7 +12,6 @@ from kedro.pipeline import Pipeline
 
 from trimood.config.experiments import ExperimentFileError, experiment_names
 from trimood.pipeline_registry import register_pipelines
-from trimood.pipelines.preprocessing.nodes import fingerprint_examples
 
 PROJECT = Path(__file__).parents[1]
 PUBLISHED = ["exp1", "exp2", "exp3", "exp4", "exp5", "exp6"]
@@ -68,20 +65,12 @@ def test_the_six_published_experiments_and_the_three_with_a_trained_head_are_pip
 @pytest.mark.parametrize("experiment", experiment_names())
 def test_no_test_utterance_can_reach_training_or_selection(experiment: str) -> None:
     pipeline = register_pipelines()[experiment]
-    # Of the test examples a training knows twelve hexadecimal digits, which its weights carry to the evaluation.
-    before_training = ancestors(pipeline, f"{experiment}.train", but=frozenset({"example_fingerprints"}))
+    # Of the test examples a training knows sixteen hexadecimal digits, which its weights carry to the evaluation.
+    before_training = ancestors(pipeline, f"{experiment}.train", but=frozenset({f"{experiment}.identity"}))
     assert {"training_examples", "validation_examples", "corpus"} <= before_training
     assert not {name for name in before_training if "test" in name or "held_out" in name}
     # The walk can find it: predictions are made of the test examples, and these of the official test file.
     assert {"official_test_utterances", "test_examples"} <= ancestors(pipeline, f"{experiment}.predict")
-
-
-def test_fingerprints_of_examples_are_twelve_digits_and_nothing_else() -> None:
-    table = pd.DataFrame({"utterance": ["dia1utt1"], "text": ["Hi ."], "label": [4]})
-    other = table.assign(text="Ho .")
-    prints = fingerprint_examples(table, table, other).model_dump()
-    assert all(re.fullmatch("[0-9a-f]{12}", digits) for digits in prints.values())
-    assert prints["training"] == prints["validation"] != prints["test"]
 
 
 def test_a_search_has_no_node_that_reads_or_makes_a_test_example() -> None:

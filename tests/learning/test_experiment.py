@@ -1,16 +1,94 @@
 """What decides whether an interrupted training is gone on with."""
 
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from safetensors.torch import save_file
+
 from support.learning_examples import example_table, tiny_plan
 from support.made_checkpoints import TINY_VIDEO, made_checkpoint
-from trimood.learning.experiment import training_fingerprint
+from trimood.config.plan import Plan
+from trimood.learning.experiment import identify_run
+from trimood.model.checkpoints import BIN_FILE, read_state_dict
+from trimood.model.config import CheckpointError
+from trimood.model.stored import RunIdentity
+
+TABLE = example_table(4).assign(has_video=True, has_audio=True)
 
 
-def test_a_training_is_another_one_if_its_examples_lack_other_things(tmp_path) -> None:
-    video = str(made_checkpoint(tmp_path / "video", TINY_VIDEO))
-    plan = tiny_plan({"video": video, "audio": ""})
-    silent = example_table(4)
-    table = silent.assign(has_video=True, has_audio=True)
-    gap = table.assign(has_audio=[True, False, True, True])
-    names = {training_fingerprint(plan, examples, table) for examples in (silent, table, gap)}
-    assert len(names) == 3
-    assert training_fingerprint(plan, gap.copy(), table) in names
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return made_checkpoint(tmp_path / "video", TINY_VIDEO)
+
+
+def plan_of(checkpoint: Path, **kwargs: object) -> Plan:
+    return tiny_plan({"video": str(checkpoint), "audio": ""}, **kwargs)
+
+
+def identified(checkpoint: Path, **tables: object) -> RunIdentity:
+    return identify_run(plan_of(checkpoint), **{"training": TABLE, "validation": TABLE, "test": TABLE, **tables})
+
+
+@pytest.mark.parametrize("split", ["training", "validation", "test"])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        TABLE.drop(columns=["has_video", "has_audio"]),
+        TABLE.assign(has_audio=[True, False, True, True]),
+        TABLE.assign(text=["Hi ."] * 4),
+        TABLE.assign(part=["other.safetensors"] * 4),
+        TABLE.assign(label=TABLE["label"].iloc[::-1].to_numpy()),
+        TABLE.iloc[::-1],
+        TABLE.iloc[:3],
+    ],
+)
+def test_a_run_is_another_one_if_any_of_its_tables_has_other_content(checkpoint: Path, split: str, changed) -> None:
+    known = identified(checkpoint)
+    assert identified(checkpoint, **{split: changed}).digest != known.digest
+    assert identified(checkpoint, **{split: TABLE.assign(speaker="Ross")}).digest == known.digest
+    known.check_examples(training=TABLE, validation=TABLE, test=TABLE)
+    with pytest.raises(CheckpointError, match=f"^the {split} examples are not those that this training"):
+        known.check_examples(**{split: changed})
+
+
+def test_fingerprints_of_examples_are_sixteen_digits_and_nothing_else(checkpoint: Path) -> None:
+    prints = identified(checkpoint, test=TABLE.iloc[:2]).examples.model_dump()
+    assert all(re.fullmatch("[0-9a-f]{16}", digits) for digits in prints.values())
+    assert prints["training"] == prints["validation"] != prints["test"]
+
+
+def test_a_run_is_another_one_with_other_settings_weights_vocabulary_or_code(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = {identified(checkpoint).digest}
+    digests.add(identify_run(plan_of(checkpoint, train="head"), training=TABLE, validation=TABLE, test=TABLE).digest)
+    (checkpoint / "vocab.json").write_text((checkpoint / "vocab.json").read_text() + "\n")
+    digests.add(identified(checkpoint).digest)
+    weights = read_state_dict(checkpoint)
+    (checkpoint / BIN_FILE).unlink()
+    save_file(weights, checkpoint / "model.safetensors")
+    digests.add(identified(checkpoint).digest)
+    with (checkpoint / "model.safetensors").open("r+b") as file:  # the last bit of the last weight
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)[0]
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last ^ 1]))
+    digests.add(identified(checkpoint).digest)
+    monkeypatch.setattr("trimood.learning.experiment._code_digest", lambda: "of changed modules")
+    digests.add(identified(checkpoint).digest)
+    assert len(digests) == 6
+
+
+def test_a_moved_or_copied_checkpoint_is_the_same(checkpoint: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(checkpoint, tmp_path / "elsewhere", copy_function=shutil.copyfile)
+    here, there = identified(checkpoint), identified(copied)
+    assert here.plan.checkpoints != there.plan.checkpoints
+    assert here.digest == there.digest
+
+
+def test_an_identity_is_the_same_after_it_was_stored(checkpoint: Path) -> None:
+    known = identified(checkpoint)
+    assert RunIdentity.model_validate_json(known.model_dump_json()).digest == known.digest

@@ -21,14 +21,13 @@ from trimood.config.parameters import (
     Train,
     TrainingParams,
 )
-from trimood.config.plan import ExampleFingerprints, Plan
+from trimood.config.plan import Plan
 from trimood.emotions import EMOTIONS, Modality, Source
-from trimood.learning.experiment import plan_experiment
+from trimood.learning.experiment import identify_run, plan_experiment
 from trimood.learning.setup import LoadedModel, load_model, used_checkpoints
 from trimood.media.parts import write_whole
-from trimood.model.stored import AboutWeights, TrainedWeights
+from trimood.model.stored import AboutWeights, RunIdentity, TrainedWeights
 from trimood.model.trained import weights_fingerprint
-from trimood.tracking.store import examples_fingerprint
 
 CLIPS = ClipParams(on_bad_clip="fail", executor="serial", workers=1, time_limit_seconds=60)
 
@@ -121,16 +120,18 @@ def tiny_plan(sources: dict[Source, str], **kwargs: Any) -> Plan:
     return plan_experiment(settings(**kwargs), sources["video"], sources.get("audio", ""), "pyav")
 
 
+def tiny_identity(plan: Plan, validation: pd.DataFrame | None = None, test: pd.DataFrame | None = None) -> RunIdentity:
+    """The identity of a run by this plan; a table that is not given is empty."""
+    none = example_table(0)
+    given = {"validation": none if validation is None else validation, "test": none if test is None else test}
+    return identify_run(plan, training=none, **given)
+
+
 def tiny_weights(
     plan: Plan, tensors: Mapping[str, Tensor], validation: pd.DataFrame | None = None, test: pd.DataFrame | None = None
 ) -> TrainedWeights:
     """Weights of a training by this plan that belongs to these tables of examples."""
-    none = example_table(0)
-    prints = {
-        name: examples_fingerprint(none if table is None else table)
-        for name, table in (("training", none), ("validation", validation), ("test", test))
-    }
-    about = AboutWeights(
-        plan=plan, examples=ExampleFingerprints(**prints), epoch="best", fingerprint=weights_fingerprint(tensors)
+    identity = tiny_identity(plan, validation, test)
+    return TrainedWeights(
+        AboutWeights(identity=identity, epoch="best", fingerprint=weights_fingerprint(tensors)), tensors
     )
-    return TrainedWeights(about, tensors)

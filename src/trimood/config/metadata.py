@@ -18,6 +18,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "rows": ("as", "by"),
     "model": ("weights",),
     "file": ("as",),
+    "identity": (),
 }
 """The kinds of `metadata.mlflow.log`, and the further keys that each takes."""
 

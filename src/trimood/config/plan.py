@@ -48,10 +48,10 @@ class SearchPlan(Plan):
 
 
 class ExampleFingerprints(BaseModel):
-    """Fingerprints of the examples of a model: 12 hexadecimal digits for each table."""
+    """`model.stored.examples_fingerprint` of each table of examples; a search has no test examples."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     training: str
     validation: str
-    test: str
+    test: str = ""

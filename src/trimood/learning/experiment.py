@@ -1,24 +1,26 @@
 """Plans and trains one experiment, for the experiment's own stage and for each trial of a search."""
 
 import hashlib
-import json
 import logging
 import re
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 import torch
 
 from trimood.config.parameters import Reader, Settings
-from trimood.config.plan import ParameterCount, Plan
+from trimood.config.plan import ExampleFingerprints, ParameterCount, Plan
 from trimood.disk import require_space
-from trimood.learning.setup import count_parameters, load_model, used_checkpoints
+from trimood.learning.setup import clip_recipe, count_parameters, load_model, used_checkpoints
 from trimood.learning.trainer import Fitted, ReportFunction, ScoreFunction, fit
-from trimood.media.parts import Location
-from trimood.model.checkpoints import locate, weight_files
+from trimood.media.parts import Location, recipe_name
+from trimood.model.checkpoints import checkpoint_digest
+from trimood.model.stored import RunIdentity, examples_fingerprint
 
 _PROCESS = Path("/proc/self")
 
@@ -76,8 +78,32 @@ def _title(settings: Settings) -> str:
     return ", ".join([*parts, f"head {settings.head}"] if settings.train == "lora" else parts)
 
 
+def identify_run(plan: Plan, **examples: pd.DataFrame) -> RunIdentity:
+    """Returns the identity of a run; `examples` are its tables: `training`, `validation` and `test`.
+
+    Reads the checkpoints' files. Raises CheckpointError.
+    """
+    return RunIdentity(
+        plan=plan,
+        examples=ExampleFingerprints(**{split: examples_fingerprint(table) for split, table in examples.items()}),
+        checkpoints={source: checkpoint_digest(name) for source, name in plan.checkpoints.items()},
+        recipe=recipe_name(clip_recipe(plan.checkpoints, plan.reader)),
+        code=f"{version('trimood')} {_code_digest()}",
+    )
+
+
+@cache
+def _code_digest() -> str:
+    """16 hexadecimal digits of the modules that train and score, so that a changed module gets new results."""
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(file for room in ("learning", "model", "scoring") for file in (package / room).rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def train_experiment(
-    plan: Plan,
+    identity: RunIdentity,
     training_examples: pd.DataFrame,
     validation_examples: pd.DataFrame,
     prepared_clips: Location,
@@ -85,15 +111,18 @@ def train_experiment(
     score: ScoreFunction,
     report: ReportFunction,
 ) -> TrainingOutcome:
-    """Trains a plan; its checkpoints are in `training_checkpoints`, in a folder named by `training_fingerprint`.
+    """Trains a plan; its checkpoints are in `training_checkpoints`, in a folder named by the digest of its identity.
 
-    An interrupted training continues from its last epoch if it is started again with the same plan and examples.
+    An interrupted training continues from its last epoch if it is started again with the same identity. Raises
+    CheckpointError if the tables are not those of the identity.
     """
+    plan = identity.plan
+    identity.check_examples(training=training_examples, validation=validation_examples)
     _require_space(plan, training_checkpoints)
     forget_peak_memory()
     loaded = load_model(plan.settings, plan.checkpoints)
     _log.info("training on %s: %s", "cuda" if torch.cuda.is_available() else "cpu", plan.title)
-    folder = training_checkpoints / training_fingerprint(plan, training_examples, validation_examples)
+    folder = training_checkpoints / identity.digest
     fitted = fit(
         loaded.model,
         loaded.examples(training_examples, prepared_clips, plan.settings.training.augmentation),
@@ -115,13 +144,3 @@ def _require_space(plan: Plan, training_checkpoints: Path) -> None:
     """Raises DiskFull if three checkpoints, each with AdamW's two numbers per weight, and the results do not fit."""
     trained_bytes = 4 * plan.parameters["all"].trainable
     require_space(training_checkpoints, 10 * trained_bytes, "this training's checkpoints and weights")
-
-
-def training_fingerprint(plan: Plan, *tables: pd.DataFrame) -> str:
-    """Returns 16 hexadecimal digits of all inputs of a training: plan, checkpoint files and tables of examples."""
-    files = [file.stat() for source in plan.checkpoints.values() for file in weight_files(locate(source))]
-    weights = [(file.st_size, file.st_mtime_ns) for file in files]
-    decisive = ("utterance", "text", "label", "part", "has_video", "has_audio")
-    rows = [table[[name for name in decisive if name in table]].values.tolist() for table in tables]
-    content = json.dumps([plan.model_dump(mode="json"), weights, *rows], default=int)
-    return hashlib.sha256(content.encode()).hexdigest()[:16]

@@ -1,7 +1,9 @@
 """Finds LanguageBind checkpoints, in a folder or on the Hugging Face hub, and loads them strictly."""
 
+import hashlib
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -54,6 +56,26 @@ def weight_files(folder: Path) -> list[Path]:
             "checkpoint again, or give another folder."
         )
     return [folder / name for name in names]
+
+
+def checkpoint_digest(source: str) -> str:
+    """Returns 16 hexadecimal digits of a checkpoint's configuration, vocabulary and weights, whatever its folder.
+
+    Reads every byte, but only once in a process unless a file changes. Raises CheckpointError.
+    """
+    folder = locate(source)
+    digest = hashlib.sha256()
+    for path in [folder / "config.json", *(folder / name for name in _TOKENIZER_FILES), *weight_files(folder)]:
+        if path.is_file():
+            state = path.stat()
+            digest.update(f"{path.name} {_file_digest(path, state.st_size, state.st_mtime_ns)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+@lru_cache
+def _file_digest(path: Path, _size: int, _changed_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _weight_names(files: Collection[str]) -> list[str]:

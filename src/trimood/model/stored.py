@@ -3,6 +3,7 @@
 Importing this module does not import torch, because nodes use these classes in their signatures.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from trimood.config.plan import ExampleFingerprints, Plan
 from trimood.disk import written_whole
-from trimood.emotions import EMOTIONS, MODALITIES, Modality
+from trimood.emotions import EMOTIONS, MODALITIES, Modality, Source
 from trimood.model.config import CheckpointError
 
 if TYPE_CHECKING:
@@ -23,6 +25,50 @@ if TYPE_CHECKING:
 
 Epoch = Literal["best", "last"]
 """The epochs of a training whose weights are stored."""
+
+
+class RunIdentity(BaseModel):
+    """All that determines the result of an experiment: two runs of one identity have the same result.
+
+    `examples`: the `examples_fingerprint` of each table. `checkpoints`: digests of their files' content, so that a
+    moved or copied checkpoint is the same. `recipe`: the name of the recipe of prepared clips. `code`: the version of
+    trimood and a digest of the modules that train and score.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    plan: Plan
+    examples: ExampleFingerprints
+    checkpoints: dict[Source, str]
+    recipe: str
+    code: str
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits of everything but the checkpoints' paths."""
+        return hashlib.sha256(json.dumps(self._decisive(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def check_examples(self, **tables: pd.DataFrame) -> None:
+        """Raises CheckpointError if a table differs from that of the same name: `training`, `validation` or `test`."""
+        known = self.examples.model_dump()
+        changed = [split for split, table in tables.items() if known[split] != examples_fingerprint(table)]
+        if changed:
+            raise CheckpointError(
+                f"the {' and '.join(changed)} examples are not those that this training and its weights belong to, so "
+                "scores would be meaningless: the data was split or prepared differently in the meantime. Run the "
+                "experiment again, or prepare the data as before: kedro run --pipelines=preprocessing with the same "
+                "--params data.…"
+            )
+
+    def _decisive(self) -> dict[str, object]:
+        return self.model_dump(mode="json", exclude={"plan": {"checkpoints"}})
+
+
+def examples_fingerprint(examples: pd.DataFrame) -> str:
+    """Returns 16 hexadecimal digits of the order of examples and all that a model reads: text, label, prepared clip."""
+    decisive = ("utterance", "text", "label", "part", "has_video", "has_audio")
+    rows = examples[[name for name in decisive if name in examples]].values.tolist()
+    return hashlib.sha256(json.dumps(rows, default=str).encode()).hexdigest()[:16]
 
 
 class AboutWeights(BaseModel):
@@ -33,11 +79,15 @@ class AboutWeights(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    plan: Plan
-    examples: ExampleFingerprints
+    identity: RunIdentity
     epoch: Epoch
     emotions: tuple[str, ...] = EMOTIONS
     fingerprint: str
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the training."""
+        return self.identity.plan
 
 
 class TrainedWeights:
@@ -62,33 +112,18 @@ class TrainedWeights:
         with safe_open(self._tensors, framework="pt") as file:
             return file.get_tensor("head.weight")
 
-    def check_plan(self, plan: Plan) -> None:
-        """Raises CheckpointError if these weights were trained with another plan.
+    def check_identity(self, identity: RunIdentity) -> None:
+        """Raises CheckpointError if these weights are of another plan, of other examples or of other code.
 
-        The plan is stored before the training, so after an interrupted training it is stored beside the weights of an
-        earlier plan, which may have the same shapes.
+        The identity is stored before the training, so after an interrupted training it is stored beside the weights of
+        an earlier one, which may have the same shapes.
         """
-        stored, planned = (of.model_dump(mode="json") for of in (self.about.plan, plan))
-        if stored != planned:
+        stored, current = self.about.identity, identity
+        if stored.digest != current.digest:
             raise CheckpointError(
-                "the stored weights were trained with another plan than the stored one "
-                f"({_first_difference(stored, planned)}): the training of the stored plan has not finished. Run the "
-                "whole experiment, then run this again."
-            )
-
-    def check_examples(self, **fingerprints: str) -> None:
-        """Raises CheckpointError if a table of examples differs from that of the training.
-
-        `fingerprints`: those of the current tables, named `training`, `validation` or `test`.
-        """
-        known = self.about.examples.model_dump()
-        changed = [split for split, fingerprint in fingerprints.items() if known[split] != fingerprint]
-        if changed:
-            raise CheckpointError(
-                f"the {' and '.join(changed)} examples are not those that these weights belong to, so their scores "
-                "would be meaningless: the data was split or prepared differently since the training. Run the "
-                "experiment again, or prepare the data as before: kedro run --pipelines=preprocessing with the same "
-                "--params data.…"
+                "the stored weights are of another run than the stored plan and examples "
+                f"({_first_difference(stored._decisive(), current._decisive())}): the training of the stored plan has "
+                "not finished. Run the whole experiment, then run this again."
             )
 
 

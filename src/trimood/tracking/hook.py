@@ -80,7 +80,7 @@ class TrackRuns:
     def after_dataset_loaded(self, dataset_name: str, data: Any, node: Node) -> None:
         """Logs parameters and examples of a partial run, which loads them instead of saving them."""
         logged = self._logged(dataset_name)
-        if logged and logged.log in ("plan", "tags", "fingerprint"):
+        if logged and logged.log in ("plan", "identity", "tags", "fingerprint"):
             self._feed(dataset_name, data, node)
 
     @hook_impl

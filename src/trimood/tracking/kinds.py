@@ -7,6 +7,7 @@ from typing import Any
 
 from trimood.config.metadata import Logged
 from trimood.config.parameters import flatten
+from trimood.config.plan import Plan
 from trimood.tracking.store import examples_fingerprint, flat_ablation, flat_plan, flat_scores, numbers
 
 
@@ -43,8 +44,9 @@ class Entry:
 def _log_plan(entry: Entry) -> None:
     import mlflow
 
-    mlflow.log_params(flat_plan(entry.data), run_id=entry.run)
-    entry.tags({"seed": entry.data.settings.training.seed})
+    plan = entry.data if isinstance(entry.data, Plan) else entry.data.plan
+    mlflow.log_params(flat_plan(plan), run_id=entry.run)
+    entry.tags({"seed": plan.settings.training.seed})
 
 
 def _log_with_numbers(numbers_of: Callable[[Any], dict[str, float]]) -> Callable[[Entry], None]:
@@ -81,6 +83,7 @@ def _log_model(entry: Entry) -> None:
 
 LOG: dict[str, Callable[[Entry], None]] = {
     "plan": _log_plan,
+    "identity": lambda entry: entry.tags({"identity": entry.data.digest}),
     "scores": _log_with_numbers(flat_scores),
     "ablation": _log_with_numbers(flat_ablation),
     "metrics": _log_with_numbers(numbers),

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from support.learning_examples import example_table, tiny_model, tiny_plan, tiny_weights
-from trimood.config.plan import Plan
 from trimood.emotions import EMOTIONS, Modality, Source
 from trimood.model.classifier import EmotionClassifier
 from trimood.model.config import CheckpointError
@@ -22,21 +21,21 @@ THREE = ("text", "video", "audio")
 
 def stage_inputs(
     sources: dict[Source, str], modalities: tuple[Modality, ...], validation: pd.DataFrame, test: pd.DataFrame
-) -> tuple[Plan, TrainedWeights]:
-    """Plan and weights of a model whose embeddings tell it apart what its head makes of them."""
+) -> TrainedWeights:
+    """Weights of a model whose embeddings tell it apart what its head makes of them."""
     model = tiny_model(sources, train="head", modalities=modalities).model
     with torch.no_grad():
         model.head.weight.mul_(5)
     plan = tiny_plan(sources, train="head", modalities=modalities)
-    return plan, tiny_weights(plan, trained_state(model), validation, test)
+    return tiny_weights(plan, trained_state(model), validation, test)
 
 
 def evaluated(
     sources: dict[Source, str], modalities: tuple[Modality, ...], prepared_clips: Path, *tables: pd.DataFrame
 ) -> tuple[Embeddings, TrainedWeights, pd.DataFrame]:
     """What `embed` and `predict` make of a validation and a test table."""
-    plan, weights = stage_inputs(sources, modalities, *tables)
-    embeddings = embed(plan, weights, *tables, prepared_clips)
+    weights = stage_inputs(sources, modalities, *tables)
+    embeddings = embed(weights.about.identity, weights, *tables, prepared_clips)
     return embeddings, weights, predict(embeddings, weights, *tables)
 
 
@@ -100,13 +99,15 @@ def test_the_temperature_is_fitted_on_validation_alone_and_belongs_to_its_weight
 
 def test_other_examples_than_those_of_the_training_are_refused_by_name(sources, prepared_clips) -> None:
     validation, test = splits()
-    plan, weights = stage_inputs(sources, THREE, validation, test)
-    with pytest.raises(CheckpointError, match=r"the validation examples are not those that these weights belong to"):
-        embed(plan, weights, test, test, prepared_clips)
-    embeddings = embed(plan, weights, validation, test, prepared_clips)
+    weights = stage_inputs(sources, THREE, validation, test)
+    with pytest.raises(
+        CheckpointError, match=r"the validation examples are not those that this training and its weights belong to"
+    ):
+        embed(weights.about.identity, weights, test, test, prepared_clips)
+    embeddings = embed(weights.about.identity, weights, validation, test, prepared_clips)
     with pytest.raises(CheckpointError, match=r"the test examples are not those"):
         predict(embeddings, weights, validation, validation)
-    _, others = stage_inputs(sources, ("text",), validation, test)
+    others = stage_inputs(sources, ("text",), validation, test)
     with pytest.raises(CheckpointError, match=r"embeddings are those of other weights"):
         predict(embeddings, others, validation, test)
 

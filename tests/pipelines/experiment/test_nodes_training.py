@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 
 from support.learning_examples import CLIPS, TRAINING, example_table, lora
 from trimood.config.parameters import ExperimentParams
-from trimood.config.plan import ExampleFingerprints, Plan
+from trimood.config.plan import Plan
 from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES, Source
 from trimood.model.config import CheckpointError
-from trimood.model.stored import TrainedWeights
+from trimood.model.stored import RunIdentity, TrainedWeights
 from trimood.model.trained import weights_fingerprint
 from trimood.pipelines.experiment.nodes import (
     History,
@@ -26,13 +26,13 @@ from trimood.pipelines.experiment.nodes import (
     draw_learning_curves,
     draw_modality_ablation,
     embed,
+    identify,
     plan,
     predict,
     remove_checkpoints,
     score,
     train,
 )
-from trimood.tracking.store import examples_fingerprint
 
 EXPERIMENT = ExperimentParams(modalities=("text", "video"), train="everything", training={"num_train_epochs": 4})
 
@@ -43,22 +43,21 @@ def utterances(count: int, conversation: int) -> pd.DataFrame:
 
 
 TRAINING_EXAMPLES, VALIDATION_EXAMPLES, TEST_EXAMPLES = utterances(28, 1), utterances(14, 2), utterances(7, 3)
-FINGERPRINTS = ExampleFingerprints(
-    training=examples_fingerprint(TRAINING_EXAMPLES),
-    validation=examples_fingerprint(VALIDATION_EXAMPLES),
-    test=examples_fingerprint(TEST_EXAMPLES),
-)
 
 
 def planned(sources: dict[Source, str], experiment: ExperimentParams = EXPERIMENT) -> Plan:
     return plan(experiment, TRAINING, lora("q_proj"), CLIPS, sources["video"], sources["audio"])
 
 
+def identified(plan: Plan) -> RunIdentity:
+    return identify(plan, TRAINING_EXAMPLES, VALIDATION_EXAMPLES, TEST_EXAMPLES)
+
+
 @dataclass(frozen=True)
 class Trained:
-    """What the node `train` gave, the plan that it followed, and where its checkpoints are."""
+    """What the node `train` gave, the run that it belongs to, and where its checkpoints are."""
 
-    plan: Plan
+    identity: RunIdentity
     best: TrainedWeights
     last: TrainedWeights
     history: History
@@ -66,8 +65,10 @@ class Trained:
 
 
 def run_training(plan: Plan, prepared_clips: Path, checkpoints: Path) -> Trained:
-    given = train(plan, TRAINING_EXAMPLES, VALIDATION_EXAMPLES, FINGERPRINTS, prepared_clips, checkpoints)
-    return Trained(plan, *given, checkpoints)
+    identity = identified(plan)
+    return Trained(
+        identity, *train(identity, TRAINING_EXAMPLES, VALIDATION_EXAMPLES, prepared_clips, checkpoints), checkpoints
+    )
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def trained(sources: dict[Source, str], prepared_clips: Path, tmp_path_factory: 
 @pytest.fixture(scope="module")
 def predictions(trained: Trained, prepared_clips: Path) -> pd.DataFrame:
     both = (VALIDATION_EXAMPLES, TEST_EXAMPLES)
-    return predict(embed(trained.plan, trained.best, *both, prepared_clips), trained.best, *both)
+    return predict(embed(trained.identity, trained.best, *both, prepared_clips), trained.best, *both)
 
 
 def test_the_plan_resolves_the_settings_names_the_used_checkpoints_and_counts_parameters(
@@ -114,7 +115,7 @@ def test_a_plan_with_a_checkpoint_that_is_not_there_is_refused(sources: dict[Sou
 
 def test_weights_say_their_plan_their_examples_and_their_epoch(trained: Trained) -> None:
     for epoch, weights in (("best", trained.best), ("last", trained.last)):
-        assert (weights.about.plan, weights.about.examples) == (trained.plan, FINGERPRINTS)
+        assert weights.about.identity == trained.identity
         assert weights.about.epoch == epoch
         assert weights.about.emotions == EMOTIONS
         assert weights.about.fingerprint == weights_fingerprint(weights.tensors)
@@ -149,19 +150,19 @@ def test_predictions_keep_each_utterance_with_its_keys_and_its_most_probable_emo
 
 def test_weights_of_another_plan_are_refused(trained: Trained, sources: dict[Source, str], prepared_clips) -> None:
     other = planned(sources, EXPERIMENT.model_copy(update={"training": {"num_train_epochs": 5}}))
-    with pytest.raises(CheckpointError, match=r"another plan .*num_train_epochs: 4 and 5"):
-        embed(other, trained.best, VALIDATION_EXAMPLES, TEST_EXAMPLES, prepared_clips)
+    with pytest.raises(CheckpointError, match=r"another run .*num_train_epochs: 4 and 5"):
+        embed(identified(other), trained.best, VALIDATION_EXAMPLES, TEST_EXAMPLES, prepared_clips)
 
 
 def test_a_finished_training_whose_results_were_not_stored_is_given_again_until_its_checkpoints_are_removed(
     trained: Trained, predictions: pd.DataFrame, prepared_clips: Path, tmp_path: Path
 ) -> None:
     kept = shutil.copytree(trained.checkpoints, tmp_path / "training_checkpoints")
-    again = run_training(trained.plan, prepared_clips, kept)
+    again = run_training(trained.identity.plan, prepared_clips, kept)
     assert again.history["epochs"] == trained.history["epochs"]
     assert again.best.about == trained.best.about
     assert all(torch.equal(tensor, again.best.tensors[name]) for name, tensor in trained.best.tensors.items())
-    embeddings = embed(trained.plan, again.best, VALIDATION_EXAMPLES, TEST_EXAMPLES, prepared_clips)
+    embeddings = embed(trained.identity, again.best, VALIDATION_EXAMPLES, TEST_EXAMPLES, prepared_clips)
     pd.testing.assert_frame_equal(
         predict(embeddings, again.best, VALIDATION_EXAMPLES, TEST_EXAMPLES), predictions, check_exact=True
     )
@@ -186,14 +187,14 @@ def test_scores_count_each_split_apart_and_name_what_is_never_predicted(caplog: 
 def test_every_figure_bears_the_plans_title_and_none_is_left_open(
     trained: Trained, predictions: pd.DataFrame, prepared_clips: Path
 ) -> None:
-    embeddings = embed(trained.plan, trained.best, VALIDATION_EXAMPLES, TEST_EXAMPLES, prepared_clips)
+    embeddings = embed(trained.identity, trained.best, VALIDATION_EXAMPLES, TEST_EXAMPLES, prepared_clips)
     figures = [
-        draw_confusion_matrix(score(predictions), trained.plan),
-        draw_learning_curves(trained.history, trained.plan),
-        draw_modality_ablation(ablate(embeddings, trained.best, predictions), trained.plan),
+        draw_confusion_matrix(score(predictions), trained.identity.plan),
+        draw_learning_curves(trained.history, trained.identity.plan),
+        draw_modality_ablation(ablate(embeddings, trained.best, predictions), trained.identity.plan),
     ]
     for figure in figures:
         assert isinstance(figure, Figure)
-        assert figure.get_suptitle().startswith(trained.plan.title)
+        assert figure.get_suptitle().startswith(trained.identity.plan.title)
     assert [len(figure.axes) >= count for figure, count in zip(figures, (2, 2, 1), strict=True)] == [True] * 3
     assert pyplot.get_fignums() == []

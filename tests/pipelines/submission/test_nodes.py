@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from support.learning_examples import example_table, tiny_model, tiny_plan, tiny_weights
+from support.learning_examples import example_table, tiny_identity, tiny_model, tiny_plan, tiny_weights
 from support.made_corpus import made_conversation, write_ecf
 from trimood.corpus.causes import SubmissionError
 from trimood.corpus.ecf import AnnotationError
@@ -39,7 +39,7 @@ def test_utterances_without_a_label_are_predicted_as_those_with_one(
     weights = tiny_weights(plan, trained_state(model.model))
     labelled = example_table(9)
     unlabelled = labelled.assign(emotion=None, label=pd.Series([pd.NA] * 9, dtype="Int8"))
-    rows = predict(plan, weights, unlabelled, prepared_clips)
+    rows = predict(weights.about.identity, weights, unlabelled, prepared_clips)
     wanted = probabilities(model.model, model.examples(labelled, prepared_clips), 8)
     np.testing.assert_array_equal(rows[[f"p_{emotion}" for emotion in EMOTIONS]].to_numpy(), wanted)
     assert list(rows["predicted"]) == [EMOTIONS[number] for number in wanted.argmax(1)]
@@ -52,8 +52,10 @@ def test_weights_of_another_training_than_the_plans_are_refused(sources: dict[st
     assert plan.settings.lora is not None
     lora = plan.settings.lora.model_copy(update={"alpha": 16})  # of the same shapes: only the stored plan tells
     other = plan.model_copy(update={"settings": plan.settings.model_copy(update={"lora": lora})})
-    with pytest.raises(CheckpointError, match=r"another plan than the stored one \(settings.lora.alpha: 4 and 16\)"):
-        predict(other, weights, example_table(9), prepared_clips)
+    with pytest.raises(
+        CheckpointError, match=r"of another run than the stored plan .*\(plan.settings.lora.alpha: 4 and 16\)"
+    ):
+        predict(tiny_identity(other), weights, example_table(9), prepared_clips)
 
 
 def test_the_file_holds_every_utterance_and_a_pair_for_each_that_is_not_neutral(

@@ -15,10 +15,10 @@ from trimood.config.parameters import Dimension
 from trimood.config.plan import Plan, SearchPlan
 from trimood.learning.experiment import (
     TrainingOutcome,
+    identify_run,
     plan_experiment,
     remove_checkpoints,
     train_experiment,
-    training_fingerprint,
 )
 from trimood.learning.search.space import SpaceError, drawn, settings_with
 from trimood.learning.search.study import ENDED, RUN, with_same_values
@@ -132,10 +132,11 @@ class Search:
     def _fit(self, planned: Plan, report: ReportFunction) -> TrainingOutcome:
         """Trains, and removes the checkpoints unless the trial is interrupted: only the score is kept."""
         examples = (self.training_examples, self.validation_examples)
-        folder = self.training_checkpoints / training_fingerprint(planned, *examples)
+        identity = identify_run(planned, training=examples[0], validation=examples[1])
+        folder = self.training_checkpoints / identity.digest
         try:
             trained = train_experiment(
-                planned, *examples, self.prepared_clips, self.training_checkpoints, self.score, report
+                identity, *examples, self.prepared_clips, self.training_checkpoints, self.score, report
             )
         except (optuna.TrialPruned, SpaceError, TrainingDiverged, torch.OutOfMemoryError):
             remove_checkpoints(folder)

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from trimood.config.parameters import ClipParams, ExperimentParams, LoraParams, TrainingParams, resolve
-from trimood.config.plan import ExampleFingerprints, Plan
+from trimood.config.plan import Plan
 from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES
-from trimood.model.stored import AboutWeights, Embeddings, Epoch, TrainedWeights
+from trimood.model.stored import AboutWeights, Embeddings, Epoch, RunIdentity, TrainedWeights
 from trimood.scoring.metrics import Scores
-from trimood.tracking.store import examples_fingerprint, log_live
+from trimood.tracking.store import log_live
 
 if TYPE_CHECKING:
     from trimood.scoring.ablation import Embeddings as SplitEmbeddings
@@ -68,17 +68,25 @@ def plan(
     return planned
 
 
+def identify(
+    plan: Plan, training_examples: pd.DataFrame, validation_examples: pd.DataFrame, test_examples: pd.DataFrame
+) -> RunIdentity:
+    """Returns the identity of the run, before anything is trained. Raises CheckpointError."""
+    from trimood.learning.experiment import identify_run
+
+    return identify_run(plan, training=training_examples, validation=validation_examples, test=test_examples)
+
+
 def train(
-    plan: Plan,
+    identity: RunIdentity,
     training_examples: pd.DataFrame,
     validation_examples: pd.DataFrame,
-    example_fingerprints: ExampleFingerprints,
     prepared_clips: Path,
     training_checkpoints: Path,
 ) -> tuple[TrainedWeights, TrainedWeights, History]:
     """Returns the trained weights of the best epoch (by validation macro F1) and of the last, and the history.
 
-    An interrupted training continues from its last epoch if it is started again with the same plan and examples. A
+    An interrupted training continues from its last epoch if it is started again with the same identity. A
     finished training whose results could not be stored returns them without training again.
     """
     from torch import Tensor
@@ -88,15 +96,13 @@ def train(
     from trimood.scoring.metrics import summary_scores
 
     outcome = train_experiment(
-        plan, training_examples, validation_examples, prepared_clips, training_checkpoints, summary_scores, log_live
+        identity, training_examples, validation_examples, prepared_clips, training_checkpoints, summary_scores, log_live
     )
     log_live({"cost/seconds": outcome.seconds, "cost/peak_memory_gib": outcome.peak_memory_gib}, 0)
     both: dict[Epoch, Mapping[str, Tensor]] = {"best": outcome.fitted.best, "last": outcome.fitted.last}
     best, last = (
         TrainedWeights(
-            AboutWeights(
-                plan=plan, examples=example_fingerprints, epoch=epoch, fingerprint=weights_fingerprint(tensors)
-            ),
+            AboutWeights(identity=identity, epoch=epoch, fingerprint=weights_fingerprint(tensors)),
             tensors,
         )
         for epoch, tensors in both.items()
@@ -111,7 +117,7 @@ def train(
 
 
 def embed(
-    plan: Plan,
+    identity: RunIdentity,
     best_weights: TrainedWeights,
     validation_examples: pd.DataFrame,
     test_examples: pd.DataFrame,
@@ -119,19 +125,19 @@ def embed(
 ) -> Embeddings:
     """Embeds all validation and test utterances in one pass of the trained towers.
 
-    Raises CheckpointError if the weights belong to another plan or to other examples.
+    Raises CheckpointError if the weights are of another run or of other examples.
     """
     from trimood.learning.prediction import embed_splits
     from trimood.learning.setup import load_for_plan
 
     tables = dict(zip(SPLITS, (validation_examples, test_examples), strict=True))
-    best_weights.check_plan(plan)
-    best_weights.check_examples(**{split: examples_fingerprint(table) for split, table in tables.items()})
+    best_weights.check_identity(identity)
+    identity.check_examples(**tables)
     return embed_splits(
-        load_for_plan(plan, best_weights),
+        load_for_plan(identity.plan, best_weights),
         tables,
         prepared_clips,
-        plan.settings.training.per_device_eval_batch_size,
+        identity.plan.settings.training.per_device_eval_batch_size,
         best_weights.about.fingerprint,
     )
 
@@ -144,7 +150,7 @@ def predict(
 
     tables = []
     for split, examples in zip(SPLITS, (validation_examples, test_examples), strict=True):
-        best_weights.check_examples(**{split: examples_fingerprint(examples)})
+        best_weights.about.identity.check_examples(**{split: examples})
         rows = examples[["utterance", "conversation_id", "utterance_id", "speaker", "text", "emotion", "label"]].copy()
         rows.insert(0, "split", split)
         found = head_probabilities(best_weights.head, embeddings.of(split, best_weights), _batch_size(best_weights))

@@ -9,6 +9,7 @@ from trimood.pipelines.experiment.nodes import (
     draw_learning_curves,
     draw_modality_ablation,
     embed,
+    identify,
     plan,
     predict,
     remove_checkpoints,
@@ -18,13 +19,7 @@ from trimood.pipelines.experiment.nodes import (
 
 CHECKPOINTS = ["video_checkpoint", "audio_checkpoint"]
 EXAMPLES = ["validation_examples", "test_examples"]
-TRAINING = [
-    "training_examples",
-    "validation_examples",
-    "example_fingerprints",
-    "prepared_clips",
-    "training_checkpoints",
-]
+TRAINING = ["training_examples", "validation_examples", "prepared_clips", "training_checkpoints"]
 
 
 def create_pipeline(experiment: str) -> Pipeline:
@@ -40,10 +35,11 @@ def create_pipeline(experiment: str) -> Pipeline:
             name="plan",
             tags=["checks"],  # see trimood.cli
         ),
-        Node(train, ["plan", *TRAINING], ["best_weights", "last_weights", "history"], name="train"),
+        Node(identify, ["plan", "training_examples", *EXAMPLES], "identity", name="identify", tags=["checks"]),
+        Node(train, ["identity", *TRAINING], ["best_weights", "last_weights", "history"], name="train"),
     ]
     evaluation = [
-        Node(embed, ["plan", "best_weights", *EXAMPLES, "prepared_clips"], "embeddings", name="embed"),
+        Node(embed, ["identity", "best_weights", *EXAMPLES, "prepared_clips"], "embeddings", name="embed"),
         Node(predict, ["embeddings", "best_weights", *EXAMPLES], "predictions", name="predict"),
         Node(score, "predictions", "scores", name="score"),
         Node(calibrate, ["predictions", "best_weights"], "calibration", name="calibrate"),

@@ -9,9 +9,7 @@ import pandas as pd
 from upath import UPath
 
 from trimood.config.parameters import ClipParams
-from trimood.config.plan import ExampleFingerprints
 from trimood.corpus.preparation import BadClips, error_message, log_exclusions, table_of_problems, with_parts
-from trimood.tracking.store import examples_fingerprint
 
 RecipeValues = dict[str, dict[str, Any]]
 """A media.parts.Recipe as JSON: the fields of its video and its audio half."""
@@ -67,17 +65,6 @@ def choose_test(official_test_examples: pd.DataFrame, held_out_examples: pd.Data
             "or remove its file from the corpus folder, so that a part of the train file is held out for testing"
         )
     return chosen
-
-
-def fingerprint_examples(
-    training_examples: pd.DataFrame, validation_examples: pd.DataFrame, test_examples: pd.DataFrame
-) -> ExampleFingerprints:
-    """Computes 12 hexadecimal digits for each table; they are stored with the weights and checked in evaluation."""
-    return ExampleFingerprints(
-        training=examples_fingerprint(training_examples),
-        validation=examples_fingerprint(validation_examples),
-        test=examples_fingerprint(test_examples),
-    )
 
 
 def draw_contact_sheet(training_examples: pd.DataFrame, prepared_clips: Path | UPath):  # type: ignore[no-untyped-def]

@@ -5,7 +5,6 @@ from kedro.pipeline import Node, Pipeline
 from trimood.pipelines.preprocessing.nodes import (
     choose_test,
     draw_contact_sheet,
-    fingerprint_examples,
     list_excluded,
     prepare_split,
     read_recipe,
@@ -26,12 +25,6 @@ def create_pipeline() -> Pipeline:
             *map(_prepare, SPLITS),
             Node(
                 list_excluded, [f"excluded_{split}_clips" for split in SPLITS], "excluded_clips", name="list_excluded"
-            ),
-            Node(
-                fingerprint_examples,
-                ["training_examples", "validation_examples", "test_examples"],
-                "example_fingerprints",
-                name="fingerprint_examples",
             ),
             Node(choose_test, ["official_test_examples", "held_out_examples"], "test_examples", name="choose_test"),
             Node(

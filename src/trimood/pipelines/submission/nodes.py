@@ -6,22 +6,24 @@ from typing import Any
 
 import pandas as pd
 
-from trimood.config.plan import Plan
 from trimood.corpus.causes import caused_by_themselves, read_pairs, submitted_pairs
 from trimood.corpus.corpus_files import TEST_FILES, first_present
 from trimood.emotions import EMOTIONS, PROBABILITIES
-from trimood.model.stored import TrainedWeights
+from trimood.model.stored import RunIdentity, TrainedWeights
 from trimood.scoring.metrics import PairScores
 
 log = logging.getLogger(__name__)
 
 
-def predict(plan: Plan, best_weights: TrainedWeights, examples: pd.DataFrame, prepared_clips: Path) -> pd.DataFrame:
+def predict(
+    identity: RunIdentity, best_weights: TrainedWeights, examples: pd.DataFrame, prepared_clips: Path
+) -> pd.DataFrame:
     """Returns key, predicted emotion and probabilities of each utterance with a usable clip."""
     from trimood.learning.prediction import probabilities
     from trimood.learning.setup import load_for_plan
 
-    best_weights.check_plan(plan)
+    best_weights.check_identity(identity)
+    plan = identity.plan
     loaded = load_for_plan(plan, best_weights)
     unlabelled = loaded.examples(examples.drop(columns="label"), prepared_clips)
     found = probabilities(loaded.model, unlabelled, plan.settings.training.per_device_eval_batch_size)

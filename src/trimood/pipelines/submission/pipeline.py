@@ -14,7 +14,7 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 predict,
-                ["plan", "best_weights", "submission_examples", "prepared_clips"],
+                ["identity", "best_weights", "submission_examples", "prepared_clips"],
                 "predictions",
                 name="predict",
             ),

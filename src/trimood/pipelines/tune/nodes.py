@@ -69,7 +69,7 @@ def search(
     """
     import mlflow
 
-    from trimood.learning.experiment import training_fingerprint
+    from trimood.learning.experiment import identify_run
     from trimood.learning.search import study as kept
     from trimood.learning.search.trial import Search
     from trimood.scoring.metrics import summary_scores
@@ -82,7 +82,9 @@ def search(
         **{f"space {name}": str(dimension) for name, dimension in tune.space.items()},
         "sampler": tune.sampler,
         "pruner": tune.pruner,
-        "examples and weights": training_fingerprint(decisive, training_examples, validation_examples),
+        "examples and weights": identify_run(
+            decisive, training=training_examples, validation=validation_examples
+        ).digest,
     }
     if mlflow.active_run():
         mlflow.set_tags({"study": plan.study, "tuned": plan.experiment})
