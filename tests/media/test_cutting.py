@@ -13,7 +13,7 @@ from support.made_episodes import heard_pitch_hz, make_episode, pitch_hz, sample
 from support.made_media import make_clip, read_number
 from trimood.disk import DiskFull
 from trimood.media.audio import read_waveform, samples_of
-from trimood.media.cutting import Cut, CutRecipe, CutTask, cut_clip
+from trimood.media.cutting import Cut, CutRecipe, CutTask, Span, cut_clip
 from trimood.media.video import VideoRecipe, read_frames
 
 
@@ -21,7 +21,7 @@ def cut(episode: Path, start_ms: int, end_ms: int, clip: Path | None = None, **t
     """The span of the episode as a clip beside it, and what the function says of it."""
     clip = clip or episode.parent / "clips" / "dia1utt1.mp4"
     settings: dict = {"recipe": CutRecipe(), "episode_fingerprint": "made", **task}
-    return cut_clip(CutTask(clip, episode, start_milliseconds=start_ms, end_milliseconds=end_ms, **settings)), clip
+    return cut_clip(CutTask(Span(clip, episode, start_ms, end_ms), **settings)), clip
 
 
 @cache

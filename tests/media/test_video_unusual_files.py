@@ -175,6 +175,6 @@ def test_a_codec_that_nobody_knows_costs_one_track_of_one_clip(
         done = prepare_clips(clips, RECIPE, tmp_path / executor, Execution(executor, 1))
         assert list(done.problems) == ["strange"]
         assert {m: e.problem for m, e in done.problems["strange"].items()} == {lacking: "unreadable"}
-        assert "FFmpeg does not know its codec" in str(done.problems["strange"][lacking])
+        assert "FFmpeg does not know the codec of its " in str(done.problems["strange"][lacking])
         assert list(load_part(done.parts["strange"])) == [kept]
         assert set(load_part(done.parts["good"])) == {"frames", "log_mel"}

@@ -13,7 +13,7 @@ import torchaudio
 from torch import Tensor
 
 from trimood.media.errors import ClipError, reason
-from trimood.media.files import open_media, require_file
+from trimood.media.files import decodable, open_media, require_file
 
 WINDOW_MS = 25
 SHIFT_MS = 10
@@ -78,11 +78,7 @@ def _decode(path: Path, sample_rate_hz: int) -> Tensor:
     with open_media(path) as container:
         if not container.streams.audio:
             raise ClipError(path, "no_audio_track", "its sound is needed")
-        track = container.streams.audio[0]
-        if track.codec_context is None:
-            raise ValueError("FFmpeg does not know its codec")
-        track.thread_type = "NONE"
-        pieces = _mono_pieces(_frames(container, track))
+        pieces = _mono_pieces(_frames(container, decodable(container.streams.audio[0])))
         # The rate is taken from the decoded frames: for HE-AAC, the container may state half of it.
         first = next(pieces, (sample_rate_hz, np.zeros(0, dtype=np.float32)))
         rate_hz = first[0]

@@ -10,7 +10,6 @@ from pathlib import Path
 from trimood.disk import remove_leftovers, require_space
 from trimood.media.errors import ClipError
 from trimood.media.execution import Execution, core_count, followed, run_each
-from trimood.media.files import require_file
 from trimood.media.parts import (
     TENSORS,
     Location,
@@ -45,13 +44,8 @@ class PreparedClips:
     misses: int
 
 
-@dataclass(frozen=True)
-class _Task:
-    """A clip, the path of its part, and the recipe."""
-
-    clip: Path
-    part: Location
-    recipe: Recipe
+Task = tuple[Path, Location, Recipe]
+"""A clip, the path of its part, and the recipe."""
 
 
 def prepare_clips(clips: Mapping[str, Path], recipe: Recipe, cache: Location, execution: Execution) -> PreparedClips:
@@ -64,19 +58,16 @@ def prepare_clips(clips: Mapping[str, Path], recipe: Recipe, cache: Location, ex
     """
     contents = _contents(set(clips.values()))
     parts = {path: part_path(cache, recipe, name) for path, name in contents.items() if isinstance(name, str)}
-    # Keyed by part: clips with the same bytes are one task.
-    clip_of = {part: path for path, part in parts.items()}
-    found = _whole_parts(clip_of)
-    hits = sum(parts.get(path) in found for path in clips.values())
-    tasks = [_Task(path, part, recipe) for part, path in clip_of.items() if part not in found]
+    clip_of = {part: path for path, part in parts.items()}  # clips with the same bytes are one task
+    done: dict[Location, Problems | ClipError] = {**_whole_parts(clip_of)}
+    hits = sum(parts.get(path) in done for path in clips.values())
+    tasks = [(path, part, recipe) for part, path in clip_of.items() if part not in done]
     if isinstance(cache, Path):
         remove_leftovers(cache)
         require_space(cache, len(tasks) * part_bytes(recipe), "the clips still to prepare")
     log.info("%d clips: %d prepared before, %d to prepare", len(clips), hits, len(clips) - hits)
-    made = _prepared(tasks, execution)
-
-    became = {path: found[part] if part in found else made[part] for path, part in parts.items()}
-    became |= {path: error for path, error in contents.items() if isinstance(error, ClipError)}
+    done |= _prepared(tasks, execution)
+    became = {path: error if isinstance(error, ClipError) else done[parts[path]] for path, error in contents.items()}
     return PreparedClips(
         parts={key: parts[path] for key, path in clips.items() if not isinstance(became[path], ClipError)},
         problems={key: named for key, path in clips.items() if (named := _named(path, became[path]))},
@@ -95,12 +86,9 @@ def _contents(paths: set[Path]) -> dict[Path, str | ClipError]:
 
 def _content(path: Path) -> str | ClipError:
     try:
-        require_file(path)
         return content_name(path)
     except ClipError as error:
         return error
-    except OSError as error:
-        return ClipError(path, "unreadable", f"the file cannot be read ({error.strerror})")
 
 
 def _whole_parts(clip_of: Mapping[Location, Path]) -> dict[Location, Problems]:
@@ -112,19 +100,19 @@ def _whole_parts(clip_of: Mapping[Location, Path]) -> dict[Location, Problems]:
         return {part: problems for part, problems in zip(clip_of, noted, strict=True) if problems is not None}
 
 
-def _prepared(tasks: list[_Task], execution: Execution) -> dict[Location, Problems | ClipError]:
+def _prepared(tasks: list[Task], execution: Execution) -> dict[Location, Problems | ClipError]:
     if not tasks:
         return {}
     start = time.monotonic()
-    results: Iterable[tuple[_Task, Problems | ClipError]] = run_each(_prepare, tasks, execution, lambda task: task.clip)
-    made = {task.part: result for task, result in followed(results, len(tasks), "preparing clips")}
+    results: Iterable[tuple[Task, Problems | ClipError]] = run_each(_prepare, tasks, execution, lambda task: task[0])
+    made = {part: result for (_, part, _), result in followed(results, len(tasks), "preparing clips")}
     seconds = time.monotonic() - start
     log.info("prepared %d clips in %.1f s: %.1f clips a second", len(made), seconds, len(made) / seconds)
     return made
 
 
-def _prepare(task: _Task) -> Problems:
-    return write_part(task.clip, task.part, task.recipe)
+def _prepare(task: Task) -> Problems:
+    return write_part(*task)
 
 
 def _named(path: Path, became: Problems | ClipError) -> Problems:

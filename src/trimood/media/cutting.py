@@ -11,7 +11,7 @@ from fractions import Fraction
 from heapq import merge
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import av
 import numpy as np
@@ -44,7 +44,8 @@ class CutRecipe:
     audio_language: str = "eng"
 
 
-class Span(NamedTuple):
+@dataclass(frozen=True)
+class Span:
     """The clip to cut and its span of an episode file, in whole milliseconds, as annotations have them."""
 
     clip: Path
@@ -52,15 +53,17 @@ class Span(NamedTuple):
     start_milliseconds: int
     end_milliseconds: int
 
+    @property
+    def seconds(self) -> tuple[Fraction, Fraction]:
+        """Start and end."""
+        return Fraction(self.start_milliseconds, 1000), Fraction(self.end_milliseconds, 1000)
+
 
 @dataclass(frozen=True)
 class CutTask:
     """A span, the fingerprint of its episode, and how to cut it."""
 
-    clip: Path
-    episode: Path
-    start_milliseconds: int
-    end_milliseconds: int
+    span: Span
     episode_fingerprint: str
     recipe: CutRecipe
     overwrite: bool = False
@@ -84,9 +87,9 @@ def cut_all(
 ) -> Iterator[tuple[Span, Cut | ClipError]]:
     """Cuts each span with `cut_clip`; yields results as they finish. A ClipError means timed_out or crashed."""
     fingerprints = {episode: file_fingerprint(episode) for episode in {span.episode for span in spans}}
-    tasks = [CutTask(*span, fingerprints[span.episode], recipe, overwrite) for span in spans]
-    for task, cut in run_each(cut_clip, tasks, execution, lambda task: task.clip):
-        yield Span(task.clip, task.episode, task.start_milliseconds, task.end_milliseconds), cut
+    tasks = [CutTask(span, fingerprints[span.episode], recipe, overwrite) for span in spans]
+    for task, cut in run_each(cut_clip, tasks, execution, lambda task: task.span.clip):
+        yield task.span, cut
 
 
 def cut_clip(task: CutTask) -> Cut:
@@ -95,111 +98,93 @@ def cut_clip(task: CutTask) -> Cut:
     A clip that this function did not cut is only replaced with `overwrite`. The clip is moved to its place after it has
     passed its check. Raises DiskFull.
     """
-    before = _mark_of(task.clip) if task.clip.exists() else {}
-    audio_track = before.pop("audio_track", "")
+    span, clip = task.span, task.span.clip
+    before = _mark_of(clip) if clip.exists() else {}
+    audio_track = str(before.pop("audio_track", ""))
     if before == _mark(task):
         with suppress(av.error.FFmpegError, OSError, SpanError):
-            return _checked(task.clip, task, "kept", audio_track)
-    elif task.clip.exists() and before.get("made_by") != _MADE_BY and not task.overwrite:
+            return _checked(clip, span, "kept", audio_track)
+    elif clip.exists() and before.get("made_by") != _MADE_BY and not task.overwrite:
         return Cut("refused", "not_cut_here", "this file exists and was not cut by this command; it is kept unchanged")
-    if task.end_milliseconds <= task.start_milliseconds:
-        detail = f"the span is empty: its end, {task.end_milliseconds / 1000:.3f} s, is not after its start"
+    if span.end_milliseconds <= span.start_milliseconds:
+        detail = f"the span is empty: its end, {span.end_milliseconds / 1000:.3f} s, is not after its start"
         return Cut("refused", "empty_span", detail)
     try:
-        with written_whole(task.clip) as beside:
-            track = _write(beside, task)
-            return _checked(beside, task, "cut", track)
+        with written_whole(clip) as beside:
+            return _checked(beside, span, "cut", _write(beside, task))
     except SpanError as error:
         return Cut("refused", error.problem, error.detail)
     except (av.error.FFmpegError, ValueError) as error:
-        return Cut("refused", "unreadable", f"{task.episode.name} cannot be decoded within the span ({error})")
+        return Cut("refused", "unreadable", f"{span.episode.name} cannot be decoded within the span ({error})")
 
 
 def _write(beside: Path, task: CutTask) -> str:
-    start, end = _span(task)
-    frames = frames_within(task.episode, start, end)
-    first = next(frames)  # at least one, or SpanError
-    track_index, label = _audio_track(task.episode, task.recipe.audio_language)
-    pieces = samples_within(task.episode, start, end, track_index) if track_index is not None else iter(())
-    sound = next(pieces, None)
+    """Writes the clip; returns a description of the audio track that was used."""
+    episode, (start, end) = task.span.episode, task.span.seconds
+    frames = frames_within(episode, start, end)
+    _, first = next(frames)  # at least one, or SpanError
     options = {"movflags": "+faststart", "video_track_timescale": str(_TICKS_PER_SECOND)}
-    with av.open(str(beside), "w", format="mp4", options=options) as container:
+    with open_media(episode) as source, av.open(str(beside), "w", format="mp4", options=options) as container:
+        track, label = _audio_track(source, task.recipe.audio_language)
+        pieces = samples_within(episode, start, end, track.index) if track else iter(())
         container.metadata["comment"] = json.dumps(_mark(task) | {"audio_track": label})
-        streams = [_video_packets(container, task, chain([first], frames), end - start)]
-        if sound is not None:
-            streams.append(_audio_packets(container, task.episode, track_index, chain([sound], pieces)))
+        video = _video_stream(container, video_track(source), first, task.recipe)
+        streams = [_video_packets(video, first, chain(frames, [(end - start, None)]))]
+        if track and (sound := next(pieces, None)) is not None:
+            streams.append(_audio_packets(container, track, chain([sound], pieces)))
         for packet in merge(*streams, key=lambda packet: packet.dts * packet.time_base):
             container.mux(packet)
     return label
 
 
-def _video_packets(
-    container: av.container.OutputContainer,
-    task: CutTask,
-    frames: Iterator[tuple[Fraction, av.VideoFrame]],
-    seconds: Fraction,
-) -> Iterator[av.Packet]:
-    """The span as H.264, each frame at its own time; the last one lasts until the end of the span."""
-    _, frame = next(frames)
-    track = _video_stream(container, frame, task)
-    return _encoded(track, frame, chain(frames, [(seconds, None)]))
-
-
-def _encoded(
-    track: av.VideoStream, frame: av.VideoFrame, followed_by: Iterator[tuple[Fraction, av.VideoFrame | None]]
-) -> Iterator[av.Packet]:
-    durations: dict[int, int] = {}
-    now = 0
-    for time, following in followed_by:
-        tick = max(now + 1, round(time / _CLOCK))
-        durations[now] = tick - now
-        picture = frame.reformat(width=track.width, height=track.height, format="yuv420p")
-        picture.pts, picture.time_base, picture.pict_type = now, _CLOCK, 0  # x264 chooses its own key frames
-        yield from _with_durations(track.encode(picture), durations)
-        frame, now = following, tick
-    yield from _with_durations(track.encode(None), durations)
-
-
-def _with_durations(packets: list[av.Packet], durations: dict[int, int]) -> Iterator[av.Packet]:
-    for packet in packets:
-        packet.duration = durations.pop(packet.pts)
-        yield packet
-
-
-def _video_stream(container: av.container.OutputContainer, frame: av.VideoFrame, task: CutTask) -> av.VideoStream:
-    with open_media(task.episode) as episode:
-        source = video_track(episode)
-        if source is None:
-            raise SpanError("unreadable", "it has no video track")
-        rate = source.average_rate or source.guessed_rate or 25
-        shape_of_pixels = source.codec_context.sample_aspect_ratio
+def _video_stream(
+    container: av.container.OutputContainer, source: av.VideoStream, frame: av.VideoFrame, recipe: CutRecipe
+) -> av.VideoStream:
     # Without B-frames, frames are stored in display order: every reader sees the clip start at 0 and end with its span.
-    options = {"crf": str(task.recipe.crf), "preset": task.recipe.preset, "bf": "0"}
-    track = container.add_stream("libx264", rate=rate, options=options)
+    options = {"crf": str(recipe.crf), "preset": recipe.preset, "bf": "0"}
+    track = container.add_stream("libx264", rate=source.average_rate or source.guessed_rate or 25, options=options)
     # H.264 stores colours at half resolution, so an odd width or height loses its last line.
     track.width, track.height, track.pix_fmt = frame.width // 2 * 2, frame.height // 2 * 2, "yuv420p"
     track.thread_count = 1  # clips are cut in parallel
-    track.codec_context.time_base = _CLOCK
-    track.time_base = _CLOCK
-    if shape_of_pixels:
+    track.time_base = track.codec_context.time_base = _CLOCK
+    if shape_of_pixels := source.codec_context.sample_aspect_ratio:
         track.codec_context.sample_aspect_ratio = shape_of_pixels
     for name in ("color_primaries", "color_trc", "colorspace"):
         setattr(track.codec_context, name, getattr(frame, name))
     return track
 
 
+def _video_packets(
+    track: av.VideoStream, frame: av.VideoFrame, followed_by: Iterator[tuple[Fraction, av.VideoFrame | None]]
+) -> Iterator[av.Packet]:
+    """The frames as H.264, each from its own time until that of the next; None ends the span."""
+    durations: dict[int, int] = {}
+
+    def encoded(picture: av.VideoFrame | None) -> Iterator[av.Packet]:
+        for packet in track.encode(picture):
+            packet.duration = durations.pop(packet.pts)
+            yield packet
+
+    now = 0
+    for time, following in followed_by:
+        tick = max(now + 1, round(time / _CLOCK))
+        durations[now] = tick - now
+        picture = frame.reformat(width=track.width, height=track.height, format="yuv420p")
+        picture.pts, picture.time_base, picture.pict_type = now, _CLOCK, 0  # x264 chooses its own key frames
+        yield from encoded(picture)
+        frame, now = following, tick
+    yield from encoded(None)
+
+
 def _audio_packets(
-    container: av.container.OutputContainer, episode: Path, track_index: int | None, pieces: Iterator[np.ndarray]
+    container: av.container.OutputContainer, source: av.AudioStream, pieces: Iterator[np.ndarray]
 ) -> Iterator[av.Packet]:
     """The sound as AAC, with its own rate and channels if AAC supports them."""
-    with open_media(episode) as opened:
-        source = opened.streams[track_index]
-        rate, layout = source.rate, _USUAL_LAYOUTS.get(source.layout.name, source.layout.name)
+    rate, layout = source.rate, _USUAL_LAYOUTS.get(source.layout.name, source.layout.name)
     folded = layout not in _AAC_LAYOUTS  # mixed to mono here: FFmpeg's mix to stereo changes the loudness
     layout = "mono" if folded else layout
-    track = container.add_stream(
-        "aac", rate=rate if rate in _AAC_RATES_HZ else 48000, layout=layout.replace("(side)", "")
-    )
+    aac_rate = rate if rate in _AAC_RATES_HZ else 48000
+    track = container.add_stream("aac", rate=aac_rate, layout=layout.replace("(side)", ""))
 
     def packets() -> Iterator[av.Packet]:
         position = 0
@@ -214,21 +199,19 @@ def _audio_packets(
     return packets()
 
 
-def _audio_track(episode: Path, language: str) -> tuple[int | None, str]:
+def _audio_track(episode: av.container.InputContainer, language: str) -> tuple[av.AudioStream | None, str]:
     """The audio track to use (the first in the language, else the default one), and a description of it."""
-    with open_media(episode) as container:
-        tracks = container.streams.audio
-        if not tracks:
-            return None, ""
-        default = av.stream.Disposition.default
-        chosen = min(tracks, key=lambda track: (track.language != language, not track.disposition & default))
-        return chosen.index, f"{tracks.index(chosen) + 1} of {len(tracks)} ({chosen.language or 'no language given'})"
+    tracks = episode.streams.audio
+    if not tracks:
+        return None, ""
+    default = av.stream.Disposition.default
+    chosen = min(tracks, key=lambda track: (track.language != language, not track.disposition & default))
+    return chosen, f"{tracks.index(chosen) + 1} of {len(tracks)} ({chosen.language or 'no language given'})"
 
 
-def _checked(clip: Path, task: CutTask, state: State, audio_track: str = "") -> Cut:
+def _checked(clip: Path, span: Span, state: State, audio_track: str) -> Cut:
     """Compares the written file with the span. Raises SpanError if they differ."""
-    start, end = _span(task)
-    wanted = float(end - start)
+    wanted = (span.end_milliseconds - span.start_milliseconds) / 1000
     with open_media(clip) as container:
         announced = container.streams.video[0].frames
         has_sound = bool(container.streams.audio)
@@ -251,21 +234,17 @@ def _checked(clip: Path, task: CutTask, state: State, audio_track: str = "") -> 
     return Cut(state, "", detail, frame_count, ends["video"], ends["audio"], audio_track if has_sound else "")
 
 
-def _span(task: CutTask) -> tuple[Fraction, Fraction]:
-    return Fraction(task.start_milliseconds, 1000), Fraction(task.end_milliseconds, 1000)
-
-
-def _mark(task: CutTask) -> dict[str, Any]:
+def _mark(task: CutTask) -> dict[str, object]:
     """The source and recipe of a clip, stored in the clip's own metadata, so that moving it keeps them."""
     return {
         "made_by": _MADE_BY,
         "episode": task.episode_fingerprint,
-        "span_milliseconds": [task.start_milliseconds, task.end_milliseconds],
+        "span_milliseconds": [task.span.start_milliseconds, task.span.end_milliseconds],
         "recipe": asdict(task.recipe),
     }
 
 
-def _mark_of(clip: Path) -> dict[str, Any]:
+def _mark_of(clip: Path) -> dict[str, object]:
     try:
         with open_media(clip) as container:
             mark = json.loads(container.metadata.get("comment", ""))

@@ -3,17 +3,19 @@
 Times count from the beginning of the file as players show it: from the container's start time, which need not be zero.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
 from itertools import chain
+from math import ceil
 from pathlib import Path
+from typing import TypeVar
 
 import av
 import numpy as np
 from av.audio.resampler import AudioResampler
 
 from trimood.media.audio import samples_of
-from trimood.media.files import open_media, video_track
+from trimood.media.files import decodable, open_media, video_track
 
 # After seeking, the first decoded frames and samples are not exact; one second is enough.
 _RUN_UP_SECONDS = 1
@@ -22,6 +24,8 @@ _GAP_SECONDS = Fraction(1, 10)  # containers round times to about a millisecond:
 _UNSURE_FORMAT = "mpeg"
 _RE_ENCODE = "Re-encode the episode, or use another copy"
 _MICROSECONDS = 1_000_000
+
+Item = TypeVar("Item")
 
 
 class SpanError(Exception):
@@ -42,17 +46,8 @@ def frames_within(path: Path, start: Fraction, end: Fraction) -> Iterator[tuple[
     The first is the frame shown at `start`, and has time 0. Raises SpanError if the file ends before the span does or a
     frame cannot be decoded, and FFmpeg's own errors.
     """
-    run_up = Fraction(_RUN_UP_SECONDS)
-    while True:
-        seek_to = start - run_up
-        found = _frames_from(path, seek_to)
-        first = next(found, None)
-        if seek_to <= 0 or (first is not None and first[0] <= start):
-            break
-        found.close()
-        # The seek ended after the start of the span, or found nothing: try earlier, down to the start of the file.
-        run_up *= 4
-    shown, last_end = first, Fraction(0)
+    found = _from_before(start, lambda seek_to: _frames_from(path, seek_to), lambda first: first[0] <= start)
+    shown, last_end = next(found, None), Fraction(0)
     while shown is not None and shown[0] < end:
         following = next(found, None)
         time, frame, duration = shown
@@ -66,9 +61,26 @@ def frames_within(path: Path, start: Fraction, end: Fraction) -> Iterator[tuple[
         raise SpanError("beyond_the_end", f"the video ends at {float(last_end):.3f} s, before the end of the span")
 
 
-def _require_decoder(track: av.VideoStream | av.AudioStream) -> None:
-    if track.codec_context is None:
-        raise SpanError("unreadable", f"FFmpeg does not know the codec of its {track.type} track")
+def _from_before(
+    start: Fraction, read_from: Callable[[Fraction], Generator[Item]], is_early: Callable[[Item], bool]
+) -> Iterator[Item]:
+    """Items from a second before `start`, or from earlier where a seek ended after the start or found nothing."""
+    run_up = Fraction(_RUN_UP_SECONDS)
+    while True:
+        found = read_from(start - run_up)
+        first = next(found, None)
+        if start <= run_up or (first is not None and is_early(first)):
+            return found if first is None else chain([first], found)
+        found.close()
+        run_up *= 4
+
+
+def _seek(container: av.container.InputContainer, seek_to: Fraction) -> Fraction:
+    """Goes to the key frame before `seek_to`; returns the time stamp in seconds that players show as 0."""
+    origin = Fraction(container.start_time or 0, _MICROSECONDS)
+    if seek_to > 0:
+        container.seek(round((seek_to + origin) * _MICROSECONDS), backward=True)
+    return origin
 
 
 def _frames_from(path: Path, seek_to: Fraction) -> Generator[tuple[Fraction, av.VideoFrame, Fraction]]:
@@ -83,14 +95,10 @@ def _frames_from(path: Path, seek_to: Fraction) -> Generator[tuple[Fraction, av.
         track = video_track(container)
         if track is None:
             raise SpanError("unreadable", "it has no video track")
-        _require_decoder(track)
-        track.thread_type = "NONE"  # clips are cut in parallel; the decoder's own threads would compete
-        origin = start_of(container)
-        if seek_to > 0:
-            container.seek(round((seek_to + origin) * _MICROSECONDS), backward=True)
+        origin = _seek(container, seek_to)
         usual = 1 / Fraction(track.average_rate or track.guessed_rate or 25)
         key_time, before = None, Fraction(-1)
-        for frame in container.decode(track):
+        for frame in container.decode(decodable(track)):
             stamp = frame.pts if frame.pts is not None else frame.dts
             if stamp is None:
                 raise SpanError("unreadable", f"its frames have no time stamps. {_RE_ENCODE}")
@@ -114,20 +122,15 @@ def samples_within(path: Path, start: Fraction, end: Fraction, track_index: int)
     Sample 0 is the first at or after `start`. Gaps before and between pieces are filled with silence, but not a gap at
     the end. Yields nothing if the track has no sound in the span. Raises FFmpeg's own errors.
     """
-    run_up = Fraction(_RUN_UP_SECONDS)
-    while True:
-        seek_to = start - run_up
-        found = _sound_from(path, seek_to, track_index)
-        first = next(found, None)
-        if seek_to <= 0 or (first is not None and first[0] < start * first[2]):
-            break
-        found.close()
-        run_up *= 4
-    if first is None:
-        return
-    rate = first[2]
-    written, last = _rounded_up(start * rate), _rounded_up(end * rate)
-    for position, samples, _ in chain([first], found):
+    found = _from_before(
+        start,
+        lambda seek_to: _sound_from(path, seek_to, track_index),
+        lambda first: first[0] < start * first[2],
+    )
+    written: int | None = None
+    for position, samples, rate in found:
+        if written is None:
+            written, last = ceil(start * rate), ceil(end * rate)
         wanted = samples[:, max(0, written - position) : max(0, last - position)]
         if wanted.shape[1]:
             if position > written:
@@ -142,12 +145,8 @@ def samples_within(path: Path, start: Fraction, end: Fraction, track_index: int)
 def _sound_from(path: Path, seek_to: Fraction, track_index: int) -> Generator[tuple[int, np.ndarray, int]]:
     """The position of the first sample, counted from time 0; samples [channel, sample]; and their rate."""
     with open_media(path) as container:
-        track = container.streams[track_index]
-        _require_decoder(track)
-        track.thread_type = "NONE"
-        rate, origin = track.rate, start_of(container)
-        if seek_to > 0:
-            container.seek(round((seek_to + origin) * _MICROSECONDS), backward=True)
+        track = decodable(container.streams[track_index])
+        rate, origin = track.rate, _seek(container, seek_to)
         to_float = AudioResampler(format="flt", rate=rate)
         position: int | None = None
         for frame in container.decode(track):
@@ -160,12 +159,3 @@ def _sound_from(path: Path, seek_to: Fraction, track_index: int) -> Generator[tu
                 samples = samples_of(piece)
                 yield position, samples, rate
                 position += samples.shape[1]
-
-
-def _rounded_up(number: Fraction) -> int:
-    return -((-number) // 1)
-
-
-def start_of(container: av.container.InputContainer) -> Fraction:
-    """The time stamp in seconds that players show as 0."""
-    return Fraction(container.start_time or 0, _MICROSECONDS)

@@ -72,22 +72,17 @@ def run_each(
     """
     if not tasks:
         return
-    for task, result in _work(function, tasks, execution, clip_of):
+    work: Iterator[tuple[Task, Any]]
+    if execution.executor == "serial":
+        work = _in_this_process(function, tasks)
+    elif execution.executor == "ray":
+        work = on_ray(function, tasks, execution.workers, execution.time_limit_seconds, clip_of)
+    else:
+        work = on_processes(function, tasks, execution.workers or core_count(), execution.time_limit_seconds, clip_of)
+    for task, result in work:
         if isinstance(result, Exception) and not isinstance(result, ClipError):
             raise result
         yield task, result
-
-
-def _work(
-    function: Callable[[Task], Result], tasks: Sequence[Task], execution: Execution, clip_of: Callable[[Task], Path]
-) -> Iterator[tuple[Task, Any]]:
-    limit_seconds = execution.time_limit_seconds
-    if execution.executor == "serial":
-        return _in_this_process(function, tasks)
-    if execution.executor == "ray":
-        return on_ray(function, tasks, execution.workers, limit_seconds, clip_of)
-    workers = min(execution.workers or core_count(), len(tasks))
-    return on_processes(function, tasks, workers, limit_seconds, clip_of)
 
 
 def core_count() -> int:

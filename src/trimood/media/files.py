@@ -4,6 +4,7 @@ import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import av
 
@@ -17,6 +18,8 @@ FORMATS = (
 """FFmpeg's names of the supported formats; none can refer to other files, unlike HLS and concat."""
 
 SUBTITLE_FORMATS = ("srt", "webvtt")
+
+Track = TypeVar("Track", av.VideoStream, av.AudioStream)
 
 
 def open_media(path: Path, formats: Sequence[str] = FORMATS) -> av.container.InputContainer:
@@ -45,3 +48,11 @@ def video_track(container: av.container.InputContainer) -> av.VideoStream | None
     """The first video track that is not a cover picture."""
     cover = av.stream.Disposition.attached_pic
     return next((track for track in container.streams.video if not track.disposition & cover), None)
+
+
+def decodable(track: Track) -> Track:
+    """The track, to be decoded in one thread, as clips are processed in parallel. Raises ValueError."""
+    if track.codec_context is None:
+        raise ValueError(f"FFmpeg does not know the codec of its {track.type} track")
+    track.thread_type = "NONE"
+    return track

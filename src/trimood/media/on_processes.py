@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +64,14 @@ def _by_one_pool(
     running: dict[Future[Any], int] = {}
     try:
         for number in list(left):
-            with _interrupts_kept_from_workers():
+            # Ctrl-C reaches the whole process group: only this process reacts, and running clips finish. The fork
+            # server starts within the first `schedule` and passes the blocked signal on to every worker, so that they
+            # ignore it even while they import.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
                 running[pool.schedule(attempt, args=(function, left[number]), timeout=limit_seconds)] = number
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
             if len(running) >= workers * (1 + WAITING_PER_WORKER):
                 yield from _finished(running, left, limit_seconds, clip_of)
         while running:
@@ -92,20 +97,6 @@ def _finished(
             result = crashed(clip_of(task), how_it_ended(error.exitcode))
         del left[running.pop(future)]
         yield task, result
-
-
-@contextmanager
-def _interrupts_kept_from_workers() -> Iterator[None]:
-    """Ctrl-C reaches the whole process group: only the parent reacts, and running clips finish.
-
-    The fork server starts within the first `schedule` and passes the blocked signal on to every worker, so that they
-    ignore it even while they import.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_worker(module: str) -> None:

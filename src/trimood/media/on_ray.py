@@ -7,7 +7,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
@@ -26,14 +25,6 @@ LOOK_SECONDS = 0.5
 """How often the time limits are checked."""
 
 
-@dataclass
-class _Attempt:
-    """A submitted task; `begun` is when a worker started it, on this process's clock."""
-
-    task: Any
-    begun: float | None = None
-
-
 def on_ray(
     function: Callable[[Task], Result],
     tasks: Sequence[Task],
@@ -50,20 +41,21 @@ def on_ray(
         remote = ray.remote(num_cpus=1, max_retries=0, num_returns="streaming")(_begin_and_do)
         at_once = workers or WAITING_PER_CORE * max(1, int(ray.cluster_resources().get("CPU", 1)))
         waiting = iter(tasks)
-        running: dict[Any, _Attempt] = {}
+        running: dict[Any, Task] = {}
+        begun: dict[Any, float] = {}  # when a worker started it, on this process's clock
         try:
             while True:
                 for task in islice(waiting, at_once - len(running)):
-                    running[remote.remote(function, task)] = _Attempt(task)
+                    running[remote.remote(function, task)] = task
                 if not running:
                     return
-                yield from _news(ray, running, limit_seconds, clip_of)
+                yield from _news(ray, running, begun, limit_seconds, clip_of)
         finally:  # after an early exit: tasks that a worker has started finish, the others are cancelled
-            for stream in [stream for stream, one in running.items() if one.begun is None]:
+            for stream in [stream for stream in running if stream not in begun]:
                 ray.cancel(stream)
                 del running[stream]
             while running:
-                list(_news(ray, running, limit_seconds, clip_of))
+                list(_news(ray, running, begun, limit_seconds, clip_of))
 
 
 def _begin_and_do(function: Callable[[Task], Result], task: Task) -> Iterator[Any]:
@@ -74,27 +66,29 @@ def _begin_and_do(function: Callable[[Task], Result], task: Task) -> Iterator[An
 
 
 def _news(
-    ray: ModuleType, running: dict[Any, _Attempt], limit_seconds: float, clip_of: Callable[[Any], Path]
-) -> Iterator[tuple[Any, Any]]:
+    ray: ModuleType,
+    running: dict[Any, Task],
+    begun: dict[Any, float],
+    limit_seconds: float,
+    clip_of: Callable[[Task], Path],
+) -> Iterator[tuple[Task, Any]]:
     """Waits briefly for tasks to start or end; tasks that end or exceed the limit leave `running`."""
     ready, _ = ray.wait(list(running), num_returns=1, timeout=min(LOOK_SECONDS, limit_seconds))
     for stream in ready:
-        one = running[stream]
         try:
             result = ray.get(next(stream))
         except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError) as e:
-            result = crashed(clip_of(one.task), str(e).partition("\n")[0])
+            result = crashed(clip_of(running[stream]), str(e).partition("\n")[0])
         else:
-            if one.begun is None:
-                one.begun = time.monotonic()
+            if stream not in begun:
+                begun[stream] = time.monotonic()
                 continue
-        del running[stream]
-        yield one.task, result
-    for stream, one in list(running.items()):
-        if one.begun is not None and time.monotonic() - one.begun > limit_seconds:
+        yield running.pop(stream), result
+    for stream in [*running]:
+        if stream in begun and time.monotonic() - begun[stream] > limit_seconds:
             ray.cancel(stream, force=True)  # ends the worker's process, even one that hangs outside Python
-            del running[stream]
-            yield one.task, timed_out(clip_of(one.task), limit_seconds)
+            task = running.pop(stream)
+            yield task, timed_out(clip_of(task), limit_seconds)
 
 
 @contextmanager

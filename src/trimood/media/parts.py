@@ -20,6 +20,7 @@ from trimood.disk import written_whole
 from trimood.emotions import Modality
 from trimood.media.audio import SHIFT_MS, AudioRecipe, log_mel, read_waveform
 from trimood.media.errors import ClipError, PartError, PreparationError, as_identifier, may_pass
+from trimood.media.files import require_file
 from trimood.media.video import VideoRecipe, read_frames
 
 FORMAT_VERSION = 2
@@ -59,9 +60,13 @@ def recipe_name(recipe: Recipe) -> str:
 
 
 def content_name(clip: Path) -> str:
-    """40 hexadecimal digits computed from the bytes of a file, independent of its name and folder."""
-    with clip.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20)).hexdigest()
+    """40 hexadecimal digits computed from the bytes of a file, independent of its name and folder. Raises ClipError."""
+    require_file(clip)
+    try:
+        with clip.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20)).hexdigest()
+    except OSError as error:
+        raise ClipError(clip, "unreadable", f"the file cannot be read ({error.strerror})") from error
 
 
 def part_path(cache: Location, recipe: Recipe, content: str) -> Location:
@@ -104,9 +109,7 @@ def write_part(clip: Path, part: Location, recipe: Recipe) -> Problems:
     if passing and not tensors:
         raise passing[0]
     noted = {modality: [error.problem, error.detail] for modality, error in problems.items()}
-    header = {"problems": json.dumps(noted)} if noted else {}
-    if passing:
-        header[TRY_AGAIN] = "yes"
+    header = ({"problems": json.dumps(noted)} if noted else {}) | ({TRY_AGAIN: "yes"} if passing else {})
     write_whole(part, safetensors.torch.save(tensors, header or None))
     return problems
 

@@ -3,9 +3,10 @@
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import TypeVar, get_args, get_type_hints
 
 import av
 import numpy as np
@@ -14,14 +15,11 @@ from trimood.config.parameters import ClipProblem, Reader
 from trimood.disk import written_whole
 from trimood.media.audio import AudioRecipe, read_waveform
 from trimood.media.errors import ClipError, PreparationError, as_identifier, may_pass
-from trimood.media.files import open_media, require_file, video_track
+from trimood.media.files import decodable, open_media, video_track
 from trimood.media.parts import content_name
 from trimood.media.video import VideoRecipe, read_frames
 
 Read = TypeVar("Read")
-
-Facts = dict[str, Any]
-"""Fields of ClipFacts by name, as far as they are known."""
 
 FORMAT_VERSION = 1
 """Increase it whenever the same file gives different facts, so that older facts are not reused."""
@@ -88,11 +86,7 @@ def kept_facts(task: tuple[Path, Path, Reader]) -> ClipFacts:
     ClipError for a file that is missing or cannot be opened, DiskFull, and PreparationError.
     """
     clip, folder, reader = task
-    require_file(clip)
-    try:
-        content = content_name(clip)
-    except OSError as error:
-        raise ClipError(clip, "unreadable", f"the file cannot be read ({error.strerror})") from error
+    content = content_name(clip)
     version = f"v{FORMAT_VERSION}" if reader == "pyav" else f"v{FORMAT_VERSION}-{reader}"
     kept = folder / version / content[:2] / f"{content}.json"
     if (facts := _kept(kept)) is not None:
@@ -113,15 +107,20 @@ def _probed(path: Path, content: str, reader: Reader) -> tuple[ClipFacts, bool]:
     tracks, passed_over = _tried(lambda: _tracks(path))  # the readers below report problems of such a file
     _, no_frames = _tried(lambda: read_frames(path, VideoRecipe(reader=reader)))
     waveform, no_sound = _tried(lambda: read_waveform(path, rate_hz))
-    facts: Facts = {"content": content, **(tracks or {})}
-    facts["video_problem"], facts["video_detail"] = _described(no_frames)
-    facts["audio_problem"], facts["audio_detail"] = _described(no_sound)
+    found, heard = _finding(path, no_frames), _finding(path, no_sound)
+    facts = replace(tracks or ClipFacts(), content=content)
+    if found:
+        facts = replace(facts, video_problem=found.problem, video_detail=found.detail)
+    if heard:
+        facts = replace(facts, audio_problem=heard.problem, audio_detail=heard.detail)
     if waveform is not None:
-        facts |= {"audio_seconds": round(len(waveform) / rate_hz, 3), **_levels(waveform.numpy())}
-    elif facts["audio_problem"] == "silent":
-        facts |= {"peak_dbfs": QUIETEST_DBFS, "loudness_dbfs": QUIETEST_DBFS}
-    lasting = not any(error and may_pass(error) for error in (passed_over, no_frames, no_sound))
-    return ClipFacts(**facts), lasting
+        samples, seconds = waveform.numpy(), round(len(waveform) / rate_hz, 3)
+        loudness = _decibels(float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))))
+        peak = _decibels(float(np.abs(samples).max()))
+        facts = replace(facts, audio_seconds=seconds, peak_dbfs=peak, loudness_dbfs=loudness)
+    elif facts.audio_problem == "silent":
+        facts = replace(facts, peak_dbfs=QUIETEST_DBFS, loudness_dbfs=QUIETEST_DBFS)
+    return facts, not any(error and may_pass(error) for error in (passed_over, no_frames, no_sound))
 
 
 def first_picture(path: Path) -> np.ndarray:
@@ -156,71 +155,68 @@ def _tried(read: Callable[[], Read]) -> tuple[Read | None, Exception | None]:
         return None, error
 
 
-def _described(error: Exception | None) -> tuple[ClipProblem | None, str | None]:
-    if error is None:
-        return None, None
-    if isinstance(error, ClipError):
-        return error.problem, error.detail
-    return "unreadable", f"{type(error).__name__}: {error}"
+def _finding(path: Path, error: Exception | None) -> ClipError | None:
+    if error is None or isinstance(error, ClipError):
+        return error
+    return ClipError(path, "unreadable", f"{type(error).__name__}: {error}")
 
 
-def _tracks(path: Path) -> Facts:
+def _tracks(path: Path) -> ClipFacts:
     """Facts from the container and its packets; decodes only the first frame, for its rotation."""
-    facts: Facts = {"size_bytes": path.stat().st_size}
     with open_media(path) as container:
-        facts["container"] = container.format.name
-        video = video_track(container)
-        audio = next(iter(container.streams.audio), None)
-        if video is not None:
-            video.thread_type = "NONE"  # clips are probed in parallel
+        video, audio = video_track(container), next(iter(container.streams.audio), None)
+        tracks = [*([decodable(video)] if video else []), *([audio] if audio else [])]
+        facts = ClipFacts(size_bytes=path.stat().st_size, container=container.format.name)
         shown: list[int] = []
-        sound_ticks = 0
-        for packet in container.demux([track for track in (video, audio) if track is not None]):
+        rotation, sound_ticks = None, 0
+        for packet in container.demux(tracks):
             if packet.stream is audio or packet.size == 0:
                 sound_ticks += packet.duration or 0 if packet.size else 0
                 continue
             if packet.pts is not None and not packet.is_discard:
                 shown.append(packet.pts)
-            if "rotation_degrees" not in facts:
-                facts |= _rotation(packet)
+            if rotation is None:
+                rotation = _rotation(packet)
         if video is not None:
-            facts |= {"video_codec": video.codec_context.name, "width": video.width, "height": video.height}
-            facts |= _timing(sorted(shown), float(video.time_base))
+            facts = replace(
+                facts,
+                video_codec=video.codec_context.name,
+                width=video.width,
+                height=video.height,
+                rotation_degrees=rotation,
+            )
+            facts = _timed(facts, sorted(shown), float(video.time_base))
         if audio is not None:
-            context = audio.codec_context
-            facts |= {"audio_codec": context.name, "sample_rate_hz": audio.rate, "channels": audio.channels}
-            facts["audio_seconds"] = round(float(sound_ticks * audio.time_base), 3)
+            facts = replace(
+                facts,
+                audio_codec=audio.codec_context.name,
+                sample_rate_hz=audio.rate,
+                channels=audio.channels,
+                audio_seconds=round(float(sound_ticks * audio.time_base), 3),
+            )
     return facts
 
 
-def _rotation(packet: av.Packet) -> dict[str, int]:
-    try:
-        return next(({"rotation_degrees": round(frame.rotation) % 360} for frame in packet.decode()), {})
-    except av.error.FFmpegError:
-        return {}
+def _rotation(packet: av.Packet) -> int | None:
+    with suppress(av.error.FFmpegError):
+        return next((round(frame.rotation) % 360 for frame in packet.decode()), None)
+    return None
 
 
-def _timing(times: Sequence[int], tick_seconds: float) -> Facts:
+def _timed(facts: ClipFacts, times: Sequence[int], tick_seconds: float) -> ClipFacts:
     """Count, duration and evenness of the displayed frames; the last is assumed to last for the median gap."""
-    facts: Facts = {"frame_count": len(times)}
     if len(times) < 2:
-        return facts
+        return replace(facts, frame_count=len(times))
     gaps = np.diff(times)
     middle = float(np.median(gaps))
     seconds = (times[-1] - times[0] + middle) * tick_seconds
-    uneven = float(gaps.max() - gaps.min()) > max(2.0, UNEVEN_SHARE * middle)
-    return facts | {
-        "video_seconds": round(seconds, 3),
-        "frames_per_second": round(len(times) / seconds, 3) if seconds > 0 else None,
-        "variable_frame_rate": uneven,
-    }
-
-
-def _levels(samples: np.ndarray) -> dict[str, float]:
-    return {
-        "peak_dbfs": _decibels(float(np.abs(samples).max())),
-        "loudness_dbfs": _decibels(float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))),
-    }
+    return replace(
+        facts,
+        frame_count=len(times),
+        video_seconds=round(seconds, 3),
+        frames_per_second=round(len(times) / seconds, 3) if seconds > 0 else None,
+        variable_frame_rate=float(gaps.max() - gaps.min()) > max(2.0, UNEVEN_SHARE * middle),
+    )
 
 
 def _decibels(level: float) -> float:

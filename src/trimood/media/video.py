@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from trimood.config.parameters import Reader
 from trimood.media.errors import ClipError, PreparationError, reason
-from trimood.media.files import open_media, require_file, video_track
+from trimood.media.files import decodable, open_media, require_file, video_track
 
 RE_ENCODE = "It was cut without re-encoding: cut it again, or repair it with ffmpeg -i CLIP.mp4 REPAIRED.mp4"
 
@@ -143,9 +143,7 @@ def _packets(path: Path) -> list[_Packet]:
     packets: list[_Packet] = []
     lost, begun = 0, False
     with open_media(path) as container:
-        track = video_track(container)
-        if track is None:
-            raise ClipError(path, "unreadable", "it has no video track")
+        track = _video_track(container, path)
         announced = track.frames  # 0 if the container does not state it
         for packet in container.demux(track):
             if packet.size:
@@ -180,10 +178,7 @@ def _decode(path: Path, packets: Sequence[_Packet], wanted: set[int]) -> Iterato
     needed = _needed(packets, wanted)
     to_rgb = VideoReformatter()
     with open_media(path) as container:
-        track = video_track(container)
-        if track is None or track.codec_context is None:
-            raise ValueError("FFmpeg does not know its codec")
-        track.thread_type = "NONE"  # clips are prepared in parallel; the decoder's own threads would compete
+        track = decodable(_video_track(container, path))
         decoder = track.codec_context
         position = 0
         for packet in container.demux(track):
@@ -223,3 +218,9 @@ def _needed(packets: Sequence[_Packet], wanted: set[int]) -> list[bool]:
         if time in wanted:
             needed[start : position + 1] = [True] * (position + 1 - start)
     return needed
+
+
+def _video_track(container: av.container.InputContainer, path: Path) -> av.VideoStream:
+    if (track := video_track(container)) is None:
+        raise ClipError(path, "unreadable", "it has no video track")
+    return track

@@ -22,21 +22,17 @@ def cut_spans(utterances: pd.DataFrame, folder: Path, execution: Execution) -> t
     Returns the utterances with `clip` changed to these files, and a table of spans that cannot be cut
     (REFUSED_COLUMNS). Spans that are already cut are kept.
     """
-    rows = utterances[utterances["start_milliseconds"].notna()]
-    spans = [
-        Span(folder / f"{name}.mp4", Path(clip), int(start), int(end))
-        for name, clip, start, end in zip(
-            *(rows[column] for column in ("utterance", "clip", "start_milliseconds", "end_milliseconds")), strict=True
-        )
-    ]
-    problems: dict[Path, str] = {}
+    moved = utterances.copy()
+    spans = []
+    for row in utterances[utterances["start_milliseconds"].notna()].itertuples():
+        clip = folder / f"{row.utterance}.mp4"
+        spans.append(Span(clip, Path(row.clip), int(row.start_milliseconds), int(row.end_milliseconds)))
+        moved.loc[row.Index, "clip"] = str(clip)
+    problems: dict[str, str] = {}
     for span, cut in cut_all(spans, CutRecipe(), execution):
         if isinstance(cut, ClipError) or cut.state == "refused":
-            problems[span.clip] = f"{in_words(cut.problem)}: {cut.detail}"
-    became = dict(zip(rows["utterance"], (span.clip for span in spans), strict=True))
-    clips = [str(became.get(key, clip)) for key, clip in zip(utterances["utterance"], utterances["clip"], strict=True)]
-    moved = utterances.assign(clip=pd.Series(clips, index=utterances.index, dtype="str"))
-    moved["message"] = moved["clip"].map({str(clip): message for clip, message in problems.items()}).astype("str")
+            problems[str(span.clip)] = f"{in_words(cut.problem)}: {cut.detail}"
+    moved["message"] = moved["clip"].map(problems).astype("str")
     fails = moved["message"].notna()
     refused = moved.loc[fails, REFUSED_COLUMNS]
     return moved[~fails].drop(columns="message").reset_index(drop=True), refused.reset_index(drop=True)
