@@ -86,24 +86,16 @@ class TuneParams(Parameters):
         return _dimensions(space) if isinstance(space, dict) else space
 
 
-def _dimensions(space: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _dimensions(space: dict[str, object], prefix: str = "") -> dict[str, object]:
     """Flattens nested blocks to {"training.learning_rate": {low, high}}, without those that are null."""
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for key, value in space.items():
-        name = f"{prefix}{key}"
-        inner = {name: value}
-        if isinstance(value, dict) and not set(value) & set(Dimension.model_fields):
-            inner = _dimensions(value, f"{name}.")
-        for path, dimension in inner.items():
-            earlier = found.get(path)  # a file may use dotted names and the command line nested blocks
-            if isinstance(earlier, dict) and isinstance(dimension, dict):
-                found[path] = {**earlier, **dimension}
-            else:
-                found[path] = dimension
+        nested = isinstance(value, dict) and not value.keys() & Dimension.model_fields.keys()
+        inner = _dimensions(value, f"{prefix}{key}.") if nested else {prefix + key: value}
+        # A file may use dotted names and the command line nested blocks.
+        found = _merged(found, inner)
     return {path: dimension for path, dimension in found.items() if dimension is not None}
 
-
-Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 Unit = Literal["conversation", "utterance"]
 """What a split keeps together."""
@@ -124,34 +116,34 @@ ClipProblem = Literal["missing", "unreadable", "no_audio_track", "silent", "too_
 """The problems of a clip, in the order in which they are checked."""
 
 Executor = Literal["serial", "processes", "ray"]
-"""How work on clips is distributed."""
 
 Reader = Literal["pyav", "decord"]
 """The library that reads the frames of a clip; `decord` reads them as LanguageBind does, including its errors."""
 
 
-class ClipParams(Parameters):
-    """How clips become tensors.
+class WorkParams(Parameters):
+    """How work on clips is distributed. `workers` 0 means one for each core; the time limit is for one clip."""
 
-    `on_bad_clip` is one policy for all problems or a mapping from problems to policies, `fail` by default. `workers`
-    0 means one for each core. The time limit is for one clip.
-    """
-
-    on_bad_clip: Policy | dict[ClipProblem, Policy]
-    reader: Reader = "pyav"
     executor: Executor
     workers: Annotated[int, Field(ge=0)]
     time_limit_seconds: Annotated[float, Field(gt=0)]
 
+
+class ClipParams(WorkParams):
+    """How clips become tensors. `on_bad_clip`: a policy for all problems, or for each problem (default: `fail`)."""
+
+    on_bad_clip: Policy | dict[ClipProblem, Policy]
+    reader: Reader = "pyav"
+
     @field_validator("on_bad_clip", mode="before")
     @classmethod
     def _say_what_is_allowed(cls, value: Any) -> Any:
-        policies, problems = list(get_args(Policy)), list(get_args(ClipProblem))
-        for problem in value if isinstance(value, dict) else ():
+        policies, problems = get_args(Policy), list(get_args(ClipProblem))
+        by_problem = value if isinstance(value, dict) else dict.fromkeys(problems, value)
+        for problem, policy in by_problem.items():
             if problem not in problems:
                 hint = did_you_mean(str(problem), problems)
                 raise ValueError(f"unknown problem {problem!r}; allowed here: {', '.join(problems)}.{hint}")
-        for policy in value.values() if isinstance(value, dict) else [value]:
             if policy not in policies:
                 raise ValueError(
                     f"Input should be {', '.join(map(repr, policies))}, or one of them for each problem, as in "
@@ -171,11 +163,11 @@ class DataParams(Parameters):
     clips: ClipParams
 
 
-class CuttingParams(Parameters):
+class CuttingParams(WorkParams):
     """How clips are cut from episodes, and for which splits.
 
     `crf` and `preset` are x264's quality and speed, `audio_language` is an ISO 639-2 code. `overwrite` also replaces
-    clips that this command did not cut. `executor`, `workers` and the time limit as in ClipParams.
+    clips that this command did not cut.
     """
 
     splits: Annotated[tuple[Literal["train", "test"], ...], Field(min_length=1)]
@@ -183,9 +175,6 @@ class CuttingParams(Parameters):
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
     audio_language: Annotated[str, Field(pattern=r"^[a-z]{3}$")]
     overwrite: bool
-    executor: Executor
-    workers: Annotated[int, Field(ge=0)]
-    time_limit_seconds: Annotated[float, Field(gt=0)]
 
 
 class DemoParams(Parameters):
@@ -233,7 +222,6 @@ class TrainingParams(Parameters):
 
 Train = Literal["everything", "head", "lora"]
 HeadTraining = Literal["trained", "frozen"]
-Bias = Literal["none", "all", "lora_only"]
 
 
 class LoraParams(Parameters):
@@ -242,8 +230,8 @@ class LoraParams(Parameters):
     targets: Annotated[tuple[str, ...], Field(min_length=1)]
     r: Annotated[int, Field(ge=1)]
     alpha: Annotated[int, Field(ge=1)]
-    dropout: Fraction
-    bias: Bias
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    bias: Literal["none", "all", "lora_only"]
 
 
 class ExperimentParams(Parameters):
@@ -252,8 +240,8 @@ class ExperimentParams(Parameters):
     modalities: Annotated[tuple[Modality, ...], Field(min_length=1)]
     train: Train
     head: HeadTraining = "trained"
-    lora: dict[str, Any] = Field(default_factory=dict)
-    training: dict[str, Any] = Field(default_factory=dict)
+    lora: dict[str, object] = Field(default_factory=dict)
+    training: dict[str, object] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -290,10 +278,11 @@ def resolve(experiment: ExperimentParams, training: TrainingParams, lora: LoraPa
     )
 
 
-def _merged(shared: dict[str, Any], different: dict[str, Any]) -> dict[str, Any]:
+def _merged(shared: object, different: object) -> Any:
     """Overrides values of `shared` by those of `different`, also within nested blocks."""
-    nested = {k: v for k, v in different.items() if isinstance(v, dict) and isinstance(shared.get(k), dict)}
-    return {**shared, **different, **{k: _merged(shared[k], v) for k, v in nested.items()}}
+    if not (isinstance(shared, dict) and isinstance(different, dict)):
+        return different
+    return shared | {key: _merged(shared.get(key), value) for key, value in different.items()}
 
 
 class TrackingParams(Parameters):
@@ -365,7 +354,7 @@ class GlobalParams(Paths):
     mlflow: TrackingParams
 
 
-def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+def flatten(value: object, prefix: str = "") -> dict[str, Any]:
     """Flattens nested mappings and pydantic objects to {"training.learning_rate": 5e-05}; joins lists by '+'."""
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json")
