@@ -222,6 +222,7 @@ class TrainingParams(Parameters):
 
 Train = Literal["everything", "head", "lora"]
 HeadTraining = Literal["trained", "frozen"]
+Bias = Literal["none", "all", "lora_only"]
 
 
 class LoraParams(Parameters):
@@ -231,7 +232,7 @@ class LoraParams(Parameters):
     r: Annotated[int, Field(ge=1)]
     alpha: Annotated[int, Field(ge=1)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
-    bias: Literal["none", "all", "lora_only"]
+    bias: Bias
 
 
 class ExperimentParams(Parameters):

@@ -4,6 +4,7 @@ from kedro.pipeline import Node, Pipeline
 
 from trimood.corpus.corpus_files import read_annotations
 from trimood.corpus.data_summary import summarise
+from trimood.pipelines import Stage
 from trimood.pipelines.check_data.nodes import (
     assemble_manifest,
     assign_splits,
@@ -11,6 +12,8 @@ from trimood.pipelines.check_data.nodes import (
     measure_leakage,
     probe_clips,
 )
+
+STAGE = Stage(tracked=True)
 
 
 def create_pipeline() -> Pipeline:

@@ -2,8 +2,12 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from trimood.config.parameters import CompareParams
+from trimood.pipelines import Stage
 from trimood.pipelines.compare.nodes import compare_runs, predict_references, write_report
 from trimood.tracking.runs import choose_runs, gather_curves, gather_modality_ablation, gather_predictions
+
+STAGE = Stage(tracked=True, run_separately=True, parameters={"compare": CompareParams})
 
 
 def create_pipeline() -> Pipeline:

@@ -2,7 +2,11 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from trimood.config.parameters import CuttingParams
+from trimood.pipelines import Stage
 from trimood.pipelines.cut_clips.nodes import cut_clips, list_spans
+
+STAGE = Stage(parameters={"cutting": CuttingParams})
 
 
 def create_pipeline() -> Pipeline:

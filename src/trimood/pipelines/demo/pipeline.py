@@ -2,7 +2,11 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from trimood.config.parameters import DemoParams
+from trimood.pipelines import Stage
 from trimood.pipelines.demo.nodes import make_checkpoints, make_corpus
+
+STAGE = Stage(parameters={"demo": DemoParams})
 
 
 def create_pipeline() -> Pipeline:

@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from trimood.pipelines import Stage
 from trimood.pipelines.ingestion.nodes import (
     describe_corpus,
     read_annotations,
@@ -10,6 +11,8 @@ from trimood.pipelines.ingestion.nodes import (
     take_development,
     take_official_test,
 )
+
+STAGE = Stage()
 
 
 def create_pipeline() -> Pipeline:

@@ -2,7 +2,11 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from trimood.config.parameters import PredictionParams, Words
+from trimood.pipelines import Stage
 from trimood.pipelines.predict.nodes import draw, predict, prepare, read_utterances, tabulate
+
+STAGE = Stage(run_separately=True, parameters={"clips": str, "text": Words, "prediction": PredictionParams})
 
 
 def create_pipeline() -> Pipeline:

@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from trimood.pipelines import Stage
 from trimood.pipelines.preprocessing.nodes import (
     choose_test,
     draw_contact_sheet,
@@ -10,6 +11,8 @@ from trimood.pipelines.preprocessing.nodes import (
     prepare_split,
     read_recipe,
 )
+
+STAGE = Stage()
 
 SPLITS = ("training", "validation", "held_out", "official_test")
 

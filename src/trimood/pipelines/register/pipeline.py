@@ -2,7 +2,11 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from trimood.config.parameters import Alias
+from trimood.pipelines import Stage
 from trimood.pipelines.register.nodes import register
+
+STAGE = Stage(run_separately=True, parameters={"alias": Alias})
 
 
 def create_pipeline() -> Pipeline:

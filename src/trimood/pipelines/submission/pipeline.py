@@ -2,7 +2,10 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from trimood.pipelines import Stage
 from trimood.pipelines.submission.nodes import describe, predict, score_pairs, write_pairs
+
+STAGE = Stage(tracked=True, run_separately=True)
 
 
 def create_pipeline() -> Pipeline:

@@ -2,7 +2,11 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from trimood.config.parameters import TuneParams
+from trimood.pipelines import Stage
 from trimood.pipelines.tune.nodes import draw_search, plan_search, search, write_best
+
+STAGE = Stage(tracked=True, parameters={"tune": TuneParams})
 
 PARAMETERS = ["params:training", "params:lora", "params:tune", "params:data.clips"]
 CHECKPOINTS = ["video_checkpoint", "audio_checkpoint"]
