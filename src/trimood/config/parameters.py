@@ -42,14 +42,11 @@ class Parameters(BaseModel):
         return values
 
 
-Number = int | float
-
-
 class Dimension(Parameters):
     """The search space of one parameter: a range (of integers if both ends are integers) or a list of choices."""
 
-    low: Number | None = None
-    high: Number | None = None
+    low: int | float | None = None
+    high: int | float | None = None
     log: bool = False
     choices: tuple[Any, ...] = ()
 
@@ -70,6 +67,16 @@ class Dimension(Parameters):
         return f"{words}, logarithmic" if self.log else words
 
 
+def _by_dots(space: object, prefix: str = "") -> Any:
+    """Flattens nested blocks to {"training.learning_rate": {low, high}}, without those that are null."""
+    found: dict[str, object] = {}
+    for key, value in space.items() if isinstance(space, dict) else ():
+        nested = isinstance(value, dict) and not value.keys() & Dimension.model_fields.keys()
+        # A file may use dotted names and the command line nested blocks, so the same dimension may occur twice.
+        found = _merged(found, _by_dots(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value})
+    return {path: dimension for path, dimension in found.items() if dimension is not None} if found else space
+
+
 class TuneParams(Parameters):
     """An Optuna search over an experiment's parameters. An empty `study` means the name of the experiment."""
 
@@ -78,31 +85,14 @@ class TuneParams(Parameters):
     seed: Seed
     sampler: Literal["tpe", "random"]
     pruner: Literal["none", "median"]
-    space: Annotated[dict[str, Dimension], Field(min_length=1)]
-
-    @field_validator("space", mode="before")
-    @classmethod
-    def _name_by_dots(cls, space: Any) -> Any:
-        return _dimensions(space) if isinstance(space, dict) else space
-
-
-def _dimensions(space: dict[str, object], prefix: str = "") -> dict[str, object]:
-    """Flattens nested blocks to {"training.learning_rate": {low, high}}, without those that are null."""
-    found: dict[str, object] = {}
-    for key, value in space.items():
-        nested = isinstance(value, dict) and not value.keys() & Dimension.model_fields.keys()
-        inner = _dimensions(value, f"{prefix}{key}.") if nested else {prefix + key: value}
-        # A file may use dotted names and the command line nested blocks.
-        found = _merged(found, inner)
-    return {path: dimension for path, dimension in found.items() if dimension is not None}
+    space: Annotated[dict[str, Dimension], BeforeValidator(_by_dots), Field(min_length=1)]
 
 
 Unit = Literal["conversation", "utterance"]
-"""What a split keeps together."""
 
 
 class SplitParams(Parameters):
-    """How utterances are split. `test_fraction` is held out only if no labelled official test file exists."""
+    """How utterances are split; `test_fraction` is used only if no labelled official test file exists."""
 
     unit: Unit
     validation_fraction: Annotated[float, Field(gt=0, lt=1)]
@@ -270,13 +260,9 @@ class Settings(Parameters):
 def resolve(experiment: ExperimentParams, training: TrainingParams, lora: LoraParams) -> Settings:
     """Overrides the shared values by those of an experiment. Raises ValidationError for a wrong key or value."""
     adapters = LoraParams.model_validate(_merged(lora.model_dump(), experiment.lora))
-    return Settings(
-        modalities=experiment.modalities,
-        train=experiment.train,
-        head=experiment.head,
-        lora=adapters if experiment.train == "lora" else None,
-        training=TrainingParams.model_validate(_merged(training.model_dump(), experiment.training)),
-    )
+    shared = TrainingParams.model_validate(_merged(training.model_dump(), experiment.training))
+    used = adapters if experiment.train == "lora" else None
+    return Settings.model_validate({**dict(experiment), "lora": used, "training": shared})
 
 
 def _merged(shared: object, different: object) -> Any:
