@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 Content = TypeVar("Content")
 Fill = Callable[[Path], None]
-Metadata = Mapping[str, object]
 
 GENERATED = ".generated-by-trimood"
 """A file that marks a generated folder: trimood replaces no other folder."""
@@ -36,7 +35,7 @@ class RawDataError(DatasetError):
 class FolderDataset(AbstractDataset[Fill, Path | UPath]):
     """A folder. It loads as its path; saving takes a function that fills an empty folder, completely or not at all."""
 
-    def __init__(self, *, filepath: str, create: bool = False, metadata: Metadata | None = None) -> None:
+    def __init__(self, *, filepath: str, create: bool = False, metadata: Mapping[str, object] | None = None) -> None:
         """With `create`, loading creates a missing folder, as caches need.
 
         A cache may be on any file system that fsspec supports; there, the first file creates the folder.
@@ -96,7 +95,7 @@ class FolderDataset(AbstractDataset[Fill, Path | UPath]):
 class CheckpointDataset(FolderDataset):
     """A LanguageBind checkpoint, a local folder or a name on the Hugging Face hub. It loads as this path or name."""
 
-    def __init__(self, *, filepath: str, source: str, metadata: Metadata | None = None) -> None:
+    def __init__(self, *, filepath: str, source: str, metadata: Mapping[str, object] | None = None) -> None:
         """`source`: a folder or `organisation/name`; `filepath`: the same, with the project root added by Kedro."""
         super().__init__(filepath=filepath, metadata=metadata)
         self._source = source
@@ -112,7 +111,7 @@ class CheckpointDataset(FolderDataset):
 class _FileDataset(AbstractDataset[Content, Content]):
     """One local file, which is written completely or not at all."""
 
-    def __init__(self, *, filepath: str, metadata: Metadata | None = None) -> None:
+    def __init__(self, *, filepath: str, metadata: Mapping[str, object] | None = None) -> None:
         self._filepath = Path(filepath)
         self.metadata = metadata
 
@@ -150,7 +149,9 @@ class EmbeddingsDataset(_FileDataset[stored.Embeddings]):
 class ModelDataset(_FileDataset[BaseModel]):
     """An instance of a pydantic class, in a JSON file that is validated when it is loaded."""
 
-    def __init__(self, *, filepath: str, model: str, command: str, metadata: Metadata | None = None) -> None:
+    def __init__(
+        self, *, filepath: str, model: str, command: str, metadata: Mapping[str, object] | None = None
+    ) -> None:
         """`model`: the import path of the class; `command`: the command that writes the file, for error messages.
 
         Raises DatasetError if `model` is not the path of a pydantic class.
@@ -197,7 +198,7 @@ class ModelDataset(_FileDataset[BaseModel]):
 class _ReadOnlyDataset(AbstractDataset[None, Content]):
     """What experiments have written into MLflow, or into it and into this project."""
 
-    def __init__(self, *, tracking_uri: str, path: str, metadata: Metadata | None = None) -> None:
+    def __init__(self, *, tracking_uri: str, path: str, metadata: Mapping[str, object] | None = None) -> None:
         """`tracking_uri` as in globals.yml; the environment variable MLFLOW_TRACKING_URI takes precedence.
 
         `path` is the folder from which a relative SQLite path starts: `.`, which Kedro resolves to the project root.

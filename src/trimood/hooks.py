@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ class CheckParameters:
         loader["parameters"] = parameters  # Kedro then does not read the files again
 
     @hook_impl
-    def after_catalog_created(self, conf_catalog: dict[str, Any]) -> None:
+    def after_catalog_created(self, conf_catalog: Mapping[str, object]) -> None:
         """Checks the metadata of all entries, not only those that this run uses."""
         try:
             check_metadata(conf_catalog)
@@ -95,7 +95,7 @@ class MakeMissingInputs:
         self._conf_source = str(context.config_loader.conf_source)
 
     @hook_impl
-    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
+    def before_pipeline_run(self, run_params: Mapping[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Generates the missing datasets that the run reads and does not write."""
         self._catalog = catalog
         given = run_params.get("runtime_params") or {}

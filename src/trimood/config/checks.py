@@ -29,10 +29,10 @@ def check_parameters(
     """
     types: dict[str, Any] = {**SHARED, **of_stages, **dict.fromkeys(experiments, ExperimentParams)}
     problems = []
-    checked: dict[str, Any] = {}
+    checked = {}
     for name, value in parameters.items():
         if name not in types:
-            problems.append(f"{name}: no such parameter; allowed: {', '.join(types)}.{did_you_mean(name, list(types))}")
+            problems.append(f"{name}: no such parameter; allowed: {', '.join(types)}.{did_you_mean(name, types)}")
             continue
         try:
             checked[name] = TypeAdapter(types[name]).validate_python(value)

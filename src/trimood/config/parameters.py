@@ -1,7 +1,7 @@
 """All parameters: type, bounds and meaning. conf/base has the shared values, an experiment's file the differences."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -13,9 +13,9 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """The range that NumPy accepts; Hugging Face's Trainer seeds NumPy and torch."""
 
 
-def did_you_mean(word: str, allowed: list[str]) -> str:
+def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     """A suggestion for the end of an error message: words of `allowed` that are spelt like `word`, or nothing."""
-    close = get_close_matches(word, allowed, n=2)
+    close = get_close_matches(word, list(allowed), n=2)
     return f" Did you mean {' or '.join(close)}?" if close else ""
 
 
@@ -280,7 +280,7 @@ class TrackingParams(Parameters):
     experiment: str
 
 
-def _in_quotes(value: Any) -> Any:
+def _in_quotes(value: object) -> object:
     """Raises ValueError for text that YAML has read as another type, such as No or 5."""
     if not isinstance(value, str):
         raise ValueError("text that YAML reads as another type needs double quotes: --params 'text=\"No\"'")
@@ -341,7 +341,7 @@ class GlobalParams(Paths):
     mlflow: TrackingParams
 
 
-def flatten(value: object, prefix: str = "") -> dict[str, Any]:
+def flatten(value: object, prefix: str = "") -> dict[str, object]:
     """Flattens nested mappings and pydantic objects to {"training.learning_rate": 5e-05}; joins lists by '+'."""
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json")
