@@ -381,7 +381,7 @@ def test_the_environment_says_which_store_where_it_speaks(
 
 
 def test_runs_cannot_be_written(project: Path) -> None:
-    with pytest.raises(DatasetError, match=r"this dataset is read-only\. Run an experiment to make an MLflow run"):
+    with pytest.raises(DatasetError, match=r"dataset is read-only\. Run an experiment: it writes the model, the run"):
         runs_of(project).save("anything")  # type: ignore[arg-type]
 
 
@@ -405,7 +405,7 @@ def test_an_artifact_is_a_file_and_one_that_a_run_has_not_is_none(
 
 def test_artifacts_cannot_be_written(project: Path) -> None:
     artifacts = MlflowArtifactsDataset(tracking_uri="sqlite:///mlflow.db", path=str(project))
-    with pytest.raises(DatasetError, match=r"This dataset is read-only\. Run an experiment to log artifacts"):
+    with pytest.raises(DatasetError, match=r"dataset is read-only\. Run an experiment: it writes .* its files"):
         artifacts.save("anything")  # type: ignore[arg-type]
 
 

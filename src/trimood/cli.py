@@ -94,7 +94,6 @@ def run_experiments(**options: Any) -> Any:
         if name not in known:
             hint = did_you_mean(name, known)
             raise click.UsageError(f"{name}: no such pipeline; there are: {', '.join(known)}.{hint}")
-    for name in names:
         if len(names) > 1 and name in STAGES and STAGES[name].run_separately:
             raise click.UsageError(
                 f"{name}: reads the results of finished experiments; run it as a separate command afterwards: "

@@ -2,10 +2,10 @@
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import JSONPreview
@@ -13,21 +13,16 @@ from pydantic import BaseModel, ValidationError
 from upath import UPath
 
 from trimood.disk import written_whole
-from trimood.model.stored import (
-    Embeddings,
-    TrainedWeights,
-    read_embeddings,
-    read_weights,
-    write_embeddings,
-    write_weights,
-)
+from trimood.model import stored
 from trimood.tracking.store import SQLITE, tracking_uri, use_store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from trimood.serving.trained_model import TrainedModel
 
 Content = TypeVar("Content")
 Fill = Callable[[Path], None]
-
-Metadata = dict[str, Any]
-"""The `metadata` of a catalog entry, which trimood.config.metadata checks."""
 
 GENERATED = ".generated-by-trimood"
 """A file that marks a generated folder: trimood replaces no other folder."""
@@ -40,7 +35,7 @@ class RawDataError(DatasetError):
 class FolderDataset(AbstractDataset[Fill, Path | UPath]):
     """A folder. It loads as its path; saving takes a function that fills an empty folder, completely or not at all."""
 
-    def __init__(self, *, filepath: str, create: bool = False, metadata: Metadata | None = None) -> None:
+    def __init__(self, *, filepath: str, create: bool = False, metadata: Mapping[str, object] | None = None) -> None:
         """With `create`, loading creates a missing folder, as caches need.
 
         A cache may be on any file system that fsspec supports; there, the first file creates the folder.
@@ -100,7 +95,7 @@ class FolderDataset(AbstractDataset[Fill, Path | UPath]):
 class CheckpointDataset(FolderDataset):
     """A LanguageBind checkpoint, a local folder or a name on the Hugging Face hub. It loads as this path or name."""
 
-    def __init__(self, *, filepath: str, source: str, metadata: Metadata | None = None) -> None:
+    def __init__(self, *, filepath: str, source: str, metadata: Mapping[str, object] | None = None) -> None:
         """`source`: a folder or `organisation/name`; `filepath`: the same, with the project root added by Kedro."""
         super().__init__(filepath=filepath, metadata=metadata)
         self._source = source
@@ -116,7 +111,7 @@ class CheckpointDataset(FolderDataset):
 class _FileDataset(AbstractDataset[Content, Content]):
     """One local file, which is written completely or not at all."""
 
-    def __init__(self, *, filepath: str, metadata: Metadata | None = None) -> None:
+    def __init__(self, *, filepath: str, metadata: Mapping[str, object] | None = None) -> None:
         self._filepath = Path(filepath)
         self.metadata = metadata
 
@@ -127,41 +122,43 @@ class _FileDataset(AbstractDataset[Content, Content]):
         return {"filepath": str(self._filepath)}
 
 
-class WeightsDataset(_FileDataset[TrainedWeights]):
-    """Trained weights with their plan and fingerprints, in a .safetensors file; tensors are read on access."""
+class WeightsDataset(_FileDataset[stored.TrainedWeights]):
+    """Trained weights with their plan and fingerprints, in a .safetensors file."""
 
-    def load(self) -> TrainedWeights:
-        """Reads the header only. Raises CheckpointError."""
-        return read_weights(self._filepath)
+    def load(self) -> stored.TrainedWeights:
+        """Reads the header only; tensors are read on access. Raises CheckpointError."""
+        return stored.read_weights(self._filepath)
 
-    def save(self, data: TrainedWeights) -> None:
+    def save(self, data: stored.TrainedWeights) -> None:
         """Raises DiskFull."""
-        write_weights(self._filepath, data)
+        stored.write_weights(self._filepath, data)
 
 
-class EmbeddingsDataset(_FileDataset[Embeddings]):
+class EmbeddingsDataset(_FileDataset[stored.Embeddings]):
     """Embeddings of whole splits, in a .safetensors file."""
 
-    def load(self) -> Embeddings:
+    def load(self) -> stored.Embeddings:
         """Reads all embeddings. Raises CheckpointError."""
-        return read_embeddings(self._filepath)
+        return stored.read_embeddings(self._filepath)
 
-    def save(self, data: Embeddings) -> None:
+    def save(self, data: stored.Embeddings) -> None:
         """Raises DiskFull."""
-        write_embeddings(self._filepath, data)
+        stored.write_embeddings(self._filepath, data)
 
 
 class ModelDataset(_FileDataset[BaseModel]):
     """An instance of a pydantic class, in a JSON file that is validated when it is loaded."""
 
-    def __init__(self, *, filepath: str, model: str, command: str, metadata: Metadata | None = None) -> None:
+    def __init__(
+        self, *, filepath: str, model: str, command: str, metadata: Mapping[str, object] | None = None
+    ) -> None:
         """`model`: the import path of the class; `command`: the command that writes the file, for error messages.
 
         Raises DatasetError if `model` is not the path of a pydantic class.
         """
         super().__init__(filepath=filepath, metadata=metadata)
         try:
-            self._model = resolve_name(model)
+            self._model: type[BaseModel] = resolve_name(model)
         except (ImportError, AttributeError, ValueError) as error:
             raise DatasetError(f"{filepath}: the class {model!r} cannot be imported: {error}") from error
         if not (isinstance(self._model, type) and issubclass(self._model, BaseModel)):
@@ -173,7 +170,7 @@ class ModelDataset(_FileDataset[BaseModel]):
         if not self._exists():
             raise DatasetError(f"{self._filepath}: no such file. Run this first: {self._command}")
         try:
-            found: BaseModel = self._model.model_validate_json(self._filepath.read_bytes())
+            return self._model.model_validate_json(self._filepath.read_bytes())
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the file"
@@ -182,7 +179,6 @@ class ModelDataset(_FileDataset[BaseModel]):
                 f"{self._model.__name__}: another version of trimood wrote it, or it was edited. Write it again with: "
                 f"{self._command}"
             ) from error
-        return found
 
     def preview(self) -> JSONPreview:
         """The file as Kedro-Viz shows it."""
@@ -199,79 +195,68 @@ class ModelDataset(_FileDataset[BaseModel]):
         return {"filepath": str(self._filepath), "model": f"{self._model.__module__}.{self._model.__qualname__}"}
 
 
-class TrainedModelDataset(AbstractDataset[None, Any]):
-    """A trained model by name: an experiment of this project, or a run or model of its MLflow; read-only."""
+class _ReadOnlyDataset(AbstractDataset[None, Content]):
+    """What experiments have written into MLflow, or into it and into this project."""
 
-    def __init__(
-        self,
-        *,
-        model: str,
-        filepath: str,
-        tracking_uri: str,
-        path: str,
-        checkpoints: dict[str, str] | None = None,
-        metadata: Metadata | None = None,
-    ) -> None:
-        """`filepath`: the folder of experiments; `checkpoints`: new paths of the checkpoints, unless empty.
+    def __init__(self, *, tracking_uri: str, path: str, metadata: Mapping[str, object] | None = None) -> None:
+        """`tracking_uri` as in globals.yml; the environment variable MLFLOW_TRACKING_URI takes precedence.
 
-        `tracking_uri` and `path` as for MlflowRunsDataset.
+        `path` is the folder from which a relative SQLite path starts: `.`, which Kedro resolves to the project root.
         """
-        self._model, self._filepath, self._checkpoints = model, Path(filepath), checkpoints or {}
-        self._uri, self._folder = tracking_uri, Path(path)
+        self._tracking_uri, self._folder = tracking_uri, Path(path)
         self.metadata = metadata
 
-    def load(self) -> Any:
-        """Returns a `trimood.serving.trained_model.TrainedModel`. Raises ModelError."""
-        from trimood.serving.trained_model import load_trained
-
-        use_store(tracking_uri(self._uri, self._folder))
-        return load_trained(self._model, self._filepath).with_checkpoints(self._checkpoints)
+    def _uri(self) -> str:
+        return tracking_uri(self._tracking_uri, self._folder)
 
     def save(self, data: None) -> None:
-        """Raises DatasetError: models are written by experiments."""
-        raise DatasetError(f"{self._model}: this dataset is read-only. Run an experiment to make a model.")
+        """Raises DatasetError."""
+        raise DatasetError("This dataset is read-only. Run an experiment: it writes the model, the run and its files.")
+
+    def _describe(self) -> dict[str, str]:
+        return {"tracking_uri": self._tracking_uri}
+
+
+class TrainedModelDataset(_ReadOnlyDataset["TrainedModel"]):
+    """A trained model by name: an experiment of this project, or a run or model of its MLflow."""
+
+    def __init__(self, *, model: str, filepath: str, checkpoints: dict[str, str] | None = None, **store: Any) -> None:
+        """`filepath`: the folder of experiments; `checkpoints`: new paths of the checkpoints, unless empty."""
+        super().__init__(**store)
+        self._model, self._filepath, self._checkpoints = model, Path(filepath), checkpoints or {}
+
+    def load(self) -> "TrainedModel":
+        """Raises ModelError."""
+        from trimood.serving.trained_model import load_trained
+
+        use_store(self._uri())
+        return load_trained(self._model, self._filepath).with_checkpoints(self._checkpoints)
 
     def _describe(self) -> dict[str, str]:
         return {"model": self._model, "filepath": str(self._filepath)}
 
 
-class MlflowRunsDataset(AbstractDataset[None, Any]):
-    """All runs of one MLflow experiment, the table of `mlflow.search_runs`; read-only."""
+class MlflowRunsDataset(_ReadOnlyDataset["pd.DataFrame"]):
+    """All runs of one MLflow experiment: the table of `mlflow.search_runs`."""
 
-    def __init__(self, *, tracking_uri: str, path: str, experiment: str, metadata: Metadata | None = None) -> None:
-        """`tracking_uri` as in globals.yml; the environment variable MLFLOW_TRACKING_URI takes precedence.
+    def __init__(self, *, experiment: str, **store: Any) -> None:
+        super().__init__(**store)
+        self._experiment = experiment
 
-        `path` is the folder from which a relative SQLite path starts: `.`, which Kedro resolves to the project root.
-        """
-        self._uri, self._folder, self._experiment = tracking_uri, Path(path), experiment
-        self.metadata = metadata
-
-    def load(self) -> Any:
+    def load(self) -> "pd.DataFrame":
         """Returns an empty table if nothing was tracked yet; reading creates no store."""
         import mlflow
         import pandas as pd
 
-        uri = tracking_uri(self._uri, self._folder)
+        uri = self._uri()
         if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
             return pd.DataFrame()
         use_store(uri)
         return mlflow.search_runs(experiment_names=[self._experiment])
 
-    def save(self, data: None) -> None:
-        """Raises DatasetError: runs are written by experiments."""
-        raise DatasetError(f"{self._experiment}: this dataset is read-only. Run an experiment to make an MLflow run.")
 
-    def _describe(self) -> dict[str, str]:
-        return {"tracking_uri": self._uri, "experiment": self._experiment}
-
-
-class MlflowArtifactsDataset(AbstractDataset[None, Callable[[str, str], Path | None]]):
+class MlflowArtifactsDataset(_ReadOnlyDataset[Callable[[str, str], Path | None]]):
     """The artifacts of all runs, as a function from run id and artifact name to the file, or None if there is none."""
-
-    def __init__(self, *, tracking_uri: str, path: str, metadata: Metadata | None = None) -> None:
-        """As for `MlflowRunsDataset`."""
-        self._uri, self._folder = tracking_uri, Path(path)
-        self.metadata = metadata
 
     def load(self) -> Callable[[str, str], Path | None]:
         """Returns the function. It downloads from a server into a temporary folder; a local file is not copied."""
@@ -279,7 +264,7 @@ class MlflowArtifactsDataset(AbstractDataset[None, Callable[[str, str], Path | N
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         import mlflow
 
-        use_store(tracking_uri(self._uri, self._folder))
+        use_store(self._uri())
         client = mlflow.MlflowClient()
 
         def fetch(run_id: str, name: str) -> Path | None:
@@ -288,10 +273,3 @@ class MlflowArtifactsDataset(AbstractDataset[None, Callable[[str, str], Path | N
             return Path(client.download_artifacts(run_id, name)) if name in known else None
 
         return fetch
-
-    def save(self, data: None) -> None:
-        """Raises DatasetError: artifacts are written by experiments."""
-        raise DatasetError("This dataset is read-only. Run an experiment to log artifacts.")
-
-    def _describe(self) -> dict[str, str]:
-        return {"tracking_uri": self._uri}

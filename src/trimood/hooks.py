@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class CheckParameters:
-    """Rejects a misspelt or invalid parameter anywhere in conf/ or --params, and names its full path."""
+    """Rejects a wrong parameter anywhere in conf/ or --params, and wrong metadata in the catalog; names its path."""
 
     def __init__(self, stages: Iterable[Stage] = ()) -> None:
         """`stages` declare the types of their parameters."""
@@ -54,6 +54,14 @@ class CheckParameters:
             raise click.UsageError(str(error)) from None
         loader["parameters"] = parameters  # Kedro then does not read the files again
 
+    @hook_impl
+    def after_catalog_created(self, conf_catalog: Mapping[str, object]) -> None:
+        """Checks the metadata of all entries, not only those that this run uses."""
+        try:
+            check_metadata(conf_catalog)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+
 
 def _read_experiments_of(loader: AbstractConfigLoader) -> None:
     """Finds the experiments of this session's configuration, and rebuilds the pipelines if they have changed.
@@ -73,18 +81,6 @@ def _environments(loader: AbstractConfigLoader) -> str:
     return "; there are: " + ", ".join(name for name in names if name != loader.base_env) if names else ""
 
 
-class CheckCatalog:
-    """Rejects a misspelt key or an unknown kind in the catalog's `metadata`, and names the dataset."""
-
-    @hook_impl
-    def after_catalog_created(self, conf_catalog: dict[str, Any]) -> None:
-        """Checks all entries, not only those that this run uses."""
-        try:
-            check_metadata(conf_catalog)
-        except ValueError as error:
-            raise click.UsageError(str(error)) from None
-
-
 class MakeMissingInputs:
     """Generates missing raw data: runs the pipeline that the dataset's `metadata.made_by` names.
 
@@ -99,7 +95,7 @@ class MakeMissingInputs:
         self._conf_source = str(context.config_loader.conf_source)
 
     @hook_impl
-    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
+    def before_pipeline_run(self, run_params: Mapping[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Generates the missing datasets that the run reads and does not write."""
         self._catalog = catalog
         given = run_params.get("runtime_params") or {}

@@ -8,33 +8,25 @@ from kedro.pipeline import Pipeline
 from kedro.utils import find_kedro_project
 
 from trimood.config.experiments import ExperimentFileError, experiment_names, read_experiments, source_of_experiments
-from trimood.pipelines import (
-    Stage,
-    check_data,
-    compare,
-    cut_clips,
-    demo,
-    experiment,
-    ingestion,
-    predict,
-    preprocessing,
-    register,
-    submission,
-    tune,
-)
+from trimood.pipelines import Stage
+from trimood.pipelines.check_data import pipeline as check_data
+from trimood.pipelines.compare import pipeline as compare
+from trimood.pipelines.cut_clips import pipeline as cut_clips
+from trimood.pipelines.demo import pipeline as demo
+from trimood.pipelines.experiment import pipeline as experiment
+from trimood.pipelines.ingestion import pipeline as ingestion
+from trimood.pipelines.predict import pipeline as predict
+from trimood.pipelines.preprocessing import pipeline as preprocessing
+from trimood.pipelines.register import pipeline as register
+from trimood.pipelines.submission import pipeline as submission
+from trimood.pipelines.tune import pipeline as tune
 
 STAGES: dict[str, Stage] = {
-    "demo": demo.STAGE,
-    "check_data": check_data.STAGE,
-    "cut_clips": cut_clips.STAGE,
-    "ingestion": ingestion.STAGE,
-    "preprocessing": preprocessing.STAGE,
-    "experiment": experiment.STAGE,
-    "compare": compare.STAGE,
-    "submission": submission.STAGE,
-    "tune": tune.STAGE,
-    "predict": predict.STAGE,
-    "register": register.STAGE,
+    stage.__name__.split(".")[-2]: stage.STAGE
+    for stage in (
+        *(demo, check_data, cut_clips, ingestion, preprocessing, experiment),
+        *(compare, submission, tune, predict, register),
+    )
 }
 """What each stage declares; every experiment is a copy of the stage `experiment`."""
 

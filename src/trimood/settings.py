@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from trimood.hooks import CheckCatalog, CheckParameters, MakeMissingInputs, SpeakPlainly, TellPaths
+from trimood.hooks import CheckParameters, MakeMissingInputs, SpeakPlainly, TellPaths
 from trimood.pipeline_registry import STAGES
 from trimood.tracking.hook import TrackRuns
 
@@ -21,7 +21,6 @@ def configured_path(name: str, default: str | None = None) -> str | None:
 
 HOOKS = (
     CheckParameters(STAGES.values()),
-    CheckCatalog(),
     MakeMissingInputs(),
     TrackRuns(name for name, stage in STAGES.items() if stage.tracked),
     TellPaths(),

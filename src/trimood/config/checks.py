@@ -1,22 +1,18 @@
 """Checks of all parameters before anything runs, and readable messages for pydantic's errors."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from trimood.config.parameters import DataParams, ExperimentParams, GlobalParams, Paths, Seed, did_you_mean, resolve
 
-SHARED: dict[str, Any] = {
-    **{name: field.annotation for name, field in Paths.model_fields.items()},
-    "experiment": str,
-    "model": str,
-    "data": DataParams,
-}
+_PATHS = {name: field.annotation for name, field in Paths.model_fields.items()}
+SHARED: Mapping[str, object] = {**_PATHS, "experiment": str, "model": str, "data": DataParams}
 """Top-level parameters that belong to no single stage."""
 
 
-def check_globals(values: Mapping[str, Any]) -> None:
+def check_globals(values: Mapping[str, object]) -> None:
     """Checks globals.yml. Raises ValueError, which names the full path of each wrong key."""
     try:
         GlobalParams.model_validate(values)
@@ -25,20 +21,18 @@ def check_globals(values: Mapping[str, Any]) -> None:
 
 
 def check_parameters(
-    parameters: Mapping[str, Any], experiments: Iterable[str], of_stages: Mapping[str, Any] | None = None
+    parameters: Mapping[str, object], experiments: Sequence[str], of_stages: Mapping[str, object]
 ) -> None:
     """Checks the whole parameter tree. Raises ValueError, which names the full path of each wrong key.
 
     `of_stages`: the type of each top-level parameter that a stage declares.
     """
-    experiments = list(experiments)
-    types = {**SHARED, **(of_stages or {}), **dict.fromkeys(experiments, ExperimentParams)}
+    types: dict[str, Any] = {**SHARED, **of_stages, **dict.fromkeys(experiments, ExperimentParams)}
     problems = []
-    checked: dict[str, Any] = {}
+    checked = {}
     for name, value in parameters.items():
         if name not in types:
-            allowed = list(types)
-            problems.append(f"{name}: no such parameter; allowed: {', '.join(allowed)}.{did_you_mean(name, allowed)}")
+            problems.append(f"{name}: no such parameter; allowed: {', '.join(types)}.{did_you_mean(name, types)}")
             continue
         try:
             checked[name] = TypeAdapter(types[name]).validate_python(value)
@@ -56,7 +50,7 @@ def check_parameters(
         raise ValueError(f"the parameters in conf/ or --params are wrong:{_as_list(problems)}")
 
 
-def read_seeds(value: Any) -> tuple[int, ...]:
+def read_seeds(value: object) -> tuple[int, ...]:
     """Parses the parameter `seeds`, one number or a list without repeats. Raises ValueError."""
     try:
         seeds = TypeAdapter(tuple[Seed, ...]).validate_python(value if isinstance(value, list) else [value])

@@ -1,7 +1,7 @@
 """Schema of a dataset's `metadata` in the catalog: its layer, what MLflow logs, and which pipeline makes it."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -43,7 +43,7 @@ class Logged(Parameters):
     @classmethod
     def _is_known(cls, kind: str) -> str:
         if kind not in KINDS:
-            raise ValueError(f"no such kind; allowed: {', '.join(KINDS)}.{did_you_mean(kind, list(KINDS))}")
+            raise ValueError(f"no such kind; allowed: {', '.join(KINDS)}.{did_you_mean(kind, KINDS)}")
         return kind
 
     @model_validator(mode="after")
@@ -75,7 +75,7 @@ class KedroViz(Parameters):
 
     layer: Layer
     preview: bool = True
-    preview_args: dict[str, Any] = Field(default_factory=dict)
+    preview_args: dict[str, object] = Field(default_factory=dict)
 
 
 class Metadata(Parameters):
@@ -87,12 +87,12 @@ class Metadata(Parameters):
     tell: str | None = None
 
 
-def metadata_of(dataset: Any) -> Metadata:
+def metadata_of(dataset: object) -> Metadata:
     """The metadata of a dataset; empty if the dataset is None or has none."""
     return Metadata.model_validate(getattr(dataset, "metadata", None) or {})
 
 
-def check_metadata(catalog: Mapping[str, Any]) -> None:
+def check_metadata(catalog: Mapping[str, object]) -> None:
     """Checks the metadata of all catalog entries. Raises ValueError, which names the dataset of each wrong key."""
     problems = []
     for name, entry in catalog.items():

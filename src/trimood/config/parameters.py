@@ -1,7 +1,7 @@
 """All parameters: type, bounds and meaning. conf/base has the shared values, an experiment's file the differences."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -13,9 +13,9 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """The range that NumPy accepts; Hugging Face's Trainer seeds NumPy and torch."""
 
 
-def did_you_mean(word: str, allowed: list[str]) -> str:
+def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     """A suggestion for the end of an error message: words of `allowed` that are spelt like `word`, or nothing."""
-    close = get_close_matches(word, allowed, n=2)
+    close = get_close_matches(word, list(allowed), n=2)
     return f" Did you mean {' or '.join(close)}?" if close else ""
 
 
@@ -42,14 +42,11 @@ class Parameters(BaseModel):
         return values
 
 
-Number = int | float
-
-
 class Dimension(Parameters):
     """The search space of one parameter: a range (of integers if both ends are integers) or a list of choices."""
 
-    low: Number | None = None
-    high: Number | None = None
+    low: int | float | None = None
+    high: int | float | None = None
     log: bool = False
     choices: tuple[Any, ...] = ()
 
@@ -70,6 +67,16 @@ class Dimension(Parameters):
         return f"{words}, logarithmic" if self.log else words
 
 
+def _by_dots(space: object, prefix: str = "") -> Any:
+    """Flattens nested blocks to {"training.learning_rate": {low, high}}, without those that are null."""
+    found: dict[str, object] = {}
+    for key, value in space.items() if isinstance(space, dict) else ():
+        nested = isinstance(value, dict) and not value.keys() & Dimension.model_fields.keys()
+        # A file may use dotted names and the command line nested blocks, so the same dimension may occur twice.
+        found = _merged(found, _by_dots(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value})
+    return {path: dimension for path, dimension in found.items() if dimension is not None} if found else space
+
+
 class TuneParams(Parameters):
     """An Optuna search over an experiment's parameters. An empty `study` means the name of the experiment."""
 
@@ -78,39 +85,14 @@ class TuneParams(Parameters):
     seed: Seed
     sampler: Literal["tpe", "random"]
     pruner: Literal["none", "median"]
-    space: Annotated[dict[str, Dimension], Field(min_length=1)]
+    space: Annotated[dict[str, Dimension], BeforeValidator(_by_dots), Field(min_length=1)]
 
-    @field_validator("space", mode="before")
-    @classmethod
-    def _name_by_dots(cls, space: Any) -> Any:
-        return _dimensions(space) if isinstance(space, dict) else space
-
-
-def _dimensions(space: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flattens nested blocks to {"training.learning_rate": {low, high}}, without those that are null."""
-    found: dict[str, Any] = {}
-    for key, value in space.items():
-        name = f"{prefix}{key}"
-        inner = {name: value}
-        if isinstance(value, dict) and not set(value) & set(Dimension.model_fields):
-            inner = _dimensions(value, f"{name}.")
-        for path, dimension in inner.items():
-            earlier = found.get(path)  # a file may use dotted names and the command line nested blocks
-            if isinstance(earlier, dict) and isinstance(dimension, dict):
-                found[path] = {**earlier, **dimension}
-            else:
-                found[path] = dimension
-    return {path: dimension for path, dimension in found.items() if dimension is not None}
-
-
-Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 Unit = Literal["conversation", "utterance"]
-"""What a split keeps together."""
 
 
 class SplitParams(Parameters):
-    """How utterances are split. `test_fraction` is held out only if no labelled official test file exists."""
+    """How utterances are split; `test_fraction` is used only if no labelled official test file exists."""
 
     unit: Unit
     validation_fraction: Annotated[float, Field(gt=0, lt=1)]
@@ -124,34 +106,34 @@ ClipProblem = Literal["missing", "unreadable", "no_audio_track", "silent", "too_
 """The problems of a clip, in the order in which they are checked."""
 
 Executor = Literal["serial", "processes", "ray"]
-"""How work on clips is distributed."""
 
 Reader = Literal["pyav", "decord"]
 """The library that reads the frames of a clip; `decord` reads them as LanguageBind does, including its errors."""
 
 
-class ClipParams(Parameters):
-    """How clips become tensors.
+class WorkParams(Parameters):
+    """How work on clips is distributed. `workers` 0 means one for each core; the time limit is for one clip."""
 
-    `on_bad_clip` is one policy for all problems or a mapping from problems to policies, `fail` by default. `workers`
-    0 means one for each core. The time limit is for one clip.
-    """
-
-    on_bad_clip: Policy | dict[ClipProblem, Policy]
-    reader: Reader = "pyav"
     executor: Executor
     workers: Annotated[int, Field(ge=0)]
     time_limit_seconds: Annotated[float, Field(gt=0)]
 
+
+class ClipParams(WorkParams):
+    """How clips become tensors. `on_bad_clip`: a policy for all problems, or for each problem (default: `fail`)."""
+
+    on_bad_clip: Policy | dict[ClipProblem, Policy]
+    reader: Reader = "pyav"
+
     @field_validator("on_bad_clip", mode="before")
     @classmethod
     def _say_what_is_allowed(cls, value: Any) -> Any:
-        policies, problems = list(get_args(Policy)), list(get_args(ClipProblem))
-        for problem in value if isinstance(value, dict) else ():
+        policies, problems = get_args(Policy), list(get_args(ClipProblem))
+        by_problem = value if isinstance(value, dict) else dict.fromkeys(problems, value)
+        for problem, policy in by_problem.items():
             if problem not in problems:
                 hint = did_you_mean(str(problem), problems)
                 raise ValueError(f"unknown problem {problem!r}; allowed here: {', '.join(problems)}.{hint}")
-        for policy in value.values() if isinstance(value, dict) else [value]:
             if policy not in policies:
                 raise ValueError(
                     f"Input should be {', '.join(map(repr, policies))}, or one of them for each problem, as in "
@@ -171,11 +153,11 @@ class DataParams(Parameters):
     clips: ClipParams
 
 
-class CuttingParams(Parameters):
+class CuttingParams(WorkParams):
     """How clips are cut from episodes, and for which splits.
 
     `crf` and `preset` are x264's quality and speed, `audio_language` is an ISO 639-2 code. `overwrite` also replaces
-    clips that this command did not cut. `executor`, `workers` and the time limit as in ClipParams.
+    clips that this command did not cut.
     """
 
     splits: Annotated[tuple[Literal["train", "test"], ...], Field(min_length=1)]
@@ -183,9 +165,6 @@ class CuttingParams(Parameters):
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
     audio_language: Annotated[str, Field(pattern=r"^[a-z]{3}$")]
     overwrite: bool
-    executor: Executor
-    workers: Annotated[int, Field(ge=0)]
-    time_limit_seconds: Annotated[float, Field(gt=0)]
 
 
 class DemoParams(Parameters):
@@ -242,7 +221,7 @@ class LoraParams(Parameters):
     targets: Annotated[tuple[str, ...], Field(min_length=1)]
     r: Annotated[int, Field(ge=1)]
     alpha: Annotated[int, Field(ge=1)]
-    dropout: Fraction
+    dropout: Annotated[float, Field(ge=0, lt=1)]
     bias: Bias
 
 
@@ -252,8 +231,8 @@ class ExperimentParams(Parameters):
     modalities: Annotated[tuple[Modality, ...], Field(min_length=1)]
     train: Train
     head: HeadTraining = "trained"
-    lora: dict[str, Any] = Field(default_factory=dict)
-    training: dict[str, Any] = Field(default_factory=dict)
+    lora: dict[str, object] = Field(default_factory=dict)
+    training: dict[str, object] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -281,19 +260,16 @@ class Settings(Parameters):
 def resolve(experiment: ExperimentParams, training: TrainingParams, lora: LoraParams) -> Settings:
     """Overrides the shared values by those of an experiment. Raises ValidationError for a wrong key or value."""
     adapters = LoraParams.model_validate(_merged(lora.model_dump(), experiment.lora))
-    return Settings(
-        modalities=experiment.modalities,
-        train=experiment.train,
-        head=experiment.head,
-        lora=adapters if experiment.train == "lora" else None,
-        training=TrainingParams.model_validate(_merged(training.model_dump(), experiment.training)),
-    )
+    shared = TrainingParams.model_validate(_merged(training.model_dump(), experiment.training))
+    used = adapters if experiment.train == "lora" else None
+    return Settings.model_validate({**dict(experiment), "lora": used, "training": shared})
 
 
-def _merged(shared: dict[str, Any], different: dict[str, Any]) -> dict[str, Any]:
+def _merged(shared: object, different: object) -> Any:
     """Overrides values of `shared` by those of `different`, also within nested blocks."""
-    nested = {k: v for k, v in different.items() if isinstance(v, dict) and isinstance(shared.get(k), dict)}
-    return {**shared, **different, **{k: _merged(shared[k], v) for k, v in nested.items()}}
+    if not (isinstance(shared, dict) and isinstance(different, dict)):
+        return different
+    return shared | {key: _merged(shared.get(key), value) for key, value in different.items()}
 
 
 class TrackingParams(Parameters):
@@ -304,7 +280,7 @@ class TrackingParams(Parameters):
     experiment: str
 
 
-def _in_quotes(value: Any) -> Any:
+def _in_quotes(value: object) -> object:
     """Raises ValueError for text that YAML has read as another type, such as No or 5."""
     if not isinstance(value, str):
         raise ValueError("text that YAML reads as another type needs double quotes: --params 'text=\"No\"'")
@@ -365,7 +341,7 @@ class GlobalParams(Paths):
     mlflow: TrackingParams
 
 
-def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+def flatten(value: object, prefix: str = "") -> dict[str, object]:
     """Flattens nested mappings and pydantic objects to {"training.learning_rate": 5e-05}; joins lists by '+'."""
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json")

@@ -1,29 +1,23 @@
 """The plan of an experiment, which is made before anything is loaded or trained."""
 
-from pydantic import BaseModel, ConfigDict
-
-from trimood.config.parameters import LoraParams, Reader, Settings, TrainingParams
+from trimood.config.parameters import LoraParams, Parameters, Reader, Settings, TrainingParams
 from trimood.emotions import Source
 
 
-class ParameterCount(BaseModel):
+class ParameterCount(Parameters):
     """Trainable and all parameters of one part of the model, and their ratio, rounded to six digits."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     trainable: int
     all: int
     trainable_share: float
 
 
-class Plan(BaseModel):
+class Plan(Parameters):
     """The resolved experiment that training, evaluation, prediction and MLflow use; stored with the weights.
 
     `checkpoints`: a folder or hub name for each checkpoint in use. `parameters`: counts by tower (video, audio, text),
     for the head, and for "all". `reader`: reads the frames of all clips, including those predicted later.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     title: str
     settings: Settings
@@ -47,10 +41,8 @@ class SearchPlan(Plan):
     given_checkpoints: dict[Source, str]
 
 
-class ExampleFingerprints(BaseModel):
+class ExampleFingerprints(Parameters):
     """`model.stored.examples_fingerprint` of each table of examples; a search has no test examples."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     training: str
     validation: str

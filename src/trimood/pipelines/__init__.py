@@ -1,8 +1,10 @@
 """The stages, one folder each. Its name is also the name of the pipeline and the namespace of the nodes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from kedro.pipeline import Node
 
 
 @dataclass(frozen=True)
@@ -17,3 +19,10 @@ class Stage:
     tracked: bool = False
     run_separately: bool = False
     parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+def as_node(
+    function: Callable[..., Any], inputs: str | list[str], outputs: str | list[str] | None, **options: Any
+) -> Node:
+    """A node with the name of its function; `options` as for Kedro's Node."""
+    return Node(function, inputs, outputs, name=function.__name__, **options)

@@ -18,8 +18,8 @@ from trimood.corpus import meld as meld_names
 from trimood.corpus.ecf import AnnotationError
 from trimood.corpus.meld import read_meld_map
 from trimood.emotions import EMOTIONS
-from trimood.pipelines import ingestion
 from trimood.pipelines.ingestion import nodes
+from trimood.pipelines.ingestion import pipeline as ingestion
 
 TABLES = [
     "development_utterances",

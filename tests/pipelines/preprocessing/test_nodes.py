@@ -29,7 +29,7 @@ from trimood.learning.batches import collate
 from trimood.learning.prediction import embed
 from trimood.media.errors import in_words
 from trimood.media.parts import load_part
-from trimood.pipelines import preprocessing
+from trimood.pipelines.preprocessing import pipeline as preprocessing
 from trimood.pipelines.preprocessing.nodes import choose_test, prepare_split, read_recipe
 from trimood.reports.clips import SHOWN_FRAMES, contact_sheet
 

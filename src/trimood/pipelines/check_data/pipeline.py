@@ -1,9 +1,10 @@
 """The stage check_data: from the corpus folder alone to a manifest and a report."""
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
 from trimood.corpus.corpus_files import read_annotations
 from trimood.corpus.data_summary import summarise
+from trimood.pipelines import Stage, as_node
 from trimood.pipelines.check_data.nodes import (
     assemble_manifest,
     assign_splits,
@@ -12,39 +13,23 @@ from trimood.pipelines.check_data.nodes import (
     probe_clips,
 )
 
+STAGE = Stage(tracked=True)
+
 
 def create_pipeline() -> Pipeline:
     """Checks the corpus; needs neither checkpoints nor outputs of other stages."""
     return Pipeline(
         [
-            Node(read_annotations, ["corpus", "meld"], ["annotated", "annotation_files"], name="read_annotations"),
-            Node(
-                assign_splits,
-                ["annotated", "params:data.split"],
-                ["assigned_splits", "split_state"],
-                name="assign_splits",
-            ),
-            Node(
-                probe_clips,
-                ["annotated", "corpus", "clip_facts", "params:data.clips"],
-                "probed_clips",
-                name="probe_clips",
-            ),
-            Node(
-                assemble_manifest,
-                ["annotated", "assigned_splits", "probed_clips"],
-                "manifest",
-                name="assemble_manifest",
-            ),
-            Node(measure_leakage, ["manifest", "params:data.split"], "leakage", name="measure_leakage"),
-            Node(
-                summarise, ["manifest", "annotation_files", "split_state", "leakage"], "data_report", name="summarise"
-            ),
-            Node(
+            as_node(read_annotations, ["corpus", "meld"], ["annotated", "annotation_files"]),
+            as_node(assign_splits, ["annotated", "params:data.split"], ["assigned_splits", "split_state"]),
+            as_node(probe_clips, ["annotated", "corpus", "clip_facts", "params:data.clips"], "probed_clips"),
+            as_node(assemble_manifest, ["annotated", "assigned_splits", "probed_clips"], "manifest"),
+            as_node(measure_leakage, ["manifest", "params:data.split"], "leakage"),
+            as_node(summarise, ["manifest", "annotation_files", "split_state", "leakage"], "data_report"),
+            as_node(
                 draw_report,
                 ["manifest", "data_report", "corpus", "params:data.clips"],
                 ["data_report_page", "class_balance", "clip_durations", "problem_clips"],
-                name="draw_report",
             ),
         ],
         namespace="check_data",

@@ -1,41 +1,29 @@
 """The comparison stage: a report on all finished runs."""
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
+from trimood.config.parameters import CompareParams
+from trimood.pipelines import Stage, as_node
 from trimood.pipelines.compare.nodes import compare_runs, predict_references, write_report
 from trimood.tracking.runs import choose_runs, gather_curves, gather_modality_ablation, gather_predictions
+
+STAGE = Stage(tracked=True, run_separately=True, parameters={"compare": CompareParams})
 
 
 def create_pipeline() -> Pipeline:
     """Compares finished runs in MLflow, so it is run after the experiments. Trains only the reference systems."""
     return Pipeline(
         [
-            Node(
-                choose_runs,
-                ["mlflow_runs", "corpus_description", "params:compare"],
-                "compared_runs",
-                name="choose_runs",
-            ),
-            Node(
-                gather_predictions,
-                ["compared_runs", "mlflow_artifacts"],
-                "compared_predictions",
-                name="gather_predictions",
-            ),
-            Node(gather_curves, ["compared_runs", "mlflow_artifacts"], "compared_curves", name="gather_curves"),
-            Node(
-                gather_modality_ablation,
-                ["compared_runs", "mlflow_artifacts"],
-                "compared_modality_ablation",
-                name="gather_modality_ablation",
-            ),
-            Node(
+            as_node(choose_runs, ["mlflow_runs", "corpus_description", "params:compare"], "compared_runs"),
+            as_node(gather_predictions, ["compared_runs", "mlflow_artifacts"], "compared_predictions"),
+            as_node(gather_curves, ["compared_runs", "mlflow_artifacts"], "compared_curves"),
+            as_node(gather_modality_ablation, ["compared_runs", "mlflow_artifacts"], "compared_modality_ablation"),
+            as_node(
                 predict_references,
                 ["compared_runs", "compared_predictions", "training_examples"],
                 "reference_predictions",
-                name="predict_references",
             ),
-            Node(
+            as_node(
                 compare_runs,
                 [
                     "compared_runs",
@@ -46,13 +34,11 @@ def create_pipeline() -> Pipeline:
                     "params:compare",
                 ],
                 ["comparison", "comparison_scores"],
-                name="compare_runs",
             ),
-            Node(
+            as_node(
                 write_report,
                 "comparison",
                 ["comparison_page", "comparison_table", "comparison_pictures", "comparison_drawings"],
-                name="write_report",
             ),
         ],
         namespace="compare",

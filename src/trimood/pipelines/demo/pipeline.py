@@ -1,16 +1,20 @@
 """The demo stage: from a seed to a corpus in ECF's layout and two tiny checkpoints in LanguageBind's format."""
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
+from trimood.config.parameters import DemoParams
+from trimood.pipelines import Stage, as_node
 from trimood.pipelines.demo.nodes import make_checkpoints, make_corpus
+
+STAGE = Stage(parameters={"demo": DemoParams})
 
 
 def create_pipeline() -> Pipeline:
     """Generates the raw data that users otherwise provide: clips, annotations and pre-trained towers."""
     return Pipeline(
         [
-            Node(make_corpus, "params:demo", "corpus", name="make_corpus"),
-            Node(make_checkpoints, "params:demo", ["video_checkpoint", "audio_checkpoint"], name="make_checkpoints"),
+            as_node(make_corpus, "params:demo", "corpus"),
+            as_node(make_checkpoints, "params:demo", ["video_checkpoint", "audio_checkpoint"]),
         ],
         namespace="demo",
         prefix_datasets_with_namespace=False,

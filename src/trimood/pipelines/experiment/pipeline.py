@@ -2,6 +2,8 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from trimood.config.parameters import LoraParams, TrainingParams
+from trimood.pipelines import Stage
 from trimood.pipelines.experiment.nodes import (
     ablate,
     calibrate,
@@ -16,6 +18,8 @@ from trimood.pipelines.experiment.nodes import (
     score,
     train,
 )
+
+STAGE = Stage(parameters={"training": TrainingParams, "lora": LoraParams})
 
 CHECKPOINTS = ["video_checkpoint", "audio_checkpoint"]
 EXAMPLES = ["validation_examples", "test_examples"]

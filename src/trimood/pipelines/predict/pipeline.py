@@ -1,33 +1,30 @@
 """The prediction stage: predicts clips and text with a trained model; all three are parameters."""
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
+from trimood.config.parameters import PredictionParams, Words
+from trimood.pipelines import Stage, as_node
 from trimood.pipelines.predict.nodes import draw, predict, prepare, read_utterances, tabulate
+
+STAGE = Stage(run_separately=True, parameters={"clips": str, "text": Words, "prediction": PredictionParams})
 
 
 def create_pipeline() -> Pipeline:
     """Prepares and predicts utterances; prepared clips are stored in the same cache as for training."""
     return Pipeline(
         [
-            Node(read_utterances, ["params:clips", "params:text"], "own_clips_utterances", name="read_utterances"),
-            Node(
+            as_node(read_utterances, ["params:clips", "params:text"], "own_clips_utterances"),
+            as_node(
                 prepare,
                 ["own_clips_utterances", "trained_model", "own_clips_cut", "prepared_clips", "params:data.clips"],
                 ["own_clips_examples", "own_clips_refused"],
-                name="prepare",
             ),
-            Node(
-                predict,
-                ["own_clips_examples", "trained_model", "prepared_clips"],
-                "own_clips_predictions",
-                name="predict",
-            ),
-            Node(tabulate, ["own_clips_predictions", "own_clips_refused"], "own_clips_table", name="tabulate"),
-            Node(
+            as_node(predict, ["own_clips_examples", "trained_model", "prepared_clips"], "own_clips_predictions"),
+            as_node(tabulate, ["own_clips_predictions", "own_clips_refused"], "own_clips_table"),
+            as_node(
                 draw,
                 ["own_clips_predictions", "own_clips_examples", "prepared_clips", "params:prediction"],
                 "own_clips_picture",
-                name="draw",
             ),
         ],
         namespace="predict",

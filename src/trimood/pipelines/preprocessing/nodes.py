@@ -1,43 +1,43 @@
 """Nodes of the preprocessing stage."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
+from pydantic import TypeAdapter
 from upath import UPath
 
 from trimood.config.parameters import ClipParams
 from trimood.corpus.preparation import BadClips, error_message, log_exclusions, table_of_problems, with_parts
 
-RecipeValues = dict[str, dict[str, Any]]
-"""A media.parts.Recipe as JSON: the fields of its video and its audio half."""
-
 log = logging.getLogger(__name__)
 
 
-def read_recipe(video_checkpoint: str, audio_checkpoint: str, clips: ClipParams) -> RecipeValues:
-    """Returns how to prepare clips: frame count and size, mel bins and sample rate of the checkpoints' config.json."""
+def read_recipe(video_checkpoint: str, audio_checkpoint: str, clips: ClipParams) -> dict[str, object]:
+    """Returns a media.parts.Recipe as JSON: frames, mel bins and sample rate as the checkpoints' config.json say."""
     from trimood.learning.setup import clip_recipe
 
     return asdict(clip_recipe({"video": video_checkpoint, "audio": audio_checkpoint}, clips.reader))
 
 
 def prepare_split(
-    utterances: pd.DataFrame, corpus: Path, recipe: RecipeValues, prepared_clips: Path | UPath, clips: ClipParams
+    utterances: pd.DataFrame,
+    corpus: Path,
+    recipe: Mapping[str, object],
+    prepared_clips: Path | UPath,
+    clips: ClipParams,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Prepares a split's clips; returns examples (PREPARED_COLUMNS) and a table of bad clips (PROBLEM_COLUMNS).
 
     Dropped utterances are only in the second table, blanked ones in both. Raises BadClips if the policy for a problem
     is `fail`; prepared clips are kept in the cache.
     """
-    from trimood.media.audio import AudioRecipe
     from trimood.media.execution import Execution
     from trimood.media.parts import Recipe
-    from trimood.media.video import VideoRecipe
 
-    whole = Recipe(video=VideoRecipe(**recipe["video"]), audio=AudioRecipe(**recipe["audio"]))
+    whole = TypeAdapter(Recipe).validate_python(recipe)
     names = dict(zip(utterances["utterance"], utterances["clip"], strict=True))
     execution = Execution(clips.executor, clips.workers, clips.time_limit_seconds)
     paths = {key: corpus / clip for key, clip in names.items()}

@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from trimood.pipelines import Stage, as_node
 from trimood.pipelines.preprocessing.nodes import (
     choose_test,
     draw_contact_sheet,
@@ -9,6 +10,8 @@ from trimood.pipelines.preprocessing.nodes import (
     prepare_split,
     read_recipe,
 )
+
+STAGE = Stage()
 
 SPLITS = ("training", "validation", "held_out", "official_test")
 
@@ -23,13 +26,9 @@ def create_pipeline() -> Pipeline:
         [
             _read_recipe(),
             *map(_prepare, SPLITS),
-            Node(
-                list_excluded, [f"excluded_{split}_clips" for split in SPLITS], "excluded_clips", name="list_excluded"
-            ),
-            Node(choose_test, ["official_test_examples", "held_out_examples"], "test_examples", name="choose_test"),
-            Node(
-                draw_contact_sheet, ["training_examples", "prepared_clips"], "contact_sheet", name="draw_contact_sheet"
-            ),
+            as_node(list_excluded, [f"excluded_{split}_clips" for split in SPLITS], "excluded_clips"),
+            as_node(choose_test, ["official_test_examples", "held_out_examples"], "test_examples"),
+            as_node(draw_contact_sheet, ["training_examples", "prepared_clips"], "contact_sheet"),
         ],
         namespace="preprocessing",
         prefix_datasets_with_namespace=False,
@@ -44,9 +43,7 @@ def create_submission_pipeline() -> Pipeline:
 
 
 def _read_recipe() -> Node:
-    return Node(
-        read_recipe, ["video_checkpoint", "audio_checkpoint", "params:data.clips"], "recipe", name="read_recipe"
-    )
+    return as_node(read_recipe, ["video_checkpoint", "audio_checkpoint", "params:data.clips"], "recipe")
 
 
 def _prepare(split: str) -> Node:

@@ -1,7 +1,6 @@
 """Nodes of the registration stage."""
 
 import logging
-from typing import Any
 
 import pandas as pd
 
@@ -17,7 +16,7 @@ class NotRegistered(Exception):
     """There is no run whose model could be registered."""
 
 
-def register(mlflow_runs: pd.DataFrame, model: str, alias: str) -> dict[str, Any]:
+def register(mlflow_runs: pd.DataFrame, model: str, alias: str) -> dict[str, str | int]:
     """Registers the model of an experiment's latest complete run, or of the run with that id, and sets the alias.
 
     A run that is already registered gets no second version. Raises NotRegistered if there is no such run, and

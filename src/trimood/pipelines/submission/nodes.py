@@ -2,7 +2,6 @@
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -33,7 +32,7 @@ def predict(
     return rows
 
 
-def write_pairs(utterances: pd.DataFrame, predictions: pd.DataFrame) -> list[dict[str, Any]]:
+def write_pairs(utterances: pd.DataFrame, predictions: pd.DataFrame) -> list[dict[str, object]]:
     """Returns the content of Subtask_2_pred.json, in which each non-neutral utterance is the cause of its own emotion.
 
     The content is checked with the rules of the task's scorer. Utterances without a prediction have no pair.
@@ -47,7 +46,9 @@ def write_pairs(utterances: pd.DataFrame, predictions: pd.DataFrame) -> list[dic
     return pairs
 
 
-def describe(experiment: str, corpus: Path, utterances: pd.DataFrame, predictions: pd.DataFrame) -> dict[str, Any]:
+def describe(
+    experiment: str, corpus: Path, utterances: pd.DataFrame, predictions: pd.DataFrame
+) -> dict[str, str | int | None]:
     """Returns the experiment and the file of the submission, and the number of predicted utterances."""
     path = first_present(corpus, TEST_FILES)
     return {
@@ -58,7 +59,7 @@ def describe(experiment: str, corpus: Path, utterances: pd.DataFrame, prediction
     }
 
 
-def score_pairs(pairs: list[dict[str, Any]], utterances: pd.DataFrame, corpus: Path) -> PairScores:
+def score_pairs(pairs: list[dict[str, object]], utterances: pd.DataFrame, corpus: Path) -> PairScores:
     """Returns the organisers' scores; an empty result if the official file has no pairs of Subtask 2."""
     from trimood.scoring.metrics import pair_scores
 

@@ -1,8 +1,11 @@
 """The submission stage: predicts the official test file with the experiment named by the parameter `experiment`."""
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
+from trimood.pipelines import Stage, as_node
 from trimood.pipelines.submission.nodes import describe, predict, score_pairs, write_pairs
+
+STAGE = Stage(tracked=True, run_separately=True)
 
 
 def create_pipeline() -> Pipeline:
@@ -12,20 +15,10 @@ def create_pipeline() -> Pipeline:
     """
     return Pipeline(
         [
-            Node(
-                predict,
-                ["identity", "best_weights", "submission_examples", "prepared_clips"],
-                "predictions",
-                name="predict",
-            ),
-            Node(write_pairs, ["submission_utterances", "predictions"], "pairs", name="write_pairs"),
-            Node(
-                describe,
-                ["params:experiment", "corpus", "submission_utterances", "predictions"],
-                "description",
-                name="describe",
-            ),
-            Node(score_pairs, ["pairs", "submission_utterances", "corpus"], "scores", name="score_pairs"),
+            as_node(predict, ["identity", "best_weights", "submission_examples", "prepared_clips"], "predictions"),
+            as_node(write_pairs, ["submission_utterances", "predictions"], "pairs"),
+            as_node(describe, ["params:experiment", "corpus", "submission_utterances", "predictions"], "description"),
+            as_node(score_pairs, ["pairs", "submission_utterances", "corpus"], "scores"),
         ],
         namespace="submission",
         inputs={"corpus", "submission_utterances", "submission_examples", "prepared_clips"},

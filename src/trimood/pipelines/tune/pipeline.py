@@ -2,7 +2,11 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from trimood.config.parameters import TuneParams
+from trimood.pipelines import Stage, as_node
 from trimood.pipelines.tune.nodes import draw_search, plan_search, search, write_best
+
+STAGE = Stage(tracked=True, parameters={"tune": TuneParams})
 
 PARAMETERS = ["params:training", "params:lora", "params:tune", "params:data.clips"]
 CHECKPOINTS = ["video_checkpoint", "audio_checkpoint"]
@@ -24,9 +28,9 @@ def create_pipeline() -> Pipeline:
                 name="plan_search",
                 tags=["checks"],  # see trimood.cli
             ),
-            Node(search, ["plan", "params:tune", *EXAMPLES, *STORED], ["trials", "best"], name="search"),
-            Node(write_best, ["plan", "best"], "best_experiment", name="write_best"),
-            Node(draw_search, ["plan", "studies", "trials"], ["history", "importances"], name="draw_search"),
+            as_node(search, ["plan", "params:tune", *EXAMPLES, *STORED], ["trials", "best"]),
+            as_node(write_best, ["plan", "best"], "best_experiment"),
+            as_node(draw_search, ["plan", "studies", "trials"], ["history", "importances"]),
         ],
         namespace="tune",
         inputs={*CHECKPOINTS, *EXAMPLES, *STORED},
