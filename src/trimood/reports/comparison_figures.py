@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from trimood.emotions import EMOTIONS
-from trimood.reports.comparison import OUTCOMES, Systems, percent
+from trimood.reports.comparison import OUTCOMES, percent
 from trimood.reports.figures import BLUE, BROWN, GREY, RED, draw_matrix
 from trimood.reports.html import MARK_COLOURS
 from trimood.scoring.comparison import Comparison, Score, System
@@ -83,7 +83,7 @@ def differences_figure(comparison: Comparison) -> Figure:
     return figure
 
 
-def classes_figure(systems: Systems) -> Figure:
+def classes_figure(systems: dict[str, System]) -> Figure:
     """F1 of each emotion, a row for each system; macro F1 is the mean of a row."""
     f1 = np.array([list(of.f1_of_classes.values()) for of in systems.values()])  # [system, class]
     figure = Figure(figsize=(7.6, 1.3 + _ROW_INCHES * len(systems)), layout="constrained")
@@ -99,7 +99,7 @@ def classes_figure(systems: Systems) -> Figure:
     return figure
 
 
-def confusions_figure(systems: Systems) -> Figure:
+def confusions_figure(systems: dict[str, System]) -> Figure:
     """A confusion matrix for each system, summed over seeds; the colour is the share of the true emotion."""
     figure, axes = _grid(len(systems), width=4.6, height=4.5)
     for ax, (name, of) in zip(axes, systems.items(), strict=True):
@@ -108,7 +108,7 @@ def confusions_figure(systems: Systems) -> Figure:
     return figure
 
 
-def calibration_figure(systems: Systems) -> Figure:
+def calibration_figure(systems: dict[str, System]) -> Figure:
     """Accuracy by confidence, before and after the temperature; a dot's area is the share of utterances in its bin."""
     calibrated = {name: of.calibration for name, of in systems.items() if of.calibration}
     figure, axes = _grid(len(calibrated), width=3.1, height=3.2, share=True)
@@ -127,7 +127,7 @@ def calibration_figure(systems: Systems) -> Figure:
     return figure
 
 
-def gap_figure(systems: Systems) -> Figure:
+def gap_figure(systems: dict[str, System]) -> Figure:
     """Macro F1 of training and validation at each epoch, means over seeds; the filled gap is the over-fitting."""
     experiments = {name: of for name, of in systems.items() if of.training}
     figure, axes = _grid(len(experiments), width=3.1, height=2.7, share=True)
