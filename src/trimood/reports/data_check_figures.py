@@ -40,7 +40,7 @@ def class_balance_figure(files: AnnotationFiles) -> Figure:
         bars = ax.bar(places - (0.2 if published else 0), here, 0.4, color=BLUE, label="this copy")
         ax.bar_label(bars, [f"{count:,}" for count in here], fontsize=8, padding=2)
         ax.set_xticks(places, EMOTIONS, rotation=35, ha="right", rotation_mode="anchor")
-        ax.set_title(file.file, fontsize=10)
+        ax.set_title(str(file.file), fontsize=10)
         ax.set_ylabel("utterances")
         ax.margins(y=0.12)
         ax.spines[["top", "right"]].set_visible(False)

@@ -103,7 +103,7 @@ def learning_curves_figure(history: list[dict[str, float]], title: str) -> Figur
     figure = PlainFigure(9, 3.8)
     figure.suptitle(title, wrap=True)
     table = pd.DataFrame(history).reindex(columns=["epoch", *_CURVES])
-    best = float(table["epoch"][table["validation/macro_f1"].idxmax()])
+    best = max(history, key=lambda row: row["validation/macro_f1"])["epoch"]
     axes = in_a_row(figure, 2)
     for ax, measure, name in zip(axes, ("macro_f1", "loss"), ("macro F1", "cross-entropy loss"), strict=True):
         draw_epochs(ax, table["epoch"], table[f"train/{measure}"], table[f"validation/{measure}"], "o-")
