@@ -3,11 +3,10 @@
 import re
 from html.parser import HTMLParser
 
-import numpy as np
-import pandas as pd
-from matplotlib.figure import Figure
+import pytest
+from jinja2 import UndefinedError
 
-from trimood.reports.html import Section, render
+from trimood.reports.html import MARK_COLOURS, environment
 
 
 class _Seen(HTMLParser):
@@ -29,29 +28,49 @@ def seen_in(page: str) -> _Seen:
     return seen
 
 
-def test_a_page_holds_words_tables_and_pictures_and_fetches_nothing() -> None:
-    figure = Figure(figsize=(2, 1))
-    figure.subplots().plot([0, 1])
-    table = pd.DataFrame({"emotion": ["joy"], "count": [1234], "share": [0.5], "there": [True]})
-    page = render("Report", "What it says.", [Section("Counts", "One.\n\nTwo.", table, figure, "bad")])
-    seen = seen_in(page)
-    assert seen.tags.count("p") == 3  # the lead and two paragraphs
-    assert [address[:22] for address in seen.addresses] == ["data:image/png;base64,"]
-    assert re.findall(r"<td[^>]*>(.*?)</td>", page) == ["joy", "1,234", "0.500", "yes"]
-    assert page.count('<td class="number">') == 2
-    assert '<span class="mark bad">bad</span>' in page
+def page(sections: str, **values: object) -> str:
+    """A page with these sections."""
+    template = environment().from_string(
+        '{% extends "page.html" %}{% from "parts.html" import section, table, row, picture with context %}'
+        "{% block title %}{{ title }}{% endblock %}{% block lead %}{{ title }}{% endblock %}"
+        "{% block sections %}" + sections + "{% endblock %}"
+    )
+    return template.render({"pictures": {}, "colours": MARK_COLOURS, "title": "Report", **values})
+
+
+TABLE = """{% call section(title, mark="bad") %}{% call table(["emotion", "# count", "# share", "there"]) %}
+{{ row(cells) }}{% endcall %}{% endcall %}"""
+
+
+def test_a_page_holds_tables_and_marks() -> None:
+    shown = page(TABLE, cells=["joy", 1234, 0.5, True])
+    assert re.findall(r"<td[^>]*>(.*?)</td>", shown) == ["joy", "1,234", "0.500", "yes"]
+    assert re.findall(r"<th\b[^>]*>(.*?)</th>", shown) == ["emotion", "count", "share", "there"]
+    assert (shown.count('<td class="number">'), shown.count('<th class="number">')) == (2, 2)
+    assert '<span class="mark bad">bad</span><h2>Report</h2>' in shown
+    assert "details" not in seen_in(shown).tags
+
+
+def test_a_page_holds_its_pictures_and_fetches_nothing() -> None:
+    shown = page("{{ picture('drawn', 'Title') }}{{ picture('left out', '') }}", pictures={"drawn": "iVBORw0KGgo="})
+    assert seen_in(shown).addresses == ["data:image/png;base64,iVBORw0KGgo="]
 
 
 def test_what_a_corpus_says_is_text_and_never_markup() -> None:
-    table = pd.DataFrame({"text": ["<script>alert(1)</script>"]})
-    page = render("<b>", "&", [Section("<i>", "<u>", table)])
-    assert not {"script", "b", "i", "u"} & set(seen_in(page).tags)
-    assert "&lt;script&gt;" in page
+    shown = page(TABLE, title="<b>", cells=["<script>alert(1)</script>", "<i>", "&", "<u>"])
+    assert not {"script", "b", "i", "u"} & set(seen_in(shown).tags)
+    assert "&lt;script&gt;" in shown
+    assert "<title>&lt;b&gt;</title>" in shown
 
 
-def test_an_index_is_shown_where_it_has_a_name_and_gaps_are_dashes() -> None:
-    table = pd.DataFrame({"macro F1": [0.25, np.nan]}, index=pd.Index(["exp1", "exp2"], name="experiment"))
-    page = render("Report", "", [Section("Table", table=table, folded=True)])
-    assert re.findall(r"<td[^>]*>(.*?)</td>", page) == ["exp1", "0.250", "exp2", "–"]
-    assert "details" in seen_in(page).tags
-    assert "<th>index</th>" not in render("Report", "", [Section("Table", table=table.reset_index(drop=True))])
+def test_gaps_are_dashes_and_sections_can_be_folded() -> None:
+    shown = page(
+        "{% call section('Table', folded=true) %}{{ row(['exp2', none, nan]) }}{% endcall %}", nan=float("nan")
+    )
+    assert re.findall(r"<td[^>]*>(.*?)</td>", shown) == ["exp2", "–", "–"]
+    assert "details" in seen_in(shown).tags
+
+
+def test_a_name_that_nobody_gave_is_an_error() -> None:
+    with pytest.raises(UndefinedError, match="nothing"):
+        page("{{ nothing }}")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trimood.emotions import CALIBRATED, EMOTIONS
 from trimood.media.parts import Location, load_part
-from trimood.reports.figures import GREY, PALE_BLUE, RED
+from trimood.reports.figures import GREY, PALE_BLUE, RED, PlainFigure
 
 SHOWN_FRAMES = 4
 FRAMES_IN_ROW = 4
@@ -65,7 +65,7 @@ def contact_sheet(training_examples: pd.DataFrame, prepared_clips: Location) -> 
     lacking = ~(training_examples["has_video"] & training_examples["has_audio"])
     best_first = training_examples.assign(lacking=lacking).sort_values(["lacking", "utterance"])
     rows = best_first[best_first["part"] != ""].groupby("emotion").first().reindex(EMOTIONS).dropna(subset="part")
-    figure = Figure(figsize=(10, 1.35 * len(rows) + 0.3), layout="constrained")
+    figure = PlainFigure(10, 1.35 * len(rows) + 0.3)
     if rows.empty:
         return figure
     axes = figure.subplots(len(rows), SHOWN_FRAMES + 2, squeeze=False, width_ratios=[*[1] * SHOWN_FRAMES, 1.6, 2.4])
@@ -82,7 +82,7 @@ def contact_sheet(training_examples: pd.DataFrame, prepared_clips: Location) -> 
 
 def predictions_figure(shown: pd.DataFrame, prepared_clips: Location, total: int) -> Figure:
     """A row for each utterance of `shown`: its middle frame, log-mel energies, words, calibrated probabilities."""
-    figure = Figure(figsize=(11, 1.75 * len(shown) + 0.8), layout="constrained")
+    figure = PlainFigure(11, 1.75 * len(shown) + 0.8)
     rest = f", {len(shown)} of {total} utterances" if len(shown) < total else ""
     figure.suptitle(f"{shown['model'].iloc[0]}{rest}: probabilities, calibrated on validation", fontsize=11)
     axes = figure.subplots(len(shown), 4, squeeze=False, width_ratios=[1, 1.6, 2.4, 2])
@@ -100,7 +100,7 @@ def predictions_figure(shown: pd.DataFrame, prepared_clips: Location, total: int
 def frames_figure(frames: Tensor) -> Figure:
     """Frames [frame, 3, height, width] uint8, in order, four in a row."""
     rows = -(-len(frames) // FRAMES_IN_ROW)
-    figure = Figure(figsize=(6, 1.6 * rows + 0.3), layout="constrained")
+    figure = PlainFigure(6, 1.6 * rows + 0.3)
     figure.suptitle("Frames that the model saw", fontsize=9)
     axes = figure.subplots(rows, FRAMES_IN_ROW, squeeze=False).ravel()
     for ax, picture in zip(axes, _pictures(frames), strict=False):
@@ -112,7 +112,7 @@ def frames_figure(frames: Tensor) -> Figure:
 
 def log_mel_figure(log_mel: Tensor) -> Figure:
     """Log-mel energies [time, mel] of a clip."""
-    figure = Figure(figsize=(6, 2.4), layout="constrained")
+    figure = PlainFigure(6, 2.4)
     ax = figure.subplots()
     draw_log_mel(ax, log_mel)
     ax.set_title("Log-mel energies that the model heard", fontsize=9)

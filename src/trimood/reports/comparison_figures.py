@@ -3,11 +3,10 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from trimood.emotions import EMOTIONS
-from trimood.reports.comparison import OUTCOMES, Systems, percent
-from trimood.reports.figures import BLUE, BROWN, GREY, RED, draw_matrix
+from trimood.reports.comparison import OUTCOMES, percent
+from trimood.reports.figures import BLUE, BROWN, GREY, RED, PlainFigure, draw_cells, draw_epochs, draw_matrix
 from trimood.reports.html import MARK_COLOURS
 from trimood.scoring.comparison import Comparison, Score, System
 from trimood.scoring.intervals import Estimate, Outcome
@@ -83,23 +82,18 @@ def differences_figure(comparison: Comparison) -> Figure:
     return figure
 
 
-def classes_figure(systems: Systems) -> Figure:
+def classes_figure(systems: dict[str, System]) -> Figure:
     """F1 of each emotion, a row for each system; macro F1 is the mean of a row."""
     f1 = np.array([list(of.f1_of_classes.values()) for of in systems.values()])  # [system, class]
-    figure = Figure(figsize=(7.6, 1.3 + _ROW_INCHES * len(systems)), layout="constrained")
+    figure = PlainFigure(7.6, 1.5 + _ROW_INCHES * len(systems))
     ax = figure.subplots()
-    image = ax.imshow(f1, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    ax.set_xticks(range(len(EMOTIONS)), EMOTIONS)
-    ax.xaxis.tick_top()
-    ax.set_yticks(range(len(systems)), list(systems))
-    for row, column in np.ndindex(*f1.shape):
-        colour = "white" if f1[row, column] > 0.6 else "black"
-        ax.text(column, row, f"{f1[row, column]:.2f}", ha="center", va="center", color=colour, fontsize=9)
+    style = {"cmap": "Blues", "vmin": 0, "vmax": 1, "aspect": "auto"}
+    image = draw_cells(ax, f1, np.char.mod("%.2f", f1), list(systems), EMOTIONS, **style)
     figure.colorbar(image, ax=ax, label="test F1, mean over seeds", shrink=0.9)
     return figure
 
 
-def confusions_figure(systems: Systems) -> Figure:
+def confusions_figure(systems: dict[str, System]) -> Figure:
     """A confusion matrix for each system, summed over seeds; the colour is the share of the true emotion."""
     figure, axes = _grid(len(systems), width=4.6, height=4.5)
     for ax, (name, of) in zip(axes, systems.items(), strict=True):
@@ -108,7 +102,7 @@ def confusions_figure(systems: Systems) -> Figure:
     return figure
 
 
-def calibration_figure(systems: Systems) -> Figure:
+def calibration_figure(systems: dict[str, System]) -> Figure:
     """Accuracy by confidence, before and after the temperature; a dot's area is the share of utterances in its bin."""
     calibrated = {name: of.calibration for name, of in systems.items() if of.calibration}
     figure, axes = _grid(len(calibrated), width=3.1, height=3.2, share=True)
@@ -127,7 +121,7 @@ def calibration_figure(systems: Systems) -> Figure:
     return figure
 
 
-def gap_figure(systems: Systems) -> Figure:
+def gap_figure(systems: dict[str, System]) -> Figure:
     """Macro F1 of training and validation at each epoch, means over seeds; the filled gap is the over-fitting."""
     experiments = {name: of for name, of in systems.items() if of.training}
     figure, axes = _grid(len(experiments), width=3.1, height=2.7, share=True)
@@ -136,19 +130,16 @@ def gap_figure(systems: Systems) -> Figure:
         training = np.array([point.train for point in of.curves], dtype=float)  # None becomes NaN, a gap in the line
         validation = np.array([point.validation for point in of.curves])
         ax.fill_between(epochs, validation, training, color=BLUE, alpha=0.12, linewidth=0)
-        ax.plot(epochs, training, ".-", color=BLUE, label="training")
-        ax.plot(epochs, validation, ".-", color=RED, label="validation")
+        draw_epochs(ax, epochs, training, validation, ".-")
         ax.set_title(f"{name}, {_seeds(of)}", fontsize=10)
-        ax.set(xlabel="epoch", ylabel="macro F1", ylim=(0, 1))
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        ax.grid(alpha=0.3)
+        ax.set(ylabel="macro F1", ylim=(0, 1))
     axes[0].legend(frameon=False, fontsize=8, loc="upper left")
     return figure
 
 
 def _rows(names: list[str]) -> tuple[Figure, Axes]:
     """A figure with a row for each name, the first one at the top."""
-    figure = Figure(figsize=(9, 1.5 + _ROW_INCHES * len(names)), layout="constrained")
+    figure = PlainFigure(9, 1.5 + _ROW_INCHES * len(names))
     ax = figure.subplots()
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
@@ -167,7 +158,7 @@ def _grid(count: int, width: float, height: float, share: bool = False) -> tuple
     """`count` axes, three in a row, or four if there are more than six; unused axes are hidden."""
     columns = min(count, 4 if count > 6 else 3)
     lines = -(-count // columns)
-    figure = Figure(figsize=(width * columns, height * lines), layout="constrained")
+    figure = PlainFigure(width * columns, height * lines)
     axes = figure.subplots(lines, columns, squeeze=False, sharex=share, sharey=share).ravel().tolist()
     for unused in axes[count:]:
         unused.set_visible(False)

@@ -2,7 +2,6 @@
 
 from collections.abc import Hashable, Mapping
 from textwrap import fill
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,7 @@ from trimood.corpus.data_report import AnnotationFiles
 from trimood.corpus.findings import KINDS, to_check
 from trimood.emotions import EMOTIONS
 from trimood.reports.clips import draw_frame
-from trimood.reports.figures import BLUE, PALE_BLUE
+from trimood.reports.figures import BLUE, PALE_BLUE, PlainFigure, in_a_row
 from trimood.reports.html import MARK_COLOURS
 
 BAD, CHECK = MARK_COLOURS["bad"], MARK_COLOURS["check"]
@@ -26,8 +25,9 @@ CLIPS_IN_ROW = 6
 def class_balance_figure(files: AnnotationFiles) -> Figure:
     """Utterances of each emotion in each labelled file, and in the published file that it is or resembles."""
     labelled = [file for file in files.by_side().values() if file.labelled_utterances]
-    figure = Figure(figsize=(5.2 * max(1, len(labelled)), 3.6), layout="constrained")
-    axes = figure.subplots(1, max(1, len(labelled)), squeeze=False)[0]
+    count = max(1, len(labelled))
+    figure = PlainFigure(5.2 * count, 3.6)
+    axes = in_a_row(figure, count)
     if not labelled:
         axes[0].text(0.5, 0.5, "no file has labels", ha="center")
         axes[0].axis("off")
@@ -40,7 +40,7 @@ def class_balance_figure(files: AnnotationFiles) -> Figure:
         bars = ax.bar(places - (0.2 if published else 0), here, 0.4, color=BLUE, label="this copy")
         ax.bar_label(bars, [f"{count:,}" for count in here], fontsize=8, padding=2)
         ax.set_xticks(places, EMOTIONS, rotation=35, ha="right", rotation_mode="anchor")
-        ax.set_title(file.file, fontsize=10)
+        ax.set_title(str(file.file), fontsize=10)
         ax.set_ylabel("utterances")
         ax.margins(y=0.12)
         ax.spines[["top", "right"]].set_visible(False)
@@ -51,20 +51,19 @@ def class_balance_figure(files: AnnotationFiles) -> Figure:
 
 def durations_figure(manifest: pd.DataFrame) -> Figure:
     """Histograms of the lengths of clips and of annotated spans; too short and too long ones are shaded and counted."""
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    figure = PlainFigure(9, 3.8)
     ax = figure.subplots()
     both = {"clips": manifest["clip_seconds"].dropna(), "annotated spans": manifest["span_seconds"].dropna()}
     series = {name: seconds for name, seconds in both.items() if len(seconds)}
     longest = max([10 * LONG_SPAN_SECONDS, *(1.05 * float(seconds.max()) for seconds in series.values())])
     edges = np.geomspace(SHORTEST_DRAWN_SECONDS, longest, 60)
     for name, seconds in series.items():
-        style: dict[str, Any] = (
-            {"color": BLUE, "alpha": 0.75}
-            if name == "clips"
-            else {"color": CHECK, "histtype": "step", "linewidth": 1.6}
-        )
         label = f"{len(seconds):,} {name}, median {seconds.median():.1f} s"
-        ax.hist(seconds.clip(lower=SHORTEST_DRAWN_SECONDS), edges.tolist(), label=label, **style)
+        drawn = seconds.clip(lower=SHORTEST_DRAWN_SECONDS)
+        if name == "clips":
+            ax.hist(drawn, edges.tolist(), label=label, color=BLUE, alpha=0.75)
+        else:
+            ax.hist(drawn, edges.tolist(), label=label, color=CHECK, histtype="step", linewidth=1.6)
     short = [f"{int((seconds < SHORT_SPAN_SECONDS).sum()):,} {name}" for name, seconds in series.items()]
     long = [f"{int((seconds > LONG_SPAN_SECONDS).sum()):,} {name}" for name, seconds in series.items()]
     _shade(ax, SHORTEST_DRAWN_SECONDS, SHORT_SPAN_SECONDS, [f"under {SHORT_SPAN_SECONDS:g} s", *short])
@@ -102,12 +101,10 @@ def choose_clips(manifest: pd.DataFrame, shown: int = SHOWN_CLIPS) -> pd.DataFra
 def problem_sheet_figure(chosen: pd.DataFrame, pictures: Mapping[str, np.ndarray]) -> Figure:
     """A frame [height, width, 3] of each chosen clip, if one decodes, with its name and findings; red: left out."""
     rows = max(1, -(-len(chosen) // CLIPS_IN_ROW))
-    figure = Figure(figsize=(12, 2.5 * rows if len(chosen) else 0.8), layout="constrained")
+    figure = PlainFigure(12, 2.5 * rows if len(chosen) else 0.8)
     axes = figure.subplots(rows, CLIPS_IN_ROW, squeeze=False).ravel()
-    for ax in axes:
-        ax.set_xticks([])
-        ax.set_yticks([])
-        ax.spines[:].set_visible(False)
+    for ax in axes[len(chosen) :]:
+        ax.axis("off")
     if chosen.empty:
         figure.suptitle("No clip has a problem.")
     for ax, row in zip(axes, chosen.to_dict("records"), strict=False):

@@ -1,7 +1,6 @@
 """Modality ablation: the scores of a trained model with one modality blanked or shuffled."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,7 +41,7 @@ def ablate_modalities(
     return pd.DataFrame(rows).astype({"permutations": "Int64", "seed": "Int64"})
 
 
-def _row(modality: str, change: str, scores: np.ndarray, intact: np.ndarray) -> dict[str, Any]:
+def _row(modality: str, change: str, scores: np.ndarray, intact: np.ndarray) -> dict[str, object]:
     """`scores` are [repeat, class], `intact` [class]."""
     f1, macro_f1 = scores.mean(axis=0), scores.mean(axis=1)
     drops = np.round(intact - f1, 9) + 0.0  # a mean of equal scores is off by 1e-16, which would print as -0.00

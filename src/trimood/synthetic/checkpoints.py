@@ -110,25 +110,21 @@ def make_pretrained(seed: int, scene_count: int = SCENES) -> tuple[Checkpoint, C
     # Floating-point sums depend on the number of threads; such small towers gain nothing from a second one.
     torch.set_num_threads(1)
     try:
-        return _make_pretrained(seed, scene_count)
+        faces, voices = show_faces(scene_count, seed), play_voices(scene_count, seed)
+        sentences = collect_sentences(TEMPLATE_REPEATS, seed)
+        vocabulary, merges = learn_vocabulary([*faces.captions, *voices.captions, *sentences], MERGES)
+        with tempfile.TemporaryDirectory() as folder:
+            write_tokenizer(Path(folder), vocabulary, merges)
+            clip = tokenizer(Path(folder))
+
+        def to_ids(texts: list[str]) -> Tensor:
+            ids = tokenize(clip, texts)
+            # Attention is causal and the output is read at the first end token: later tokens only cost time.
+            return ids[:, : int(ids.argmax(dim=-1).max()) + 1]
+
+        video, audio = pretrain(faces, voices, sentences, to_ids, len(vocabulary), seed)
     finally:
         torch.set_num_threads(threads)
-
-
-def _make_pretrained(seed: int, scene_count: int) -> tuple[Checkpoint, Checkpoint]:
-    faces, voices = show_faces(scene_count, seed), play_voices(scene_count, seed)
-    sentences = collect_sentences(TEMPLATE_REPEATS, seed)
-    vocabulary, merges = learn_vocabulary([*faces.captions, *voices.captions, *sentences], MERGES)
-    with tempfile.TemporaryDirectory() as folder:
-        write_tokenizer(Path(folder), vocabulary, merges)
-        clip = tokenizer(Path(folder))
-
-    def to_ids(texts: list[str]) -> Tensor:
-        ids = tokenize(clip, texts)
-        # Attention is causal and the output is read at the first end token: later tokens only cost time.
-        return ids[:, : int(ids.argmax(dim=-1).max()) + 1]
-
-    video, audio = pretrain(faces, voices, sentences, to_ids, len(vocabulary), seed)
     first, second = (Checkpoint(model.config, model.state_dict(), vocabulary, merges) for model in (video, audio))
     return first, second
 

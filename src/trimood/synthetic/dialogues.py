@@ -1,6 +1,6 @@
 """The dialogues of the demo: conversations, how each emotion looks and sounds, and records for ECF's JSON files."""
 
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
@@ -89,14 +89,14 @@ def write_dialogues(seed: int, conversation_count: int) -> tuple[list[Conversati
     test_ids = train_count + np.cumsum(rng.integers(1, 4, size=test_count))
     train_sizes, test_sizes = _draw_sizes(train_count, rng), _draw_sizes(test_count, rng)
     train_sizes[int(rng.integers(1, train_count))] = LONGEST
-    splits = [
+    train, test = (
         [
             _write_conversation(int(number), emotions, speakers, seed)
             for number, emotions in zip(ids, _deal_emotions(sizes, rng), strict=True)
         ]
         for ids, sizes in ((train_ids, train_sizes), (test_ids, test_sizes))
-    ]
-    return splits[0], splits[1]
+    )
+    return train, test
 
 
 def train_record(conversation: Conversation) -> dict[str, object]:
@@ -173,14 +173,12 @@ def _write_conversation(number: int, emotions: list[str], speakers: list[Speaker
 
 def express(emotion: str, rng: np.random.Generator) -> Expression:
     """A facial expression for this emotion."""
-    kind = EXPRESSIONS[_shown(emotion, LOOKS_LIKE, rng)]
-    return Expression(*_around([getattr(kind, field.name) for field in fields(kind)], rng))
+    return Expression(*_around(EXPRESSIONS[_shown(emotion, LOOKS_LIKE, rng)], rng))
 
 
 def intone(emotion: str, rng: np.random.Generator) -> Prosody:
     """A way of speaking for this emotion."""
-    kind = PROSODIES[_shown(emotion, SOUNDS_LIKE, rng)]
-    return Prosody(*_around([getattr(kind, field.name) for field in fields(kind)], rng))
+    return Prosody(*_around(PROSODIES[_shown(emotion, SOUNDS_LIKE, rng)], rng))
 
 
 def _shown(emotion: str, alike: dict[str, str], rng: np.random.Generator) -> str:
@@ -194,9 +192,9 @@ def _shown(emotion: str, alike: dict[str, str], rng: np.random.Generator) -> str
     return str(rng.choice(EMOTIONS))
 
 
-def _around(kind: list[float], rng: np.random.Generator) -> list[float]:
-    strength = rng.uniform(0.7, 1.1)
-    return [float(value) for value in np.clip(strength * np.array(kind) + rng.normal(0, SPREAD, len(kind)), -1, 1)]
+def _around(kind: Expression | Prosody, rng: np.random.Generator) -> list[float]:
+    values = np.array(astuple(kind))
+    return np.clip(rng.uniform(0.7, 1.1) * values + rng.normal(0, SPREAD, len(values)), -1, 1).tolist()
 
 
 def _name_causes(conversation: Conversation) -> list[list[str]]:

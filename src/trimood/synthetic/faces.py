@@ -1,6 +1,6 @@
 """Drawn faces: expression, look, and frames."""
 
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -21,7 +21,7 @@ class Expression:
 
     def scaled(self, share: float) -> "Expression":
         """The same expression, weaker."""
-        return Expression(**{field.name: getattr(self, field.name) * share for field in fields(self)})
+        return Expression(*(value * share for value in astuple(self)))
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ def random_look(rng: np.random.Generator) -> Look:
     """A random look."""
     skin = [(244, 208, 177), (224, 172, 130), (170, 115, 80), (110, 72, 50)][rng.integers(4)]
     hair = [(40, 28, 22), (110, 70, 35), (205, 165, 90), (150, 60, 35), (120, 120, 125)][rng.integers(5)]
-    background = tuple(int(value) for value in rng.integers(50, 200, size=3))
-    return Look(skin, hair, (background[0], background[1], background[2]), rng.uniform(0.30, 0.38), rng.uniform(0, 1))
+    red, green, blue = rng.integers(50, 200, size=3).tolist()
+    return Look(skin, hair, (red, green, blue), rng.uniform(0.30, 0.38), rng.uniform(0, 1))
 
 
 def random_expression(rng: np.random.Generator) -> Expression:
     """A random expression, including ones that fit no emotion."""
-    return Expression(*(float(value) for value in rng.uniform(-1, 1, size=len(fields(Expression)))))
+    return Expression(*rng.uniform(-1, 1, size=len(fields(Expression))).tolist())
 
 
 def draw_clip(

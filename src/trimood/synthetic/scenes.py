@@ -3,8 +3,7 @@
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -78,7 +77,7 @@ def languagebind_config(vision: VisionConfig, vocabulary_size: int) -> LanguageB
     return LanguageBindConfig(text, vision, PROJECTION, LOGIT_SCALE)
 
 
-def config_json(config: LanguageBindConfig) -> dict[str, Any]:
+def config_json(config: LanguageBindConfig) -> dict[str, object]:
     """config.json with every key of upstream's configuration classes (languagebind 0.1.0), including unused ones."""
     content = config_as_json(config)
     shared = {"projection_dim": config.projection_dim, "initializer_range": 0.02, "initializer_factor": 1.0}
@@ -96,26 +95,12 @@ def config_json(config: LanguageBindConfig) -> dict[str, Any]:
     }
 
 
-def describe_face(expression: Expression, rng: np.random.Generator) -> str:
-    """A caption such as "a smiling staring raised face"."""
-    words = _noticed(expression, FACE_WORDS, rng)
-    return f"a {' '.join(words)} face" if words else "a usual face"
-
-
-def describe_voice(prosody: Prosody, rng: np.random.Generator) -> str:
-    """A caption such as "a loud fast high voice"."""
-    words = _noticed(prosody, VOICE_WORDS, rng)
-    return f"a {' '.join(words)} voice" if words else "a usual voice"
-
-
-def _noticed(shown: Expression | Prosody, words: dict[str, tuple[str, str]], rng: np.random.Generator) -> list[str]:
-    """A word for each noticeable field, in random order, so that order carries no meaning."""
-    said = []
-    for field in fields(shown):
-        value = getattr(shown, field.name)
-        if abs(value) > NOTICEABLE:
-            said.append(words[field.name][int(value > 0)])
-    return [said[place] for place in rng.permutation(len(said))]
+def describe(
+    shown: Expression | Prosody, words: dict[str, tuple[str, str]], noun: str, rng: np.random.Generator
+) -> str:
+    """A caption such as "a smiling staring raised face": the noticeable fields, in random order, without meaning."""
+    said = [words[name][int(value > 0)] for name, value in asdict(shown).items() if abs(value) > NOTICEABLE]
+    return f"a {' '.join(said[place] for place in rng.permutation(len(said))) or 'usual'} {noun}"
 
 
 def show_faces(count: int, seed: int) -> Scenes:
@@ -126,7 +111,7 @@ def show_faces(count: int, seed: int) -> Scenes:
         expression = random_expression(rng)
         frames = draw_clip(expression, random_look(rng), VIDEO.num_frames, SIZE_PIXELS, rng)
         fitted = torch.stack([fit_frame(torch.from_numpy(frame), VIDEO.image_size) for frame in frames])
-        return normalise_frames(fitted[None])[0], describe_face(expression, rng)
+        return normalise_frames(fitted[None])[0], describe(expression, FACE_WORDS, "face", rng)
 
     return _perform(show, count)
 
@@ -141,7 +126,7 @@ def play_voices(count: int, seed: int) -> Scenes:
         sound = speak(prosody, random_pitch_hz(rng), VOICE_SECONDS, recipe.sample_rate_hz, rng)
         energies = log_mel(torch.from_numpy(sound), recipe)
         image = mel_image(energies, AUDIO.target_length, AUDIO.audio_mean, AUDIO.audio_std)
-        return image, describe_voice(prosody, rng)
+        return image, describe(prosody, VOICE_WORDS, "voice", rng)
 
     return _perform(play, count)
 

@@ -24,7 +24,7 @@ class Prosody:
 
 def random_prosody(rng: np.random.Generator) -> Prosody:
     """A random prosody, including ones that fit no emotion."""
-    return Prosody(*(float(value) for value in rng.uniform(-1, 1, size=len(fields(Prosody)))))
+    return Prosody(*rng.uniform(-1, 1, size=len(fields(Prosody))).tolist())
 
 
 def random_pitch_hz(rng: np.random.Generator) -> float:
