@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import CLIPTokenizer
 
+from trimood.config.parameters import listed
 from trimood.disk import DiskFull, says_disk_full
 from trimood.model.config import CheckpointError, LanguageBindConfig, read_config
 from trimood.model.towers import LanguageBind
@@ -125,24 +126,26 @@ def read_strictly(folder: Path, config: LanguageBindConfig) -> dict[str, Tensor]
 
 def check_strictly(folder: Path, model: LanguageBind, shapes: Mapping[str, Sequence[int]]) -> None:
     """Raises CheckpointError, which names the first differences, if any key or shape differs from the model's."""
-    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    mismatched = [
-        f"{name} ({list(shapes[name])} in the file, {list(shape)} by config.json)"
-        for name, shape in wanted.items()
-        if name in shapes and tuple(shapes[name]) != shape
-    ]
-    problems = {
-        "missing": [name for name in wanted if name not in shapes],
-        "unexpected": [name for name in shapes if name not in wanted],
-        "of another shape": mismatched,
-    }
-    found = [f"{len(names)} {kind}: {_first(names)}" for kind, names in problems.items() if names]
-    if found:
+    if found := differences({name: tensor.shape for name, tensor in model.state_dict().items()}, shapes):
         raise CheckpointError(
-            f"{folder}: the weights do not fit the towers. {'; '.join(found)}. All weights of the checkpoint (except "
+            f"{folder}: the weights do not fit the towers. {found}. All weights of the checkpoint (except "
             "position_ids) must match, otherwise another model would be used silently: use a "
             "LanguageBind_Video_FT or LanguageBind_Audio_FT checkpoint together with its own config.json."
         )
+
+
+def differences(wanted: Mapping[str, Sequence[int]], shapes: Mapping[str, Sequence[int]]) -> str:
+    """Describes which tensors are missing, unexpected, or of another shape than wanted; "" if there are none."""
+    problems = {
+        "missing": [name for name in wanted if name not in shapes],
+        "unexpected": [name for name in shapes if name not in wanted],
+        "of another shape": [
+            f"{name} ({list(shapes[name])} in the file, {list(shape)} in the model)"
+            for name, shape in wanted.items()
+            if name in shapes and tuple(shapes[name]) != tuple(shape)
+        ],
+    }
+    return "; ".join(f"{len(names)} {kind}: {listed(names, 3)}" for kind, names in problems.items() if names)
 
 
 def tokenizer(folder: Path) -> CLIPTokenizer:
@@ -216,7 +219,3 @@ def _damaged(path: Path, error: Exception) -> str:
         f"{path}: {size:,} bytes that cannot be read as weights ({type(error).__name__}: {reason}). The file is "
         "damaged or its download was interrupted: delete it and download it again."
     )
-
-
-def _first(names: Sequence[str], count: int = 3) -> str:
-    return ", ".join(names[:count]) + (", …" if len(names) > count else "")

@@ -16,8 +16,8 @@ from support.learning_examples import CLIPS, example_table, training
 from support.tracked_project import STORE
 from trimood.config.experiments import find_experiments
 from trimood.config.parameters import ExperimentParams, LoraParams, TuneParams, resolve
-from trimood.learning.search.space import SpaceError
-from trimood.learning.search.study import StudyError, opened
+from trimood.learning.search.space import SpaceError, StudyError
+from trimood.learning.search.study import opened
 from trimood.pipelines.tune.nodes import draw_search, plan_search, search, write_best
 
 TRAINED = training(num_train_epochs=1)

@@ -3,7 +3,7 @@
 import copy
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from pydantic import ValidationError
 
@@ -30,29 +30,34 @@ class BestTrial(TypedDict):
     values: dict[str, object]
 
 
+class StudyError(Exception):
+    """A study cannot be resumed, or has no successful trial."""
+
+
 class SpaceError(Exception):
     """The search space contains a parameter or a value that the experiment does not allow."""
 
 
-def with_changes(own: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def with_changes(own: Mapping[str, object], changes: Mapping[str, object]) -> dict[str, object]:
     """Returns an experiment's block with changed values, by dotted parameter names.
 
     Raises SpaceError for a name below a parameter that is no block.
     """
-    changed = copy.deepcopy(dict(own))
+    changed: dict[str, object] = copy.deepcopy(dict(own))
     for name, value in changes.items():
         *blocks, last = name.split(".")
         place = changed
         for block in blocks:
-            place = place.setdefault(block, {})
-            if not isinstance(place, dict):
-                raise SpaceError(f"{name}: {block} is a value ({place}), so it has no parameters")
+            inner = place.setdefault(block, {})
+            if not isinstance(inner, dict):
+                raise SpaceError(f"{name}: {block} is a value ({inner}), so it has no parameters")
+            place = inner
         place[last] = list(value) if isinstance(value, tuple) else value
     return changed
 
 
 def settings_with(
-    own: Mapping[str, Any], training: TrainingParams, lora: LoraParams, changes: Mapping[str, Any]
+    own: Mapping[str, object], training: TrainingParams, lora: LoraParams, changes: Mapping[str, object]
 ) -> Settings:
     """Resolves the experiment's settings with these changes. Raises SpaceError if they are not allowed."""
     try:
@@ -63,7 +68,7 @@ def settings_with(
 
 
 def check_space(
-    name: str, own: Mapping[str, Any], training: TrainingParams, lora: LoraParams, space: Mapping[str, Dimension]
+    name: str, own: Mapping[str, object], training: TrainingParams, lora: LoraParams, space: Mapping[str, Dimension]
 ) -> None:
     """Resolves the experiment with both ends of each range and each choice. Raises SpaceError with all errors."""
     problems = []
@@ -98,7 +103,7 @@ def drawn(trial: "Trial", space: Mapping[str, Dimension]) -> dict[str, object]:
     return values
 
 
-def as_set(parameters: Mapping[str, Any], space: Mapping[str, Dimension]) -> dict[str, object]:
+def as_set(parameters: Mapping[str, object], space: Mapping[str, Dimension]) -> dict[str, object]:
     """Converts a finished trial's parameters to values: Optuna stores no lists, so choices are stored as JSON."""
     return {
         name: next((choice for choice in space[name].choices if json.dumps(choice) == value), value)

@@ -2,10 +2,8 @@
 
 import logging
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import optuna
 import pandas as pd
@@ -22,39 +20,17 @@ from trimood.learning.experiment import (
 )
 from trimood.learning.search.space import SpaceError, drawn, settings_with
 from trimood.learning.search.study import ENDED, RUN, with_same_values
-from trimood.learning.trainer import ReportFunction, ScoreFunction, TrainingDiverged
+from trimood.learning.trainer import ReportFunction, TrainingDiverged
+from trimood.scoring.metrics import summary_scores
+from trimood.tracking.store import SearchTracker, TrackedTrial
 
 log = logging.getLogger(__name__)
 
 OBJECTIVE = "validation/macro_f1"
 
 
-class TrackedTrial(Protocol):
-    """Logs one trial; `run` is the id of its run, None if nothing is tracked."""
-
-    run: str | None
-
-    def log_plan(self, plan: Plan) -> None:
-        """Logs the trial's settings."""
-
-    def log_live(self, numbers: Mapping[str, float], step: int) -> None:
-        """Logs numbers during training."""
-
-    def log_pruned(self) -> None:
-        """Logs that the pruner has stopped the trial."""
-
-    def log_outcome(self, numbers: Mapping[str, float]) -> None:
-        """Logs the final scores and cost."""
-
-
-class SearchTracker(Protocol):
-    """Tracks the trials of a search."""
-
-    def trial(self, name: str, tags: Mapping[str, Any]) -> AbstractContextManager[TrackedTrial]:
-        """Opens a trial's run, and closes it with the status of the block."""
-
-    def end_interrupted(self, run: str) -> None:
-        """Closes the run of a trial whose process died."""
+COSTS_ONE_TRIAL = (SpaceError, TrainingDiverged, torch.OutOfMemoryError)
+"""Errors that are caused by a trial's values, such as too large steps or batches, and fail only this trial."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +44,7 @@ class Search:
     validation_examples: pd.DataFrame
     prepared_clips: Path
     training_checkpoints: Path
-    tags: Mapping[str, Any]
-    score: ScoreFunction
-    tracker: SearchTracker
-
-    @staticmethod
-    def costs_one_trial() -> tuple[type[Exception], ...]:
-        """Errors that are caused by a trial's values, such as too large steps or batches, and fail only this trial."""
-        return SpaceError, TrainingDiverged, torch.OutOfMemoryError
+    tags: Mapping[str, object]
 
     def run(self, trial: optuna.Trial) -> float:
         """Returns the best macro F1 on validation; takes it from an earlier trial if that had the same values."""
@@ -88,14 +57,14 @@ class Search:
         tags = {"study": name, "trial": trial.number, "tuned": self.plan.experiment, **self.tags}
         stopped = None
         try:
-            with self.tracker.trial(f"{name} trial {trial.number}", tags) as tracked:
+            with SearchTracker().trial(f"{name} trial {trial.number}", tags) as tracked:
                 if tracked.run:
                     trial.set_user_attr(RUN, tracked.run)
                 try:
                     best = self._train(trial, values, tracked)
                 except optuna.TrialPruned as error:  # must not mark the run as failed
                     stopped = error
-        except self.costs_one_trial() as error:
+        except COSTS_ONE_TRIAL as error:
             trial.set_user_attr(ENDED, True)
             log.error("trial %d failed: %s", trial.number, error)
             raise
@@ -135,9 +104,9 @@ class Search:
         folder = self.training_checkpoints / training_fingerprint(planned, *examples)
         try:
             trained = train_experiment(
-                planned, *examples, self.prepared_clips, self.training_checkpoints, self.score, report
+                planned, *examples, self.prepared_clips, self.training_checkpoints, summary_scores, report
             )
-        except (optuna.TrialPruned, SpaceError, TrainingDiverged, torch.OutOfMemoryError):
+        except (optuna.TrialPruned, *COSTS_ONE_TRIAL):
             remove_checkpoints(folder)
             raise
         remove_checkpoints(folder)
