@@ -52,10 +52,7 @@ def build_page(memory: ModelsInMemory, choices: Choices, examples: Sequence[Exam
             names = [name for name in (first, second) if name and name != _NONE]
             found = choices()
             shown = {uri: name for name, uri in found.items()}
-            if not found:
-                answers = [Answer(no_model)]
-            else:
-                answers = answer(memory, Path(clip) if clip else None, words or "", names)
+            answers = answer(memory, Path(clip) if clip else None, words or "", names) if found else [Answer(no_model)]
             titles = [shown.get(name, "") for name in names] or [""]
             return [*_updates(gr, titles, answers), _loaded(memory)]
 
@@ -102,13 +99,11 @@ def _side(gr: Any, number: int) -> list[Any]:
 def _updates(gr: Any, titles: Sequence[str], answers: Sequence[Answer]) -> list[Any]:
     updates: list[Any] = []
     for number in range(_SIDES):
-        if number >= len(answers):
-            updates += [gr.update(visible=False), "", "", None, gr.update(visible=False), gr.update(visible=False)]
-            continue
-        one = answers[number]
+        is_shown = number < len(answers)
+        one = answers[number] if is_shown else Answer("")
         updates += [
-            gr.update(visible=True),
-            f"### {titles[number]}" if titles[number] else "",
+            gr.update(visible=is_shown),
+            f"### {titles[number]}" if is_shown and titles[number] else "",
             one.note,
             one.probabilities,
             gr.update(value=one.frames, visible=one.frames is not None),

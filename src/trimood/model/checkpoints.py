@@ -1,10 +1,9 @@
 """Finds LanguageBind checkpoints, in a folder or on the Hugging Face hub, and loads them strictly."""
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
 
 import torch
 from huggingface_hub import HfApi, constants, snapshot_download
@@ -18,6 +17,9 @@ from trimood.model.config import CheckpointError, LanguageBindConfig, read_confi
 from trimood.model.towers import LanguageBind
 
 BIN_FILE = "pytorch_model.bin"
+
+TOKEN_COUNT = 77
+"""Positions of CLIP's text tower."""
 
 _SAFETENSORS_FILE = "model.safetensors"
 _SHARD_NAME = re.compile(r"model-\d+-of-(\d+)\.safetensors")
@@ -72,7 +74,7 @@ def _cached(name: str, weights: bool) -> Path | None:
     except OSError:  # LocalEntryNotFoundError: not in the cache
         return None
     files = {path.name for path in folder.iterdir()}
-    needed = _weight_names(files) if weights else files.intersection(("vocab.json", "tokenizer.json"))
+    needed = _weight_names(files) if weights else files & {"vocab.json", "tokenizer.json"}
     return folder if needed and "config.json" in files else None
 
 
@@ -95,9 +97,6 @@ def _download(name: str, weights: bool) -> Path:
     if weights:
         weight_files(folder)
     return folder
-
-
-TOKEN_COUNT = 77  # positions of CLIP's text tower
 
 
 def read_state_dict(folder: Path) -> dict[str, Tensor]:
@@ -184,9 +183,8 @@ def tokenize(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> Tensor:
 def _open_weights(folder: Path) -> dict[str, Tensor]:
     weights: dict[str, Tensor] = {}
     for path in weight_files(folder):
-        opener: Callable[[Path], Any] = _open_bin if path.name == BIN_FILE else _open_safetensors
         try:
-            content = opener(path)
+            content: object = _open_bin(path) if path.name == BIN_FILE else _open_safetensors(path)
         # The errors of torch and safetensors for truncated, foreign or unsafe files.
         except (SafetensorError, UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
             raise CheckpointError(_damaged(path, error)) from error
@@ -201,7 +199,7 @@ def _open_safetensors(path: Path) -> dict[str, Tensor]:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a handle, not a mapping
 
 
-def _open_bin(path: Path) -> Any:
+def _open_bin(path: Path) -> object:
     # Only the zip format of torch >= 1.6 can be memory-mapped.
     with path.open("rb") as file:
         is_zip = file.read(2) == b"PK"
@@ -209,9 +207,9 @@ def _open_bin(path: Path) -> Any:
 
 
 def _damaged(path: Path, error: Exception) -> str:
+    size = path.stat().st_size
     with path.open("rb") as file:
         is_pointer = file.read(40).startswith(b"version https://git-lfs")
-    size = path.stat().st_size
     if is_pointer:
         return f"{path}: a Git LFS pointer of {size} bytes, not the weights. Run `git lfs pull`, or use `hf download`."
     reason = (str(error).splitlines() or [type(error).__name__])[0]
