@@ -39,9 +39,9 @@ def build_page(memory: ModelsInMemory, choices: Choices, examples: Sequence[Exam
                 in_memory = gr.Markdown(_loaded(memory), elem_id="in-memory")
                 if examples:
                     gr.Examples(
-                        [[str(example.clip), example.text] for example in examples],
+                        [[clip, text] for clip, text, _ in examples],
                         [clip, words],
-                        example_labels=[f"{example.emotion}: {example.text}" for example in examples],
+                        example_labels=[f"{emotion}: {text}" for _, text, emotion in examples],
                         label="Clips that were not used for training, and their emotion",
                         api_visibility="private",
                     )

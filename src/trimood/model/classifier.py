@@ -56,7 +56,7 @@ class EmotionClassifier(nn.Module):
 
         The other arguments are those of `embed`.
         """
-        logits = self.classify(self.embed(input_ids, frames, mel, present))
+        logits = classify(self.embed(input_ids, frames, mel, present), self.head.weight)
         if labels is None:
             return {"logits": logits}
         return {"loss": F.cross_entropy(logits, labels), "logits": logits}
@@ -89,10 +89,6 @@ class EmotionClassifier(nn.Module):
             absent = None if present is None else ~present[:, MODALITIES.index(modality)]
             embeddings[modality] = _zeroed(self._embed(modality, _zeroed(value, absent)), absent)
         return embeddings
-
-    def classify(self, embeddings: Mapping[Modality, Tensor]) -> Tensor:
-        """Applies the head to the output of `embed`; returns logits, [utterance, 7] float32."""
-        return classify({modality: embeddings[modality] for modality in self.modalities}, self.head.weight)
 
     def _embed(self, modality: Modality, value: Tensor) -> Tensor:
         tower = self.tower(modality)

@@ -13,7 +13,7 @@ from trimood.emotions import EMOTIONS, Modality
 from trimood.learning.prediction import probabilities
 from trimood.learning.setup import load_for_plan
 from trimood.media.execution import Execution
-from trimood.media.parts import Location, Recipe, load_part
+from trimood.media.parts import Location, load_part
 from trimood.scoring.calibration import with_temperature
 from trimood.serving.preparation import prepare_own
 from trimood.serving.trained_model import TrainedModel, load_trained
@@ -101,11 +101,6 @@ class Predictor:
         for row in refused.to_dict("records"):
             results[row["utterance"]] = Refusal(utterances[int(row["utterance"])].name, row["message"])
         return [results[key] for key in table["utterance"]]
-
-    @property
-    def recipe(self) -> Recipe:
-        """How clips are prepared for the checkpoints."""
-        return self._trained.recipe
 
     def probabilities(self, examples: pd.DataFrame, prepared_clips: Location) -> np.ndarray:
         """Computes probabilities as in evaluation, [utterance, 7] float64, for examples of `prepare_own`."""

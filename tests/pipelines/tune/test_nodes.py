@@ -243,7 +243,10 @@ def test_two_commands_do_not_run_one_study_at_once(folders: dict[str, Path]) -> 
 @pytest.mark.parametrize(
     ("space", "words"),
     [
-        ({"trainin.learning_rate": {"low": 1, "high": 2}}, r"no 'trainin'; allowed are modalities.*Did you mean train"),
+        (
+            {"trainin.learning_rate": {"low": 1, "high": 2}},
+            r"unknown key 'trainin'; allowed here: modalities.*Did you mean train",
+        ),
         ({"training.learning_rat": {"low": 1, "high": 2}}, r"unknown key 'learning_rat'.*Did you mean learning_rate"),
         ({"training.learning_rate": {"low": -1, "high": 2}}, r"learning_rate = -1: Input should be greater than 0"),
         ({"training.num_train_epochs": {"low": 1.5, "high": 2}}, r"num_train_epochs = 1\.5: .*valid integer"),

@@ -1,24 +1,13 @@
-"""The space of a search: checks it, draws values from it, and inserts them into the experiment's settings."""
+"""The space of a search: checks it, and inserts drawn values into the experiment's settings."""
 
 import copy
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 
 from pydantic import ValidationError
 
-from trimood.config.parameters import (
-    Dimension,
-    ExperimentParams,
-    LoraParams,
-    Settings,
-    TrainingParams,
-    did_you_mean,
-    resolve,
-)
-
-if TYPE_CHECKING:
-    from optuna import Trial
+from trimood.config.parameters import Dimension, ExperimentParams, LoraParams, Settings, TrainingParams, resolve
 
 
 class BestTrial(TypedDict):
@@ -73,12 +62,6 @@ def check_space(
     """Resolves the experiment with both ends of each range and each choice. Raises SpaceError with all errors."""
     problems = []
     for parameter, dimension in space.items():
-        block = parameter.split(".")[0]
-        allowed = list(ExperimentParams.model_fields)
-        if block not in allowed:
-            hint = did_you_mean(block, allowed)
-            problems.append(f"{parameter}: an experiment has no {block!r}; allowed are {', '.join(allowed)}.{hint}")
-            continue
         for value in dimension.choices or (dimension.low, dimension.high):
             try:
                 settings_with(own, training, lora, {parameter: value})
@@ -86,21 +69,6 @@ def check_space(
                 problems.append(str(error))
     if problems:
         raise SpaceError(f"tune.space does not fit {name}:\n  - " + "\n  - ".join(problems))
-
-
-def drawn(trial: "Trial", space: Mapping[str, Dimension]) -> dict[str, object]:
-    """Draws the trial's values, by parameter name."""
-    values: dict[str, object] = {}
-    for parameter, dimension in space.items():
-        low, high = dimension.low, dimension.high
-        if low is None or high is None:
-            words = {json.dumps(choice): choice for choice in dimension.choices}
-            values[parameter] = words[trial.suggest_categorical(parameter, list(words))]
-        elif isinstance(low, int) and isinstance(high, int):
-            values[parameter] = trial.suggest_int(parameter, low, high, log=dimension.log)
-        else:
-            values[parameter] = trial.suggest_float(parameter, low, high, log=dimension.log)
-    return values
 
 
 def as_set(parameters: Mapping[str, object], space: Mapping[str, Dimension]) -> dict[str, object]:

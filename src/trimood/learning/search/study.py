@@ -1,6 +1,7 @@
 """An Optuna study that is stored in a file and can be resumed, but only with the same search."""
 
 import fcntl
+import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -84,10 +85,19 @@ def finished(study: Study) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
 
 
-def with_same_values(study: Study, trial: Trial) -> FrozenTrial | None:
-    """Returns an earlier trial that has a score for the same values, or None."""
-    earlier = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return next((other for other in earlier if other.params == trial.params), None)
+def drawn(trial: Trial, space: Mapping[str, Dimension]) -> dict[str, object]:
+    """Draws the trial's values, by parameter name."""
+    values: dict[str, object] = {}
+    for parameter, dimension in space.items():
+        low, high = dimension.low, dimension.high
+        if low is None or high is None:
+            words = {json.dumps(choice): choice for choice in dimension.choices}
+            values[parameter] = words[trial.suggest_categorical(parameter, list(words))]
+        elif isinstance(low, int) and isinstance(high, int):
+            values[parameter] = trial.suggest_int(parameter, low, high, log=dimension.log)
+        else:
+            values[parameter] = trial.suggest_float(parameter, low, high, log=dimension.log)
+    return values
 
 
 def tabulated(study: Study, space: Mapping[str, Dimension]) -> pd.DataFrame:

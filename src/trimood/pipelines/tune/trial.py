@@ -10,24 +10,17 @@ import pandas as pd
 import torch
 
 from trimood.config.parameters import Dimension
-from trimood.config.plan import Plan, SearchPlan
-from trimood.learning.experiment import (
-    TrainingOutcome,
-    plan_experiment,
-    remove_checkpoints,
-    train_experiment,
-    training_fingerprint,
-)
-from trimood.learning.search.space import SpaceError, drawn, settings_with
-from trimood.learning.search.study import ENDED, RUN, with_same_values
-from trimood.learning.trainer import ReportFunction, TrainingDiverged
+from trimood.config.plan import SearchPlan
+from trimood.learning.experiment import plan_experiment, remove_checkpoints, train_experiment, training_fingerprint
+from trimood.learning.search.space import SpaceError, settings_with
+from trimood.learning.search.study import ENDED, RUN, drawn
+from trimood.learning.trainer import TrainingDiverged
 from trimood.scoring.metrics import summary_scores
 from trimood.tracking.store import SearchTracker, TrackedTrial
 
 log = logging.getLogger(__name__)
 
 OBJECTIVE = "validation/macro_f1"
-
 
 COSTS_ONE_TRIAL = (SpaceError, TrainingDiverged, torch.OutOfMemoryError)
 """Errors that are caused by a trial's values, such as too large steps or batches, and fail only this trial."""
@@ -49,34 +42,35 @@ class Search:
     def run(self, trial: optuna.Trial) -> float:
         """Returns the best macro F1 on validation; takes it from an earlier trial if that had the same values."""
         values = drawn(trial, self.space)
-        if same := with_same_values(self.study, trial):
+        earlier = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+        if same := next((other for other in earlier if other.params == trial.params), None):
             trial.set_user_attr("same_as", same.number)
             trial.set_user_attr(ENDED, True)
             return float(same.value or 0)
         name = self.study.study_name
         tags = {"study": name, "trial": trial.number, "tuned": self.plan.experiment, **self.tags}
-        stopped = None
         try:
             with SearchTracker().trial(f"{name} trial {trial.number}", tags) as tracked:
                 if tracked.run:
                     trial.set_user_attr(RUN, tracked.run)
-                try:
-                    best = self._train(trial, values, tracked)
-                except optuna.TrialPruned as error:  # must not mark the run as failed
-                    stopped = error
+                best = self._train(trial, values, tracked)
         except COSTS_ONE_TRIAL as error:
             trial.set_user_attr(ENDED, True)
             log.error("trial %d failed: %s", trial.number, error)
             raise
         trial.set_user_attr(ENDED, True)
-        if stopped:
+        if best is None:  # raised only here, so that it does not mark the run as failed
             log.info("trial %d stopped early: below the median of earlier trials", trial.number)
-            raise stopped
+            raise optuna.TrialPruned
         words = ", ".join(f"{parameter} {value}" for parameter, value in values.items())
         log.info("trial %d: macro F1 %.3f on validation with %s", trial.number, best, words)
         return best
 
-    def _train(self, trial: optuna.Trial, values: dict[str, object], tracked: TrackedTrial) -> float:
+    def _train(self, trial: optuna.Trial, values: dict[str, object], tracked: TrackedTrial) -> float | None:
+        """Returns the best macro F1, or None if the pruner stopped the trial.
+
+        Removes the checkpoints unless the trial is interrupted: only the score is kept.
+        """
         settings = settings_with(self.plan.own, self.plan.training, self.plan.lora, values)
         given = self.plan.given_checkpoints
         planned = plan_experiment(settings, given["video"], given["audio"], self.plan.reader)
@@ -90,24 +84,22 @@ class Search:
                     tracked.log_pruned()
                     raise optuna.TrialPruned
 
-        trained = self._fit(planned, report)
-        best: dict[str, float] = max(trained.fitted.history, key=lambda row: row[OBJECTIVE])
-        trial.set_user_attr("best_epoch", round(best["epoch"]))
-        scores = {name: value for name, value in best.items() if name.startswith("validation/")}
-        cost = {"cost/seconds": trained.seconds, "cost/peak_memory_gib": trained.peak_memory_gib}
-        tracked.log_outcome({**scores, **cost})
-        return best[OBJECTIVE]
-
-    def _fit(self, planned: Plan, report: ReportFunction) -> TrainingOutcome:
-        """Trains, and removes the checkpoints unless the trial is interrupted: only the score is kept."""
         examples = (self.training_examples, self.validation_examples)
         folder = self.training_checkpoints / training_fingerprint(planned, *examples)
         try:
             trained = train_experiment(
                 planned, *examples, self.prepared_clips, self.training_checkpoints, summary_scores, report
             )
-        except (optuna.TrialPruned, *COSTS_ONE_TRIAL):
+        except optuna.TrialPruned:
+            remove_checkpoints(folder)
+            return None
+        except COSTS_ONE_TRIAL:
             remove_checkpoints(folder)
             raise
         remove_checkpoints(folder)
-        return trained
+        best: dict[str, float] = max(trained.fitted.history, key=lambda row: row[OBJECTIVE])
+        trial.set_user_attr("best_epoch", round(best["epoch"]))
+        scores = {name: value for name, value in best.items() if name.startswith("validation/")}
+        cost = {"cost/seconds": trained.seconds, "cost/peak_memory_gib": trained.peak_memory_gib}
+        tracked.log_outcome({**scores, **cost})
+        return best[OBJECTIVE]
