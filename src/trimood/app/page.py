@@ -8,12 +8,8 @@ from trimood.app.answers import Answer, answer
 from trimood.app.choices import Example, ModelsInMemory
 from trimood.emotions import EMOTIONS
 
-_TITLE = "# trimood\nWhich of seven emotions do the words, the face and the voice of an utterance express?"
 _NONE = "–"
 _SIDES = 2
-
-Choices = Callable[[], Mapping[str, str]]
-"""The current choices: name on the page → argument of `load_trained`."""
 
 CSS = """
 .note {min-height: 3em}
@@ -21,12 +17,14 @@ CSS = """
 """
 
 
-def build_page(memory: ModelsInMemory, choices: Choices, examples: Sequence[Example], no_model: str) -> Any:
-    """A `gradio.Blocks`. `no_model` is the message shown if there is no model."""
+def build_page(
+    memory: ModelsInMemory, choices: Callable[[], Mapping[str, str]], examples: Sequence[Example], no_model: str
+) -> Any:
+    """A `gradio.Blocks`. `choices`: name on the page → argument of `load_trained`; `no_model`: said without any."""
     import gradio as gr
 
     with gr.Blocks(title="trimood", analytics_enabled=False, fill_width=True) as page:
-        gr.Markdown(_TITLE)
+        gr.Markdown("# trimood\nWhich of seven emotions do the words, the face and the voice of an utterance express?")
         empty = gr.Markdown(no_model, visible=False, elem_id="no-model")
         with gr.Row():
             with gr.Column(scale=2, min_width=320):

@@ -14,7 +14,6 @@ from trimood.tracking.store import use_store
 
 log = logging.getLogger(__name__)
 
-HOST = "127.0.0.1"
 LARGEST_CLIP = "100mb"
 
 
@@ -45,7 +44,7 @@ def serve(models: Path, corpus: Path, checkpoints: Mapping[str, str | None], tra
         page = build_page(ModelsInMemory(models, checkpoints), choices, corpus_examples(corpus), no_model)
         try:
             page.launch(
-                server_name=HOST,
+                server_name="127.0.0.1",
                 server_port=port,
                 share=False,
                 prevent_thread_lock=True,

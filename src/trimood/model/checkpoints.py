@@ -105,8 +105,7 @@ def read_state_dict(folder: Path) -> dict[str, Tensor]:
     The tensors are memory-mapped: they use memory only after they are read or changed, and changes are not written to
     the file. Raises CheckpointError for a missing or damaged file.
     """
-    weights = _open_weights(folder)
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+    return {name: tensor.float() for name, tensor in _open_weights(folder).items()}
 
 
 def state_dict_shapes(folder: Path) -> dict[str, tuple[int, ...]]:

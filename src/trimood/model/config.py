@@ -18,8 +18,6 @@ _UPSTREAM_DEFAULT_PATCH_SIZE = 32
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
 
 Json = Mapping[str, object]
-"""An object of a config.json."""
-
 _Config = TypeVar("_Config", "TextConfig", "VisionConfig")
 
 

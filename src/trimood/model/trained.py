@@ -58,8 +58,7 @@ def _part_of(name: str) -> str:
 
 
 def _trained(classifier: EmotionClassifier) -> dict[str, nn.Parameter]:
-    parameters = classifier.named_parameters()
-    return {name: parameter for name, parameter in parameters if parameter.requires_grad or _part_of(name) == "head"}
+    return {name: p for name, p in classifier.named_parameters() if p.requires_grad or _part_of(name) == "head"}
 
 
 _FINGERPRINTED = 1024

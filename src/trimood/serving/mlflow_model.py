@@ -107,9 +107,9 @@ class EmotionModel(PythonModel):
         self.config = ServingParams.model_validate(
             {name: os.environ.get(f"TRIMOOD_{name.upper()}", default) for name, default in context.model_config.items()}
         )
-        weights, calibration = (Path(context.artifacts[name]) for name in ("weights", "calibration"))
+        trained = read_trained("the model", *(Path(context.artifacts[name]) for name in ("weights", "calibration")))
         others = {"video": self.config.video_checkpoint, "audio": self.config.audio_checkpoint}
-        self.predictor = Predictor(read_trained("the model", weights, calibration).with_checkpoints(others))
+        self.predictor = Predictor(trained.with_checkpoints(others))
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
