@@ -51,11 +51,13 @@ def test_the_probabilities_are_those_of_evaluation_to_the_bit(
     assert np.abs(untrained - wanted).max() > 1e-3
 
 
-def test_a_prediction_shows_what_the_model_was_given(predictor: Predictor, clips: Path) -> None:
+def test_a_prediction_shows_what_the_model_was_given(
+    predictor: Predictor, sources: dict[str, str], clips: Path
+) -> None:
     (found,) = predictor.predict([Utterance(clips / "whole.mp4", "Hi .", "mine")])
     assert isinstance(found, Prediction)
     assert (found.name, found.text) == ("mine", "Hi .")
-    recipe = predictor.recipe
+    recipe = clip_recipe(sources, "pyav")
     assert found.frames is not None
     assert torch.equal(found.frames, read_frames(clips / "whole.mp4", recipe.video))
     waveform = read_waveform(clips / "whole.mp4", recipe.audio.sample_rate_hz)

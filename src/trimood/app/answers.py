@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 NOTHING_THERE = "There is no input yet: drop a clip, record one, or type some words."
 NO_MODEL = "Choose a model first."
 
-_BEGINNING_BYTES = 64
 _CALLED: dict[Modality, str] = {"text": "words", "video": "picture", "audio": "sound"}
 
 
@@ -46,9 +45,8 @@ def _problem(clip: Path | None, words: str, names: Sequence[str]) -> str:
     if clip is None:
         return "" if words.strip() else NOTHING_THERE
     with clip.open("rb") as file:
-        beginning = file.read(_BEGINNING_BYTES)
-    if is_media(beginning):
-        return ""
+        if is_media(file.read(64)):
+            return ""
     return f"{clip.name} is not a video. Use MP4, MOV, MKV, WebM or AVI."
 
 

@@ -3,7 +3,6 @@
 import gc
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from trimood.corpus.corpus_files import TEST_FILES, clip_folder, first_present
@@ -16,31 +15,22 @@ from trimood.tracking.store import SQLITE
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Example:
-    """An utterance of the official test file, which is never used for training."""
-
-    clip: Path
-    text: str
-    emotion: str
+Example = tuple[str, str, str]
+"""Clip, text and emotion of an utterance of the official test file, which is never used for training."""
 
 
 def corpus_examples(corpus: Path) -> list[Example]:
     """The first utterance of each emotion whose clip exists, in class order; none without such a corpus."""
-    path = first_present(corpus, TEST_FILES)
-    if path is None:
+    if (path := first_present(corpus, TEST_FILES)) is None:
         return []
     try:
         table = labelled(read_ecf(path, clip_folder(corpus, "test")))
     except AnnotationError as error:
         log.warning("the page offers no examples: %s", error)
         return []
-    found: dict[str, Example] = {}
-    for row in table.itertuples():
-        clip = corpus / str(row.clip)
-        if row.emotion not in found and clip.is_file():
-            found[str(row.emotion)] = Example(clip, str(row.text), str(row.emotion))
-    return [found[emotion] for emotion in EMOTIONS if emotion in found]
+    rows = [(str(corpus / clip), text, emotion) for clip, text, emotion in table[["clip", "text", "emotion"]].values]
+    first = {emotion: (clip, text, emotion) for clip, text, emotion in reversed(rows) if Path(clip).is_file()}
+    return [first[emotion] for emotion in EMOTIONS if emotion in first]
 
 
 def trained_experiments(models: Path) -> list[str]:

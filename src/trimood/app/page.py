@@ -8,12 +8,8 @@ from trimood.app.answers import Answer, answer
 from trimood.app.choices import Example, ModelsInMemory
 from trimood.emotions import EMOTIONS
 
-_TITLE = "# trimood\nWhich of seven emotions do the words, the face and the voice of an utterance express?"
 _NONE = "–"
 _SIDES = 2
-
-Choices = Callable[[], Mapping[str, str]]
-"""The current choices: name on the page → argument of `load_trained`."""
 
 CSS = """
 .note {min-height: 3em}
@@ -21,12 +17,14 @@ CSS = """
 """
 
 
-def build_page(memory: ModelsInMemory, choices: Choices, examples: Sequence[Example], no_model: str) -> Any:
-    """A `gradio.Blocks`. `no_model` is the message shown if there is no model."""
+def build_page(
+    memory: ModelsInMemory, choices: Callable[[], Mapping[str, str]], examples: Sequence[Example], no_model: str
+) -> Any:
+    """A `gradio.Blocks`. `choices`: name on the page → argument of `load_trained`; `no_model`: said without any."""
     import gradio as gr
 
     with gr.Blocks(title="trimood", analytics_enabled=False, fill_width=True) as page:
-        gr.Markdown(_TITLE)
+        gr.Markdown("# trimood\nWhich of seven emotions do the words, the face and the voice of an utterance express?")
         empty = gr.Markdown(no_model, visible=False, elem_id="no-model")
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
@@ -39,9 +37,9 @@ def build_page(memory: ModelsInMemory, choices: Choices, examples: Sequence[Exam
                 in_memory = gr.Markdown(_loaded(memory), elem_id="in-memory")
                 if examples:
                     gr.Examples(
-                        [[str(example.clip), example.text] for example in examples],
+                        [[clip, text] for clip, text, _ in examples],
                         [clip, words],
-                        example_labels=[f"{example.emotion}: {example.text}" for example in examples],
+                        example_labels=[f"{emotion}: {text}" for _, text, emotion in examples],
                         label="Clips that were not used for training, and their emotion",
                         api_visibility="private",
                     )
@@ -52,10 +50,7 @@ def build_page(memory: ModelsInMemory, choices: Choices, examples: Sequence[Exam
             names = [name for name in (first, second) if name and name != _NONE]
             found = choices()
             shown = {uri: name for name, uri in found.items()}
-            if not found:
-                answers = [Answer(no_model)]
-            else:
-                answers = answer(memory, Path(clip) if clip else None, words or "", names)
+            answers = answer(memory, Path(clip) if clip else None, words or "", names) if found else [Answer(no_model)]
             titles = [shown.get(name, "") for name in names] or [""]
             return [*_updates(gr, titles, answers), _loaded(memory)]
 
@@ -102,13 +97,11 @@ def _side(gr: Any, number: int) -> list[Any]:
 def _updates(gr: Any, titles: Sequence[str], answers: Sequence[Answer]) -> list[Any]:
     updates: list[Any] = []
     for number in range(_SIDES):
-        if number >= len(answers):
-            updates += [gr.update(visible=False), "", "", None, gr.update(visible=False), gr.update(visible=False)]
-            continue
-        one = answers[number]
+        is_shown = number < len(answers)
+        one = answers[number] if is_shown else Answer("")
         updates += [
-            gr.update(visible=True),
-            f"### {titles[number]}" if titles[number] else "",
+            gr.update(visible=is_shown),
+            f"### {titles[number]}" if is_shown and titles[number] else "",
             one.note,
             one.probabilities,
             gr.update(value=one.frames, visible=one.frames is not None),

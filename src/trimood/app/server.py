@@ -5,10 +5,8 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from trimood.app.choices import ModelsInMemory, corpus_examples, registered_models, trained_experiments
 from trimood.app.page import CSS, build_page
@@ -16,7 +14,6 @@ from trimood.tracking.store import use_store
 
 log = logging.getLogger(__name__)
 
-HOST = "127.0.0.1"
 LARGEST_CLIP = "100mb"
 
 
@@ -24,18 +21,14 @@ class PortInUse(Exception):
     """Another program already uses the port."""
 
 
-@contextmanager
-def open_page(
-    models: Path, corpus: Path, checkpoints: Mapping[str, str | None], tracking_uri: str, port: int
-) -> Iterator[Any]:
-    """The running page, a `gradio.Blocks`; leaving the context stops it and removes uploads.
+def serve(models: Path, corpus: Path, checkpoints: Mapping[str, str | None], tracking_uri: str, port: int) -> None:
+    """Serves the page until Ctrl+C or SIGTERM, then removes uploads.
 
     `models`: the folder of experiments; `corpus`: the folder with example clips; `checkpoints` as for `load_predictor`.
     Raises PortInUse.
     """
     use_store(tracking_uri)
     registered = registered_models(tracking_uri)
-    examples = corpus_examples(corpus)
 
     def choices() -> dict[str, str]:
         return {name: name for name in trained_experiments(models)} | registered
@@ -43,14 +36,15 @@ def open_page(
     no_model = f"There is no trained model in {models} yet. Run `make demo` first, then reload this page."
     if not choices():
         log.warning(no_model)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="trimood-app-") as uploads:
         os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": uploads}
         import gradio as gr
 
-        page = build_page(ModelsInMemory(models, checkpoints), choices, examples, no_model)
+        page = build_page(ModelsInMemory(models, checkpoints), choices, corpus_examples(corpus), no_model)
         try:
             page.launch(
-                server_name=HOST,
+                server_name="127.0.0.1",
                 server_port=port,
                 share=False,
                 prevent_thread_lock=True,
@@ -68,17 +62,9 @@ def open_page(
         except OSError as error:
             raise PortInUse(f"port {port}: {error}. Give another one: kedro app --port=7861") from error
         try:
-            yield page
-        finally:
-            page.close(verbose=False)
-
-
-def serve(**places: Any) -> None:
-    """Serves the page of `open_page` until Ctrl+C or SIGTERM."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with open_page(**places) as page:
-        log.info("The page is at %s; press Ctrl+C to stop.", page.local_url)
-        try:
+            log.info("The page is at %s; press Ctrl+C to stop.", page.local_url)
             threading.Event().wait()
         except KeyboardInterrupt:
             log.info("The page is stopped.")
+        finally:
+            page.close(verbose=False)

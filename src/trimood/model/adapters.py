@@ -21,13 +21,14 @@ def add_lora(model: nn.Module, lora: LoraParams) -> None:
     """
     linear_names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     for target in lora.targets:
-        if not any(_matches(name, target) for name in linear_names):
+        if not any(f".{name}".endswith(f".{target}") for name in linear_names):
             allowed = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in linear_names})) or "none"
             raise AdapterError(
                 f"LoRA target {target!r} matches no linear layer. The names of linear layers end in: {allowed}. Use "
                 "one of these in lora.targets."
             )
-    matched = [name for name in linear_names if any(_matches(name, target) for target in lora.targets)]
+    endings = tuple(f".{target}" for target in lora.targets)
+    matched = [name for name in linear_names if f".{name}".endswith(endings)]
     config = LoraConfig(
         r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, bias=lora.bias, target_modules=matched
     )
@@ -62,7 +63,3 @@ def is_adapter(name: str) -> bool:
 def base_name(name: str) -> str:
     """The name of a parameter before its layer got an adapter."""
     return name.replace(".base_layer.", ".")
-
-
-def _matches(name: str, target: str) -> bool:
-    return name == target or name.endswith(f".{target}")

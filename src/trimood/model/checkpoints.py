@@ -2,11 +2,10 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
 
 import torch
 from huggingface_hub import HfApi, constants, snapshot_download
@@ -14,11 +13,15 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import CLIPTokenizer
 
+from trimood.config.parameters import listed
 from trimood.disk import DiskFull, says_disk_full
 from trimood.model.config import CheckpointError, LanguageBindConfig, read_config
 from trimood.model.towers import LanguageBind
 
 BIN_FILE = "pytorch_model.bin"
+
+TOKEN_COUNT = 77
+"""Positions of CLIP's text tower."""
 
 _SAFETENSORS_FILE = "model.safetensors"
 _SHARD_NAME = re.compile(r"model-\d+-of-(\d+)\.safetensors")
@@ -93,7 +96,7 @@ def _cached(name: str, weights: bool) -> Path | None:
     except OSError:  # LocalEntryNotFoundError: not in the cache
         return None
     files = {path.name for path in folder.iterdir()}
-    needed = _weight_names(files) if weights else files.intersection(("vocab.json", "tokenizer.json"))
+    needed = _weight_names(files) if weights else files & {"vocab.json", "tokenizer.json"}
     return folder if needed and "config.json" in files else None
 
 
@@ -118,17 +121,13 @@ def _download(name: str, weights: bool) -> Path:
     return folder
 
 
-TOKEN_COUNT = 77  # positions of CLIP's text tower
-
-
 def read_state_dict(folder: Path) -> dict[str, Tensor]:
     """Reads all weights of a checkpoint folder by name, without the `position_ids` buffers, as float32 on the CPU.
 
     The tensors are memory-mapped: they use memory only after they are read or changed, and changes are not written to
     the file. Raises CheckpointError for a missing or damaged file.
     """
-    weights = _open_weights(folder)
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+    return {name: tensor.float() for name, tensor in _open_weights(folder).items()}
 
 
 def state_dict_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
@@ -147,24 +146,26 @@ def read_strictly(folder: Path, config: LanguageBindConfig) -> dict[str, Tensor]
 
 def check_strictly(folder: Path, model: LanguageBind, shapes: Mapping[str, Sequence[int]]) -> None:
     """Raises CheckpointError, which names the first differences, if any key or shape differs from the model's."""
-    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    mismatched = [
-        f"{name} ({list(shapes[name])} in the file, {list(shape)} by config.json)"
-        for name, shape in wanted.items()
-        if name in shapes and tuple(shapes[name]) != shape
-    ]
-    problems = {
-        "missing": [name for name in wanted if name not in shapes],
-        "unexpected": [name for name in shapes if name not in wanted],
-        "of another shape": mismatched,
-    }
-    found = [f"{len(names)} {kind}: {_first(names)}" for kind, names in problems.items() if names]
-    if found:
+    if found := differences({name: tensor.shape for name, tensor in model.state_dict().items()}, shapes):
         raise CheckpointError(
-            f"{folder}: the weights do not fit the towers. {'; '.join(found)}. All weights of the checkpoint (except "
+            f"{folder}: the weights do not fit the towers. {found}. All weights of the checkpoint (except "
             "position_ids) must match, otherwise another model would be used silently: use a "
             "LanguageBind_Video_FT or LanguageBind_Audio_FT checkpoint together with its own config.json."
         )
+
+
+def differences(wanted: Mapping[str, Sequence[int]], shapes: Mapping[str, Sequence[int]]) -> str:
+    """Describes which tensors are missing, unexpected, or of another shape than wanted; "" if there are none."""
+    problems = {
+        "missing": [name for name in wanted if name not in shapes],
+        "unexpected": [name for name in shapes if name not in wanted],
+        "of another shape": [
+            f"{name} ({list(shapes[name])} in the file, {list(shape)} in the model)"
+            for name, shape in wanted.items()
+            if name in shapes and tuple(shapes[name]) != tuple(shape)
+        ],
+    }
+    return "; ".join(f"{len(names)} {kind}: {listed(names, 3)}" for kind, names in problems.items() if names)
 
 
 def tokenizer(folder: Path) -> CLIPTokenizer:
@@ -203,9 +204,8 @@ def tokenize(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> Tensor:
 def _open_weights(folder: Path) -> dict[str, Tensor]:
     weights: dict[str, Tensor] = {}
     for path in weight_files(folder):
-        opener: Callable[[Path], Any] = _open_bin if path.name == BIN_FILE else _open_safetensors
         try:
-            content = opener(path)
+            content: object = _open_bin(path) if path.name == BIN_FILE else _open_safetensors(path)
         # The errors of torch and safetensors for truncated, foreign or unsafe files.
         except (SafetensorError, UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
             raise CheckpointError(_damaged(path, error)) from error
@@ -220,7 +220,7 @@ def _open_safetensors(path: Path) -> dict[str, Tensor]:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a handle, not a mapping
 
 
-def _open_bin(path: Path) -> Any:
+def _open_bin(path: Path) -> object:
     # Only the zip format of torch >= 1.6 can be memory-mapped.
     with path.open("rb") as file:
         is_zip = file.read(2) == b"PK"
@@ -228,9 +228,9 @@ def _open_bin(path: Path) -> Any:
 
 
 def _damaged(path: Path, error: Exception) -> str:
+    size = path.stat().st_size
     with path.open("rb") as file:
         is_pointer = file.read(40).startswith(b"version https://git-lfs")
-    size = path.stat().st_size
     if is_pointer:
         return f"{path}: a Git LFS pointer of {size} bytes, not the weights. Run `git lfs pull`, or use `hf download`."
     reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -238,7 +238,3 @@ def _damaged(path: Path, error: Exception) -> str:
         f"{path}: {size:,} bytes that cannot be read as weights ({type(error).__name__}: {reason}). The file is "
         "damaged or its download was interrupted: delete it and download it again."
     )
-
-
-def _first(names: Sequence[str], count: int = 3) -> str:
-    return ", ".join(names[:count]) + (", …" if len(names) > count else "")

@@ -37,7 +37,10 @@ class EmotionClassifier(nn.Module):
         self.modalities = tuple(modality for modality in MODALITIES if modality in modalities)
         self.text_source = _text_source(self.modalities, configs)
         self.sources = tuple(source for source in SOURCES if source in self.modalities or source == self.text_source)
-        self.towers = nn.ModuleDict({source: self._build_tower(source, configs[source]) for source in self.sources})
+        self.towers = nn.ModuleDict()
+        for source in self.sources:
+            parts: dict[TowerPart, bool] = {"text": source == self.text_source, "vision": source in self.modalities}
+            self.towers[source] = LanguageBind(configs[source], [part for part, is_used in parts.items() if is_used])
         size = sum(self.embedding_size(modality) for modality in self.modalities)
         self.head = nn.Linear(size, len(EMOTIONS), bias=False)
 
@@ -53,7 +56,7 @@ class EmotionClassifier(nn.Module):
 
         The other arguments are those of `embed`.
         """
-        logits = self.classify(self.embed(input_ids, frames, mel, present))
+        logits = classify(self.embed(input_ids, frames, mel, present), self.head.weight)
         if labels is None:
             return {"logits": logits}
         return {"loss": F.cross_entropy(logits, labels), "logits": logits}
@@ -72,7 +75,11 @@ class EmotionClassifier(nn.Module):
         which of video, audio, text an utterance has, by default all. An absent input is ignored and has the embedding
         zero. Raises ValueError if an input is missing, or `present` has another shape or type.
         """
-        _check_present(present)
+        if present is not None and (present.shape[1:] != (len(MODALITIES),) or present.dtype != torch.bool):
+            raise ValueError(
+                f"`present` is {list(present.shape)} {present.dtype}; it must be [utterance, {len(MODALITIES)}] bool, "
+                f"in the order {', '.join(MODALITIES)}."
+            )
         inputs = {"video": ("frames", frames), "audio": ("mel", mel), "text": ("input_ids", input_ids)}
         embeddings: dict[Modality, Tensor] = {}
         for modality in self.modalities:
@@ -83,36 +90,22 @@ class EmotionClassifier(nn.Module):
             embeddings[modality] = _zeroed(self._embed(modality, _zeroed(value, absent)), absent)
         return embeddings
 
-    def classify(self, embeddings: Mapping[Modality, Tensor]) -> Tensor:
-        """Applies the head to the output of `embed`; returns logits, [utterance, 7] float32."""
-        return classify({modality: embeddings[modality] for modality in self.modalities}, self.head.weight)
-
     def _embed(self, modality: Modality, value: Tensor) -> Tensor:
-        tower = self._tower_of(modality)
+        tower = self.tower(modality)
         if modality == "text":
             return F.normalize(tower.embed_text(value).float(), dim=-1)  # [utterance, projection_dim]
         pixels = normalise_frames(value) if modality == "video" else value
         return F.normalize(tower.embed_vision(pixels).float(), dim=-1) * tower.logit_scale.float().exp()
 
-    def tower(self, source: Source) -> LanguageBind:
-        """The towers of the video or the audio checkpoint; KeyError if none of them is used."""
-        tower = self.towers[source]
+    def tower(self, modality: Modality) -> LanguageBind:
+        """The towers of the checkpoint that embeds a modality; KeyError if it is not used."""
+        tower = self.towers[str(self.text_source) if modality == "text" else modality]
         assert isinstance(tower, LanguageBind)  # noqa: S101 - for mypy
         return tower
 
     def embedding_size(self, modality: Modality) -> int:
         """Length of an embedding, projection_dim, for one of the model's modalities."""
-        return self._tower_of(modality).config.projection_dim
-
-    def _tower_of(self, modality: Modality) -> LanguageBind:
-        if modality != "text":
-            return self.tower(modality)
-        assert self.text_source is not None  # noqa: S101 - `_text_source` finds one if text is a modality
-        return self.tower(self.text_source)
-
-    def _build_tower(self, source: Source, config: LanguageBindConfig) -> LanguageBind:
-        parts: dict[TowerPart, bool] = {"text": source == self.text_source, "vision": source in self.modalities}
-        return LanguageBind(config, [part for part, is_used in parts.items() if is_used])
+        return self.tower(modality).config.projection_dim
 
 
 def classify(embeddings: Mapping[Modality, Tensor], head: Tensor) -> Tensor:
@@ -167,9 +160,8 @@ def load_towers(classifier: EmotionClassifier, folders: Mapping[Source, Path]) -
         tower = classifier.tower(source)
         if source not in folders:
             raise CheckpointError(f"no checkpoint folder for {source}; got: {', '.join(folders) or 'none'}.")
-        folder = folders[source]
-        config = read_config(folder)
-        if config != tower.config:
+        folder, config = folders[source], tower.config
+        if read_config(folder) != config:
             raise CheckpointError(
                 f"{folder}: config.json does not describe the {source} towers that were built. "
                 "Build the classifier with read_config of this folder."
@@ -186,14 +178,6 @@ def normalise_frames(frames: Tensor) -> Tensor:
     mean = torch.tensor(CLIP_MEAN, device=frames.device).view(3, 1, 1)
     std = torch.tensor(CLIP_STD, device=frames.device).view(3, 1, 1)
     return ((frames.float() / 255 - mean) / std).transpose(1, 2)
-
-
-def _check_present(present: Tensor | None) -> None:
-    wanted = f"[utterance, {len(MODALITIES)}] bool, in the order {', '.join(MODALITIES)}"
-    if present is not None and (
-        present.ndim != 2 or present.shape[1] != len(MODALITIES) or present.dtype != torch.bool
-    ):
-        raise ValueError(f"`present` is {list(present.shape)} {present.dtype}; it must be {wanted}.")
 
 
 def _zeroed(value: Tensor, absent: Tensor | None) -> Tensor:

@@ -3,9 +3,9 @@
 Both are CLIP ViT-L/14 (github.com/openai/CLIP, model-card.md) with the settings of config.json on the Hugging Face hub.
 """
 
-import dataclasses
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,9 +17,7 @@ _UPSTREAM_DEFAULT_PATCH_SIZE = 32
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
 
-Json = dict[str, Any]
-"""An object of a config.json."""
-
+Json = Mapping[str, object]
 _Config = TypeVar("_Config", "TextConfig", "VisionConfig")
 
 
@@ -122,11 +120,11 @@ def _read_config(path: Path, mtime_ns: int, size: int) -> LanguageBindConfig:
         raise CheckpointError(f"{path}: not valid JSON ({error}). Download the file again.") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: an object with text_config and vision_config is expected.")
-    text_content, vision_content = _part(path, content, "text_config"), _part(path, content, "vision_config")
-    _refuse_unsupported(path, content, vision_content)
+    text, vision = _part(path, content, "text_config"), _part(path, content, "vision_config")
+    _refuse_unsupported(path, content, vision)
     config = LanguageBindConfig(
-        text=_fill(TextConfig, path, "text_config", text_content),
-        vision=_fill(VisionConfig, path, "vision_config", _with_one_image_size(vision_content)),
+        text=_fill(TextConfig, path, "text_config", text),
+        vision=_fill(VisionConfig, path, "vision_config", _with_one_image_size(vision)),
         projection_dim=int(content.get("projection_dim", 512)),
         logit_scale_init_value=float(content.get("logit_scale_init_value", 2.6592)),
     )
@@ -134,14 +132,14 @@ def _read_config(path: Path, mtime_ns: int, size: int) -> LanguageBindConfig:
     return config
 
 
-def config_as_json(config: LanguageBindConfig) -> Json:
+def config_as_json(config: LanguageBindConfig) -> dict[str, Any]:
     """Returns the content of a config.json in the hub's format; `read_config` reads it back as the same `config`."""
     return {
         "model_type": "LanguageBindAudio" if config.vision.is_audio else "LanguageBindVideo",
         "projection_dim": config.projection_dim,
         "logit_scale_init_value": config.logit_scale_init_value,
-        "text_config": dataclasses.asdict(config.text),
-        "vision_config": {**dataclasses.asdict(config.vision), "lora_r": 0},
+        "text_config": asdict(config.text),
+        "vision_config": {**asdict(config.vision), "lora_r": 0},
     }
 
 
@@ -185,14 +183,12 @@ def _with_one_image_size(vision: Json) -> Json:
 
 
 def _fill(kind: type[_Config], path: Path, part: str, content: Json) -> _Config:
-    values: Json = {}
-    for field in dataclasses.fields(kind):
-        if field.name not in content:
-            continue
-        value = content[field.name]
+    values = {}
+    for field in fields(kind):
         wanted: type[Any] = type(field.default)
+        value: Any = content.get(field.name, field.default)
         # Upstream writes num_mel_bins as 0.0 in some files, so a float without a fraction is an integer.
-        right = isinstance(value, wanted) if wanted in (bool, str) else isinstance(value, int | float)
+        right = isinstance(value, wanted if wanted in (bool, str) else int | float)
         if not right or (wanted is int and value != int(value)):
             raise CheckpointError(f"{path}: {part}.{field.name} is {value!r}; {_KINDS[wanted]} is expected.")
         values[field.name] = wanted(value)
@@ -218,17 +214,8 @@ def _check_sizes(path: Path, config: LanguageBindConfig) -> None:
 
 
 _TEXT = TextConfig(hidden_size=768, intermediate_size=3072, num_attention_heads=12, hidden_act="gelu")
-_VIT_L: Json = {
-    "hidden_size": 1024,
-    "intermediate_size": 4096,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "patch_size": 14,
-    "hidden_act": "gelu",
-}
-_MEL: Json = {"num_mel_bins": 112, "target_length": 1036, "audio_mean": -4.2677393, "audio_std": 4.5689974}
+_VIT_L = VisionConfig(1024, 4096, num_hidden_layers=24, num_attention_heads=16, patch_size=14, hidden_act="gelu")
+_MEL = replace(_VIT_L, num_mel_bins=112, target_length=1036, audio_mean=-4.2677393, audio_std=4.5689974)
 
-FULL_SIZE_VIDEO = LanguageBindConfig(
-    _TEXT, VisionConfig(**_VIT_L, add_time_attn=True, num_frames=8), projection_dim=768
-)
-FULL_SIZE_AUDIO = LanguageBindConfig(_TEXT, VisionConfig(**_VIT_L, **_MEL), projection_dim=768)
+FULL_SIZE_VIDEO = LanguageBindConfig(_TEXT, replace(_VIT_L, add_time_attn=True, num_frames=8), projection_dim=768)
+FULL_SIZE_AUDIO = LanguageBindConfig(_TEXT, _MEL, projection_dim=768)

@@ -8,6 +8,7 @@ Axes: utterance, frame, token (the class token first, then the patches row by ro
 """
 
 from collections.abc import Callable, Collection
+from dataclasses import asdict
 from typing import Literal
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 from transformers.activations import ACT2FN
 
-from trimood.model.config import LanguageBindConfig, TextConfig, VisionConfig
+from trimood.model.config import LanguageBindConfig, VisionConfig
 
 TowerPart = Literal["text", "vision"]
 
@@ -34,7 +35,9 @@ class LanguageBind(nn.Module):
         self.config = config
         self.register_buffer("logit_scale", torch.tensor(config.logit_scale_init_value))
         if "text" in parts:
-            self.text_model = CLIPTextModel(_transformers_config(config.text))
+            # The ids are only used by transformers' own pooling; their defaults warn of a small vocabulary.
+            ids = {"bos_token_id": config.text.vocab_size - 2, "eos_token_id": config.text.vocab_size - 1}
+            self.text_model = CLIPTextModel(CLIPTextConfig(**asdict(config.text), **ids))
             self.text_projection = nn.Linear(config.text.hidden_size, config.projection_dim, bias=False)
         if "vision" in parts:
             self.vision_model = VisionTower(config.vision)
@@ -208,32 +211,11 @@ def drop_patches(tokens: Tensor, probability: float) -> Tensor:
 
 
 def _check_shape(pixels: Tensor, config: VisionConfig) -> None:
-    height, width = config.input_size
-    if config.add_time_attn:
-        expected: tuple[int, ...] = (config.num_channels, config.num_frames, height, width)
-        axes = "[utterance, 3, frame, height, width]"
-    else:
-        expected = (config.num_channels, height, width)
-        axes = "[utterance, 3, mel, time]" if config.is_audio else "[utterance, 3, height, width]"
-    if tuple(pixels.shape[1:]) != expected:
+    frames = [config.num_frames] if config.add_time_attn else []
+    axes = "frame, height, width" if frames else "mel, time" if config.is_audio else "height, width"
+    expected = [config.num_channels, *frames, *config.input_size]
+    if list(pixels.shape[1:]) != expected:
         raise ValueError(
-            f"this vision tower takes {axes} with {list(expected)} after the first axis, and got "
+            f"this vision tower takes [utterance, 3, {axes}] with {expected} after the first axis, and got "
             f"{list(pixels.shape)}: prepare the clips with the sizes of the checkpoint's config.json."
         )
-
-
-def _transformers_config(config: TextConfig) -> CLIPTextConfig:
-    return CLIPTextConfig(
-        vocab_size=config.vocab_size,
-        hidden_size=config.hidden_size,
-        intermediate_size=config.intermediate_size,
-        num_hidden_layers=config.num_hidden_layers,
-        num_attention_heads=config.num_attention_heads,
-        max_position_embeddings=config.max_position_embeddings,
-        hidden_act=config.hidden_act,
-        layer_norm_eps=config.layer_norm_eps,
-        attention_dropout=config.attention_dropout,
-        # Only used by transformers' own pooling; the defaults cause a warning for a small vocabulary.
-        bos_token_id=config.vocab_size - 2,
-        eos_token_id=config.vocab_size - 1,
-    )

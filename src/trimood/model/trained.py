@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trimood.emotions import MODALITIES
+from trimood.model.checkpoints import differences
 from trimood.model.classifier import EmotionClassifier
 from trimood.model.config import CheckpointError
 
@@ -38,19 +39,11 @@ def trained_state(classifier: EmotionClassifier) -> dict[str, Tensor]:
 def load_trained_state(classifier: EmotionClassifier, state: Mapping[str, Tensor]) -> None:
     """Copies a `trained_state` into the model. Raises CheckpointError, unchanged, if a name or shape differs."""
     parameters = _trained(classifier)
-    missing = sorted(parameters.keys() - state.keys())
-    unexpected = sorted(state.keys() - parameters.keys())
-    mismatched = [
-        f"{name} {list(state[name].shape)} for {list(parameter.shape)}"
-        for name, parameter in parameters.items()
-        if name in state and state[name].shape != parameter.shape
-    ]
-    problems = {"missing": missing, "unexpected": unexpected, "of another shape": mismatched}
-    found = [f"{len(names)} {kind}, the first is {names[0]}" for kind, names in problems.items() if names]
-    if found:
+    wanted, given = ({name: tensor.shape for name, tensor in of.items()} for of in (parameters, state))
+    if found := differences(wanted, given):
         raise CheckpointError(
-            f"the trained weights are not those of this classifier: {'; '.join(found)}. Build it with the modalities, "
-            "LoRA settings and checkpoints of the training."
+            f"the trained weights are not those of this classifier: {found}. Build it with the modalities, LoRA "
+            "settings and checkpoints of the training."
         )
     with torch.no_grad():
         for name, parameter in parameters.items():
@@ -65,8 +58,7 @@ def _part_of(name: str) -> str:
 
 
 def _trained(classifier: EmotionClassifier) -> dict[str, nn.Parameter]:
-    parameters = classifier.named_parameters()
-    return {name: parameter for name, parameter in parameters if parameter.requires_grad or _part_of(name) == "head"}
+    return {name: p for name, p in classifier.named_parameters() if p.requires_grad or _part_of(name) == "head"}
 
 
 _FINGERPRINTED = 1024

@@ -9,9 +9,6 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from fractions import Fraction
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -22,7 +19,9 @@ import mlflow
 import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
 from mlflow.pyfunc import PythonModel, PythonModelContext
+from mlflow.types import ColSpec, Schema
 
 import trimood
 from trimood.config.parameters import ServingParams
@@ -30,32 +29,8 @@ from trimood.emotions import CALIBRATED, PROBABILITIES
 from trimood.media.execution import Execution
 from trimood.model.stored import read_weights
 from trimood.serving.predictor import Predictor, Refusal
-from trimood.serving.requests import BadRequest, read_request
+from trimood.serving.requests import REQUEST_COLUMNS, BadRequest, read_request
 from trimood.serving.trained_model import read_trained
-
-_SIDE, _FRAMES, _FRAMES_PER_SECOND, _SAMPLE_RATE_HZ, _TONE_HZ = 64, 8, 16, 16000, 440
-
-
-def example_clip() -> bytes:
-    """Generates the clip of the input example: half a second of a moving bar with a tone, as MP4."""
-    file = BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        video = container.add_stream("libx264", rate=_FRAMES_PER_SECOND)
-        video.width, video.height, video.pix_fmt = _SIDE, _SIDE, "yuv420p"
-        audio = container.add_stream("aac", rate=_SAMPLE_RATE_HZ, layout="mono")
-        for number in range(_FRAMES):
-            picture = np.full((_SIDE, _SIDE, 3), 40, dtype=np.uint8)
-            picture[:, number * _SIDE // _FRAMES :][:, : _SIDE // _FRAMES] = 220
-            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(video.encode(None))
-        times = np.arange(_SAMPLE_RATE_HZ * _FRAMES // _FRAMES_PER_SECOND) / _SAMPLE_RATE_HZ
-        samples = (0.3 * np.sin(2 * np.pi * _TONE_HZ * times)).astype(np.float32)[None]
-        sound = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
-        sound.sample_rate, sound.pts, sound.time_base = _SAMPLE_RATE_HZ, 0, Fraction(1, _SAMPLE_RATE_HZ)
-        container.mux(audio.encode(sound))
-        container.mux(audio.encode(None))
-    return file.getvalue()
-
 
 MODEL = "model"
 """The name of the model within its run: runs:/RUN_ID/model."""
@@ -69,11 +44,12 @@ REQUIREMENTS = (
 
 def log_model(weights: Path, calibration: Path) -> str:
     """Logs the model to the active run and returns its URI. Copies the files without loading them."""
-    from mlflow.models import Model
-
     reader = ["decord"] if read_weights(weights).about.plan.reader == "decord" else []
     example = pd.DataFrame({"clip": [base64.b64encode(example_clip()).decode()], "text": ["What?!"]})
-    with _quietly():
+    answer = [*(ColSpec("double", name) for name in (*PROBABILITIES, *CALIBRATED)), ColSpec("string", "absent")]
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # the files are small
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of MLflow, about its own internals
         logged = Model.log(
             None,
             sys.modules[__name__],
@@ -82,7 +58,10 @@ def log_model(weights: Path, calibration: Path) -> str:
             artifacts={"weights": str(weights), "calibration": str(calibration)},
             code_paths=[str(Path(trimood.__file__).parent)],
             model_config=ServingParams().model_dump(),
-            signature=_signature(),
+            signature=ModelSignature(
+                Schema([ColSpec("string", name, required=False) for name in REQUEST_COLUMNS]),
+                Schema([ColSpec("string", "emotion"), *answer]),
+            ),
             input_example=example,
             pip_requirements=[f"{name}=={version(name)}" for name in (*REQUIREMENTS, *reader)],
             validate_serving_input=False,
@@ -98,35 +77,22 @@ def save_model(path: str, mlflow_model: Any, validate_serving_input: bool, **arg
     mlflow.pyfunc.save_model(path=path, mlflow_model=mlflow_model, **arguments)
 
 
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Hides MLflow's progress bars for small files, and its warnings about its own internals."""
-    from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR as BARS
-
-    before = os.environ.get(BARS.name)
-    BARS.set(False)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        if before is None:
-            BARS.unset()
-        else:
-            os.environ[BARS.name] = before
-
-
-def _signature():  # type: ignore[no-untyped-def]
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema
-
-    inputs = [ColSpec(DataType.string, name, required=False) for name in ("clip", "text")]
-    outputs = [
-        ColSpec(DataType.string, "emotion"),
-        *(ColSpec(DataType.double, name) for name in (*PROBABILITIES, *CALIBRATED)),
-        ColSpec(DataType.string, "absent"),
-    ]
-    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
+def example_clip() -> bytes:
+    """Generates the clip of the input example: half a second of a moving bar with a tone, as MP4."""
+    file = BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        video = container.add_stream("libx264", rate=16, width=64, height=64, pix_fmt="yuv420p")
+        audio = container.add_stream("aac", rate=16_000, layout="mono")
+        for left in range(0, 64, 8):
+            picture = np.full((64, 64, 3), 40, dtype=np.uint8)
+            picture[:, left : left + 8] = 220
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture)))
+        tone = 0.3 * np.sin(2 * np.pi * 440 / 16_000 * np.arange(8_000))
+        sound = av.AudioFrame.from_ndarray(tone.astype(np.float32)[None], format="fltp", layout="mono")
+        sound.sample_rate = 16_000
+        for packets in (video.encode(None), audio.encode(sound), audio.encode(None)):
+            container.mux(packets)
+    return file.getvalue()
 
 
 class EmotionModel(PythonModel):
@@ -141,9 +107,9 @@ class EmotionModel(PythonModel):
         self.config = ServingParams.model_validate(
             {name: os.environ.get(f"TRIMOOD_{name.upper()}", default) for name, default in context.model_config.items()}
         )
-        weights, calibration = (Path(context.artifacts[name]) for name in ("weights", "calibration"))
+        trained = read_trained("the model", *(Path(context.artifacts[name]) for name in ("weights", "calibration")))
         others = {"video": self.config.video_checkpoint, "audio": self.config.audio_checkpoint}
-        self.predictor = Predictor(read_trained("the model", weights, calibration).with_checkpoints(others))
+        self.predictor = Predictor(trained.with_checkpoints(others))
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None

@@ -4,7 +4,6 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,7 @@ from trimood.emotions import EMOTIONS, Modality
 from trimood.learning.prediction import probabilities
 from trimood.learning.setup import load_for_plan
 from trimood.media.execution import Execution
-from trimood.media.parts import Location, Recipe, load_part
+from trimood.media.parts import Location, load_part
 from trimood.scoring.calibration import with_temperature
 from trimood.serving.preparation import prepare_own
 from trimood.serving.trained_model import TrainedModel, load_trained
@@ -84,22 +83,24 @@ class Predictor:
             },
             dtype="str",
         )
+        results: dict[str, Prediction | Refusal] = {}
         with tempfile.TemporaryDirectory(prefix="trimood-") as folder:
             examples, refused = prepare_own(table, self._trained, Path(folder), execution)
             found = self.probabilities(examples, Path(folder))
-            calibrated = self.calibrated(found)
-            results: dict[str, Prediction | Refusal] = {}
-            for row, raw, adjusted in zip(examples.to_dict("records"), found, calibrated, strict=True):
-                name = utterances[int(row["utterance"])].name
-                results[row["utterance"]] = self._prediction(name, row, raw, adjusted, Path(folder))
+            for row, raw, calibrated in zip(examples.to_dict("records"), found, self.calibrated(found), strict=True):
+                part = load_part(Path(folder) / row["part"]) if row["part"] else {}
+                results[row["utterance"]] = Prediction(
+                    utterances[int(row["utterance"])].name,
+                    row["text"],
+                    dict(zip(EMOTIONS, raw.tolist(), strict=True)),
+                    dict(zip(EMOTIONS, calibrated.tolist(), strict=True)),
+                    {modality: row[f"no_{modality}"] for modality in self.modalities if row[f"no_{modality}"]},
+                    part.get("frames") if "video" in self.modalities else None,
+                    part.get("log_mel") if "audio" in self.modalities else None,
+                )
         for row in refused.to_dict("records"):
             results[row["utterance"]] = Refusal(utterances[int(row["utterance"])].name, row["message"])
         return [results[key] for key in table["utterance"]]
-
-    @property
-    def recipe(self) -> Recipe:
-        """How clips are prepared for the checkpoints."""
-        return self._trained.recipe
 
     def probabilities(self, examples: pd.DataFrame, prepared_clips: Location) -> np.ndarray:
         """Computes probabilities as in evaluation, [utterance, 7] float64, for examples of `prepare_own`."""
@@ -108,20 +109,6 @@ class Predictor:
     def calibrated(self, found: np.ndarray) -> np.ndarray:
         """Applies the temperature fitted on the validation split to probabilities."""
         return with_temperature(found, self.temperature) if len(found) else found
-
-    def _prediction(
-        self, name: str, row: dict[Any, Any], raw: np.ndarray, adjusted: np.ndarray, folder: Path
-    ) -> Prediction:
-        part = load_part(folder / row["part"]) if row["part"] else {}
-        return Prediction(
-            name,
-            row["text"],
-            dict(zip(EMOTIONS, raw.tolist(), strict=True)),
-            dict(zip(EMOTIONS, adjusted.tolist(), strict=True)),
-            {modality: row[f"no_{modality}"] for modality in self.modalities if row[f"no_{modality}"]},
-            part.get("frames") if "video" in self.modalities else None,
-            part.get("log_mel") if "audio" in self.modalities else None,
-        )
 
 
 def load_predictor(model: str, models: Path, checkpoints: Mapping[str, str | None] | None = None) -> Predictor:

@@ -24,6 +24,7 @@ def cut_spans(utterances: pd.DataFrame, folder: Path, execution: Execution) -> t
     """
     moved = utterances.copy()
     spans = []
+    row: Any  # pandas-stubs cannot know the columns
     for row in utterances[utterances["start_milliseconds"].notna()].itertuples():
         clip = folder / f"{row.utterance}.mp4"
         spans.append(Span(clip, Path(row.clip), int(row.start_milliseconds), int(row.end_milliseconds)))

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def read_request(rows: pd.DataFrame, folder: Path, largest_clip_megabytes: float
     return utterances
 
 
-def _utterance(name: str, row: dict[Any, Any], folder: Path, largest_clip_megabytes: float) -> Utterance:
+def _utterance(name: str, row: Mapping[Any, object], folder: Path, largest_clip_megabytes: float) -> Utterance:
     clip, text = (_given(row.get(column)) for column in REQUEST_COLUMNS)
     if not isinstance(text, str | None):
         raise BadRequest(f"text is {type(text).__name__}; it must be a string.")

@@ -16,8 +16,8 @@ from support.learning_examples import CLIPS, example_table, training
 from support.tracked_project import STORE
 from trimood.config.experiments import find_experiments
 from trimood.config.parameters import ExperimentParams, LoraParams, TuneParams, resolve
-from trimood.learning.search.space import SpaceError
-from trimood.learning.search.study import StudyError, opened
+from trimood.learning.search.space import SpaceError, StudyError
+from trimood.learning.search.study import opened
 from trimood.pipelines.tune.nodes import draw_search, plan_search, search, write_best
 
 TRAINED = training(num_train_epochs=1)
@@ -243,7 +243,10 @@ def test_two_commands_do_not_run_one_study_at_once(folders: dict[str, Path]) -> 
 @pytest.mark.parametrize(
     ("space", "words"),
     [
-        ({"trainin.learning_rate": {"low": 1, "high": 2}}, r"no 'trainin'; allowed are modalities.*Did you mean train"),
+        (
+            {"trainin.learning_rate": {"low": 1, "high": 2}},
+            r"unknown key 'trainin'; allowed here: modalities.*Did you mean train",
+        ),
         ({"training.learning_rat": {"low": 1, "high": 2}}, r"unknown key 'learning_rat'.*Did you mean learning_rate"),
         ({"training.learning_rate": {"low": -1, "high": 2}}, r"learning_rate = -1: Input should be greater than 0"),
         ({"training.num_train_epochs": {"low": 1.5, "high": 2}}, r"num_train_epochs = 1\.5: .*valid integer"),

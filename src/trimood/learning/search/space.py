@@ -1,24 +1,13 @@
-"""The space of a search: checks it, draws values from it, and inserts them into the experiment's settings."""
+"""The space of a search: checks it, and inserts drawn values into the experiment's settings."""
 
 import copy
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TypedDict
 
 from pydantic import ValidationError
 
-from trimood.config.parameters import (
-    Dimension,
-    ExperimentParams,
-    LoraParams,
-    Settings,
-    TrainingParams,
-    did_you_mean,
-    resolve,
-)
-
-if TYPE_CHECKING:
-    from optuna import Trial
+from trimood.config.parameters import Dimension, ExperimentParams, LoraParams, Settings, TrainingParams, resolve
 
 
 class BestTrial(TypedDict):
@@ -30,29 +19,34 @@ class BestTrial(TypedDict):
     values: dict[str, object]
 
 
+class StudyError(Exception):
+    """A study cannot be resumed, or has no successful trial."""
+
+
 class SpaceError(Exception):
     """The search space contains a parameter or a value that the experiment does not allow."""
 
 
-def with_changes(own: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def with_changes(own: Mapping[str, object], changes: Mapping[str, object]) -> dict[str, object]:
     """Returns an experiment's block with changed values, by dotted parameter names.
 
     Raises SpaceError for a name below a parameter that is no block.
     """
-    changed = copy.deepcopy(dict(own))
+    changed: dict[str, object] = copy.deepcopy(dict(own))
     for name, value in changes.items():
         *blocks, last = name.split(".")
         place = changed
         for block in blocks:
-            place = place.setdefault(block, {})
-            if not isinstance(place, dict):
-                raise SpaceError(f"{name}: {block} is a value ({place}), so it has no parameters")
+            inner = place.setdefault(block, {})
+            if not isinstance(inner, dict):
+                raise SpaceError(f"{name}: {block} is a value ({inner}), so it has no parameters")
+            place = inner
         place[last] = list(value) if isinstance(value, tuple) else value
     return changed
 
 
 def settings_with(
-    own: Mapping[str, Any], training: TrainingParams, lora: LoraParams, changes: Mapping[str, Any]
+    own: Mapping[str, object], training: TrainingParams, lora: LoraParams, changes: Mapping[str, object]
 ) -> Settings:
     """Resolves the experiment's settings with these changes. Raises SpaceError if they are not allowed."""
     try:
@@ -63,17 +57,11 @@ def settings_with(
 
 
 def check_space(
-    name: str, own: Mapping[str, Any], training: TrainingParams, lora: LoraParams, space: Mapping[str, Dimension]
+    name: str, own: Mapping[str, object], training: TrainingParams, lora: LoraParams, space: Mapping[str, Dimension]
 ) -> None:
     """Resolves the experiment with both ends of each range and each choice. Raises SpaceError with all errors."""
     problems = []
     for parameter, dimension in space.items():
-        block = parameter.split(".")[0]
-        allowed = list(ExperimentParams.model_fields)
-        if block not in allowed:
-            hint = did_you_mean(block, allowed)
-            problems.append(f"{parameter}: an experiment has no {block!r}; allowed are {', '.join(allowed)}.{hint}")
-            continue
         for value in dimension.choices or (dimension.low, dimension.high):
             try:
                 settings_with(own, training, lora, {parameter: value})
@@ -83,22 +71,7 @@ def check_space(
         raise SpaceError(f"tune.space does not fit {name}:\n  - " + "\n  - ".join(problems))
 
 
-def drawn(trial: "Trial", space: Mapping[str, Dimension]) -> dict[str, object]:
-    """Draws the trial's values, by parameter name."""
-    values: dict[str, object] = {}
-    for parameter, dimension in space.items():
-        low, high = dimension.low, dimension.high
-        if low is None or high is None:
-            words = {json.dumps(choice): choice for choice in dimension.choices}
-            values[parameter] = words[trial.suggest_categorical(parameter, list(words))]
-        elif isinstance(low, int) and isinstance(high, int):
-            values[parameter] = trial.suggest_int(parameter, low, high, log=dimension.log)
-        else:
-            values[parameter] = trial.suggest_float(parameter, low, high, log=dimension.log)
-    return values
-
-
-def as_set(parameters: Mapping[str, Any], space: Mapping[str, Dimension]) -> dict[str, object]:
+def as_set(parameters: Mapping[str, object], space: Mapping[str, Dimension]) -> dict[str, object]:
     """Converts a finished trial's parameters to values: Optuna stores no lists, so choices are stored as JSON."""
     return {
         name: next((choice for choice in space[name].choices if json.dumps(choice) == value), value)

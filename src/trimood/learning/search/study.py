@@ -1,20 +1,19 @@
 """An Optuna study that is stored in a file and can be resumed, but only with the same search."""
 
 import fcntl
+import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+import optuna
 import pandas as pd
+from optuna import Study, Trial
+from optuna.trial import FrozenTrial, TrialState
 
 from trimood.config.parameters import Dimension, TuneParams, flatten
-from trimood.learning.search.space import as_set
-
-if TYPE_CHECKING:
-    from optuna import Study
-    from optuna.trial import FrozenTrial
+from trimood.learning.search.space import StudyError, as_set
 
 log = logging.getLogger(__name__)
 
@@ -28,18 +27,12 @@ RUN = "mlflow_run"
 """Attribute of a trial: the id of its MLflow run."""
 
 
-class StudyError(Exception):
-    """A study cannot be resumed, or has no successful trial."""
-
-
 @contextmanager
-def opened(folder: Path, name: str, tune: TuneParams, about: Mapping[str, Any]) -> Iterator["Study"]:
+def opened(folder: Path, name: str, tune: TuneParams, about: Mapping[str, object]) -> Iterator[Study]:
     """Opens the study of this name in `folder`/optuna.db, or creates it, and locks it against other commands.
 
     Raises StudyError if the study belongs to another search or is in use by another command.
     """
-    import optuna
-
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with (folder / f"{name}.lock").open("w") as lock:
         try:
@@ -55,33 +48,27 @@ def opened(folder: Path, name: str, tune: TuneParams, about: Mapping[str, Any]) 
         _refuse_another_search(study, about)
         begun = len(study.trials)
         # With the same seed, the sampler of a resumed study would draw the same values again.
-        study.sampler = {
-            "tpe": lambda: optuna.samplers.TPESampler(seed=tune.seed + begun),
-            "random": lambda: optuna.samplers.RandomSampler(seed=tune.seed + begun),
-        }[tune.sampler]()
-        study.pruner = {"none": optuna.pruners.NopPruner, "median": optuna.pruners.MedianPruner}[tune.pruner]()
+        sampler = optuna.samplers.TPESampler if tune.sampler == "tpe" else optuna.samplers.RandomSampler
+        study.sampler = sampler(seed=tune.seed + begun)
+        study.pruner = optuna.pruners.NopPruner() if tune.pruner == "none" else optuna.pruners.MedianPruner()
         yield study
         study._storage.remove_session()
 
 
-def _refuse_another_search(study: "Study", about: Mapping[str, Any]) -> None:
+def _refuse_another_search(study: Study, about: Mapping[str, object]) -> None:
     known = study.user_attrs.get(ABOUT)
     if known is None:
         study.set_user_attr(ABOUT, dict(about))
     elif different := [key for key in {**known, **about} if known.get(key) != about.get(key)]:
-        named = "".join(
-            f"\n  - {key}: {known.get(key, 'none')}, now {about.get(key, 'none')}" for key in sorted(different)
-        )
+        named = [f"\n  - {key}: {known.get(key, 'none')}, now {about.get(key, 'none')}" for key in sorted(different)]
         raise StudyError(
-            f"the study {study.study_name} was begun with other values, so its trials are not comparable:{named}\n"
-            "Use the earlier values, or begin another study: --params tune.study=NAME"
+            f"the study {study.study_name} was begun with other values, so its trials are not comparable:"
+            f"{''.join(named)}\nUse the earlier values, or begin another study: --params tune.study=NAME"
         )
 
 
-def take_up_interrupted(study: "Study", end_run: Callable[[str], None]) -> None:
+def take_up_interrupted(study: Study, end_run: Callable[[str], None]) -> None:
     """Marks interrupted trials as failed, and queues their settings, to continue from the last finished epoch."""
-    from optuna.trial import TrialState
-
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
         if run := trial.user_attrs.get(RUN):
@@ -93,29 +80,32 @@ def take_up_interrupted(study: "Study", end_run: Callable[[str], None]) -> None:
             study.enqueue_trial(trial.params, user_attrs={GOES_ON: trial.number})
 
 
-def finished(study: "Study") -> list["FrozenTrial"]:
+def finished(study: Study) -> list[FrozenTrial]:
     """Returns the trials that have a score or were pruned."""
-    from optuna.trial import TrialState
-
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
 
 
-def with_same_values(study: "Study", trial: Any) -> "FrozenTrial | None":
-    """Returns an earlier trial that has a score for the same values, or None."""
-    from optuna.trial import TrialState
+def drawn(trial: Trial, space: Mapping[str, Dimension]) -> dict[str, object]:
+    """Draws the trial's values, by parameter name."""
+    values: dict[str, object] = {}
+    for parameter, dimension in space.items():
+        low, high = dimension.low, dimension.high
+        if low is None or high is None:
+            words = {json.dumps(choice): choice for choice in dimension.choices}
+            values[parameter] = words[trial.suggest_categorical(parameter, list(words))]
+        elif isinstance(low, int) and isinstance(high, int):
+            values[parameter] = trial.suggest_int(parameter, low, high, log=dimension.log)
+        else:
+            values[parameter] = trial.suggest_float(parameter, low, high, log=dimension.log)
+    return values
 
-    earlier = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return next((other for other in earlier if other.params == trial.params), None)
 
-
-def tabulated(study: "Study", space: Mapping[str, Dimension]) -> pd.DataFrame:
+def tabulated(study: Study, space: Mapping[str, Dimension]) -> pd.DataFrame:
     """Returns a row for each trial: outcome, macro F1 on validation, values.
 
     `same_as` is the number of an earlier trial with the same values, `goes_on_with` that of the interrupted trial that
     it repeats. Raises StudyError if no trial has a score.
     """
-    from optuna.trial import TrialState
-
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         raise StudyError(
             f"the study {study.study_name}: none of its {len(study.trials)} trials has a score; the log shows why. "

@@ -2,26 +2,24 @@
 
 import logging
 import warnings
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import yaml
-from pydantic import BaseModel
 
-from trimood.config.parameters import ClipParams, LoraParams, TrainingParams, TuneParams, flatten
+from trimood.config.parameters import ClipParams, ExperimentParams, LoraParams, TrainingParams, TuneParams, flatten
 from trimood.config.plan import Plan, SearchPlan
 from trimood.corpus.tables import CorpusDescription
-from trimood.learning.search.space import BestTrial, as_set, check_space, settings_with, with_changes
-from trimood.learning.search.study import StudyError
+from trimood.learning.search.space import BestTrial, StudyError, as_set, check_space, settings_with, with_changes
 
 log = logging.getLogger(__name__)
 
 
 def plan_search(
     experiment: str,
-    parameters: dict[str, Any],
+    parameters: Mapping[str, ExperimentParams | dict[str, object]],
     training: TrainingParams,
     lora: LoraParams,
     tune: TuneParams,
@@ -38,7 +36,7 @@ def plan_search(
     from trimood.learning.experiment import plan_experiment
 
     own = parameters[experiment]
-    own = own.model_dump(mode="json", exclude_unset=True) if isinstance(own, BaseModel) else own
+    own = own.model_dump(mode="json", exclude_unset=True) if isinstance(own, ExperimentParams) else own
     check_space(experiment, own, training, lora, tune.space)
     planned = plan_experiment(settings_with(own, training, lora, {}), video_checkpoint, audio_checkpoint, clips.reader)
     return SearchPlan(
@@ -71,11 +69,9 @@ def search(
 
     from trimood.learning.experiment import identify_run
     from trimood.learning.search import study as kept
-    from trimood.learning.search.trial import Search
-    from trimood.scoring.metrics import summary_scores
+    from trimood.pipelines.tune.trial import COSTS_ONE_TRIAL, Search
     from trimood.tracking.store import SearchTracker
 
-    tracker = SearchTracker()
     decisive = Plan.model_validate(plan.model_dump(include=set(Plan.model_fields)))
     about = {
         **flatten({"settings": plan.settings, "checkpoints": plan.checkpoints}),
@@ -89,23 +85,14 @@ def search(
     if mlflow.active_run():
         mlflow.set_tags({"study": plan.study, "tuned": plan.experiment})
     with kept.opened(studies, plan.study, tune, about) as study:
-        kept.take_up_interrupted(study, tracker.end_interrupted)
+        kept.take_up_interrupted(study, SearchTracker().end_interrupted)
         missing = tune.trials - len(kept.finished(study))
         log.info("study %s: %d of %d trials are finished", plan.study, tune.trials - missing, tune.trials)
-        search = Search(
-            study=study,
-            plan=plan,
-            space=tune.space,
-            training_examples=training_examples,
-            validation_examples=validation_examples,
-            prepared_clips=prepared_clips,
-            training_checkpoints=training_checkpoints,
-            tags=flatten({"corpus": corpus_description}),
-            score=summary_scores,
-            tracker=tracker,
-        )
+        examples = (training_examples, validation_examples, prepared_clips)
+        tags = flatten({"corpus": corpus_description})
+        search = Search(study, plan, tune.space, *examples, training_checkpoints, tags)
         if missing > 0:
-            study.optimize(search.run, n_trials=missing, catch=search.costs_one_trial())
+            study.optimize(search.run, n_trials=missing, catch=COSTS_ONE_TRIAL)
         table = kept.tabulated(study, tune.space)
         best = study.best_trial
         return table, {
@@ -138,7 +125,7 @@ def draw_search(plan: SearchPlan, studies: Path, trials: pd.DataFrame):  # type:
     from optuna.visualization import matplotlib as pictures
 
     study = optuna.load_study(study_name=plan.study, storage=f"sqlite:///{studies / 'optuna.db'}")
-    figures: list[Any] = []
+    figures = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # all of Optuna's matplotlib plots are experimental
         for draw in (pictures.plot_optimization_history, pictures.plot_param_importances):

@@ -1,0 +1,106 @@
+"""One trial of a search: a training with other values, scored on validation, in its own MLflow run."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+import pandas as pd
+import torch
+
+from trimood.config.parameters import Dimension
+from trimood.config.plan import SearchPlan
+from trimood.learning.experiment import identify_run, plan_experiment, remove_checkpoints, train_experiment
+from trimood.learning.search.space import SpaceError, settings_with
+from trimood.learning.search.study import ENDED, RUN, drawn
+from trimood.learning.trainer import TrainingDiverged
+from trimood.scoring.metrics import summary_scores
+from trimood.tracking.store import SearchTracker, TrackedTrial
+
+log = logging.getLogger(__name__)
+
+OBJECTIVE = "validation/macro_f1"
+
+COSTS_ONE_TRIAL = (SpaceError, TrainingDiverged, torch.OutOfMemoryError)
+"""Errors that are caused by a trial's values, such as too large steps or batches, and fail only this trial."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """The inputs that all trials of a search share; contains no test examples."""
+
+    study: optuna.Study
+    plan: SearchPlan
+    space: Mapping[str, Dimension]
+    training_examples: pd.DataFrame
+    validation_examples: pd.DataFrame
+    prepared_clips: Path
+    training_checkpoints: Path
+    tags: Mapping[str, object]
+
+    def run(self, trial: optuna.Trial) -> float:
+        """Returns the best macro F1 on validation; takes it from an earlier trial if that had the same values."""
+        values = drawn(trial, self.space)
+        earlier = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+        if same := next((other for other in earlier if other.params == trial.params), None):
+            trial.set_user_attr("same_as", same.number)
+            trial.set_user_attr(ENDED, True)
+            return float(same.value or 0)
+        name = self.study.study_name
+        tags = {"study": name, "trial": trial.number, "tuned": self.plan.experiment, **self.tags}
+        try:
+            with SearchTracker().trial(f"{name} trial {trial.number}", tags) as tracked:
+                if tracked.run:
+                    trial.set_user_attr(RUN, tracked.run)
+                best = self._train(trial, values, tracked)
+        except COSTS_ONE_TRIAL as error:
+            trial.set_user_attr(ENDED, True)
+            log.error("trial %d failed: %s", trial.number, error)
+            raise
+        trial.set_user_attr(ENDED, True)
+        if best is None:  # raised only here, so that it does not mark the run as failed
+            log.info("trial %d stopped early: below the median of earlier trials", trial.number)
+            raise optuna.TrialPruned
+        words = ", ".join(f"{parameter} {value}" for parameter, value in values.items())
+        log.info("trial %d: macro F1 %.3f on validation with %s", trial.number, best, words)
+        return best
+
+    def _train(self, trial: optuna.Trial, values: dict[str, object], tracked: TrackedTrial) -> float | None:
+        """Returns the best macro F1, or None if the pruner stopped the trial.
+
+        Removes the checkpoints unless the trial is interrupted: only the score is kept.
+        """
+        settings = settings_with(self.plan.own, self.plan.training, self.plan.lora, values)
+        given = self.plan.given_checkpoints
+        planned = plan_experiment(settings, given["video"], given["audio"], self.plan.reader)
+        tracked.log_plan(planned)
+
+        def report(numbers: dict[str, float], step: int) -> None:
+            tracked.log_live(numbers, step)
+            if OBJECTIVE in numbers:
+                trial.report(numbers[OBJECTIVE], step)
+                if trial.should_prune():
+                    tracked.log_pruned()
+                    raise optuna.TrialPruned
+
+        examples = (self.training_examples, self.validation_examples)
+        identity = identify_run(planned, training=examples[0], validation=examples[1])
+        folder = self.training_checkpoints / identity.digest
+        try:
+            trained = train_experiment(
+                identity, *examples, self.prepared_clips, self.training_checkpoints, summary_scores, report
+            )
+        except optuna.TrialPruned:
+            remove_checkpoints(folder)
+            return None
+        except COSTS_ONE_TRIAL:
+            remove_checkpoints(folder)
+            raise
+        remove_checkpoints(folder)
+        best: dict[str, float] = max(trained.fitted.history, key=lambda row: row[OBJECTIVE])
+        trial.set_user_attr("best_epoch", round(best["epoch"]))
+        scores = {name: value for name, value in best.items() if name.startswith("validation/")}
+        cost = {"cost/seconds": trained.seconds, "cost/peak_memory_gib": trained.peak_memory_gib}
+        tracked.log_outcome({**scores, **cost})
+        return best[OBJECTIVE]
