@@ -3,12 +3,10 @@
 from kedro.pipeline import Node, Pipeline
 
 from trimood.pipelines.ingestion.nodes import (
-    describe_corpus,
     read_annotations,
     read_for_submission,
     split_conversations,
-    take_development,
-    take_official_test,
+    take_labelled,
 )
 
 
@@ -16,10 +14,13 @@ def create_pipeline() -> Pipeline:
     """Reads and splits the corpus; utterances of the official test are never in training or validation."""
     return Pipeline(
         [
-            Node(read_annotations, ["corpus", "meld"], "annotations", name="read_annotations"),
-            Node(take_development, "annotations", "development_utterances", name="take_development"),
-            Node(take_official_test, "annotations", "official_test_utterances", name="take_official_test"),
-            Node(describe_corpus, "annotations", "corpus_description", name="describe_corpus"),
+            Node(
+                read_annotations,
+                ["corpus", "meld"],
+                ["development_utterances", "official_annotations", "corpus_description"],
+                name="read_annotations",
+            ),
+            Node(take_labelled, "official_annotations", "official_test_utterances", name="take_official_test"),
             Node(
                 split_conversations,
                 ["development_utterances", "corpus_description", "params:data.split"],
