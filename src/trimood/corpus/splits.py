@@ -97,11 +97,7 @@ def _draw(
 
 
 def _name_missing_classes(name: str, part: pd.DataFrame) -> None:
-    missing = [emotion for emotion, count in class_counts(part).items() if count == 0]
+    missing = ", ".join(emotion for emotion, count in class_counts(part).items() if count == 0)
     if missing and len(part):
-        _log.warning(
-            "%s: no utterance of %s among %d; their F1 is 0, which lowers macro F1.",
-            name,
-            ", ".join(missing),
-            len(part),
-        )
+        message = "%s: no utterance of %s among %d; their F1 is 0, which lowers macro F1."
+        _log.warning(message, name, missing, len(part))
