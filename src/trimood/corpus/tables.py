@@ -1,15 +1,15 @@
 """The columns of every table of utterances, in order, with their pandas types; Parquet files keep both."""
 
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 from trimood.emotions import MODALITIES
 
-Row = dict[str, Any]
-"""One row of a table, by its columns."""
-
 
 class FileFacts(TypedDict):
-    """An annotation file: name, generation and fingerprint (None without a file), and what it contains."""
+    """An annotation file: name, generation and fingerprint (None without a file), and counts of its utterances.
+
+    Those of each emotion are only given for the train file.
+    """
 
     file: str | None
     generation: str | None
@@ -17,18 +17,13 @@ class FileFacts(TypedDict):
     conversations: int
     utterances: int
     labelled_utterances: int
-
-
-class TrainFileFacts(FileFacts):
-    """The same of the train file, and its utterances by emotion."""
-
-    emotions: dict[str, int]
+    emotions: NotRequired[dict[str, int]]
 
 
 class CorpusDescription(TypedDict):
     """The files of a corpus; `clips` counts in whose folders the training clips are, if some are in MELD's."""
 
-    train: TrainFileFacts
+    train: FileFacts
     official_test: FileFacts
     has_official_test: bool
     official_test_is_labelled: bool

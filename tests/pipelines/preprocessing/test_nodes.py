@@ -104,7 +104,7 @@ def test_a_long_list_of_bad_clips_is_cut_and_the_rest_is_counted(tmp_path: Path)
     with pytest.raises(BadClips, match=r"25 of 25 clips cannot be used \(25 missing \(video and audio\)\)") as caught:
         prepare_split(utterances(25), tmp_path, RECIPE, tmp_path / "prepared", policy("fail"))
     assert str(caught.value).count("dia1utt") == 20
-    assert "… and 5 more" in str(caught.value)
+    assert "and 5 more" in str(caught.value)
 
 
 def test_what_was_prepared_before_an_error_is_not_prepared_again(
@@ -134,8 +134,8 @@ def test_under_drop_every_utterance_is_an_example_or_excluded_with_its_problem(
     assert column(excluded, "modality") == MODALITIES
     assert set(excluded["policy"]) == {"drop"}
     assert excluded["clip"].tolist() == [f"train/{utterance}.mp4" for utterance in PROBLEMS]
-    for message in excluded["message"]:
-        assert f"left out of every experiment: {message}" in caplog.text
+    (warning,) = [record.getMessage() for record in caplog.records if "left out of every" in record.getMessage()]
+    assert warning.splitlines()[1:] == [f"  {message}" for message in excluded["message"]]
     kept = table[table["utterance"].isin(examples["utterance"])].reset_index(drop=True)
     pd.testing.assert_frame_equal(examples.drop(columns=["part", "has_video", "has_audio"]), kept)
     assert examples["has_video"].all()

@@ -9,7 +9,7 @@ import pandas as pd
 from trimood.config.parameters import CuttingParams
 from trimood.corpus.corpus_files import TEST_FILES, TRAIN_FILES, TRAIN_SPANS, first_present, no_train_file, read_spans
 from trimood.corpus.ecf import AnnotationError, read_ecf
-from trimood.corpus.tables import CUT_COLUMNS, SPAN_COLUMNS, Row
+from trimood.corpus.tables import CUT_COLUMNS, SPAN_COLUMNS
 from trimood.disk import remove_leftovers
 
 if TYPE_CHECKING:
@@ -74,13 +74,13 @@ def cut_clips(clip_spans: pd.DataFrame, corpus: Path, episodes: Path, cutting: C
     return table
 
 
-def _plan(table: pd.DataFrame, corpus: Path, episodes: Path) -> "dict[str, Span | Row]":
+def _plan(table: pd.DataFrame, corpus: Path, episodes: Path) -> "dict[str, Span | dict[str, object]]":
     """Maps each clip, in the order of the episodes, to the Span to cut, or to its row if it cannot be cut."""
     from trimood.media.cutting import Span
     from trimood.media.episodes import EpisodeError
 
     files = _episode_files(sorted(table["episode"].dropna().unique()), episodes)
-    plan: dict[str, Span | Row] = {}
+    plan: dict[str, Span | dict[str, object]] = {}
     for row in table.sort_values(["episode", "start_seconds"]).to_dict("records"):
         clip = str(row["clip"])
         if pd.isna(row["episode"]):
@@ -109,7 +109,7 @@ def _episode_files(names: list[str], episodes: Path) -> "dict[str, Path | Episod
     return files
 
 
-def _row(result: Any, cutting: CuttingParams) -> Row:
+def _row(result: Any, cutting: CuttingParams) -> dict[str, object]:
     from trimood.media.errors import ClipError, in_words
 
     if not isinstance(result, ClipError):
@@ -118,7 +118,7 @@ def _row(result: Any, cutting: CuttingParams) -> Row:
     return _refused(result.problem, f"the process that cut it {in_words(result.problem)}{more}")
 
 
-def _refused(problem: str, detail: str) -> Row:
+def _refused(problem: str, detail: str) -> dict[str, object]:
     return {"state": "refused", "problem": problem, "detail": detail}
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from trimood.config.parameters import SplitParams
-from trimood.corpus.corpus_files import TEST_FILES, clip_folder, first_present, no_train_file, read_side
-from trimood.corpus.ecf import AnnotationError, class_counts, labelled, read_ecf
+from trimood.corpus.corpus_files import TEST_FILES, no_train_file, read_side
+from trimood.corpus.ecf import AnnotationError, class_counts, labelled
 from trimood.corpus.meld import point_to_meld
 from trimood.corpus.splits import split_utterances
 from trimood.corpus.tables import CorpusDescription
@@ -65,13 +65,13 @@ def take_labelled(official_annotations: pd.DataFrame) -> pd.DataFrame:
 
 def read_for_submission(corpus: Path) -> pd.DataFrame:
     """Returns all utterances of the official test file in order, labelled or not. Raises AnnotationError."""
-    path = first_present(corpus, TEST_FILES)
-    if path is None:
+    official = read_side(corpus, "official_test")
+    if official.path is None:
         raise AnnotationError(
             f"{corpus}: no official test file, so there is nothing to submit predictions for. Expected one of "
             f"{', '.join(TEST_FILES)}, with its clips in test/ or beside it."
         )
-    return read_ecf(path, clip_folder(corpus, "test"))
+    return official.table
 
 
 def split_conversations(
