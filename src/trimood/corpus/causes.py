@@ -79,7 +79,7 @@ def caused_by_themselves(utterances: pd.DataFrame, predicted: Mapping[str, str])
     """
     return [
         {
-            "conversation_ID": int(number),
+            "conversation_ID": int(str(number)),
             "conversation": [
                 {"utterance_ID": position, "text": text, "speaker": speaker, "video_name": f"{key}.mp4"}
                 for key, position, text, speaker in rows[["utterance", "utterance_id", "text", "speaker"]].to_numpy()
@@ -104,7 +104,8 @@ def submitted_pairs(submission: object, utterances: pd.DataFrame) -> set[CausePa
         conversations = _SUBMISSION.validate_python(submission)
     except ValidationError as error:
         raise _refusal([_in_words(submission, problem) for problem in error.errors()]) from None
-    official = utterances.groupby("conversation_id", sort=False)["utterance_id"].agg(list).to_dict()
+    by_number = utterances.groupby("conversation_id", sort=False)["utterance_id"]
+    official = {int(str(number)): ids.tolist() for number, ids in by_number}
     if problems := list(_problems(conversations, official)):
         raise _refusal(problems)
     return {CausePair(one.conversation_ID, *_parsed(pair)) for one in conversations for pair in one.pairs}

@@ -188,9 +188,8 @@ def _in_words(content: Any, problem: ErrorDetails) -> str:
     steps = list(problem["loc"])
     places = []
     for noun in ("conversation", "utterance"):
-        if steps and isinstance(steps[0], int):
-            number = steps.pop(0)
-            content = content[number]
+        if steps and isinstance(number := steps[0], int):
+            content = content[steps.pop(0)]
             known = isinstance(content, Mapping) and isinstance(content.get(f"{noun}_ID"), int)
             places.append(f"{noun} no. {number + 1}" + (f" ({noun}_ID {content[f'{noun}_ID']})" if known else ""))
         if steps[:1] != ["conversation"] or len(steps) == 1:

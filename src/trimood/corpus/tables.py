@@ -6,10 +6,7 @@ from trimood.emotions import MODALITIES
 
 
 class FileFacts(TypedDict):
-    """An annotation file: name, generation and fingerprint (None without a file), and counts of its utterances.
-
-    Those of each emotion are only given for the train file.
-    """
+    """An annotation file: name, generation and fingerprint (None without a file), and counts of its utterances."""
 
     file: str | None
     generation: str | None
@@ -17,13 +14,18 @@ class FileFacts(TypedDict):
     conversations: int
     utterances: int
     labelled_utterances: int
-    emotions: NotRequired[dict[str, int]]
+
+
+class TrainFileFacts(FileFacts):
+    """The same of the train file, and its utterances by emotion."""
+
+    emotions: dict[str, int]
 
 
 class CorpusDescription(TypedDict):
     """The files of a corpus; `clips` counts in whose folders the training clips are, if some are in MELD's."""
 
-    train: FileFacts
+    train: TrainFileFacts
     official_test: FileFacts
     has_official_test: bool
     official_test_is_labelled: bool
