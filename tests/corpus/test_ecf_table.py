@@ -3,7 +3,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from trimood.corpus.ecf import class_counts, conform, empty_table, labelled, utterance_table
+from trimood.corpus.ecf import class_counts, conform, labelled, utterance_table
 from trimood.corpus.tables import UTTERANCE_COLUMNS
 from trimood.emotions import EMOTIONS
 
@@ -25,7 +25,7 @@ def rows(*emotions: str | None) -> list[dict[str, object]]:
 
 @pytest.mark.parametrize(
     "table",
-    [empty_table(), utterance_table(rows("joy", None, "fear")), utterance_table(rows(None))],
+    [utterance_table(), utterance_table(rows("joy", None, "fear")), utterance_table(rows(None))],
     ids=["empty", "partly labelled", "unlabelled"],
 )
 def test_parquet_gives_every_table_back_as_it_was(table: pd.DataFrame, tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_parquet_gives_every_table_back_as_it_was(table: pd.DataFrame, tmp_path:
 
 
 def test_the_columns_have_the_types_of_the_contract() -> None:
-    for table in (empty_table(), utterance_table(rows("joy"))):
+    for table in (utterance_table(), utterance_table(rows("joy"))):
         assert {name: str(dtype) for name, dtype in table.dtypes.items()} == UTTERANCE_COLUMNS
 
 

@@ -5,17 +5,16 @@ A pair of Subtask 2 is ["3_surprise", "1"]: utterance 1 causes the surprise of u
 (https://github.com/NUSTM/SemEval-2024_ECAC, CodaLab/submission/Subtask_2_pred.json).
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple, TypedDict
 
 import pandas as pd
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
-from trimood.corpus.ecf import counted_list
-from trimood.corpus.tables import Row
+from trimood.corpus.ecf import counted_list, read_bytes, read_json
 from trimood.emotions import EMOTIONS
 
 CAUSED = tuple(emotion for emotion in EMOTIONS if emotion != "neutral")
@@ -66,8 +65,13 @@ class _Conversation(BaseModel):
 
 _SUBMISSION = TypeAdapter(list[_Conversation])
 
+SubmittedConversation = TypedDict(
+    "SubmittedConversation",
+    {"conversation_ID": int, "conversation": list[dict[str, object]], "emotion-cause_pairs": list[list[str]]},
+)
 
-def caused_by_themselves(utterances: pd.DataFrame, predicted: Mapping[str, str]) -> list[Row]:
+
+def caused_by_themselves(utterances: pd.DataFrame, predicted: Mapping[str, str]) -> list[SubmittedConversation]:
     """The submission in which each utterance with an emotion other than neutral is its own cause.
 
     `utterances` are in the order of the official file; `predicted` maps an utterance's key to its emotion. Utterances
@@ -75,34 +79,22 @@ def caused_by_themselves(utterances: pd.DataFrame, predicted: Mapping[str, str])
     """
     return [
         {
-            "conversation_ID": number,
+            "conversation_ID": int(str(number)),
             "conversation": [
-                {
-                    "utterance_ID": row["utterance_id"],
-                    "text": row["text"],
-                    "speaker": row["speaker"],
-                    "video_name": f"{row['utterance']}.mp4",
-                }
-                for row in rows
+                {"utterance_ID": position, "text": text, "speaker": speaker, "video_name": f"{key}.mp4"}
+                for key, position, text, speaker in rows[["utterance", "utterance_id", "text", "speaker"]].to_numpy()
             ],
             "emotion-cause_pairs": [
-                [f"{row['utterance_id']}_{predicted[row['utterance']]}", str(row["utterance_id"])]
-                for row in rows
-                if predicted.get(row["utterance"], "neutral") != "neutral"
+                [f"{position}_{predicted[key]}", str(position)]
+                for key, position in zip(rows["utterance"], rows["utterance_id"], strict=True)
+                if predicted.get(key, "neutral") != "neutral"
             ],
         }
-        for number, rows in _by_conversation(utterances).items()
+        for number, rows in utterances.groupby("conversation_id", sort=False)
     ]
 
 
-def _by_conversation(utterances: pd.DataFrame) -> dict[int, list[Row]]:
-    grouped: dict[int, list[Row]] = {}
-    for row in utterances.to_dict("records"):
-        grouped.setdefault(row["conversation_id"], []).append({str(name): value for name, value in row.items()})
-    return grouped
-
-
-def submitted_pairs(submission: Any, utterances: pd.DataFrame) -> set[CausePair]:
+def submitted_pairs(submission: object, utterances: pd.DataFrame) -> set[CausePair]:
     """The pairs of a submission for the official file that `utterances` was read from.
 
     Raises SubmissionError, which names up to ten problems at once: a wrong format; a conversation or utterance that is
@@ -112,9 +104,9 @@ def submitted_pairs(submission: Any, utterances: pd.DataFrame) -> set[CausePair]
         conversations = _SUBMISSION.validate_python(submission)
     except ValidationError as error:
         raise _refusal([_in_words(submission, problem) for problem in error.errors()]) from None
-    official = {number: [row["utterance_id"] for row in rows] for number, rows in _by_conversation(utterances).items()}
-    problems = list(_problems(conversations, official))
-    if problems:
+    by_number = utterances.groupby("conversation_id", sort=False)["utterance_id"]
+    official = {int(str(number)): ids.tolist() for number, ids in by_number}
+    if problems := list(_problems(conversations, official)):
         raise _refusal(problems)
     return {CausePair(one.conversation_ID, *_parsed(pair)) for one in conversations for pair in one.pairs}
 
@@ -124,7 +116,7 @@ def read_pairs(path: Path) -> set[CausePair] | None:
 
     Also None for a Subtask 1 file: its causes are spans of words, and some pairs of Subtask 2 are missing.
     """
-    content = json.loads(path.read_text(encoding="utf-8-sig"))
+    content = read_json(path, read_bytes(path))
     if not path.name.startswith("Subtask_2") or not any("emotion-cause_pairs" in one for one in content):
         return None
     return {
@@ -156,12 +148,12 @@ def _problems(conversations: Sequence[_Conversation], official: Mapping[int, lis
                 yield f"{where}: the pair {list(pair)} names an utterance that is not in the conversation"
 
 
-def _in_words(submission: Any, problem: Mapping[str, Any]) -> str:
-    steps = list(problem["loc"])
-    first = submission[steps[0]] if steps and isinstance(submission, list) else None
-    known = isinstance(first, dict) and "conversation_ID" in first
-    where = f"conversation {first['conversation_ID']}" if known and first else "whole file"
-    field = ".".join(map(str, steps[1:]))
+def _in_words(submission: object, problem: ErrorDetails) -> str:
+    first, *steps = problem["loc"] or (None,)
+    faulty = submission[first] if isinstance(submission, list) and isinstance(first, int) else None
+    known = isinstance(faulty, dict) and "conversation_ID" in faulty
+    where = f"conversation {faulty['conversation_ID']}" if known and faulty else "whole file"
+    field = ".".join(map(str, steps))
     words = problem["msg"].removeprefix("Value error, ")
     return f"{where}{', ' + field if field else ''}: got {problem['input']!r:.60}: {words}"
 

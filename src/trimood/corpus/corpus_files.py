@@ -1,18 +1,17 @@
 """The files of a corpus folder: annotation files, folders of clips, and spans in episodes."""
 
 import hashlib
-import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from trimood.corpus.anomalies import word_count
 from trimood.corpus.data_report import SIDES, AnnotationFile, AnnotationFiles
-from trimood.corpus.ecf import AnnotationError, check_ecf, class_counts, empty_table, parse_json, read_bytes
+from trimood.corpus.ecf import AnnotationError, check_ecf, class_counts, read_bytes, read_json, utterance_table
 from trimood.corpus.meld import MELD_MAP, point_to_meld, read_meld_map
 from trimood.corpus.published import Side, differences, generation_of, nearest_generation
 from trimood.corpus.tables import MELD_COLUMNS, SPAN_COLUMNS, FileFacts
@@ -20,6 +19,9 @@ from trimood.corpus.tables import MELD_COLUMNS, SPAN_COLUMNS, FileFacts
 TRAIN_FILES = ("Subtask_2_train.json", "Subtask_1_train.json")
 TEST_FILES = ("Subtask_2_test.json", "Subtask_1_test.json", "Subtask_2_test_eval_release_unlabelled.json")
 """The first existing file is used. Subtasks 1 and 2 have the same utterances; the unlabelled release comes last."""
+
+NAMES: dict[Side, tuple[str, ...]] = {"train": TRAIN_FILES, "official_test": TEST_FILES}
+FOLDERS: dict[Side, str] = {"train": "train", "official_test": "test"}
 
 
 def first_present(corpus: Path, names: tuple[str, ...]) -> Path | None:
@@ -46,21 +48,35 @@ def no_train_file(corpus: Path) -> str:
     )
 
 
-def file_facts(path: Path | None, table: pd.DataFrame, content: bytes | None = None) -> FileFacts:
-    """A file's name, generation and fingerprint (None without a file), and the counts of its table.
+class AnnotatedFile(NamedTuple):
+    """An annotation file as it was read: the path (None if there is no file), its bytes and JSON, its utterances."""
 
-    `content`: the bytes of the file, if they have been read.
-    """
-    if path and content is None:
-        content = path.read_bytes()
-    return {
-        "file": path.name if path else None,
-        "generation": path.stem.replace("_train", "").replace("_test", "") if path else None,
-        "sha256": hashlib.sha256(content).hexdigest()[:12] if content is not None else None,
-        "conversations": int(table["conversation_id"].nunique()),
-        "utterances": len(table),
-        "labelled_utterances": int(table["label"].notna().sum()),
-    }
+    path: Path | None
+    sha256: str | None
+    content: object
+    table: pd.DataFrame
+
+    def facts(self) -> FileFacts:
+        """The file's name, generation and fingerprint, and the counts of its table."""
+        return {
+            "file": self.path.name if self.path else None,
+            "generation": self.path.stem.replace("_train", "").replace("_test", "") if self.path else None,
+            "sha256": self.sha256,
+            "conversations": int(self.table["conversation_id"].nunique()),
+            "utterances": len(self.table),
+            "labelled_utterances": int(self.table["label"].notna().sum()),
+        }
+
+
+def read_side(corpus: Path, side: Side) -> AnnotatedFile:
+    """The side's first existing annotation file, read once; without any, all is empty. Raises AnnotationError."""
+    path = first_present(corpus, NAMES[side])
+    if path is None:
+        return AnnotatedFile(None, None, None, utterance_table())
+    raw = read_bytes(path)
+    content = read_json(path, raw)
+    table = check_ecf(path.name, content, clip_folder(corpus, FOLDERS[side]))
+    return AnnotatedFile(path, hashlib.sha256(raw).hexdigest()[:12], content, table)
 
 
 TRAIN_SPANS = "train_video_source_from_MECPE.json"
@@ -74,20 +90,16 @@ def read_spans(path: Path) -> pd.DataFrame:
 
     Raises AnnotationError for a file that is not JSON, and for the first span that is not [episode, start, end].
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise AnnotationError(f"{path.name}: its spans cannot be read ({error}). Download the file again.") from error
-    return spans_of(path.name, content)
+    return spans_of(path.name, read_json(path, read_bytes(path)))
 
 
-def spans_of(file_name: str, content: Any) -> pd.DataFrame:
+def spans_of(file_name: str, content: object) -> pd.DataFrame:
     """The same as `read_spans`, for the parsed content of a file."""
     rows = [(key, *_span(file_name, key, value)) for key, value in _sources(content)]
     return pd.DataFrame(rows, columns=list(SPAN_COLUMNS)).astype(SPAN_COLUMNS).drop_duplicates("utterance")
 
 
-def _sources(content: Any) -> Iterator[tuple[str, Any]]:
+def _sources(content: Any) -> Iterator[tuple[str, object]]:
     if isinstance(content, dict):  # {"dia1utt1.mp4": ["S01E01", "00:01:19.037", "00:01:25.417"]}
         yield from ((name.removesuffix(".mp4"), value) for name, value in content.items())
         return
@@ -98,7 +110,7 @@ def _sources(content: Any) -> Iterator[tuple[str, Any]]:
                 yield key, utterance["video_source"]
 
 
-def _span(file_name: str, key: str, value: Any) -> tuple[str, float, float]:
+def _span(file_name: str, key: str, value: object) -> tuple[str, float, float]:
     if isinstance(value, list) and [type(item) for item in value] == [str, str, str]:
         start, end = _seconds(value[1]), _seconds(value[2])
         if math.isfinite(start + end):
@@ -114,68 +126,55 @@ def _seconds(clock: str) -> float:
     return int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3]) if found else math.nan
 
 
-NAMES: dict[Side, tuple[str, ...]] = {"train": TRAIN_FILES, "official_test": TEST_FILES}
-FOLDERS: dict[Side, str] = {"train": "train", "official_test": "test"}
-
-
 def read_annotations(corpus: Path, meld: Path) -> tuple[pd.DataFrame, AnnotationFiles]:
     """The utterances of the files that experiments use, labelled or not, and a description of each file.
 
     Columns: UTTERANCE_COLUMNS, side, words, from_ecf, SPAN_COLUMNS and MELD_COLUMNS. `clip` points to MELD's folders
     where necessary. Raises AnnotationError for a file that cannot be read, and if there is no file.
     """
-    tables: dict[Side, pd.DataFrame] = {}
-    files: dict[Side, AnnotationFile] = {}
-    for side in SIDES:
-        tables[side], files[side] = _read_side(corpus, meld, side)
-    if not any(len(table) for table in tables.values()):
+    read: dict[Side, AnnotatedFile] = {side: read_side(corpus, side) for side in SIDES}
+    if not any(file.path for file in read.values()):
         raise AnnotationError(no_train_file(corpus))
-    whole = pd.concat(tables.values(), ignore_index=True)
-    return whole, AnnotationFiles(train=files["train"], official_test=files["official_test"])
+    tables = [_annotated(corpus, meld, side, file) for side, file in read.items()]
+    described = {side: _described(corpus, side, file) for side, file in read.items()}
+    return pd.concat(tables, ignore_index=True), AnnotationFiles.model_validate(described)
 
 
-def _read_side(corpus: Path, meld: Path, side: Side) -> tuple[pd.DataFrame, AnnotationFile]:
-    path = first_present(corpus, NAMES[side])
-    content = read_bytes(path) if path else None
-    parsed = parse_json(path.name, content) if path and content is not None else None
-    table = check_ecf(path.name, parsed, clip_folder(corpus, FOLDERS[side])) if path else empty_table()
-    if side == "train" and len(table):  # the map only covers the train file
+def _annotated(corpus: Path, meld: Path, side: Side, file: AnnotatedFile) -> pd.DataFrame:
+    """The utterances of a side with their spans, and with MELD's names and labels: its map only covers the train file.
+
+    The file's own spans take precedence over MECPE's.
+    """
+    table = file.table
+    spans = [_without_rows(SPAN_COLUMNS)] + ([spans_of(file.path.name, file.content)] if file.path else [])
+    in_meld = _without_rows({"utterance": "str", **MELD_COLUMNS})
+    if side == "train" and len(table):
         table, _ = point_to_meld(table, corpus, meld)
+        if (corpus / TRAIN_SPANS).is_file():
+            spans.append(read_spans(corpus / TRAIN_SPANS))
+        if (corpus / MELD_MAP).is_file():
+            in_meld = read_meld_map(corpus / MELD_MAP, corpus)[["utterance", *MELD_COLUMNS]]
+    first = pd.concat(spans, ignore_index=True).astype(SPAN_COLUMNS).drop_duplicates("utterance")
     table.insert(0, "side", pd.Series(side, index=table.index, dtype="str"))
     table["words"] = word_count(table["text"])
     table["from_ecf"] = nearest_generation(table, side) is not None
-    spans = [spans_of(path.name, parsed)] if path else []
-    if side == "train" and (corpus / TRAIN_SPANS).is_file():
-        spans.append(read_spans(corpus / TRAIN_SPANS))
-    table = table.merge(_first_spans(spans), on="utterance", how="left", validate="1:1")
-    table = table.merge(_meld(corpus, side), on="utterance", how="left", validate="1:1")
-    return table, _describe(corpus, side, table, path, content)
+    table = table.merge(first, on="utterance", how="left", validate="1:1")
+    return table.merge(in_meld, on="utterance", how="left", validate="1:1")
 
 
-def _first_spans(found: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """One row for each utterance: the file's own spans take precedence over MECPE's."""
-    none = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in SPAN_COLUMNS.items()})
-    return pd.concat([none, *found], ignore_index=True).astype(SPAN_COLUMNS).drop_duplicates("utterance")
+def _without_rows(columns: Mapping[str, str]) -> pd.DataFrame:
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})
 
 
-def _meld(corpus: Path, side: Side) -> pd.DataFrame:
-    """MELD's name and label of each utterance; the map only covers the train file."""
-    if side == "train" and (corpus / MELD_MAP).is_file():
-        return read_meld_map(corpus / MELD_MAP, corpus)[["utterance", *MELD_COLUMNS]]
-    return pd.DataFrame({name: pd.Series(dtype="str") for name in ("utterance", *MELD_COLUMNS)})
-
-
-def _describe(
-    corpus: Path, side: Side, table: pd.DataFrame, path: Path | None, content: bytes | None
-) -> AnnotationFile:
-    known = generation_of(table) or (nearest_generation(table, side) if path else None)
+def _described(corpus: Path, side: Side, file: AnnotatedFile) -> AnnotationFile:
+    known = generation_of(file.table) or (nearest_generation(file.table, side) if file.path else None)
     return AnnotationFile(
-        **file_facts(path, table, content),
-        emotions=class_counts(table),
+        **file.facts(),
+        emotions=class_counts(file.table),
         published_as=known.name if known else None,
         published_conversations=known.conversations if known else None,
         published_utterances=known.utterances if known else None,
         published_emotions=known.emotions if known else {},
-        differs_in=tuple(differences(table, known)) if known else (),
-        unused_files=tuple(name for name in NAMES[side] if (corpus / name).is_file() and path and name != path.name),
+        differs_in=tuple(differences(file.table, known)) if known else (),
+        unused_files=tuple(name for name in NAMES[side] if (corpus / name).is_file() and corpus / name != file.path),
     )

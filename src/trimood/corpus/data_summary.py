@@ -1,12 +1,13 @@
 """Computes a data report: counts over the manifest, and the verdict on the corpus."""
 
+from collections.abc import Iterator, Sequence
+
 import pandas as pd
 
 from trimood.config.parameters import listed
 from trimood.corpus.anomalies import conversation_anomalies
 from trimood.corpus.data_report import (
     SIDES,
-    AnnotationFile,
     AnnotationFiles,
     ClipCounts,
     DataReport,
@@ -14,6 +15,7 @@ from trimood.corpus.data_report import (
     SpanExtremes,
     SplitState,
     Verdict,
+    VerdictLevel,
 )
 from trimood.corpus.findings import KINDS, looked_for
 from trimood.corpus.published import GENERATIONS, Side
@@ -48,9 +50,16 @@ def summarise(
         usable_training_utterances=emotions,
         clips=clips,
         spans={side: _extremes(rows) for side, rows in sides.items() if rows["span_seconds"].notna().any()},
-        findings={side: _findings(rows) for side, rows in sides.items() if len(rows)},
+        findings={
+            side: {name: None if need else int(rows[name].sum()) for name, need in looked_for(rows).items()}
+            for side, rows in sides.items()
+            if len(rows)
+        },
         anomalies={side: conversation_anomalies(rows) for side, rows in sides.items() if len(rows)},
-        published_anomalies={side: _published(file) for side, file in annotation_files.by_side().items()},
+        published_anomalies={
+            side: next((known.anomalies for known in GENERATIONS if known.name == file.published_as), {})
+            for side, file in annotation_files.by_side().items()
+        },
         leakage=leakage,
     )
 
@@ -93,129 +102,99 @@ def _most_frequent(values: pd.Series, known: pd.Series, shown: int = 6) -> str:
     return listed([f"{value} ({count:,})" for value, count in counts.items()], shown)
 
 
-def _findings(rows: pd.DataFrame) -> dict[str, int | None]:
-    needs = looked_for(rows)
-    return {name: None if needs[name] else int(rows[name].sum()) for name in KINDS}
-
-
-def _published(file: AnnotationFile) -> dict[str, int]:
-    known = next((generation for generation in GENERATIONS if generation.name == file.published_as), None)
-    return known.anomalies if known else {}
-
-
 def judge(
     files: AnnotationFiles, split_state: SplitState, leakage: Leakage, clips: ClipCounts, lost_emotions: list[str]
 ) -> Verdict:
     """The verdict; `lost_emotions` are annotated in the training split, but without any usable clip."""
-    if reasons := _annotation_reasons(files, split_state, leakage):
-        return Verdict(
-            level="not_usable",
-            summary="Not usable as it is: the annotations do not allow a valid training.",
-            reasons=tuple(reasons),
-            next_steps=(
-                "Correct the annotation files as described above, or download them again. Then check the data again.",
-            ),
+    train, repeat = "kedro run --pipelines=exp4", "(with the same --env and --params as this check)"
+    if reasons := list(_annotation_reasons(files, split_state, leakage)):
+        return _verdict(
+            "not_usable",
+            "Not usable as it is: the annotations do not allow a valid training.",
+            reasons,
+            "Correct the annotation files as described above, or download them again. Then check the data again.",
         )
-    cautions = (*_unlike_published(files), *_leaking(leakage))
+    cautions = list(_cautions(files, leakage))
     if clips.there == 0:
-        return Verdict(
-            level="annotations_only",
-            summary=f"The annotations {'are good' if not cautions else 'can be read'}, but all {clips.utterances:,} "
+        return _verdict(
+            "annotations_only",
+            f"The annotations {'are good' if not cautions else 'can be read'}, but all {clips.utterances:,} "
             "clips are missing: nothing can be trained yet.",
-            reasons=("No clip was found under the names that the annotations give.", *cautions),
-            next_steps=(
-                "Put the clips (dia1utt1.mp4, …) into the folders train and test beside the annotations.",
-                "Or cut them from episodes that you own (kedro run --pipelines=cut_clips), or use MELD's own folders "
-                "with --params meld_dir=FOLDER; see the documentation on real data.",
-            ),
+            ["No clip was found under the names that the annotations give.", *cautions],
+            "Put the clips (dia1utt1.mp4, …) into the folders train and test beside the annotations.",
+            "Or cut them from episodes that you own (kedro run --pipelines=cut_clips), or use MELD's own folders "
+            "with --params meld_dir=FOLDER; see the documentation on real data.",
         )
-    return _judge_clips(clips, lost_emotions, (*_nothing_to_test_on(clips), *_wrong_clips(clips), *cautions))
-
-
-def _judge_clips(clips: ClipCounts, lost: list[str], cautions: tuple[str, ...]) -> Verdict:
-    train = "kedro run --pipelines=exp4"
-    same = "(with the same --env and --params as this check)"
+    cautions = [*_clip_cautions(clips), *cautions]
     if not clips.left_out:
         whole = f"all {clips.utterances:,} clips exist, and their pictures and sound can be decoded"
-        return Verdict(
-            level="usable" if cautions else "good",
-            summary=f"Usable with care: {whole}, but scores may mislead." if cautions else f"Good: {whole}.",
-            reasons=cautions,
-            next_steps=(f"Train: {train} {same}.",),
+        return _verdict(
+            "usable" if cautions else "good",
+            f"Usable with care: {whole}, but scores may mislead." if cautions else f"Good: {whole}.",
+            cautions,
+            f"Train: {train} {repeat}.",
         )
-    few = clips.usable < FEWEST_USABLE * clips.utterances
-    if few or lost:
-        return Verdict(
-            level="not_usable",
-            summary=f"Not usable as it is: {clips.left_out:,} of {clips.utterances:,} utterances have no clip with "
+    too_few = []
+    if clips.usable < FEWEST_USABLE * clips.utterances:
+        too_few.append(f"Only {clips.usable:,} utterances remain, fewer than half of the corpus.")
+    if lost_emotions:
+        too_few.append(f"No training utterance remains for: {', '.join(lost_emotions)}.")
+    if too_few:
+        return _verdict(
+            "not_usable",
+            f"Not usable as it is: {clips.left_out:,} of {clips.utterances:,} utterances have no clip with "
             "both pictures and sound.",
-            reasons=(
-                *([f"Only {clips.usable:,} utterances remain, fewer than half of the corpus."] if few else []),
-                *([f"No training utterance remains for: {', '.join(lost)}."] if lost else []),
-                *cautions,
-            ),
-            next_steps=("Add the clips that are listed below: often a download or an archive is incomplete.",),
+            [*too_few, *cautions],
+            "Add the clips that are listed below: often a download or an archive is incomplete.",
         )
     halves = f"Or keep the {clips.lack_one:,} clips that only lack pictures or sound: data.clips.on_bad_clip=blank."
-    return Verdict(
-        level="usable",
-        summary=f"Usable without {clips.left_out:,} of {clips.utterances:,} utterances: their clips are missing or "
-        "damaged.",
-        reasons=cautions,
-        next_steps=(
-            "Repair or download again the clips that are listed below; a clip that was checked is not decoded again.",
-            f"Or train without them: {train} --params data.clips.on_bad_clip=drop {same}.",
-            *([halves] if clips.lack_one else []),
-        ),
+    return _verdict(
+        "usable",
+        f"Usable without {clips.left_out:,} of {clips.utterances:,} utterances: their clips are missing or damaged.",
+        cautions,
+        "Repair or download again the clips that are listed below; a clip that was checked is not decoded again.",
+        f"Or train without them: {train} --params data.clips.on_bad_clip=drop {repeat}.",
+        *([halves] if clips.lack_one else []),
     )
 
 
-def _annotation_reasons(files: AnnotationFiles, split_state: SplitState, leakage: Leakage) -> list[str]:
+def _verdict(level: VerdictLevel, summary: str, reasons: Sequence[str], *next_steps: str) -> Verdict:
+    return Verdict(level=level, summary=summary, reasons=tuple(reasons), next_steps=next_steps)
+
+
+def _annotation_reasons(files: AnnotationFiles, split_state: SplitState, leakage: Leakage) -> Iterator[str]:
     train = files.train
-    reasons = []
     if not train.utterances:
-        reasons.append("There is no train file, so there is nothing to train on.")
+        yield "There is no train file, so there is nothing to train on."
     elif unlabelled := train.utterances - train.labelled_utterances:
-        reasons.append(f"{unlabelled:,} of {train.utterances:,} utterances of the train file have no emotion.")
+        yield f"{unlabelled:,} of {train.utterances:,} utterances of the train file have no emotion."
     if shared := leakage.between_files.conversations_in_both:
-        reasons.append(
+        yield (
             f"{shared:,} conversations are in both the train and the test file: the model would be tested on its "
             "training data."
         )
     if train.labelled_utterances and split_state.problem:
-        reasons.append(f"The utterances cannot be split with the current parameters. {split_state.problem}")
-    return reasons
+        yield f"The utterances cannot be split with the current parameters. {split_state.problem}"
 
 
-def _nothing_to_test_on(clips: ClipCounts) -> list[str]:
-    if clips.official_test == 0 or clips.official_test_usable:
-        return []
-    return [
-        f"None of the official test's {clips.official_test:,} labelled utterances has a usable clip, so nothing would "
-        "be scored. Add its clips, or remove the test file to hold out a part of the train file instead."
-    ]
+def _clip_cautions(clips: ClipCounts) -> Iterator[str]:
+    if clips.official_test and not clips.official_test_usable:
+        yield (
+            f"None of the official test's {clips.official_test:,} labelled utterances has a usable clip, so nothing "
+            "would be scored. Add its clips, or remove the test file to hold out a part of the train file instead."
+        )
+    for kind, count in clips.perhaps_wrong.items():
+        if count > SUSPICIOUS_SHARE * clips.there:
+            yield f"{count:,} of the {clips.there:,} clips: {KINDS[kind].words}. {KINDS[kind].advice}"
 
 
-def _wrong_clips(clips: ClipCounts) -> list[str]:
-    return [
-        f"{count:,} of the {clips.there:,} clips: {KINDS[kind].words}. {KINDS[kind].advice}"
-        for kind, count in clips.perhaps_wrong.items()
-        if count > SUSPICIOUS_SHARE * clips.there
-    ]
-
-
-def _unlike_published(files: AnnotationFiles) -> list[str]:
-    return [
-        f"{file.file} differs from the published {file.published_as}: {', '.join(file.differs_in)}."
-        for file in files.by_side().values()
-        if file.differs_in
-    ]
-
-
-def _leaking(leakage: Leakage) -> list[str]:
-    return [
-        f"The split {name.replace('_', ' ')} shares {probe.conversations_on_both_sides:,.0f} conversations with "
-        "training, so its scores mislead: set data.split.unit=conversation."
-        for name, probe in leakage.splits.items()
-        if probe.conversations_on_both_sides
-    ]
+def _cautions(files: AnnotationFiles, leakage: Leakage) -> Iterator[str]:
+    for file in files.by_side().values():
+        if file.differs_in:
+            yield f"{file.file} differs from the published {file.published_as}: {', '.join(file.differs_in)}."
+    for name, probe in leakage.splits.items():
+        if probe.conversations_on_both_sides:
+            yield (
+                f"The split {name.replace('_', ' ')} shares {probe.conversations_on_both_sides:,.0f} conversations "
+                "with training, so its scores mislead: set data.split.unit=conversation."
+            )

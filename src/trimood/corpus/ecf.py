@@ -12,29 +12,24 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 import pandas as pd
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, StrictInt, StrictStr, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from trimood.config.parameters import did_you_mean, listed
 from trimood.corpus.tables import UTTERANCE_COLUMNS
 from trimood.emotions import CLASS_NUMBERS, EMOTIONS
 
 
-def utterance_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def utterance_table(rows: Sequence[Mapping[str, object]] = ()) -> pd.DataFrame:
     """One row per utterance, in the order given; `label` follows from `emotion` (None = unlabelled)."""
     values = {name: [row.get(name) for row in rows] for name in UTTERANCE_COLUMNS}
-    values["label"] = [None if emotion is None else CLASS_NUMBERS[emotion] for emotion in values["emotion"]]
+    values["label"] = [None if emotion is None else CLASS_NUMBERS[str(emotion)] for emotion in values["emotion"]]
     return pd.DataFrame({name: pd.Series(values[name], dtype=dtype) for name, dtype in UTTERANCE_COLUMNS.items()})
-
-
-def empty_table() -> pd.DataFrame:
-    """A table with all columns and no row, for a file that does not exist."""
-    return utterance_table([])
 
 
 def conform(table: pd.DataFrame) -> pd.DataFrame:
     """The table with UTTERANCE_COLUMNS in order and type. Raises ValueError for missing columns or a repeated key."""
-    missing = [name for name in UTTERANCE_COLUMNS if name not in table.columns]
-    if missing:
+    if missing := [name for name in UTTERANCE_COLUMNS if name not in table.columns]:
         raise ValueError(
             f"utterance table: no column {', '.join(missing)}; got {', '.join(map(str, table.columns))}; "
             f"expected {', '.join(UTTERANCE_COLUMNS)}. Build it with trimood.corpus.ecf.read_ecf."
@@ -59,7 +54,6 @@ def class_counts(table: pd.DataFrame) -> dict[str, int]:
     return {emotion: int(counts.get(number, 0)) for number, emotion in enumerate(EMOTIONS)}
 
 
-PROBLEMS_SHOWN = 10
 _EXPECTED = (
     "Expected a list of {conversation_ID: int, conversation: [{utterance_ID: int, text, speaker, "
     "emotion (left out if unlabelled), video_name (optional)}, ...]}"
@@ -97,7 +91,6 @@ _Id = Annotated[StrictInt, Field(ge=0, lt=2**63)]  # int64 in the table
 
 
 class _Utterance(BaseModel):
-    model_config = ConfigDict(frozen=True)
     utterance_ID: _Id
     text: Annotated[StrictStr, AfterValidator(_storable), AfterValidator(_with_words)]
     speaker: Annotated[StrictStr, AfterValidator(_storable)]
@@ -106,7 +99,6 @@ class _Utterance(BaseModel):
 
 
 class _Conversation(BaseModel):
-    model_config = ConfigDict(frozen=True)
     conversation_ID: _Id
     conversation: Annotated[list[_Utterance], Field(min_length=1)]
 
@@ -120,15 +112,24 @@ def read_ecf(path: Path, split_folder: str = "") -> pd.DataFrame:
     `split_folder` is put before the clip's name ("train" gives "train/dia1utt2.mp4"; "" leaves it beside the file).
     Does not check that the clips exist. Raises AnnotationError, which names up to ten problems at once.
     """
-    return check_ecf(path.name, parse_json(path.name, read_bytes(path)), split_folder)
+    return check_ecf(path.name, read_json(path, read_bytes(path)), split_folder)
 
 
-def check_ecf(file_name: str, content: Any, split_folder: str = "") -> pd.DataFrame:
+def check_ecf(file_name: str, content: object, split_folder: str = "") -> pd.DataFrame:
     """The same as `read_ecf`, for the parsed content of a file."""
-    conversations = _checked(file_name, content)
-    problems = list(_contradictions(conversations))
+    try:
+        conversations = _FILE.validate_python(content)
+    except ValidationError as error:
+        problems = [_in_words(content, problem) for problem in error.errors()]
+    else:
+        problems = (
+            list(_contradictions(conversations)) if conversations else ["got an empty list without conversations"]
+        )
     if problems:
-        raise _refusal(file_name, problems)
+        raise AnnotationError(
+            f"{file_name}: {counted_list(problems, ' in the annotations')}\n"
+            f"{_EXPECTED}. Correct these places in the file, or download it again."
+        )
     return utterance_table(
         [
             {
@@ -155,49 +156,43 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise AnnotationError(
-            f"{path}: cannot be read ({error.strerror}). Check the path and its permissions."
-        ) from error
+        message = f"{path}: cannot be read ({error.strerror}). Check the path and its permissions."
+        raise AnnotationError(message) from error
 
 
-def parse_json(file_name: str, content: bytes) -> Any:
-    """The parsed JSON of an annotation file. Raises AnnotationError with the place of the first error."""
+def decoded(path: Path, content: bytes) -> str:
+    """The text of an annotation file. Raises AnnotationError with the place of the first byte that is not UTF-8."""
     try:
-        # "-sig": editors on Windows put a byte order mark before the list.
-        return json.loads(content.decode("utf-8-sig"))
-    except json.JSONDecodeError as error:
-        raise AnnotationError(
-            f"{file_name}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}). "
-            f"{_EXPECTED}. Repair the line or download the file again."
-        ) from error
+        # "-sig": editors on Windows put a byte order mark before the text.
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise AnnotationError(
-            f"{file_name}, byte {error.start}: not UTF-8 (got {error.object[error.start]:#04x}). "
+            f"{path.name}, byte {error.start}: not UTF-8 (got {error.object[error.start]:#04x}). "
             "ECF files are UTF-8: save it as UTF-8, or download it again."
         ) from error
 
 
-def _checked(file_name: str, content: Any) -> list[_Conversation]:
+def read_json(path: Path, content: bytes) -> Any:
+    """The parsed JSON of an annotation file. Raises AnnotationError with the place of the first error."""
     try:
-        conversations = _FILE.validate_python(content)
-    except ValidationError as error:
-        raise _refusal(file_name, [_in_words(content, problem) for problem in error.errors()]) from None
-    if not conversations:
-        raise _refusal(file_name, ["got an empty list without conversations"])
-    return conversations
+        return json.loads(decoded(path, content))
+    except json.JSONDecodeError as error:
+        raise AnnotationError(
+            f"{path.name}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}). "
+            f"{_EXPECTED}. Repair the line or download the file again."
+        ) from error
 
 
-def _in_words(content: Any, problem: Mapping[str, Any]) -> str:
+def _in_words(content: Any, problem: ErrorDetails) -> str:
     """A pydantic error in plain words: conversation and utterance, with their ids if known, and the value."""
     steps = list(problem["loc"])
     places = []
-    for name, noun in (("conversation_ID", "conversation"), ("utterance_ID", "utterance")):
-        if steps and isinstance(steps[0], int):
-            number = steps.pop(0)
-            content = content[number]
-            known = isinstance(content, Mapping) and isinstance(content.get(name), int)
-            places.append(f"{noun} no. {number + 1}" + (f" ({name} {content[name]})" if known else ""))
-        if steps == ["conversation"] or not (steps and steps[0] == "conversation"):
+    for noun in ("conversation", "utterance"):
+        if steps and isinstance(number := steps[0], int):
+            content = content[steps.pop(0)]
+            known = isinstance(content, Mapping) and isinstance(content.get(f"{noun}_ID"), int)
+            places.append(f"{noun} no. {number + 1}" + (f" ({noun}_ID {content[f'{noun}_ID']})" if known else ""))
+        if steps[:1] != ["conversation"] or len(steps) == 1:
             break
         content = content[steps.pop(0)]
     where = ", ".join(places) or "whole file"
@@ -206,11 +201,11 @@ def _in_words(content: Any, problem: Mapping[str, Any]) -> str:
     if problem["type"] == "missing":
         return f"{where}: {field}this key is missing; got the keys {', '.join(map(str, got))}"
     wrong = problem["ctx"]["error"] if problem["type"] == "value_error" else problem["msg"]
-    return f"{where}: {field}got {_shortened(got)} ({type(got).__name__}): {wrong}"
+    return f"{where}: {field}got {shortened(repr(got))} ({type(got).__name__}): {wrong}"
 
 
-def _shortened(value: Any, length: int = 60) -> str:
-    words = repr(value)
+def shortened(words: str, length: int = 60) -> str:
+    """At most `length` characters of user data, for an error message."""
     return words if len(words) <= length else words[: length - 3] + "..."
 
 
@@ -233,12 +228,4 @@ def _contradictions(conversations: list[_Conversation]) -> Iterator[str]:
 
 def counted_list(problems: Sequence[str], what: str = "") -> str:
     """For an error message: "12 problems in the annotations." and the first ten of them, one per line."""
-    counted = f"{len(problems)} problem{'s'[: len(problems) > 1]}{what}."
-    return counted + "\n  - " + listed(problems, PROBLEMS_SHOWN, "\n  - ")
-
-
-def _refusal(file_name: str, problems: list[str]) -> AnnotationError:
-    return AnnotationError(
-        f"{file_name}: {counted_list(problems, ' in the annotations')}\n"
-        f"{_EXPECTED}. Correct these places in the file, or download it again."
-    )
+    return f"{len(problems)} problem{'s'[: len(problems) > 1]}{what}.\n  - " + listed(problems, 10, "\n  - ")

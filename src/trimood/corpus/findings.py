@@ -25,17 +25,13 @@ SIDE_NAMES = {"train": "train file", "official_test": "official test file"}
 AGAIN = "Copy or cut them again."
 
 KINDS: dict[str, Kind] = {
-    "clip_missing": Kind(
-        "left_out", "the clip is missing", "Copy the missing files into the folder, under these names."
-    ),
+    "clip_missing": Kind("left_out", "the clip is missing", "Copy the files into the folder, under these names."),
     "pictures_unreadable": Kind("left_out", "the pictures cannot be decoded", AGAIN),
     "sound_unreadable": Kind("left_out", "the sound cannot be decoded", AGAIN),
     "no_audio_track": Kind("left_out", "there is no audio track", "Cut them again with their sound."),
     "sound_silent": Kind("left_out", "every sample of the sound is zero", "Listen to the source; cut them again."),
     "sound_too_short": Kind("left_out", "the sound is shorter than 25 ms", "Too short for speech: leave them out."),
-    "clip_timed_out": Kind(
-        "left_out", "decoding took too long", "Cut them again, or raise data.clips.time_limit_seconds."
-    ),
+    "clip_timed_out": Kind("left_out", "decoding took too long", "Cut again, or raise data.clips.time_limit_seconds."),
     "clip_crashed": Kind("left_out", "the decoder crashed", AGAIN),
     "duration_differs": Kind(
         "check", "the clip and its annotated span differ in length", "Watch some: they may be cut in the wrong place."
@@ -47,14 +43,10 @@ KINDS: dict[str, Kind] = {
     ),
     "sound_nearly_silent": Kind("check", "the sound never exceeds -50 dB of full scale", "Listen to some."),
     "fewer_frames_than_wanted": Kind("check", "fewer than eight frames", "Nothing to do: frames are repeated."),
-    "same_bytes": Kind(
-        "check", "the file is identical to another utterance's", "One of the two is the clip of another utterance."
-    ),
+    "same_bytes": Kind("check", "the file is identical to another utterance's", "One is another utterance's clip."),
     "rotated": Kind("known", "the file asks players to rotate its pictures", "Handled: the pictures are rotated."),
     "uneven_frames": Kind("known", "frames are unevenly timed", "Handled: frames are chosen by their number."),
-    "broken_in_meld": Kind(
-        "known", "the clip is broken or missing in MELD's own release", "Downloading it again does not help."
-    ),
+    "broken_in_meld": Kind("known", "the clip is broken or missing in MELD's own release", "No download helps."),
     "span_empty": Kind("known", "the annotated span has length zero", "No clip can be cut from it."),
     "span_under_half_second": Kind("known", "the annotated span is under half a second", "It holds hardly a word."),
     "span_over_half_minute": Kind(

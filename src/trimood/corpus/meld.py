@@ -7,13 +7,14 @@ missing.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from trimood.corpus.ecf import AnnotationError
+from trimood.corpus.ecf import AnnotationError, decoded, read_bytes
 from trimood.corpus.tables import MAP_COLUMNS
 
 
@@ -43,31 +44,32 @@ def point_to_meld(table: pd.DataFrame, corpus: Path, meld: Path) -> tuple[pd.Dat
     """
     folders = _meld_folders(meld)
     if not any(folder.is_dir() for folder in folders.values()):
-        if meld != corpus:
-            raise AnnotationError(_no_meld(meld))
-        return table, None
+        if meld == corpus:
+            return table, None
+        found = ", ".join(sorted(path.name for path in meld.iterdir())[:10]) or "an empty folder"
+        raise AnnotationError(
+            f"{meld} (meld_dir): none of MELD's folders {', '.join(MELD_FOLDERS.values())}; got {found}. Unpack "
+            "MELD.Raw's archives there, or give the folder that has them."
+        )
     places = read_meld_map(_map(corpus, meld)).set_index("utterance").reindex(table["utterance"])
     in_meld = {split: _file_names(folder) for split, folder in folders.items()}
     in_ecf = {folder: _file_names(corpus / folder) for folder in {str(Path(clip).parent) for clip in table["clip"]}}
-    clips, origins = [], []
+    clips, origins = [], Counter[str]()
     for clip, split, meld_clip in zip(table["clip"], places["meld_split"], places["meld_clip"], strict=True):
-        own, mapped = Path(clip), not pd.isna(split)
+        own, origin = Path(clip), "unmapped"
         if own.name in in_ecf[str(own.parent)]:
-            origins.append("ecf")
-        elif mapped:
+            origin = "ecf"
+        elif not pd.isna(split):
             own = folders[split] / Path(meld_clip).name
             own = own.relative_to(corpus) if own.is_relative_to(corpus) else own.absolute()
-            origins.append(split if own.name in in_meld[split] else "missing")
-        else:
-            origins.append("unmapped")
+            origin = split if own.name in in_meld[split] else "missing"
+        origins[origin] += 1
         clips.append(own.as_posix())
-    counts = pd.Series(origins, dtype="str").value_counts()
-    unmapped = int(counts.get("unmapped", 0))
     return table.assign(clip=pd.Series(clips, index=table.index, dtype="str")), ClipOrigins(
-        ecf=int(counts.get("ecf", 0)),
-        meld={split: int(counts.get(split, 0)) for split in MELD_FOLDERS},
-        missing=int(counts.get("missing", 0)) + unmapped,
-        unmapped=unmapped,
+        ecf=origins["ecf"],
+        meld={split: origins[split] for split in MELD_FOLDERS},
+        missing=origins["missing"] + origins["unmapped"],
+        unmapped=origins["unmapped"],
     )
 
 
@@ -97,14 +99,6 @@ def _map(corpus: Path, meld: Path) -> Path:
     return there
 
 
-def _no_meld(meld: Path) -> str:
-    found = ", ".join(sorted(path.name for path in meld.iterdir())[:10]) or "an empty folder"
-    return (
-        f"{meld} (meld_dir): none of MELD's folders {', '.join(MELD_FOLDERS.values())}; got {found}. Unpack MELD.Raw's "
-        "archives there, or give the folder that has them."
-    )
-
-
 def _file_names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir() if path.is_file()} if folder.is_dir() else set()
 
@@ -121,7 +115,8 @@ BROKEN_IN_MELD = {"dia564utt4": "train_dia125_utt3", "dia850utt8": "dev_dia110_u
 MELD_LABELS = {"train": "train_sent_emo.csv", "dev": "dev_sent_emo.csv", "test": "test_sent_emo.csv"}
 """MELD's own annotation files, by split."""
 
-_HEAD = re.compile(r"(\d+) (\d+)")
+_HEAD = re.compile(r"\s*(\d+) (\d+)\s*")
+_ROW_FORMAT = "'number | speaker | emotion | text | train_dia125_utt3', the last optional"
 _ROW = re.compile(r"(\d+) \| [^|]* \| (\w+) \| .* \|(?: (train|dev|test)_dia(\d+)_utt(\d+))?\s*")
 _LABEL_COLUMNS = ["Dialogue_ID", "Utterance_ID", "Emotion"]
 
@@ -167,47 +162,30 @@ def read_meld_labels(folder: Path) -> pd.DataFrame:
 
 def _rows(path: Path) -> Iterator[tuple[str, str, str | None, int | None, int | None, str | None]]:
     """The map consists of blocks: `conversation count`, a line of cause pairs, and `count` lines of utterances."""
-    lines = _lines(path)
+    lines = decoded(path, read_bytes(path)).splitlines()
     place = 0
     while place < len(lines):
         if not lines[place].strip():
             place += 1
             continue
-        head = _HEAD.fullmatch(lines[place].strip())
-        if head is None:
-            raise _refusal(path, place, lines, "a conversation's number and its count of utterances ('564 9')")
-        conversation, count = int(head[1]), int(head[2])
-        first = place + 2
-        place = first + count
+        head = _parsed(path, lines, place, _HEAD, "a conversation's number and its count of utterances ('564 9')")
+        first, place = place + 2, place + 2 + int(head[2])
         for line in range(first, place):
-            row = _ROW.fullmatch(lines[line]) if line < len(lines) else None
-            if row is None:
-                raise _refusal(
-                    path, line, lines, "'number | speaker | emotion | text | train_dia125_utt3', the last optional"
-                )
+            row = _parsed(path, lines, line, _ROW, _ROW_FORMAT)
             number, emotion, split, dialogue, utterance = row.groups()
-            yield (
-                f"dia{conversation}utt{number}",
-                emotion,
-                split,
-                int(dialogue) if split else None,
-                int(utterance) if split else None,
-                f"{MELD_FOLDERS[split]}/dia{dialogue}_utt{utterance}.mp4" if split else None,
-            )
+            key = f"dia{head[1]}utt{number}"
+            if split:
+                clip = f"{MELD_FOLDERS[split]}/dia{dialogue}_utt{utterance}.mp4"
+                yield key, emotion, split, int(dialogue), int(utterance), clip
+            else:
+                yield key, emotion, None, None, None, None
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise AnnotationError(f"{path.name}, byte {error.start}: not UTF-8. Download the file again.") from error
-    except OSError as error:
-        raise AnnotationError(f"{path}: cannot be read ({error.strerror}). Check the path.") from error
-
-
-def _refusal(path: Path, place: int, lines: list[str], expected: str) -> AnnotationError:
+def _parsed(path: Path, lines: list[str], place: int, pattern: re.Pattern[str], expected: str) -> re.Match[str]:
+    if place < len(lines) and (found := pattern.fullmatch(lines[place])):
+        return found
     got = f"got {lines[place][:60]!r}" if place < len(lines) else "the file ends"
-    return AnnotationError(f"{path.name}, line {place + 1}: {got}; expected {expected}. Download the file again.")
+    raise AnnotationError(f"{path.name}, line {place + 1}: {got}; expected {expected}. Download the file again.")
 
 
 def _no_labels() -> pd.DataFrame:

@@ -2,13 +2,15 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
-from trimood.corpus.tables import OWN_UTTERANCE_COLUMNS, Row
-from trimood.corpus.words import ALLOWED, SUBTITLES, TABLES, Cue, WordsError, read_cues, read_words
+from trimood.config.parameters import listed
+from trimood.corpus.tables import OWN_UTTERANCE_COLUMNS
+from trimood.corpus.words import ALLOWED, SUBTITLES, TABLES, WordsError, read_cues, read_words
 
 log = logging.getLogger(__name__)
 
@@ -16,6 +18,16 @@ CLIPS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wav", ".mp3", ".m4a"
 """Extensions of the clips that are found in a folder; a single clip may have any name."""
 
 _NAMED = 5
+
+
+class _Utterance(NamedTuple):
+    """A row of OWN_UTTERANCE_COLUMNS; without milliseconds, the utterance is the whole clip."""
+
+    utterance: str
+    text: str
+    clip: str = ""
+    start_milliseconds: int | None = None
+    end_milliseconds: int | None = None
 
 
 def own_utterances(clips: str | None, text: str | None) -> pd.DataFrame:
@@ -36,15 +48,12 @@ def own_utterances(clips: str | None, text: str | None) -> pd.DataFrame:
                     f"text={text}: the same words for {len(names)} clips. Give one clip, or a file with the words of "
                     f"each clip. {ALLOWED}"
                 )
-            rows = [_row(name, text, path) for name, path in names.items()]
+            rows = [_Utterance(name, text, str(path)) for name, path in names.items()]
         else:
             rows = list(_with_words(place, names, given))
-    counts = Counter(row["utterance"] for row in rows)
-    if twice := [name for name, count in counts.items() if count > 1]:  # a cue of a.srt is a_001, as is a_001.mp4
-        raise WordsError(f"{', '.join(twice[:_NAMED])}: two utterances would have this name. Rename one of the files.")
-    return pd.DataFrame(
-        {name: pd.Series([row[name] for row in rows], dtype=kind) for name, kind in OWN_UTTERANCE_COLUMNS.items()}
-    )
+    if twice := _repeated(row.utterance for row in rows):  # a cue of a.srt is a_001, as is a_001.mp4
+        raise WordsError(f"{twice}: two utterances would have this name. Rename one of the files.")
+    return pd.DataFrame(rows, columns=list(OWN_UTTERANCE_COLUMNS)).astype(OWN_UTTERANCE_COLUMNS)
 
 
 def _as_file(text: str | None) -> Path | None:
@@ -72,25 +81,22 @@ def _clips_in(place: Path) -> dict[str, Path]:
     ]
     if not found:
         raise WordsError(f"clips={place}: no clip in this folder or its sub-folders; looked for {', '.join(CLIPS)}.")
-    short = Counter(path.relative_to(place).with_suffix("") for path in found)
-    return {
-        (own if short[own.with_suffix("")] > 1 else own.with_suffix("")).as_posix(): path
-        for path in found
-        for own in [path.relative_to(place)]
-    }
+    short = Counter(path.with_suffix("") for path in found)
+    names = [path if short[path.with_suffix("")] > 1 else path.with_suffix("") for path in found]
+    return {name.relative_to(place).as_posix(): path for name, path in zip(names, found, strict=True)}
 
 
-def _words_alone(source: Path | str | None) -> list[Row]:
+def _words_alone(source: Path | str | None) -> list[_Utterance]:
     if source is None:
         raise WordsError("Nothing to predict: give clips=FILE-OR-FOLDER, text=WORDS-OR-FILE, or both.")
     if isinstance(source, str):
-        return [_row("words", source)]
+        return [_Utterance("words", source)]
     if source.suffix.lower() in TABLES:
-        return [_row(Path(clip).with_suffix("").as_posix(), words) for clip, words in read_words(source).items()]
-    return [_row(f"{source.stem}_{number:03}", cue.text) for number, cue in enumerate(read_cues(source), start=1)]
+        return [_Utterance(Path(clip).with_suffix("").as_posix(), words) for clip, words in read_words(source).items()]
+    return [_Utterance(f"{source.stem}_{number:03}", cue.text) for number, cue in enumerate(read_cues(source), start=1)]
 
 
-def _with_words(place: Path, names: Mapping[str, Path], given: Path | None) -> Iterator[Row]:
+def _with_words(place: Path, names: Mapping[str, Path], given: Path | None) -> Iterator[_Utterance]:
     """The clips with the words of the given file, or else of the files beside them."""
     if given and given.suffix.lower() in SUBTITLES:
         (name, path), *others = names.items()
@@ -105,7 +111,7 @@ def _with_words(place: Path, names: Mapping[str, Path], given: Path | None) -> I
         if name not in words and subtitles:
             yield from _of_cues(name, path, subtitles)
         else:
-            yield _row(name, words.get(name, ""), path)
+            yield _Utterance(name, words.get(name, ""), str(path))
 
 
 def _table_beside(place: Path) -> Path | None:
@@ -131,31 +137,28 @@ def _matched(words: Mapping[str, str], names: Mapping[str, Path], table: Path) -
     spellings = {path.name: name for name, path in names.items() if by_stem[path.stem] == 1}
     spellings |= {path.stem: name for name, path in names.items() if by_stem[path.stem] == 1}
     spellings |= {f"{name}{path.suffix}": name for name, path in names.items()} | {name: name for name in names}
-    rows = Counter(spellings[clip] for clip in words if clip in spellings)
-    if twice := [name for name, count in rows.items() if count > 1]:
-        raise WordsError(f"{table}: {', '.join(twice[:_NAMED])}: more than one row for the same clip; keep one.")
+    if twice := _repeated(spellings[clip] for clip in words if clip in spellings):
+        raise WordsError(f"{table}: {twice}: more than one row for the same clip; keep one.")
     matched = {spellings[clip]: text for clip, text in words.items() if clip in spellings}
     unmatched = [clip for clip in words if clip not in spellings]
     if unmatched:
-        first = ", ".join(unmatched[:_NAMED]) + (", …" if len(unmatched) > _NAMED else "")
+        first = listed(unmatched, _NAMED)
         if not matched:
             raise WordsError(f"{table}: none of its {len(words)} clips matches one of yours: {first}")
         log.warning("%s: %d of its %d clips match none of yours: %s", table.name, len(unmatched), len(words), first)
     return matched
 
 
-def _of_cues(name: str, path: Path, subtitles: Path) -> list[Row]:
+def _of_cues(name: str, path: Path, subtitles: Path) -> list[_Utterance]:
     cues = read_cues(subtitles)
     if len(cues) < 2:
-        return [_row(name, cues[0].text if cues else "", path)]
-    return [_row(f"{name}_{number:03}", cue.text, path, cue) for number, cue in enumerate(cues, start=1)]
+        return [_Utterance(name, cues[0].text if cues else "", str(path))]
+    return [
+        _Utterance(f"{name}_{number:03}", cue.text, str(path), cue.start_milliseconds, cue.end_milliseconds)
+        for number, cue in enumerate(cues, start=1)
+    ]
 
 
-def _row(name: str, text: str, clip: Path | None = None, span: Cue | None = None) -> Row:
-    return {
-        "utterance": name,
-        "text": text,
-        "clip": str(clip) if clip else "",
-        "start_milliseconds": span.start_milliseconds if span else None,
-        "end_milliseconds": span.end_milliseconds if span else None,
-    }
+def _repeated(names: Iterable[str]) -> str:
+    """The first names that occur more than once, or ""."""
+    return listed([name for name, count in Counter(names).items() if count > 1], _NAMED)

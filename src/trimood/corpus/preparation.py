@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from trimood.config.parameters import ClipParams, Policy
+from trimood.config.parameters import ClipParams, Policy, listed
 from trimood.corpus.tables import PREPARED_COLUMNS, PROBLEM_COLUMNS
 from trimood.media.errors import in_words
 
@@ -74,23 +74,17 @@ def table_of_problems(clips: Mapping[str, str], problems: "Mapping[str, Problems
 def log_exclusions(bad: pd.DataFrame, total: int) -> None:
     """Logs how many clips are excluded or blanked, and names the first ones."""
     for policy, did in (("drop", "left out of every experiment"), ("blank", "kept without the missing modality")):
-        rows = bad[bad["policy"] == policy]
-        if len(rows):
-            log.warning("%d of %d clips %s (%s)", len(rows), total, did, _counted(rows))
-        for message in rows["message"].head(NAMED):
-            log.warning("%s: %s", did, message)
-        if len(rows) > NAMED:
-            log.warning("… and %d more: excluded_clips.csv lists them all", len(rows) - NAMED)
+        if len(rows := bad[bad["policy"] == policy]):
+            message = "%d of %d clips %s (%s); excluded_clips.csv lists them:\n  %s"
+            log.warning(message, len(rows), total, did, _counted(rows), listed(rows["message"].tolist(), NAMED, "\n  "))
 
 
 def error_message(bad: pd.DataFrame, total: int, corpus: Path) -> str:
     """The error message for clips under `fail`: how many, which, and what to do."""
-    lines = [f"  {message}" for message in bad["message"].head(NAMED)]
-    if len(bad) > NAMED:
-        lines.append(f"  … and {len(bad) - NAMED} more")
+    named = listed(bad["message"].tolist(), NAMED, "\n  ")
     one = bad["problem"].iloc[0].partition(" and ")[0]
     return (
-        f"{corpus}: {len(bad)} of {total} clips cannot be used ({_counted(bad)}):\n" + "\n".join(lines) + "\n"
+        f"{corpus}: {len(bad)} of {total} clips cannot be used ({_counted(bad)}):\n  {named}\n"
         "Repair or download them again (prepared clips are kept), leave them out of every experiment with "
         "--params data.clips.on_bad_clip=drop, or keep them without their broken picture or sound with "
         f"--params data.clips.on_bad_clip=blank. For one problem alone: --params data.clips.on_bad_clip.{one}=drop"

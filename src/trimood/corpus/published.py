@@ -4,12 +4,13 @@ Counted on the files of SemEval-2024 Task 3, https://github.com/NUSTM/SemEval-20
 `train_video_source_from_MECPE.json`, https://github.com/NUSTM/MECPE.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import pandas as pd
 
 from trimood.corpus.ecf import class_counts
+from trimood.emotions import EMOTIONS
 
 Side = Literal["train", "official_test"]
 
@@ -27,8 +28,8 @@ class Generation:
     file: str
     conversations: int
     utterances: int
-    emotions: dict[str, int]
-    anomalies: dict[str, int]
+    emotions: dict[str, int] = field(default_factory=dict)
+    anomalies: dict[str, int] = field(default_factory=dict)
 
 
 TRAIN = Generation(
@@ -37,15 +38,7 @@ TRAIN = Generation(
     file="Subtask_2_train.json",
     conversations=1374,
     utterances=13619,
-    emotions={
-        "surprise": 1840,
-        "fear": 373,
-        "sadness": 1147,
-        "neutral": 5929,
-        "joy": 2301,
-        "anger": 1615,
-        "disgust": 414,
-    },
+    emotions=dict(zip(EMOTIONS, (1840, 373, 1147, 5929, 2301, 1615, 414), strict=True)),
     anomalies={
         "order_breaks": 560,
         "id_gaps": 0,
@@ -67,7 +60,7 @@ TEST = Generation(
     file="Subtask_2_test.json",
     conversations=341,
     utterances=3101,
-    emotions={"surprise": 363, "fear": 151, "sadness": 249, "neutral": 1280, "joy": 700, "anger": 235, "disgust": 123},
+    emotions=dict(zip(EMOTIONS, (363, 151, 249, 1280, 700, 235, 123), strict=True)),
     anomalies={
         "id_gaps": 324,
         "one_utterance_conversations": 12,
@@ -83,8 +76,6 @@ EVALUATION = Generation(
     file="Subtask_2_test_eval_release_unlabelled.json",
     conversations=665,
     utterances=6301,
-    emotions={},
-    anomalies={},
 )
 """341 of its conversations are in the labelled test file; the other 324 were never scored."""
 

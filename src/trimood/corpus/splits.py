@@ -70,10 +70,9 @@ def _draw(
 
     Units are visited from the longest, in random order among equals; a unit is taken if that brings the taken counts
     closer to their share of the units visited so far. Classes are weighted as in a chi-squared distance. On ECF's
-    training file (10 seeds, 10 % by conversation) the worst class deviates by 1 %; with a plain draw of conversations
-    by 26 %, with the best of 50 plain draws by 8 %, with scikit-learn's StratifiedGroupKFold, which only allows
-    fractions 1/n, by 1.3 %. Two seeds share 12 % of their conversations (10 % by chance). A fully random order would
-    avoid long conversations (mean of 6 utterances instead of 10); this order only excludes the few longest.
+    training file (10 seeds, 10 % by conversation) the worst class deviates by 1 %; with a plain draw by 26 %, with
+    scikit-learn's StratifiedGroupKFold, which only allows fractions 1/n, by 1.3 %. A fully random order would avoid
+    long conversations (mean of 6 utterances instead of 10); this order only excludes the few longest.
     """
     if round(fraction * len(counts)) < 1:
         at_least = f" to at least {1 / len(counts):.2g}" if len(counts) > 1 else ""
@@ -97,11 +96,7 @@ def _draw(
 
 
 def _name_missing_classes(name: str, part: pd.DataFrame) -> None:
-    missing = [emotion for emotion, count in class_counts(part).items() if count == 0]
+    missing = ", ".join(emotion for emotion, count in class_counts(part).items() if count == 0)
     if missing and len(part):
-        _log.warning(
-            "%s: no utterance of %s among %d; their F1 is 0, which lowers macro F1.",
-            name,
-            ", ".join(missing),
-            len(part),
-        )
+        message = "%s: no utterance of %s among %d; their F1 is 0, which lowers macro F1."
+        _log.warning(message, name, missing, len(part))

@@ -1,15 +1,12 @@
 """The columns of every table of utterances, in order, with their pandas types; Parquet files keep both."""
 
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 from trimood.emotions import MODALITIES
 
-Row = dict[str, Any]
-"""One row of a table, by its columns."""
-
 
 class FileFacts(TypedDict):
-    """An annotation file: name, generation and fingerprint (None without a file), and what it contains."""
+    """An annotation file: name, generation and fingerprint (None without a file), and counts of its utterances."""
 
     file: str | None
     generation: str | None

@@ -4,9 +4,8 @@ import csv
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from trimood.corpus.ecf import read_ecf
 
@@ -25,8 +24,7 @@ class WordsError(Exception):
     """A file with words, or a choice of clips, that cannot be used."""
 
 
-@dataclass(frozen=True)
-class Cue:
+class Cue(NamedTuple):
     """A subtitle: start and end in whole milliseconds, and the words."""
 
     start_milliseconds: int
@@ -68,19 +66,19 @@ def read_cues(path: Path) -> list[Cue]:
 def _of_csv(path: Path) -> list[tuple[str, str]]:
     # Not pandas: if the first row has an extra comma, it shifts all columns.
     with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file)
-        columns = list(rows.fieldnames or [])
+        rows = csv.reader(file)
+        columns = next(rows, [])
         if not {"clip", "text"} <= set(columns):
             raise WordsError(f"{path}: got the columns {', '.join(columns)}. {ALLOWED}")
+        clip, text = columns.index("clip"), columns.index("text")
         pairs = []
-        for row in rows:
-            if None in row or None in row.values():
-                count = sum(value is not None for key, value in row.items() if key is not None) + len(row.get(None, []))
+        for row in filter(None, rows):
+            if len(row) != len(columns):
                 raise WordsError(
-                    f"{path}, line {rows.line_num}: got {count} fields, the header has {len(columns)}. Put words with "
-                    'a comma in double quotes: a.mp4,"Oh, no!"'
+                    f"{path}, line {rows.line_num}: got {len(row)} fields, the header has {len(columns)}. Put words "
+                    'with a comma in double quotes: a.mp4,"Oh, no!"'
                 )
-            pairs.append((row["clip"], row["text"]))
+            pairs.append((row[clip], row[text]))
     return pairs
 
 
@@ -89,7 +87,8 @@ def _of_json(path: Path) -> list[tuple[str, str]]:
     if isinstance(content, dict):
         return [(_word(path, clip), _word(path, text)) for clip, text in content.items()]
     if not isinstance(content, list) or not all(isinstance(row, Mapping) for row in content):
-        raise WordsError(f"{path}: got {_kind(content)}. {ALLOWED}")
+        got = f"a list of {type(content[0]).__name__}" if isinstance(content, list) and content else f"{content!r:.60}"
+        raise WordsError(f"{path}: got {got}. {ALLOWED}")
     if any("conversation" in row for row in content):
         table = read_ecf(path)
         return list(zip(table["utterance"], table["text"], strict=True))
@@ -99,11 +98,7 @@ def _of_json(path: Path) -> list[tuple[str, str]]:
     return [(_word(path, row["clip"]), _word(path, row["text"])) for row in content]
 
 
-def _word(path: Path, value: Any) -> str:
+def _word(path: Path, value: object) -> str:
     if not isinstance(value, str):
         raise WordsError(f"{path}: got {value!r}; expected words or the name of a clip. {ALLOWED}")
     return value
-
-
-def _kind(content: Any) -> str:
-    return f"a list of {type(content[0]).__name__}" if isinstance(content, list) and content else repr(content)[:60]

@@ -60,15 +60,15 @@ def ingest(corpus: Path, results: Path, unit: str = "conversation", meld: Path |
 
 
 def read_development(corpus: Path, meld: Path) -> pd.DataFrame:
-    return nodes.take_development(nodes.read_annotations(corpus, meld))
+    return nodes.read_annotations(corpus, meld)[0]
 
 
 def read_official_test(corpus: Path) -> pd.DataFrame:
-    return nodes.take_official_test(nodes.read_annotations(corpus, corpus))
+    return nodes.take_labelled(nodes.read_annotations(corpus, corpus)[1])
 
 
 def describe_corpus(corpus: Path, meld: Path) -> dict[str, Any]:
-    return nodes.describe_corpus(nodes.read_annotations(corpus, meld))
+    return dict(nodes.read_annotations(corpus, meld)[2])
 
 
 def ancestors(pipeline: Pipeline, dataset: str) -> set[str]:
@@ -83,7 +83,7 @@ def same_rows(one: pd.DataFrame, other: pd.DataFrame) -> bool:
 def test_the_stage_takes_the_corpus_and_the_split_and_hands_over_tables() -> None:
     pipeline = ingestion.create_pipeline()
     assert pipeline.inputs() == {"corpus", "meld", "params:data.split"}
-    assert pipeline.all_outputs() == {*TABLES, "corpus_description", "annotations"}
+    assert pipeline.all_outputs() == {*TABLES, "corpus_description", "official_annotations"}
     assert {node.namespace for node in pipeline.nodes} == {"ingestion"}
 
 

@@ -1,15 +1,13 @@
 """The ingestion stage: from the corpus folder to training, validation and test utterances."""
 
-from kedro.pipeline import Pipeline
+from kedro.pipeline import Node, Pipeline
 
 from trimood.pipelines import Stage, as_node
 from trimood.pipelines.ingestion.nodes import (
-    describe_corpus,
     read_annotations,
     read_for_submission,
     split_conversations,
-    take_development,
-    take_official_test,
+    take_labelled,
 )
 
 STAGE = Stage()
@@ -19,10 +17,12 @@ def create_pipeline() -> Pipeline:
     """Reads and splits the corpus; utterances of the official test are never in training or validation."""
     return Pipeline(
         [
-            as_node(read_annotations, ["corpus", "meld"], "annotations"),
-            as_node(take_development, "annotations", "development_utterances"),
-            as_node(take_official_test, "annotations", "official_test_utterances"),
-            as_node(describe_corpus, "annotations", "corpus_description"),
+            as_node(
+                read_annotations,
+                ["corpus", "meld"],
+                ["development_utterances", "official_annotations", "corpus_description"],
+            ),
+            Node(take_labelled, "official_annotations", "official_test_utterances", name="take_official_test"),
             as_node(
                 split_conversations,
                 ["development_utterances", "corpus_description", "params:data.split"],

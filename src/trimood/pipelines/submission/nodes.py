@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from trimood.corpus.causes import caused_by_themselves, read_pairs, submitted_pairs
+from trimood.corpus.causes import SubmittedConversation, caused_by_themselves, read_pairs, submitted_pairs
 from trimood.corpus.corpus_files import TEST_FILES, first_present
 from trimood.emotions import EMOTIONS, PROBABILITIES
 from trimood.model.stored import RunIdentity, TrainedWeights
@@ -32,7 +32,7 @@ def predict(
     return rows
 
 
-def write_pairs(utterances: pd.DataFrame, predictions: pd.DataFrame) -> list[dict[str, object]]:
+def write_pairs(utterances: pd.DataFrame, predictions: pd.DataFrame) -> list[SubmittedConversation]:
     """Returns the content of Subtask_2_pred.json, in which each non-neutral utterance is the cause of its own emotion.
 
     The content is checked with the rules of the task's scorer. Utterances without a prediction have no pair.
@@ -59,7 +59,7 @@ def describe(
     }
 
 
-def score_pairs(pairs: list[dict[str, object]], utterances: pd.DataFrame, corpus: Path) -> PairScores:
+def score_pairs(pairs: list[SubmittedConversation], utterances: pd.DataFrame, corpus: Path) -> PairScores:
     """Returns the organisers' scores; an empty result if the official file has no pairs of Subtask 2."""
     from trimood.scoring.metrics import pair_scores
 
