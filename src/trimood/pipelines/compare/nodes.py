@@ -1,16 +1,13 @@
 """Nodes of the comparison stage."""
 
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import pandas as pd
 
 from trimood.config.parameters import CompareParams
 from trimood.scoring.comparison import Comparison
 from trimood.tracking.runs import check_training_examples
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +46,7 @@ def compare_runs(
     return comparison, headline_scores(comparison)
 
 
-def write_report(comparison: Comparison) -> tuple[str, str, "dict[str, Figure]", "dict[str, Figure]"]:
+def write_report(comparison: Comparison) -> tuple[str, str, Mapping[str, object], Mapping[str, object]]:
     """Returns the HTML page, the Markdown table, and the figures by file name, for PNG and for SVG."""
     from trimood.reports.comparison import comparison_page, markdown
     from trimood.reports.comparison_figures import figures
