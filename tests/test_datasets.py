@@ -193,7 +193,9 @@ def weights(tensors: dict[str, torch.Tensor]) -> TrainedWeights:
     """Weights of a made-up training of exp3."""
     plan = Plan(title="fünf", settings=settings("head"), checkpoints={"video": "V"}, parameters={}, reader="pyav")
     examples = ExampleFingerprints(training="aa", validation="bb", test="cc")
-    identity = RunIdentity(plan=plan, examples=examples, checkpoints={"video": "dd"}, recipe="ee", code="ff")
+    identity = RunIdentity(
+        experiment="exp3", plan=plan, examples=examples, checkpoints={"video": "dd"}, recipe="ee", code="ff"
+    )
     return TrainedWeights(
         AboutWeights(identity=identity, epoch="best", fingerprint=weights_fingerprint(tensors)), tensors
     )

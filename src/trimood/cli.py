@@ -4,7 +4,6 @@ import copy
 import logging
 import re
 from importlib.util import find_spec
-from itertools import groupby
 from typing import Any
 
 import click
@@ -12,8 +11,6 @@ from kedro.framework import project
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.project import pipelines
 from kedro.pipeline import Pipeline
-from kedro.pipeline.node import Node
-from kedro.runner import SequentialRunner
 from omegaconf import OmegaConf
 
 from trimood.config.checks import read_seeds
@@ -24,45 +21,6 @@ log = logging.getLogger(__name__)
 
 Options = dict[str, Any]
 """Options of `kedro run` by name, or the values of --params."""
-
-CHECKS = "checks"
-"""Tag of an experiment's nodes that run before anything is trained."""
-
-REACHED = "trimood.cli.reached"
-"""True in a command's `click.Context.meta` once the shared stages and the checks have finished."""
-
-
-class ExperimentRunner(SequentialRunner):
-    """Runs the shared stages and the checks of all experiments first, then one experiment after the other.
-
-    Kedro orders nodes by the graph: all trainings, then all evaluations, so an error in the last training would leave
-    no experiment evaluated. Here an experiment that fails is logged, the others continue, and the first error is raised
-    at the end. Datasets between the parts are loaded from the catalog, so each needs an entry there.
-    """
-
-    def _run(self, pipeline: Pipeline, *args: Any, **kwargs: Any) -> None:
-        names = experiment_names()
-
-        def turn(node: Node) -> str:
-            return "" if CHECKS in node.tags else experiment_of(node.namespace, names) or ""
-
-        errors: list[Exception] = []
-        ordered = sorted(pipeline.nodes, key=turn)
-        command = click.get_current_context(silent=True)
-        for experiment, nodes in groupby(ordered, key=turn):
-            if experiment and command:
-                command.meta[REACHED] = True
-            try:
-                # Skips SequentialRunner's own method, which logs a hint about --async for each part.
-                part = pipeline.filter(node_names=[node.name for node in nodes])
-                super(SequentialRunner, self)._run(part, *args, **kwargs)
-            except Exception as error:
-                if not experiment:
-                    raise
-                log.error("%s failed: %s", experiment, error)
-                errors.append(error)
-        if errors:
-            raise errors[0]
 
 
 def split_params(context: click.Context, option: click.Parameter, value: Any) -> Any:
@@ -112,6 +70,8 @@ def _run_seeds(options: Options, whole: Pipeline) -> None:
     An error in an experiment affects only its seed: it is logged, the other seeds run, and the first error is raised
     at the end. An error before any experiment starts is raised at once.
     """
+    from trimood.runner import MORE_SEEDS, REACHED
+
     params = dict(options["params"])
     try:
         seeds = read_seeds(params.pop("seeds"))
@@ -121,16 +81,17 @@ def _run_seeds(options: Options, whole: Pipeline) -> None:
     experiments = sorted({name for node in whole.nodes if (name := experiment_of(node.namespace, names))})
     _refuse_contradictions(options | {"params": params}, experiments)
     errors: list[Exception] = []
-    reached = click.get_current_context().meta
+    command = click.get_current_context().meta
     for number, seed in enumerate(seeds):
         log.info("seed %d, %d of %d", seed, number + 1, len(seeds))
+        command[MORE_SEEDS] = number + 1 < len(seeds)
         of_seed = {**options, "params": _with_seed(params, experiments, seed)}
         if number:
             of_seed |= _experiments_only(options, whole)
         try:
             kedro_run.callback(**of_seed)
         except Exception as error:
-            if not reached.get(REACHED):
+            if not command.get(REACHED):
                 raise
             log.error("seed %d: %s", seed, error)
             errors.append(error)
@@ -209,7 +170,7 @@ def refuse_viz(**_: Any) -> None:
 
 run = copy.copy(kedro_run)
 run.callback = run_experiments
-run.context_settings = {**run.context_settings, "default_map": {"runner": "trimood.cli.ExperimentRunner"}}
+run.context_settings = {**run.context_settings, "default_map": {"runner": "trimood.runner.ExperimentRunner"}}
 _kedros_params = next(option for option in kedro_run.params if option.name == "params")
 _params = copy.copy(_kedros_params)
 _params.callback = split_params

@@ -1,5 +1,6 @@
 """Catalog datasets that Kedro's collection lacks: folders, checkpoints, trained weights, MLflow runs and artifacts."""
 
+import filecmp
 import os
 import tempfile
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from kedro_datasets._typing import JSONPreview
 from pydantic import BaseModel, ValidationError
 from upath import UPath
 
-from trimood.disk import written_whole
+from trimood.disk import InUse, holder_of, written_whole
 from trimood.model import stored
 from trimood.tracking.store import SQLITE, tracking_uri, use_store
 
@@ -120,6 +121,56 @@ class _FileDataset(AbstractDataset[Content, Content]):
 
     def _describe(self) -> dict[str, str]:
         return {"filepath": str(self._filepath)}
+
+
+class WholeFileDataset(_FileDataset[Any]):
+    """A file of another dataset class, written completely or not at all; an equal file is left as it is."""
+
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        of: str,
+        trained_in: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+        **arguments: Any,
+    ) -> None:
+        """`of`: the other class, such as pandas.ParquetDataset; `arguments`: its arguments.
+
+        `trained_in`: the folder of models whose experiments train on this file, so that it is not changed meanwhile.
+        """
+        super().__init__(filepath=filepath, metadata=metadata)
+        self._of, self._arguments = of, arguments
+        self._trained_in = Path(trained_in) if trained_in else None
+        self._own = self._at(self._filepath)
+        if preview := getattr(self._own, "preview", None):
+            self.preview = preview  # Kedro-Viz reads its annotations
+
+    def load(self) -> Any:
+        """As the other class."""
+        return self._own.load()
+
+    def save(self, data: Any) -> None:
+        """Raises DiskFull, and InUse if another command trains on the present file and the new one differs."""
+        with written_whole(self._filepath, keep_equal=self._trained_in is not None) as beside:
+            self._at(beside).save(data)
+            if self._trained_in and self._exists() and not filecmp.cmp(beside, self._filepath, shallow=False):
+                self._refuse_while_training(self._trained_in)
+
+    def _refuse_while_training(self, models: Path) -> None:
+        for lock in sorted(models.glob("*/.lock")):
+            if (holder := holder_of(lock)) and holder.trains:
+                raise InUse(
+                    f"{self._filepath}: {lock.parent.name} is trained on this table by {holder}, and this command "
+                    "would replace it by another, because the corpus, data.split or data.clips differ. Wait until that "
+                    "command has finished, or prepare the data in another place: --params data_root=FOLDER"
+                )
+
+    def _at(self, path: Path) -> AbstractDataset[Any, Any]:
+        return AbstractDataset.from_config(str(path), {"type": self._of, "filepath": str(path), **self._arguments})
+
+    def _describe(self) -> dict[str, str]:
+        return {"filepath": str(self._filepath), "of": self._of}
 
 
 class WeightsDataset(_FileDataset[stored.TrainedWeights]):

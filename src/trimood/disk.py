@@ -1,14 +1,26 @@
-"""Atomic writing of files, and readable errors for a full disk."""
+"""Atomic writing of files, locks between commands, and readable errors for a full disk."""
 
 import errno
+import filecmp
+import json
+import logging
 import os
 import re
+import shlex
 import shutil
+import socket
+import sys
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+log = logging.getLogger(__name__)
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
@@ -61,16 +73,22 @@ def says_disk_full(error: BaseException | None) -> bool:
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def written_whole(path: Path, keep_equal: bool = False) -> Iterator[Path]:
     """Yields a temporary path beside `path` and renames it to `path` at the end; on an error, deletes it.
 
-    Creates the folder. Raises DiskFull if the disk is full.
+    The content is on the disk before the file has its name, so that a file is whole also after a power failure. With
+    `keep_equal`, an equal file stays as it is. Creates the folder. Raises DiskFull if the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.stem}.{os.getpid()}.{uuid.uuid4().hex}.tmp")
     try:
         yield beside
+        if keep_equal and path.is_file() and filecmp.cmp(beside, path, shallow=False):
+            beside.unlink()
+            return
+        synchronise(beside)
         os.replace(beside, path)
+        synchronise(path.parent)
     except BaseException as error:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
@@ -86,3 +104,109 @@ def remove_leftovers(folder: Path) -> None:
             with suppress(OSError):  # another run may remove it at the same time
                 if _BESIDE.fullmatch(path.name) and time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
                     path.unlink()
+
+
+def synchronise(path: Path) -> None:
+    """Returns when the content of a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The command that holds a lock; `trains` means that nobody may change what it trains on."""
+
+    command: str
+    process: int
+    host: str
+    since: str
+    trains: bool = False
+
+    def __str__(self) -> str:
+        return f"`{self.command}` (process {self.process} on {self.host}, since {self.since})"
+
+
+class InUse(Exception):
+    """Another command holds a lock, or trains on what would be changed."""
+
+
+_held: dict[Path, FileLock] = {}
+
+_STARTED = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+_PATIENCE_SECONDS = 1.0
+"""A lock that is held for less than this is not worth a word: `holder_of` takes one for an instant."""
+
+
+def hold(lock: Path, wait: bool) -> None:
+    """Takes the lock for this process, which keeps it until `release`, or until it ends, however it ends.
+
+    If another process holds it, waits for it and says so in the log, or, without `wait`, raises InUse.
+    """
+    if lock in _held:
+        return
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    file, said = FileLock(lock, thread_local=False), None
+    while not file.is_locked:
+        try:
+            file.acquire(timeout=_PATIENCE_SECONDS)
+        except Timeout:
+            holder = _noted_in(lock)
+            if not wait:
+                raise InUse(f"{lock.parent}: in use by {holder}") from None
+            if holder != said:
+                log.info("%s: waiting for %s", lock.parent, holder)
+            said = holder
+    _held[lock] = file
+    note_holder(lock)
+
+
+def note_holder(lock: Path, trains: bool = False) -> None:
+    """Writes beside a lock of this process who holds it."""
+    program = "kedro" if Path(sys.argv[0]).name in ("kedro", "__main__.py") else sys.argv[0]
+    command = f"{program} {shlex.join(sys.argv[1:])}"
+    holder = Holder(command, os.getpid(), socket.gethostname(), _STARTED, trains)
+    with written_whole(_note(lock)) as beside:
+        beside.write_text(json.dumps(asdict(holder)), encoding="utf-8")
+
+
+def release(*locks: Path) -> None:
+    """Releases those of these locks that this process holds."""
+    for lock in locks:
+        if file := _held.pop(lock, None):
+            file.release()
+
+
+def release_all() -> None:
+    """Releases all locks of this process."""
+    release(*_held)
+
+
+def is_held(lock: Path) -> bool:
+    """Whether this process holds the lock."""
+    return lock in _held
+
+
+def holder_of(lock: Path) -> Holder | None:
+    """Who holds the lock, if it is another process."""
+    if lock in _held or not lock.exists():
+        return None
+    try:
+        with FileLock(lock, timeout=0, thread_local=False):
+            return None
+    except Timeout:
+        return _noted_in(lock)
+
+
+def _note(lock: Path) -> Path:
+    return lock.with_name(f"{lock.name}.json")
+
+
+def _noted_in(lock: Path) -> Holder:
+    try:
+        return Holder(**json.loads(_note(lock).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # taken this instant, or the disk is full
+        return Holder("another command", 0, "an unknown machine", "just now")

@@ -21,7 +21,7 @@ from trimood.config.experiments import experiment_names, read_experiments, sourc
 from trimood.config.metadata import MadeBy, check_metadata, metadata_of
 from trimood.config.parameters import flatten
 from trimood.datasets import GENERATED
-from trimood.disk import says_disk_full
+from trimood.disk import hold, release, says_disk_full
 from trimood.pipelines import Stage
 
 log = logging.getLogger(__name__)
@@ -99,11 +99,27 @@ class MakeMissingInputs:
         """Generates the missing datasets that the run reads and does not write."""
         self._catalog = catalog
         given = run_params.get("runtime_params") or {}
-        missing: dict[str, list[str]] = {}
-        for name in pipeline.inputs():
-            maker = metadata_of(catalog.get(name)).made_by
-            if maker and maker.unless_given not in given and not _is_there(name, maker, catalog):
-                missing.setdefault(maker.pipeline, []).append(name)
+
+        def missing() -> dict[str, list[str]]:
+            found: dict[str, list[str]] = {}
+            for name in pipeline.inputs():
+                maker = metadata_of(catalog.get(name)).made_by
+                if maker and maker.unless_given not in given and not _is_there(name, maker, catalog):
+                    found.setdefault(maker.pipeline, []).append(name)
+            return found
+
+        # Another command may be making them; then nothing is missing once it is done.
+        paths = [Path(catalog[name]._filepath) for names in missing().values() for name in names]
+        locks = sorted({path.with_name(f".{path.name}.lock") for path in paths})
+        for lock in locks:
+            hold(lock, wait=True)
+        try:
+            self._make(missing(), run_params, given)
+        finally:
+            release(*locks)
+        self._catalog = catalog
+
+    def _make(self, missing: dict[str, list[str]], run_params: dict[str, Any], given: dict[str, Any]) -> None:
         for maker_pipeline, names in missing.items():
             _refuse_to_fill_given(maker_pipeline, names, set(given))
             log.info("Making %s first, with the pipeline %r", ", ".join(sorted(names)), maker_pipeline)
@@ -112,7 +128,6 @@ class MakeMissingInputs:
                 run_params["project_path"], env=run_params["env"], runtime_params=given, conf_source=self._conf_source
             ) as session:
                 session.run(pipeline_names=[maker_pipeline], to_outputs=names)
-            self._catalog = catalog
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str) -> None:

@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 
 from trimood.hooks import CheckParameters, MakeMissingInputs, SpeakPlainly, TellPaths
 from trimood.pipeline_registry import STAGES
+from trimood.runner import HoldLocks
 from trimood.tracking.hook import TrackRuns
 
 
@@ -20,6 +21,7 @@ def configured_path(name: str, default: str | None = None) -> str | None:
 
 
 HOOKS = (
+    HoldLocks(),
     CheckParameters(STAGES.values()),
     MakeMissingInputs(),
     TrackRuns(name for name, stage in STAGES.items() if stage.tracked),

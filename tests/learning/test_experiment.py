@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from support.learning_examples import example_table, tiny_plan
 from support.made_checkpoints import TINY_VIDEO, made_checkpoint
-from trimood.config.plan import Plan
+from trimood.config.parameters import Train
 from trimood.learning.experiment import identify_run
 from trimood.model.checkpoints import BIN_FILE, read_state_dict
 from trimood.model.config import CheckpointError
@@ -24,12 +24,11 @@ def checkpoint(tmp_path: Path) -> Path:
     return made_checkpoint(tmp_path / "video", TINY_VIDEO)
 
 
-def plan_of(checkpoint: Path, **kwargs: object) -> Plan:
-    return tiny_plan({"video": str(checkpoint), "audio": ""}, **kwargs)
-
-
-def identified(checkpoint: Path, **tables: object) -> RunIdentity:
-    return identify_run(plan_of(checkpoint), **{"training": TABLE, "validation": TABLE, "test": TABLE, **tables})
+def identified(
+    checkpoint: Path, experiment: str = "exp4", train: Train = "everything", **tables: object
+) -> RunIdentity:
+    plan = tiny_plan({"video": str(checkpoint), "audio": ""}, train=train)
+    return identify_run(experiment, plan, **{"training": TABLE, "validation": TABLE, "test": TABLE, **tables})
 
 
 @pytest.mark.parametrize("split", ["training", "validation", "test"])
@@ -60,11 +59,11 @@ def test_fingerprints_of_examples_are_sixteen_digits_and_nothing_else(checkpoint
     assert prints["training"] == prints["validation"] != prints["test"]
 
 
-def test_a_run_is_another_one_with_other_settings_weights_vocabulary_or_code(
+def test_a_run_is_another_one_with_another_name_other_settings_weights_vocabulary_or_code(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    digests = {identified(checkpoint).digest}
-    digests.add(identify_run(plan_of(checkpoint, train="head"), training=TABLE, validation=TABLE, test=TABLE).digest)
+    digests = {identified(checkpoint).digest, identified(checkpoint, "exp5").digest}
+    digests.add(identified(checkpoint, train="head").digest)
     (checkpoint / "vocab.json").write_text((checkpoint / "vocab.json").read_text() + "\n")
     digests.add(identified(checkpoint).digest)
     weights = read_state_dict(checkpoint)
@@ -79,7 +78,7 @@ def test_a_run_is_another_one_with_other_settings_weights_vocabulary_or_code(
     digests.add(identified(checkpoint).digest)
     monkeypatch.setattr("trimood.learning.experiment._code_digest", lambda: "of changed modules")
     digests.add(identified(checkpoint).digest)
-    assert len(digests) == 6
+    assert len(digests) == 7
 
 
 def test_a_moved_or_copied_checkpoint_is_the_same(checkpoint: Path, tmp_path: Path) -> None:

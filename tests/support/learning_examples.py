@@ -124,7 +124,7 @@ def tiny_identity(plan: Plan, validation: pd.DataFrame | None = None, test: pd.D
     """The identity of a run by this plan; a table that is not given is empty."""
     none = example_table(0)
     given = {"validation": none if validation is None else validation, "test": none if test is None else test}
-    return identify_run(plan, training=none, **given)
+    return identify_run("exp3", plan, training=none, **given)
 
 
 def tiny_weights(

@@ -78,12 +78,13 @@ def _title(settings: Settings) -> str:
     return ", ".join([*parts, f"head {settings.head}"] if settings.train == "lora" else parts)
 
 
-def identify_run(plan: Plan, **examples: pd.DataFrame) -> RunIdentity:
-    """Returns the identity of a run; `examples` are its tables: `training`, `validation` and `test`.
+def identify_run(experiment: str, plan: Plan, **examples: pd.DataFrame) -> RunIdentity:
+    """Returns the identity of a run of an experiment; `examples` are its `training`, `validation` and `test` table.
 
     Reads the checkpoints' files. Raises CheckpointError.
     """
     return RunIdentity(
+        experiment=experiment,
         plan=plan,
         examples=ExampleFingerprints(**{split: examples_fingerprint(table) for split, table in examples.items()}),
         checkpoints={source: checkpoint_digest(name) for source, name in plan.checkpoints.items()},
@@ -141,6 +142,6 @@ def remove_checkpoints(folder: Path) -> None:
 
 
 def _require_space(plan: Plan, training_checkpoints: Path) -> None:
-    """Raises DiskFull if three checkpoints, each with AdamW's two numbers per weight, and the results do not fit."""
+    """Raises DiskFull if three epochs (weights, AdamW's two numbers for each, best weights) and results do not fit."""
     trained_bytes = 4 * plan.parameters["all"].trainable
-    require_space(training_checkpoints, 10 * trained_bytes, "this training's checkpoints and weights")
+    require_space(training_checkpoints, 14 * trained_bytes, "this training's checkpoints and weights")

@@ -1,12 +1,12 @@
 """Training with Hugging Face's Trainer: published arguments, curves per epoch, stores only trained tensors."""
 
-import json
 import logging
 import math
-import shutil
+import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,24 @@ from transformers.utils import logging as transformers_logging
 from trimood.config.parameters import TrainingParams
 from trimood.disk import DiskFull, says_disk_full
 from trimood.learning.batches import collate
+from trimood.learning.epochs import WEIGHTS_FILE, best_weights, folder_for_writing, keep, last_whole
 from trimood.model.classifier import EmotionClassifier
 from trimood.model.trained import load_trained_state, trained_state
 
 ScoreFunction = Callable[[Any, Any], Mapping[str, float]]
 ReportFunction = Callable[[dict[str, float], int], None]
 
-WEIGHTS_FILE = "trained.safetensors"
+OVERRIDING = ("ACCELERATE_", "FSDP_", "PARALLELISM_CONFIG_", "DEEPSPEED_", "MEGATRON_LM_")
+LAUNCHED = (
+    "RANK",
+    "WORLD_SIZE",
+    "LOCAL_RANK",
+    "LOCAL_WORLD_SIZE",
+    "PMI_SIZE",
+    "OMPI_COMM_WORLD_SIZE",
+    "MV2_COMM_WORLD_SIZE",
+)
+"""Environment variables, and beginnings of their names, by which libraries override what the settings say."""
 
 _log = logging.getLogger(__name__)
 
@@ -60,23 +71,43 @@ def fit(
 ) -> Fitted:
     """Trains `model` in place, and restores its best epoch by validation macro F1.
 
-    `folder` contains the checkpoints of the best and the last epoch: a training with the same folder continues from
-    the last complete one, and a finished training returns at once. `score(labels, predictions)` returns `macro_f1` and
-    any other scores; `report(numbers, step)` is called at every logged step and epoch. Raises TrainingDiverged and
-    DiskFull.
+    `folder` contains the last two epochs (`learning.epochs`): a training with the same folder continues from the last
+    one that is whole, and a finished training returns at once. `score(labels, predictions)` returns `macro_f1` and any
+    other scores; `report(numbers, step)` is called at every logged step and epoch. Environment variables change no
+    setting. Raises TrainingDiverged and DiskFull.
     """
     transformers_logging.set_verbosity_error()  # its warnings are about hub models
-    trainer = _Trainer(model, _training_arguments(training, folder), train, validation, score, report)
-    try:
-        with logging_redirect_tqdm():  # prints log lines above the progress bar
-            trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder))
-    except Exception as error:
-        if says_disk_full(error):
-            raise DiskFull(folder, "an epoch's checkpoint could not be written") from error
-        raise
+    with _without_overrides():
+        trainer = _Trainer(model, _training_arguments(training, folder), train, validation, score, report)
+        whole = last_whole(folder)
+        try:
+            with logging_redirect_tqdm():  # prints log lines above the progress bar
+                trainer.train(resume_from_checkpoint=str(whole) if whole else None)
+        except Exception as error:
+            if says_disk_full(error):
+                raise DiskFull(folder, "an epoch's checkpoint could not be written") from error
+            raise
     # Trainer leaves its autocast on the model, which would round later predictions to bf16.
     trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
-    return Fitted(_on_cpu(trained_state(model)), trainer.last_state, trainer.history())
+    last = _on_cpu(trained_state(model))
+    load_trained_state(model, load_file(best_weights(folder / f"checkpoint-{trainer.state.global_step}")))
+    return Fitted(_on_cpu(trained_state(model)), last, trainer.history())
+
+
+@contextmanager
+def _without_overrides() -> Iterator[None]:
+    """Hides environment variables that stand over settings: ACCELERATE_MIXED_PRECISION=bf16 over bf16=false."""
+    hidden = {name: os.environ.pop(name) for name in _overrides()}
+    try:
+        yield
+    finally:
+        for name in _overrides():  # set by the libraries themselves, for the next training of this process
+            del os.environ[name]
+        os.environ.update(hidden)
+
+
+def _overrides() -> list[str]:
+    return [name for name in os.environ if name.startswith(OVERRIDING) or name in LAUNCHED]
 
 
 def _training_arguments(training: TrainingParams, folder: Path) -> TrainingArguments:
@@ -91,8 +122,6 @@ def _training_arguments(training: TrainingParams, folder: Path) -> TrainingArgum
             "output_dir": str(folder),
             "eval_strategy": "epoch",
             "save_strategy": "epoch",
-            "save_total_limit": 1,
-            "load_best_model_at_end": True,
             "metric_for_best_model": "macro_f1",
             "greater_is_better": True,
             "remove_unused_columns": False,
@@ -149,14 +178,27 @@ class _Trainer(Trainer):
         self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
         self._reported = 0
         self._clock = time.perf_counter()
-        self.last_state: dict[str, Tensor] = {}
+        self._writing = Path(str(arguments.output_dir))
+        self._utterances = 0
+        self.loss_is_scaled_for_ga = True  # by compute_loss
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[dict[str, Tensor]], None]:
+        """Counts the utterances of the next optimiser step."""
+        batches, _ = super().get_batch_samples(*args, **kwargs)
+        self._utterances = sum(len(batch["labels"]) for batch in batches)
+        return batches, None
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
-        """Computes the loss; in training, also collects the predictions for the epoch's training scores."""
+        """Computes the loss; in training, its part in the mean over all utterances of the optimiser step.
+
+        Trainer's own mean of the micro-batches' means would count the utterances of a smaller last one more. In
+        training, also collects the predictions for the epoch's training scores.
+        """
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
         if model.training:
             # Stays on the device: reading a number for each micro-batch would make the GPU wait for the CPU.
             self._seen.append((loss.detach(), outputs["logits"].detach().argmax(-1), inputs["labels"]))
+            loss = loss / (self._utterances / len(inputs["labels"]))
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
@@ -224,23 +266,17 @@ class _Trainer(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         load_trained_state(self.model, load_file(Path(resume_from_checkpoint) / WEIGHTS_FILE))
 
-    def _load_best_model(self) -> None:
-        self.last_state = _on_cpu(trained_state(self.model))
-        self._load_from_checkpoint(str(self.state.best_model_checkpoint))
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self._writing)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Writes an epoch beside the others, then keeps it."""
+        folder = Path(str(self.args.output_dir))
+        self._writing = folder_for_writing(folder)
+        super()._save_checkpoint(model, trial)
+        step = self.state.global_step
+        keep(folder, self._writing / f"checkpoint-{step}", is_best=self.state.best_global_step == step)
 
 
 def _on_cpu(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
-
-
-def _last_whole_checkpoint(folder: Path) -> str | None:
-    """Returns the newest complete checkpoint; Trainer writes trainer_state.json last."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.removeprefix("checkpoint-")))
-    for checkpoint in reversed(found):
-        try:
-            json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            shutil.rmtree(checkpoint)
-        else:
-            return str(checkpoint)
-    return None

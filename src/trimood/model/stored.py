@@ -30,13 +30,14 @@ Epoch = Literal["best", "last"]
 class RunIdentity(BaseModel):
     """All that determines the result of an experiment: two runs of one identity have the same result.
 
-    `examples`: the `examples_fingerprint` of each table. `checkpoints`: digests of their files' content, so that a
-    moved or copied checkpoint is the same. `recipe`: the name of the recipe of prepared clips. `code`: the version of
-    trimood and a digest of the modules that train and score.
+    `experiment`: its name. `examples`: the `examples_fingerprint` of each table. `checkpoints`: digests of their files'
+    content, so that a moved or copied checkpoint is the same. `recipe`: the name of the recipe of prepared clips.
+    `code`: the version of trimood and a digest of the modules that train and score.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    experiment: str
     plan: Plan
     examples: ExampleFingerprints
     checkpoints: dict[Source, str]

@@ -200,6 +200,19 @@ def latest_whole_run(runs: pd.DataFrame, model: str) -> pd.Series | None:
     return None if wanted.empty else wanted.iloc[-1]
 
 
+def finished_run(identity: str) -> str | None:
+    """Returns the id of the latest run of a whole experiment with this identity that is finished, or None."""
+    import mlflow
+
+    found = mlflow.MlflowClient().search_runs(
+        [experiment.experiment_id for experiment in mlflow.MlflowClient().search_experiments()],
+        f"tags.identity = '{identity}' and attributes.status = 'FINISHED'",
+        order_by=["attributes.start_time DESC"],
+    )
+    whole = [run.info.run_id for run in found if "experiment" in run.data.tags and "partial" not in run.data.tags]
+    return whole[0] if whole else None
+
+
 def finished_whole(runs: pd.DataFrame) -> pd.Series:
     """Selects the runs that have finished all nodes of an experiment, as a boolean column."""
     if "tags.experiment" not in runs:

@@ -21,7 +21,6 @@ from trimood.model.trained import weights_fingerprint
 from trimood.pipelines.experiment.nodes import (
     History,
     ablate,
-    calibrate,
     draw_confusion_matrix,
     draw_learning_curves,
     draw_modality_ablation,
@@ -29,7 +28,6 @@ from trimood.pipelines.experiment.nodes import (
     identify,
     plan,
     predict,
-    remove_checkpoints,
     score,
     train,
 )
@@ -50,7 +48,7 @@ def planned(sources: dict[Source, str], experiment: ExperimentParams = EXPERIMEN
 
 
 def identified(plan: Plan) -> RunIdentity:
-    return identify(plan, TRAINING_EXAMPLES, VALIDATION_EXAMPLES, TEST_EXAMPLES)
+    return identify("exp3", plan, TRAINING_EXAMPLES, VALIDATION_EXAMPLES, TEST_EXAMPLES)
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ def test_the_history_has_a_row_for_each_epoch_and_the_cost(trained: Trained) -> 
     assert [row["epoch"] for row in trained.history["epochs"]] == [1, 2, 3, 4]
     assert trained.history["seconds"] == trained.history["epochs"][-1]["seconds"] > 0
     assert trained.history["peak_memory_gib"] > 0
-    assert (trained.checkpoints / trained.history["checkpoints"]).is_dir()
+    assert (trained.checkpoints / trained.identity.digest).is_dir()
 
 
 def test_predictions_are_those_of_the_best_epoch(trained: Trained, predictions: pd.DataFrame) -> None:
@@ -154,7 +152,7 @@ def test_weights_of_another_plan_are_refused(trained: Trained, sources: dict[Sou
         embed(identified(other), trained.best, VALIDATION_EXAMPLES, TEST_EXAMPLES, prepared_clips)
 
 
-def test_a_finished_training_whose_results_were_not_stored_is_given_again_until_its_checkpoints_are_removed(
+def test_a_finished_training_whose_results_were_not_stored_is_given_again(
     trained: Trained, predictions: pd.DataFrame, prepared_clips: Path, tmp_path: Path
 ) -> None:
     kept = shutil.copytree(trained.checkpoints, tmp_path / "training_checkpoints")
@@ -166,10 +164,6 @@ def test_a_finished_training_whose_results_were_not_stored_is_given_again_until_
     pd.testing.assert_frame_equal(
         predict(embeddings, again.best, VALIDATION_EXAMPLES, TEST_EXAMPLES), predictions, check_exact=True
     )
-    ablation = ablate(embeddings, again.best, predictions)
-    assert [folder.name for folder in kept.iterdir()] == [again.history["checkpoints"]]
-    remove_checkpoints(again.history, score(predictions), calibrate(predictions, again.best), ablation, kept)
-    assert list(kept.iterdir()) == []
 
 
 def test_scores_count_each_split_apart_and_name_what_is_never_predicted(caplog: pytest.LogCaptureFixture) -> None:

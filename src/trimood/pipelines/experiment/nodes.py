@@ -25,12 +25,11 @@ SPLITS = ("validation", "test")
 
 
 class History(TypedDict):
-    """The curves of a training (a row for each epoch), its cost, and the name of its checkpoint folder."""
+    """The curves of a training (a row for each epoch), and its cost."""
 
     epochs: list[dict[str, float]]
     seconds: float
     peak_memory_gib: float
-    checkpoints: str
 
 
 class StoredCalibration(TypedDict):
@@ -69,12 +68,18 @@ def plan(
 
 
 def identify(
-    plan: Plan, training_examples: pd.DataFrame, validation_examples: pd.DataFrame, test_examples: pd.DataFrame
+    experiment: str,
+    plan: Plan,
+    training_examples: pd.DataFrame,
+    validation_examples: pd.DataFrame,
+    test_examples: pd.DataFrame,
 ) -> RunIdentity:
-    """Returns the identity of the run, before anything is trained. Raises CheckpointError."""
+    """Returns the identity of a run of the experiment with this name. Raises CheckpointError."""
     from trimood.learning.experiment import identify_run
 
-    return identify_run(plan, training=training_examples, validation=validation_examples, test=test_examples)
+    return identify_run(
+        experiment, plan, training=training_examples, validation=validation_examples, test=test_examples
+    )
 
 
 def train(
@@ -111,7 +116,6 @@ def train(
         "epochs": outcome.fitted.history,
         "seconds": outcome.seconds,
         "peak_memory_gib": outcome.peak_memory_gib,
-        "checkpoints": outcome.folder.name,
     }
     return best, last, history
 
@@ -237,19 +241,6 @@ def draw_learning_curves(history: History, plan: Plan):  # type: ignore[no-untyp
     from trimood.reports.figures import learning_curves_figure
 
     return learning_curves_figure(history["epochs"], plan.title)
-
-
-def remove_checkpoints(
-    history: History,
-    scores: Scores,
-    calibration: StoredCalibration,
-    modality_ablation: pd.DataFrame,
-    training_checkpoints: Path,
-) -> None:
-    """Removes the checkpoints of the training once all results are stored and logged."""
-    from trimood.learning import experiment
-
-    experiment.remove_checkpoints(training_checkpoints / history["checkpoints"])
 
 
 def _batch_size(weights: TrainedWeights) -> int:

@@ -1,9 +1,11 @@
 """The stage of one experiment: plan, train, evaluate. Each experiment is a copy, with its name as the namespace."""
 
-from kedro.pipeline import Node, Pipeline
+from functools import partial, update_wrapper
+
+from kedro.pipeline import Pipeline
 
 from trimood.config.parameters import LoraParams, TrainingParams
-from trimood.pipelines import Stage
+from trimood.pipelines import Stage, as_node
 from trimood.pipelines.experiment.nodes import (
     ablate,
     calibrate,
@@ -14,12 +16,11 @@ from trimood.pipelines.experiment.nodes import (
     identify,
     plan,
     predict,
-    remove_checkpoints,
     score,
     train,
 )
 
-STAGE = Stage(parameters={"training": TrainingParams, "lora": LoraParams})
+STAGE = Stage(parameters={"training": TrainingParams, "lora": LoraParams, "rerun": bool})
 
 CHECKPOINTS = ["video_checkpoint", "audio_checkpoint"]
 EXAMPLES = ["validation_examples", "test_examples"]
@@ -31,37 +32,26 @@ def create_pipeline(experiment: str) -> Pipeline:
 
     `plan` needs no data and runs first, so errors in an experiment or a checkpoint are found before clips are decoded.
     """
+    of_this_experiment = update_wrapper(partial(identify, experiment), identify)
     training = [
-        Node(
+        as_node(
             plan,
             ["params:experiment", "params:training", "params:lora", "params:data.clips", *CHECKPOINTS],
             "plan",
-            name="plan",
-            tags=["checks"],  # see trimood.cli
+            tags=["checks"],  # see trimood.runner
         ),
-        Node(identify, ["plan", "training_examples", *EXAMPLES], "identity", name="identify", tags=["checks"]),
-        Node(train, ["identity", *TRAINING], ["best_weights", "last_weights", "history"], name="train"),
+        as_node(of_this_experiment, ["plan", "training_examples", *EXAMPLES], "identity", tags=["checks"]),
+        as_node(train, ["identity", *TRAINING], ["best_weights", "last_weights", "history"]),
     ]
     evaluation = [
-        Node(embed, ["identity", "best_weights", *EXAMPLES, "prepared_clips"], "embeddings", name="embed"),
-        Node(predict, ["embeddings", "best_weights", *EXAMPLES], "predictions", name="predict"),
-        Node(score, "predictions", "scores", name="score"),
-        Node(calibrate, ["predictions", "best_weights"], "calibration", name="calibrate"),
-        Node(draw_confusion_matrix, ["scores", "plan"], "confusion_matrix", name="draw_confusion_matrix"),
-        Node(draw_learning_curves, ["history", "plan"], "learning_curves", name="draw_learning_curves"),
-        Node(ablate, ["embeddings", "best_weights", "predictions"], "modality_ablation", name="ablate"),
-        Node(
-            draw_modality_ablation,
-            ["modality_ablation", "plan"],
-            "modality_ablation_figure",
-            name="draw_modality_ablation",
-        ),
-        Node(
-            remove_checkpoints,
-            ["history", "scores", "calibration", "modality_ablation", "training_checkpoints"],
-            None,
-            name="remove_checkpoints",
-        ),
+        as_node(embed, ["identity", "best_weights", *EXAMPLES, "prepared_clips"], "embeddings"),
+        as_node(predict, ["embeddings", "best_weights", *EXAMPLES], "predictions"),
+        as_node(score, "predictions", "scores"),
+        as_node(calibrate, ["predictions", "best_weights"], "calibration"),
+        as_node(draw_confusion_matrix, ["scores", "plan"], "confusion_matrix"),
+        as_node(draw_learning_curves, ["history", "plan"], "learning_curves"),
+        as_node(ablate, ["embeddings", "best_weights", "predictions"], "modality_ablation"),
+        as_node(draw_modality_ablation, ["modality_ablation", "plan"], "modality_ablation_figure"),
     ]
     return Pipeline(
         [*Pipeline(training, tags=["training"]).nodes, *Pipeline(evaluation, tags=["evaluation"]).nodes],

@@ -79,7 +79,7 @@ def search(
         "sampler": tune.sampler,
         "pruner": tune.pruner,
         "examples and weights": identify_run(
-            decisive, training=training_examples, validation=validation_examples
+            plan.experiment, decisive, training=training_examples, validation=validation_examples
         ).digest,
     }
     if mlflow.active_run():

@@ -26,7 +26,7 @@ def create_pipeline() -> Pipeline:
                 ["params:experiment", "parameters", *PARAMETERS, *CHECKPOINTS],
                 "plan",
                 name="plan_search",
-                tags=["checks"],  # see trimood.cli
+                tags=["checks"],  # see trimood.runner
             ),
             as_node(search, ["plan", "params:tune", *EXAMPLES, *STORED], ["trials", "best"]),
             as_node(write_best, ["plan", "best"], "best_experiment"),

@@ -85,7 +85,7 @@ class Search:
                     raise optuna.TrialPruned
 
         examples = (self.training_examples, self.validation_examples)
-        identity = identify_run(planned, training=examples[0], validation=examples[1])
+        identity = identify_run(self.plan.experiment, planned, training=examples[0], validation=examples[1])
         folder = self.training_checkpoints / identity.digest
         try:
             trained = train_experiment(

@@ -8,7 +8,7 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Node, Pipeline
 
 from support.demo_project import PROJECT
-from trimood.cli import ExperimentRunner
+from trimood.runner import ExperimentRunner
 
 
 class Broken(Exception):
@@ -83,5 +83,5 @@ def test_what_is_wrong_before_training_stops_everything(run, broken: str) -> Non
 def test_kedro_run_uses_this_runner_unless_another_is_asked_for() -> None:
     command = KedroCLI(PROJECT).get_command(None, "run")  # type: ignore[arg-type]
     assert command is not None
-    for arguments, runner in (([], "trimood.cli.ExperimentRunner"), (["--runner=ThreadRunner"], "ThreadRunner")):
+    for arguments, runner in (([], "trimood.runner.ExperimentRunner"), (["--runner=ThreadRunner"], "ThreadRunner")):
         assert command.make_context("run", arguments).params["runner"] == runner

@@ -1,0 +1,280 @@
+"""Runs the experiments of a command one after the other, each under a lock, and none that is finished already."""
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import click
+from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+from kedro.runner import SequentialRunner
+
+from trimood.config.experiments import experiment_names, experiment_of
+from trimood.datasets import FolderDataset
+from trimood.disk import InUse, hold, is_held, note_holder, release, release_all, written_whole
+from trimood.model.stored import RunIdentity
+from trimood.tracking.runs import finished_run
+
+log = logging.getLogger(__name__)
+
+CHECKS = "checks"
+"""Tag of an experiment's nodes that run before anything is trained."""
+
+SHARED = ("ingestion", "preprocessing")
+"""Stages whose results all experiments read; one command at a time runs them."""
+
+SEARCH = "tune"
+"""The stage that trains as experiments do: it runs after the shared stages, too."""
+
+REACHED = "trimood.runner.reached"
+"""True in a command's `click.Context.meta` once the shared stages and the checks have finished."""
+
+MORE_SEEDS = "trimood.runner.more_seeds"
+"""True in a command's `click.Context.meta` while sessions with other seeds follow."""
+
+SEVERAL = (
+    *(
+        "WORLD_SIZE",
+        "LOCAL_WORLD_SIZE",
+        "PMI_SIZE",
+        "OMPI_COMM_WORLD_SIZE",
+        "MV2_COMM_WORLD_SIZE",
+        "SLURM_STEP_NUM_TASKS",
+    ),
+)
+RANKS = ("RANK", "LOCAL_RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
+"""Environment variables in which torchrun, accelerate, MPI and Slurm number the processes that they start."""
+
+
+class ExperimentRunner(SequentialRunner):
+    """Runs the shared stages and the checks of all experiments first, then one experiment after the other.
+
+    Kedro orders nodes by the graph: all trainings, then all evaluations, so an error in the last training would leave
+    no experiment evaluated. Here an experiment that fails is logged, the others continue, and the first error is raised
+    at the end. An experiment that is finished under the same identity is skipped, unless the parameter `rerun` is true.
+    Datasets between the parts are loaded from the catalog, so each needs an entry there.
+    """
+
+    def _run(self, pipeline: Pipeline, catalog: DataCatalog, *args: Any, **kwargs: Any) -> None:
+        separate = [*experiment_names(), SEARCH]
+
+        def turn(node: Node) -> str:
+            return "" if CHECKS in node.tags else experiment_of(node.namespace, separate) or ""
+
+        def run(nodes: Iterable[Node]) -> None:
+            # Skips SequentialRunner's own method, which logs a hint about --async for each part.
+            part = pipeline.filter(node_names=[node.name for node in nodes])
+            super(SequentialRunner, self)._run(part, catalog, *args, **kwargs)
+
+        parts = {name: list(nodes) for name, nodes in groupby(sorted(pipeline.nodes, key=turn), key=turn)}
+        if shared := parts.pop("", []):
+            run(shared)
+        command = click.get_current_context(silent=True)
+        more_seeds = bool(command and command.meta.get(MORE_SEEDS))
+        if parts:
+            _begin_training(parts, catalog)
+            if command:
+                command.meta[REACHED] = True
+        errors: list[Exception] = []
+        for name, nodes in parts.items():
+            try:
+                whole = WholeExperiment.of(name, pipeline, catalog)
+                if whole and whole.is_finished(more_seeds):
+                    continue
+                run(nodes)
+                if whole:
+                    whole.finish()
+            except Exception as error:
+                log.error("%s failed: %s", name, error)
+                errors.append(error)
+            finally:
+                lock = lock_of(name, catalog)
+                if lock and not more_seeds:
+                    release(lock)
+        if errors:
+            raise errors[0]
+
+
+def _begin_training(names: Iterable[str], catalog: DataCatalog) -> None:
+    """Lets other commands run the shared stages, unless they would change what these experiments train on."""
+    for lock in [lock_of(name, catalog) for name in names]:
+        if lock and is_held(lock):
+            note_holder(lock, trains=True)
+    if shared := lock_of(SHARED[0], catalog):
+        release(shared)
+
+
+@dataclass(frozen=True)
+class WholeExperiment:
+    """An experiment of which this command runs every node."""
+
+    name: str
+    identity: RunIdentity
+    catalog: DataCatalog
+    outputs: list[str]
+
+    @classmethod
+    def of(cls, name: str, pipeline: Pipeline, catalog: DataCatalog) -> "WholeExperiment | None":
+        """None if some nodes of the experiment are left out, or if it has no identity, as a search."""
+        if _models(catalog) is None or f"{name}.identity" not in pipeline.all_outputs():
+            return None
+        nodes = [node for node in pipelines[name].nodes if experiment_of(node.namespace, [name])]
+        if not {node.name for node in nodes} <= {node.name for node in pipeline.nodes}:
+            return None
+        outputs = [output for node in nodes for output in node.outputs]
+        return cls(name, catalog.load(f"{name}.identity"), catalog, outputs)
+
+    def is_finished(self, more_seeds: bool) -> bool:
+        """Whether a run with the same result is finished and its files are here; says so, and how to train again.
+
+        With `more_seeds`, the files need not be here: the command goes on with another seed, which replaces them.
+        """
+        run = self._finished_run()
+        if not run or not (more_seeds or self._files_are_here()):
+            return False
+        if self.catalog.load("parameters").get("rerun"):
+            if self._marked() == self.identity.digest:  # else it is a `rerun` that was interrupted, which goes on
+                self._marker.unlink()
+                self._remove_checkpoints()
+            return False
+        where = "its files are replaced by those of the next seed" if more_seeds else f"its files are in {self._folder}"
+        log.info(
+            "%s is finished: nothing it depends on has changed, MLflow run %s holds the result, and %s. To train it "
+            "again: --params rerun=true",
+            self.name,
+            run,
+            where,
+        )
+        self._remove_checkpoints()
+        return True
+
+    def finish(self) -> None:
+        """Marks the files as those of this identity, and removes the checkpoints, which nobody needs any more."""
+        with written_whole(self._marker) as beside:
+            beside.write_text(json.dumps({"identity": self.identity.digest}), encoding="utf-8")
+        self._remove_checkpoints()
+
+    def _finished_run(self) -> str | None:
+        try:
+            return finished_run(self.identity.digest)
+        except Exception as error:  # the errors of a store that is out of reach depend on its kind
+            log.debug("MLflow does not answer: %s", error)
+            return "(MLflow does not answer)" if self._marked() == self.identity.digest else None
+
+    def _files_are_here(self) -> bool:
+        if not all(self.catalog.exists(output) for output in self.outputs):
+            return False
+        weights = [self.catalog.load(f"{self.name}.{epoch}_weights") for epoch in ("best", "last")]
+        return all(stored.about.identity.digest == self.identity.digest for stored in weights)
+
+    @property
+    def _folder(self) -> Path:
+        return (_models(self.catalog) or Path()) / self.name
+
+    @property
+    def _marker(self) -> Path:
+        return self._folder / "finished.json"
+
+    def _marked(self) -> str | None:
+        try:
+            return str(json.loads(self._marker.read_text(encoding="utf-8"))["identity"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _remove_checkpoints(self) -> None:
+        shutil.rmtree(self.catalog.load("training_checkpoints") / self.identity.digest, ignore_errors=True)
+
+
+def _models(catalog: DataCatalog) -> Path | None:
+    dataset = catalog.get("models")
+    return dataset._filepath if isinstance(dataset, FolderDataset) else None
+
+
+def lock_of(name: str, catalog: DataCatalog) -> Path | None:
+    """The lock of an experiment or a stage; None in a catalog without the folder of models.
+
+    An experiment has its own, a search that of the experiment whose parameters it searches, the shared stages one.
+    """
+    models = _models(catalog)
+    if models is None:
+        return None
+    if name in experiment_names():
+        return models / name / ".lock"
+    if name == SEARCH:
+        return models / f".search-{catalog.load('params:experiment')}.lock"
+    return models.parent / f".{'shared' if name in SHARED else name}.lock"
+
+
+class HoldLocks:
+    """Takes the locks of a command before anything is prepared, and refuses what another command is working on."""
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Raises ClickException if another command runs one of the experiments, and for several processes of one.
+
+        Waits for another command that runs the shared stages, or the same stage, because their files would be mixed.
+        """
+        names = _stages_of(pipeline)
+        trained = names.intersection([*experiment_names(), SEARCH])
+        if trained:
+            refuse_several_processes()
+        if command := click.get_current_context(silent=True):
+            command.find_root().call_on_close(release_all)
+        elif names:
+            release_all()  # what an interrupted session left in this process, as in a notebook
+        for name in [*sorted(trained), *sorted(names - trained)]:
+            lock = lock_of(name, catalog)
+            try:
+                if lock:
+                    hold(lock, wait=name not in trained)
+            except InUse as error:
+                raise click.ClickException(f"{name}: {error}. {REMEDY}") from None
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self, pipeline: Pipeline) -> None:
+        """Releases the locks, except on the command line, where further sessions may follow."""
+        _release_after(pipeline)
+
+    @hook_impl(trylast=True)
+    def on_pipeline_error(self, pipeline: Pipeline) -> None:
+        """As after a run without errors."""
+        _release_after(pipeline)
+
+
+def _stages_of(pipeline: Pipeline) -> set[str]:
+    """Experiments and stages but for `demo`, whose folders are locked one by one, within sessions of other stages."""
+    return {str(node.namespace).split(".")[0] for node in pipeline.nodes} - {"demo"}
+
+
+def _release_after(pipeline: Pipeline) -> None:
+    if _stages_of(pipeline) and not click.get_current_context(silent=True):
+        release_all()
+
+
+REMEDY = (
+    "Wait until it has finished, or use another place for this command: --params data_root=FOLDER. Several seeds of "
+    "one experiment are one command: --params seeds=[1,2]. Other experiments can run at the same time."
+)
+
+
+def refuse_several_processes() -> None:
+    """Raises UsageError if a launcher has started several processes: each would train alone, with wrong scores."""
+    numbers = {name: os.environ.get(name, "") for name in (*SEVERAL, *RANKS)}
+    several = [
+        f"{name}={value}" for name, value in numbers.items() if value.isdigit() and int(value) > (name in SEVERAL)
+    ]
+    if several:
+        raise click.UsageError(
+            f"{', '.join(several)} in the environment: several processes were started, as torchrun, accelerate launch "
+            "or mpirun do. trimood trains in one process, on one GPU. Run: kedro run --pipelines=… For several GPUs, "
+            "run different experiments at the same time, each with its own CUDA_VISIBLE_DEVICES."
+        )
