@@ -81,3 +81,35 @@ def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path: Path) ->
     before = {path.name for path in tmp_path.rglob("*.*")}
     remove_leftovers(tmp_path)
     assert before - {path.name for path in tmp_path.rglob("*.*")} == {names[0]}
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def synced(descriptor: int) -> None:
+        done.append(f"fsync {Path(os.readlink(f'/proc/self/fd/{descriptor}')).suffix or 'folder'}")
+        fsync(descriptor)
+
+    def replaced(*paths: Path) -> None:
+        done.append("replace")
+        replace(*paths)
+
+    monkeypatch.setattr("os.fsync", synced)
+    monkeypatch.setattr("os.replace", replaced)
+    with written_whole(tmp_path / "a") as path:
+        path.write_text("new")
+    assert done == ["fsync .tmp", "replace", "fsync folder"]
+
+
+def test_an_equal_file_stays_as_it_is_if_that_is_asked_for(tmp_path: Path) -> None:
+    for content, keep_equal, stays in (("a", True, True), ("b", True, False), ("b", False, False)):
+        (tmp_path / "file").touch()
+        if content == "a":
+            (tmp_path / "file").write_text("a")
+        before = (tmp_path / "file").stat().st_ino
+        with written_whole(tmp_path / "file", keep_equal=keep_equal) as path:
+            path.write_text(content)
+        assert ((tmp_path / "file").stat().st_ino == before) is stays
+        assert (tmp_path / "file").read_text() == content
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

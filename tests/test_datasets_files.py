@@ -1,0 +1,90 @@
+"""Files of Kedro's own dataset classes: written whole, and protected while a command trains on them."""
+
+import inspect
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from kedro.io import DatasetError
+from matplotlib.figure import Figure
+
+from support.demo_project import PROJECT
+from support.lock_holder import lock_holder
+from trimood.datasets import WholeFileDataset
+from trimood.disk import InUse
+
+CONTENTS = {
+    "pandas.ParquetDataset": pd.DataFrame({"text": ["Hi .", None], "label": pd.Series([1, None], dtype="Int8")}),
+    "pandas.CSVDataset": pd.DataFrame({"macro_f1": [0.5, 1.0]}),
+    "json.JSONDataset": {"macro_f1": 0.5},
+    "text.TextDataset": "# Scores",
+}
+
+
+@pytest.mark.parametrize("of", CONTENTS)
+def test_a_file_of_another_class_is_written_whole_or_not_at_all(tmp_path: Path, of: str) -> None:
+    arguments = {"save_args": {"index": False}} if "CSV" in of else {}
+    dataset = WholeFileDataset(filepath=str(tmp_path / "a" / "file"), of=of, **arguments)
+    assert not dataset.exists()
+    dataset.save(CONTENTS[of])
+    found = dataset.load()
+    if isinstance(found, pd.DataFrame):
+        pd.testing.assert_frame_equal(found, CONTENTS[of])
+    else:
+        assert found == CONTENTS[of]
+    before = (tmp_path / "a" / "file").read_bytes()
+    with pytest.raises(DatasetError):
+        dataset.save({"not": object()} if "JSON" in of else object())
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["file"]
+    assert (tmp_path / "a" / "file").read_bytes() == before
+
+
+def test_a_picture_is_written_whole_and_kedro_viz_can_show_it(tmp_path: Path) -> None:
+    dataset = WholeFileDataset(filepath=str(tmp_path / "a.png"), of="matplotlib.MatplotlibDataset")
+    dataset.save(Figure())
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert inspect.signature(dataset.preview).return_annotation == "ImagePreview"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_class_that_is_not_there_is_named_when_the_catalog_is_made(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"ParketDataset. not found in .pandas"):
+        WholeFileDataset(filepath=str(tmp_path / "a"), of="pandas.ParketDataset")
+
+
+def test_every_file_of_the_catalog_is_written_whole() -> None:
+    entries = {
+        name: entry
+        for file in (PROJECT / "conf").rglob("catalog.yml")
+        for name, entry in (yaml.safe_load(file.read_text()) or {}).items()
+        if isinstance(entry, dict) and "type" in entry
+    }
+    assert len(entries) > 60
+    # The two others write a folder of pictures, which can be drawn again.
+    own = ("trimood.datasets.", "MemoryDataset")
+    others = {name for name, entry in entries.items() if not entry["type"].startswith(own)}
+    assert others == {"comparison_pictures", "comparison_drawings"}
+
+
+def test_a_table_is_not_replaced_by_another_while_a_command_trains_on_it(tmp_path: Path) -> None:
+    models = tmp_path / "06_models"
+    path = tmp_path / "05_model_input" / "training_examples.parquet"
+    dataset = WholeFileDataset(filepath=str(path), of="pandas.ParquetDataset", trained_in=str(models))
+    table, other = pd.DataFrame({"utterance": ["a", "b"]}), pd.DataFrame({"utterance": ["b", "a"]})
+    dataset.save(table)
+    with lock_holder(models / "exp3" / ".lock") as other_command:
+        dataset.save(other)  # the other command has not begun to train
+        other_command.train()
+        before = path.stat().st_ino
+        dataset.save(other)
+        assert path.stat().st_ino == before
+        with pytest.raises(
+            DatasetError, match=r"exp3 is trained on this table by `kedro run .*data_root=FOLDER"
+        ) as error:
+            dataset.save(table)
+        assert isinstance(error.value.__cause__, InUse)
+        pd.testing.assert_frame_equal(dataset.load(), other)
+        assert [file.name for file in path.parent.iterdir()] == [path.name]
+        path.unlink()
+        dataset.save(table)  # where there was none, nobody trains on it
