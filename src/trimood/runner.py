@@ -42,14 +42,12 @@ MORE_SEEDS = "trimood.runner.more_seeds"
 """True in a command's `click.Context.meta` while sessions with other seeds follow."""
 
 SEVERAL = (
-    *(
-        "WORLD_SIZE",
-        "LOCAL_WORLD_SIZE",
-        "PMI_SIZE",
-        "OMPI_COMM_WORLD_SIZE",
-        "MV2_COMM_WORLD_SIZE",
-        "SLURM_STEP_NUM_TASKS",
-    ),
+    "WORLD_SIZE",
+    "LOCAL_WORLD_SIZE",
+    "PMI_SIZE",
+    "OMPI_COMM_WORLD_SIZE",
+    "MV2_COMM_WORLD_SIZE",
+    "SLURM_STEP_NUM_TASKS",
 )
 RANKS = ("RANK", "LOCAL_RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
 """Environment variables in which torchrun, accelerate, MPI and Slurm number the processes that they start."""
