@@ -92,7 +92,7 @@ def test_for_a_mean_the_standard_error_is_the_textbooks() -> None:
     """Of numbers in place of scores, one a conversation: s / sqrt(n), and Student's interval by scipy."""
     values = np.array([0.2, 0.9, 0.4, 0.4, 0.8, 0.1])
     draws = draw_conversations(6, 200_000, seed=0)
-    found = estimate(Sampled(np.array([values.mean()]), draws @ values / 5, 6), 0.95)
+    found = interval(values.mean(), draws @ values / 5, 6, [], 0.95)
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.003)
     assert found.p_value == pytest.approx(stats.ttest_1samp(values, 0).pvalue, rel=0.03)
@@ -119,6 +119,51 @@ def test_a_difference_that_never_changes_is_no_division_by_zero() -> None:
     assert (nothing.low, nothing.high, nothing.p_value) == (0, 0, 1)
     always = interval(0.2, np.full(5, 0.2), 4, [], 0.95)
     assert (always.low, always.high, always.p_value) == (0.2, 0.2, 0)
+
+
+def test_the_interval_of_a_score_is_students_on_the_scale_of_the_arcsine() -> None:
+    """As a textbook would, of the angles of made scores, and back."""
+    sampled = Sampled(np.array([0.9, 0.8, 0.7]), np.linspace(0.6, 0.95, 11), 12)
+    angles = np.arcsin(np.sqrt(sampled.of_draws)), np.arcsin(np.sqrt(sampled.of_seeds))
+    parts = [(angles[0].var(), 11), (angles[1].var(ddof=1) / 3, 2)]
+    variance = sum(part for part, _ in parts)
+    freedom = variance**2 / sum(part**2 / of for part, of in parts)
+    centre = 2 * np.arcsin(np.sqrt(0.8)) - angles[0].mean()
+    reach = stats.t.ppf(0.975, freedom) * np.sqrt(variance)
+    found = estimate(sampled, 0.95)
+    assert (found.low, found.high) == pytest.approx(tuple(np.sin([centre - reach, centre + reach]) ** 2))
+    assert found.high - found.value < found.value - found.low  # there is less room above
+
+
+def test_students_interval_of_the_scores_themselves_would_leave_the_range() -> None:
+    draws = np.linspace(0.1, 0.27, 100)
+    assert interval(0.185, draws, 12, [np.array([0.12, 0.25])], 0.95).low < 0
+    assert 0 < estimate(Sampled(np.array([0.12, 0.25]), draws, 12), 0.95).low < 0.12
+
+
+@pytest.mark.parametrize("of_seeds", [[0.12, 0.25], [0.9, 0.99], [0.3], [0.0, 0.5], [1.0, 0.4]])
+@pytest.mark.parametrize("conversations", [2, 3, 12])
+def test_an_interval_lies_between_zero_and_one_and_holds_its_score(of_seeds: list[float], conversations: int) -> None:
+    generator = np.random.default_rng(0)
+    draws = np.clip(np.mean(of_seeds) + generator.normal(0, 0.2, 200), 0, 1)
+    for confidence in (0.5, 0.95, 0.9999):
+        found = estimate(Sampled(np.array(of_seeds), draws, conversations), confidence)
+        assert 0 <= found.low <= found.value <= found.high <= 1
+
+
+@pytest.mark.parametrize(("score", "low", "high"), [(1.0, 0.7354, 1.0), (0.0, 0.0, 0.2646), (0.4, 0.4, 0.4)])
+def test_a_score_of_zero_or_one_without_variance_is_no_certainty(score: float, low: float, high: float) -> None:
+    """Clopper and Pearson of 12 of 12: 0.025 ** (1 / 12), by scipy too."""
+    for seeds in (1, 3):
+        found = estimate(Sampled(np.full(seeds, score), np.full(50, score), 12), 0.95)
+        assert (found.value, found.low, found.high) == pytest.approx((score, low, high), abs=1e-4)
+    if score == 1:
+        assert found.low == pytest.approx(stats.binomtest(12, 12).proportion_ci(0.95).low)
+
+
+def test_one_conversation_says_nothing_of_others() -> None:
+    found = estimate(Sampled(np.array([0.7, 0.6]), np.array([0.65]), 1), 0.95)
+    assert (found.value, found.low, found.high) == pytest.approx((0.65, 0, 1))
 
 
 TRIALS = 300

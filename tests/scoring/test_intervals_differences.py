@@ -39,13 +39,23 @@ def test_a_difference_of_means_is_the_paired_t_test_of_scipy() -> None:
 
 
 def test_seeds_of_both_systems_enter_the_variance() -> None:
-    draws = np.array([-1.0, 0.0, 1.0])  # variance 2/3
-    system = Sampled(np.array([1.0, 2.0, 3.0]), 2 + draws, 11)  # 1 / 3
-    baseline = Sampled(np.array([0.0, 2.0]), np.ones(3), 11)  # 2 / 2
+    draws = np.array([-0.1, 0.0, 0.1])  # variance 2/300
+    system = Sampled(np.array([0.1, 0.2, 0.3]), 0.2 + draws, 11)  # 1 / 300
+    baseline = Sampled(np.array([0.0, 0.2]), np.full(3, 0.1), 11)  # 2 / 200
     estimate = differences({"a": system, "b": baseline}, "b", 0.95)["a"].estimate
     freedom = 2**2 / ((2 / 3) ** 2 / 10 + (1 / 3) ** 2 / 2 + 1**2 / 1)
-    reach = stats.t.ppf(0.975, freedom) * np.sqrt(2)
-    assert (estimate.low, estimate.high) == pytest.approx((1 - reach, 1 + reach))
+    reach = stats.t.ppf(0.975, freedom) * np.sqrt(0.02)
+    assert (estimate.low, estimate.high) == pytest.approx((0.1 - reach, 0.1 + reach))
+
+
+def test_a_difference_lies_between_minus_one_and_one() -> None:
+    draws = np.linspace(0, 1, 11)
+    for high, low in (([0.9, 0.1], [0.2, 0.6]), ([1.0, 1.0], [0.0, 0.0])):
+        one, other = Sampled(np.array(high), draws, 4), Sampled(np.array(low), 1 - draws, 4)
+        for estimate in (difference(one, other, 0.95), difference(other, one, 0.95)):
+            assert -1 <= estimate.low <= estimate.high <= 1
+    alone = difference(Sampled(np.array([0.9]), draws[-1:], 1), Sampled(np.array([0.2]), draws[:1], 1), 0.95)
+    assert (alone.low, alone.high, alone.p_value) == (-1, 1, 1)
 
 
 def test_holm_multiplies_the_smallest_p_most_and_never_turns_the_order() -> None:

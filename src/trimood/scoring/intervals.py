@@ -84,32 +84,69 @@ def sample_score(score: CountScore, counts: np.ndarray, draws: np.ndarray) -> Sa
 
 
 def estimate(sampled: Sampled, confidence: float) -> Estimate:
-    """Estimates the mean over seeds; the interval covers other conversations and, given several seeds, other seeds."""
-    return interval(sampled.of_seeds.mean(), sampled.of_draws, sampled.conversations, [sampled.of_seeds], confidence)
+    """Estimates the mean over seeds; the interval covers other conversations and, given several seeds, other seeds.
+
+    The interval is computed on the scale arcsin(sqrt(score)), where the variance depends little on the score (Bartlett
+    1947, Biometrics 3, 39-52), so it lies in [0, 1] and is not symmetric near 0 and 1. A score of exactly 0 or 1 shows
+    no variance: there, the interval reaches at least as far as that of Clopper and Pearson (1934, Biometrika 26,
+    404-413) for as many conversations, none or all of which are right.
+    """
+
+    def angles(scores: ArrayLike) -> np.ndarray:
+        return np.arcsin(np.sqrt(np.clip(scores, 0, 1)))
+
+    value, conversations = float(sampled.of_seeds.mean()), sampled.conversations
+    found = interval(
+        float(angles(value)),
+        angles(sampled.of_draws),
+        conversations,
+        [angles(sampled.of_seeds)],
+        confidence,
+        within=(0, np.pi / 2),
+    )
+    low, high = (float(np.sin(end) ** 2) for end in (found.low, found.high))
+    exact = ((1 - confidence) / 2) ** (1 / conversations)
+    if value == 0:
+        high = max(high, 1 - exact)
+    if value == 1:
+        low = min(low, exact)
+    return Estimate(value, min(low, value), max(high, value), found.p_value)
 
 
 def interval(
-    value: float, of_draws: np.ndarray, conversations: int, seeds: Sequence[np.ndarray], confidence: float
+    value: float,
+    of_draws: np.ndarray,
+    conversations: int,
+    seeds: Sequence[np.ndarray],
+    confidence: float,
+    within: tuple[float, float] = (-np.inf, np.inf),
 ) -> Estimate:
-    """Computes a t interval from two sources of variance, resampled conversations and seeds.
+    """Computes a t interval from two sources of variance, resampled conversations and seeds; it stays `within` bounds.
 
     The variance is that between draws plus, for each system, that between its seeds divided by their number. The
     degrees of freedom are those of Welch and Satterthwaite. The centre is corrected by the bias of the draws, because
     macro F1 is lower on few conversations, where rare emotions are missing. A single seed adds no variance, so the
-    interval is then valid for that training only.
+    interval is then valid for that training only. From a single conversation nothing follows for others.
     """
     from scipy import stats
 
+    if conversations < 2:
+        return Estimate(float(value), *within, 1.0)
     parts = [(float(np.var(of_draws)), conversations - 1)]
     parts += [(float(np.var(of, ddof=1)) / len(of), len(of) - 1) for of in seeds if len(of) > 1]
     variance = sum(part for part, _ in parts)
-    if variance == 0:  # the same score on every draw and seed
+    if variance < _ROUNDING:  # the same score on every draw and seed
         return Estimate(float(value), float(value), float(value), 1.0 if value == 0 else 0.0)
     freedom = variance**2 / sum(part**2 / of_part for part, of_part in parts)
-    centre, error = 2 * value - float(of_draws.mean()), np.sqrt(variance)
+    centre, error = np.clip(2 * value - float(of_draws.mean()), *within), np.sqrt(variance)
     reach = stats.t.ppf((1 + confidence) / 2, freedom) * error
+    low, high = np.clip([centre - reach, centre + reach], *within)
     p_value = 2 * stats.t.sf(abs(centre) / error, freedom)
-    return Estimate(float(value), float(centre - reach), float(centre + reach), float(p_value))
+    return Estimate(float(value), float(low), float(high), float(p_value))
+
+
+_ROUNDING = 1e-30
+"""Variance that rounding errors alone give to equal scores."""
 
 
 Outcome = Literal["better", "worse", "not_significant"]
@@ -147,10 +184,11 @@ def holm(p_values: list[float]) -> np.ndarray:
 
 
 def difference(system: Sampled, baseline: Sampled, confidence: float) -> Estimate:
-    """Estimates system minus baseline, both as means over seeds; the p-value is not corrected."""
+    """Estimates system minus baseline in [-1, 1], both as means over seeds; the p-value is not corrected."""
     value = float(system.of_seeds.mean() - baseline.of_seeds.mean())
     of_draws = system.of_draws - baseline.of_draws
-    return interval(value, of_draws, system.conversations, [system.of_seeds, baseline.of_seeds], confidence)
+    seeds = [system.of_seeds, baseline.of_seeds]
+    return interval(value, of_draws, system.conversations, seeds, confidence, within=(-1, 1))
 
 
 def _outcome(of: Estimate, p_holm: float, confidence: float) -> Outcome:
