@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from trimood.emotions import EMOTIONS
 from trimood.reports.html import render
-from trimood.scoring.calibration import BINS
-from trimood.scoring.comparison import Comparison, Score, System
+from trimood.scoring.calibration import BINS, made_worse
+from trimood.scoring.comparison import Comparison, Score, System, SystemCalibration
 from trimood.scoring.intervals import Estimate, Outcome
 
 if TYPE_CHECKING:
@@ -33,6 +33,12 @@ def markdown(comparison: Comparison) -> str:
     return _render("comparison.md", comparison, {})
 
 
+def remarks(comparison: Comparison) -> str:
+    """What makes the systems unlike, in Markdown; MLflow shows it on top of the run."""
+    lines = [f"- {_sentence(remark)}" for remark in comparison.remarks]
+    return "\n".join(lines) or "All experiments have the same seeds and training settings."
+
+
 def comparison_page(comparison: Comparison, figures: "Mapping[str, Figure]") -> str:
     """The HTML page; figures may be left out."""
     return _render("comparison.html", comparison, figures)
@@ -49,6 +55,8 @@ def _render(template: str, comparison: Comparison, figures: "Mapping[str, Figure
         percent=percent,
         trained=_trained,
         never_predicted=_never_predicted,
+        calibration_effect=_calibration_effect,
+        sentence=_sentence,
         interval=_interval,
         with_interval=_with_interval,
         p=_p,
@@ -67,6 +75,17 @@ def _never_predicted(system: System) -> str:
     seeds = len(system.seeds)
     words = [f"{name} ({of} of {seeds} seeds)" if seeds > 1 else name for name, of in system.never_predicted.items()]
     return ", ".join(words) or "–"
+
+
+def _calibration_effect(calibration: SystemCalibration) -> str:
+    if len(calibration.not_fitted) == len(calibration.temperature_of_seeds):
+        return "not fitted"
+    worse = made_worse(calibration.before, calibration.after)
+    return f"worse: {worse}" if worse else "better or equal"
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
 
 
 def _with_interval(of: Score | Estimate, form: str = ".3f") -> str:

@@ -1,6 +1,7 @@
 """Reports as text from the templates beside this module: HTML pages in one file, and Markdown."""
 
 import base64
+import html
 from collections.abc import Mapping
 from io import BytesIO
 from typing import TYPE_CHECKING, Literal
@@ -25,7 +26,7 @@ def render(template: str, figures: "Mapping[str, Figure]", **values: object) -> 
 
 
 def environment() -> "Environment":
-    """The templates, and the filter `cell`; an unknown name in a template is an error."""
+    """The templates, and the filters `cell` and `in_a_line`; an unknown name in a template is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
     templates = Environment(
@@ -35,7 +36,7 @@ def environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters["cell"] = _cell
+    templates.filters |= {"cell": _cell, "in_a_line": _in_a_line}
     return templates
 
 
@@ -48,6 +49,11 @@ def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _in_a_line(words: str) -> str:
+    """For Markdown: no word starts a new line or a new cell, or is read as HTML."""
+    return html.escape(" ".join(words.split()), quote=False).replace("|", "\\|")
 
 
 def _png(figure: "Figure") -> str:

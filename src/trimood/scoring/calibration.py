@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict
 BINS = 15
 """Number of bins of equal width, as in Guo et al. 2017 (On Calibration of Modern Neural Networks, ICML)."""
 
+LEAST_UTTERANCES = 10
+"""Fewer say too little about confidence: fitted on two right answers, any answer would become certain."""
+
 _LEAST = 1e-12
 """Lower limit of probabilities, so that a confident mistake has a finite loss."""
 
@@ -22,11 +25,12 @@ class CalibrationScores(BaseModel):
 
 
 class Calibration(BaseModel):
-    """A fitted temperature, and the scores before and after applying it."""
+    """A temperature, and the scores before and after applying it; `not_fitted` says why it is 1 instead of a fit."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     temperature: float
+    not_fitted: str | None = None
     before: CalibrationScores
     after: CalibrationScores
 
@@ -39,10 +43,19 @@ def calibrate(
     The scores are those of the same utterances, or of the labels and probabilities in `scored_on`: fit on the
     validation split, score on the test split.
     """
-    temperature = fit_temperature(labels, probabilities)
+    temperature, not_fitted = _fit(np.asarray(labels), np.asarray(probabilities, dtype=float))
     true, chances = scored_on or (labels, probabilities)
     after = with_temperature(chances, temperature)
-    return Calibration(temperature=temperature, before=_scores(true, chances), after=_scores(true, after))
+    return Calibration(
+        temperature=temperature, not_fitted=not_fitted, before=_scores(true, chances), after=_scores(true, after)
+    )
+
+
+def made_worse(before: CalibrationScores, after: CalibrationScores) -> str:
+    """The scores that a temperature makes worse, such as "ECE 0.073 to 0.140"; empty if there are none."""
+    measures = {"ECE": "expected_calibration_error", "NLL": "negative_log_likelihood"}
+    values = {name: (getattr(before, field), getattr(after, field)) for name, field in measures.items()}
+    return ", ".join(f"{name} {low:.3f} to {high:.3f}" for name, (low, high) in values.items() if high > low + _VISIBLE)
 
 
 def _scores(labels: ArrayLike, probabilities: ArrayLike) -> CalibrationScores:
@@ -94,11 +107,46 @@ def with_temperature(probabilities: ArrayLike, temperature: float) -> np.ndarray
 
 
 def fit_temperature(labels: ArrayLike, probabilities: ArrayLike) -> float:
-    """The temperature between 0.01 and 100 with the lowest negative log-likelihood; use the validation split."""
+    """The temperature between 0.01 and 100 with the lowest negative log-likelihood; use the validation split.
+
+    It is 1, which changes nothing, where the answers say too little about confidence; `calibrate` says why.
+    """
+    return _fit(np.asarray(labels), np.asarray(probabilities, dtype=float))[0]
+
+
+def _fit(labels: np.ndarray, chances: np.ndarray) -> tuple[float, str | None]:
+    """The temperature, and None or the reason why it is 1 instead of a fit."""
     from scipy.optimize import minimize_scalar
 
+    if reason := _too_little(labels, chances):
+        return 1.0, reason
+
     def loss(log_temperature: float) -> float:
-        return negative_log_likelihood(labels, with_temperature(probabilities, float(np.exp(log_temperature))))
+        return negative_log_likelihood(labels, with_temperature(chances, float(np.exp(log_temperature))))
 
     ends = (float(np.log(0.01)), float(np.log(100)))
-    return float(np.exp(minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-6}).x))
+    best = float(minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-6}).x)
+    if min(best - ends[0], ends[1] - best) < _AT_THE_END:
+        return 1.0, "no temperature between 0.01 and 100 fits best"
+    return float(np.exp(best)), None
+
+
+def _too_little(labels: np.ndarray, chances: np.ndarray) -> str | None:
+    """Why nothing about confidence can be learnt from these answers, if so."""
+    if len(labels) < LEAST_UTTERANCES:
+        return f"{len(labels)} utterances are too few; at least {LEAST_UTTERANCES} are needed"
+    right = chances.argmax(axis=1) == labels
+    reasons = {
+        "all utterances have the same emotion": len(np.unique(labels)) == 1,
+        "all answers are right, so more confidence would always fit better": right.all(),
+        "all answers are wrong, so less confidence would always fit better": not right.any(),
+        "all emotions are equally likely in every answer": np.ptp(chances, axis=1).max() < _VISIBLE,
+    }
+    return next((words for words, applies in reasons.items() if applies), None)
+
+
+_AT_THE_END = 0.01
+"""Distance to the ends of the range of log temperatures within which the optimum is taken to lie beyond."""
+
+_VISIBLE = 0.0005
+"""Smaller differences do not show in three decimals."""

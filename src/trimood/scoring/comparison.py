@@ -5,6 +5,7 @@ system's seeds, from 0 to 1; differences and drops of scores are from -1 to 1.
 """
 
 import json
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,16 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from trimood.config.parameters import CompareParams
 from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES
+from trimood.scoring.agreement import check_same_utterances, different_training, unequal_seeds, without
 from trimood.scoring.baselines import PUBLISHED, PublishedFigure
-from trimood.scoring.calibration import Calibration, CalibrationScores, calibrate, reliability, with_temperature
+from trimood.scoring.calibration import (
+    Calibration,
+    CalibrationScores,
+    calibrate,
+    made_worse,
+    reliability,
+    with_temperature,
+)
 from trimood.scoring.intervals import (
     Difference,
     Sampled,
@@ -61,10 +70,14 @@ class PooledCalibration(CalibrationScores):
 
 
 class SystemCalibration(_Stored):
-    """Test scores before and after each seed's temperature, which is fitted on the validation split."""
+    """Test scores before and after each seed's temperature, which is fitted on the validation split.
+
+    `not_fitted` has, for each seed whose temperature is 1 because it cannot be fitted, the reason.
+    """
 
     temperature: float
     temperature_of_seeds: tuple[float, ...]
+    not_fitted: dict[int, str] = {}
     before: PooledCalibration
     after: PooledCalibration
 
@@ -126,9 +139,14 @@ class System(_Stored):
 
 
 class Comparison(_Stored):
-    """All systems by name, the published scores, and the parameters of the comparison."""
+    """All systems by name, the published scores, and the parameters of the comparison.
+
+    `remarks` are sentences about what makes the systems unlike: seeds that were left out, training settings, and
+    temperatures that do not help.
+    """
 
     settings: CompareParams
+    remarks: tuple[str, ...] = ()
     test_utterances: int
     test_conversations: int
     systems: dict[str, System]
@@ -141,11 +159,18 @@ def build_comparison(
     """Compares all systems of `predictions`, in their order; every score is computed on the same draws.
 
     `predictions` has a row for each system, seed, split and utterance; all systems have the same utterances in the same
-    order. `runs`, `curves` and `ablation` are tables of `tracking.runs`, with the column system.
+    order, or ValueError is raised. `runs`, `curves` and `ablation` are tables of `tracking.runs`, with the columns
+    system and seed. If experiments have different numbers of seeds, only the seeds that all have are compared.
     """
+    left_out, remarks = unequal_seeds(runs, chosen=bool(settings.runs))
+    runs, predictions, curves, ablation = (without(table, left_out) for table in (runs, predictions, curves, ablation))
+    check_same_utterances(predictions)
     by_name = {str(name): rows for name, rows in predictions.groupby("system", sort=False)}
     counts = {name: _counts(rows, "test") for name, rows in by_name.items()}
-    draws = draw_conversations(next(iter(counts.values())).shape[1], settings.resamples, settings.seed)
+    conversations = next(iter(counts.values())).shape[1]
+    draws = (
+        draw_conversations(conversations, settings.resamples, settings.seed) if conversations > 1 else np.ones((1, 1))
+    )
     macro = {name: sample_score(macro_f1, of, draws) for name, of in counts.items()}
     weighted = {name: sample_score(weighted_f1, of, draws) for name, of in counts.items()}
     to_baseline = differences(macro, settings.baseline, settings.confidence)
@@ -169,6 +194,7 @@ def build_comparison(
     test = predictions[predictions["split"] == "test"]
     return Comparison(
         settings=settings,
+        remarks=(*remarks, *different_training(runs), *_unhelpful_temperatures(systems)),
         test_utterances=test["utterance"].nunique(),
         test_conversations=test["conversation_id"].nunique(),
         systems=systems,
@@ -223,17 +249,20 @@ def _calibration(rows: pd.DataFrame) -> SystemCalibration | None:
     if (rows[columns].max(axis=1) == 1).all():
         return None
     seeds: list[Calibration] = []
-    before, after = [], []
-    for _, of_seed in rows.groupby("seed", sort=False):
+    before, after, not_fitted = [], [], {}
+    for seed, of_seed in rows.groupby("seed", sort=False):
         validation, test = (of_seed[of_seed["split"] == split] for split in ("validation", "test"))
         labels, chances = test["label"].to_numpy(dtype=int), test[columns].to_numpy()
         seeds.append(calibrate(validation["label"].astype(int), validation[columns], scored_on=(labels, chances)))
+        if reason := seeds[-1].not_fitted:
+            not_fitted[int(seed)] = reason
         before.append((labels, chances))
         after.append((labels, with_temperature(chances, seeds[-1].temperature)))
     temperatures = tuple(of.temperature for of in seeds)
     return SystemCalibration(
         temperature=float(np.mean(temperatures)),
         temperature_of_seeds=temperatures,
+        not_fitted=not_fitted,
         before=_mean_calibration([of.before for of in seeds], before),
         after=_mean_calibration([of.after for of in seeds], after),
     )
@@ -250,6 +279,18 @@ def _mean_calibration(
             reliability(labels, chances).to_dict("records")
         ),
     )
+
+
+def _unhelpful_temperatures(systems: Mapping[str, System]) -> list[str]:
+    """A sentence for each experiment whose temperature cannot be fitted, or makes the test split worse."""
+    sentences = []
+    for name, of in systems.items():
+        if of.calibration and of.training:
+            for seed, reason in of.calibration.not_fitted.items():
+                sentences.append(f"{name}, seed {seed}: the temperature is 1, which changes nothing: {reason}")
+            if worse := made_worse(of.calibration.before, of.calibration.after):
+                sentences.append(f"{name}: the temperature makes the test split worse: {worse}")
+    return sentences
 
 
 def _training(runs: pd.DataFrame) -> Training | None:

@@ -41,6 +41,8 @@ def compare_runs(
 
     predictions = pd.concat([compared_predictions, reference_predictions], ignore_index=True)
     comparison = build_comparison(compared_runs, predictions, compared_curves, compared_modality_ablation, compare)
+    for remark in comparison.remarks:
+        log.warning("%s", remark)
     for name, system in comparison.systems.items():
         log.info("%s", in_a_line(name, system, compare.baseline))
     return comparison, headline_scores(comparison)
@@ -58,3 +60,10 @@ def write_report(comparison: Comparison) -> tuple[str, str, Mapping[str, object]
         {f"{name}.png": figure for name, figure in drawn.items()},
         {f"{name}.svg": figure for name, figure in drawn.items()},
     )
+
+
+def write_remarks(comparison: Comparison) -> str:
+    """Returns what makes the systems unlike as Markdown, which MLflow shows as the description of the run."""
+    from trimood.reports.comparison import remarks
+
+    return remarks(comparison)

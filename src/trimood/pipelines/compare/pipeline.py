@@ -4,7 +4,7 @@ from kedro.pipeline import Pipeline
 
 from trimood.config.parameters import CompareParams
 from trimood.pipelines import Stage, as_node
-from trimood.pipelines.compare.nodes import compare_runs, predict_references, write_report
+from trimood.pipelines.compare.nodes import compare_runs, predict_references, write_remarks, write_report
 from trimood.tracking.runs import choose_runs, gather_curves, gather_modality_ablation, gather_predictions
 
 STAGE = Stage(tracked=True, run_separately=True, parameters={"compare": CompareParams})
@@ -40,6 +40,7 @@ def create_pipeline() -> Pipeline:
                 "comparison",
                 ["comparison_page", "comparison_table", "comparison_pictures", "comparison_drawings"],
             ),
+            as_node(write_remarks, "comparison", "comparison_remarks"),
         ],
         namespace="compare",
         prefix_datasets_with_namespace=False,
