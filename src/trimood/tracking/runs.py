@@ -10,6 +10,7 @@ import pandas as pd
 from trimood.config.parameters import CompareParams, did_you_mean
 from trimood.corpus.tables import CorpusDescription
 from trimood.emotions import EMOTIONS
+from trimood.scoring.agreement import different_training
 from trimood.scoring.baselines import REFERENCES
 from trimood.tracking.store import examples_fingerprint
 
@@ -43,7 +44,7 @@ class CannotCompare(Exception):
 def choose_runs(
     mlflow_runs: pd.DataFrame, corpus_description: CorpusDescription, compare: CompareParams
 ) -> pd.DataFrame:
-    """Returns a row for each compared run: system, seed, what was trained, and the cost of training.
+    """Returns a row for each compared run: system, seed, what was trained and how, and the cost of training.
 
     These are the runs in `compare.runs`, or else the latest of each experiment and seed on the current corpus. Raises
     CannotCompare if `compare.baseline` is not among them, and the errors of `latest_runs` and `named_runs`.
@@ -72,9 +73,12 @@ def choose_runs(
             "peak_memory_gib": column("metrics.cost/peak_memory_gib").astype(float),
         }
     )
+    settings = runs.loc[:, runs.columns.str.startswith("params.training.") & (runs.columns != SEED)]
+    table = table.join(settings.rename(columns=lambda name: name.removeprefix("params.")))
     for system, rows in table.groupby("system"):
         log.info("%s: %d seeds", system, len(rows))
-    _warn_of_different_training(runs)
+    for sentence in different_training(table):
+        log.warning("%s", sentence)
     return table.sort_values(["system", "seed"], ignore_index=True)
 
 
@@ -99,19 +103,6 @@ def _no_baseline(mlflow_runs: pd.DataFrame, runs: pd.DataFrame, compare: Compare
         f"{did_you_mean(baseline, names)} Use --params compare.baseline={names[0]}, or run the experiment first: "
         f"kedro run --pipelines={baseline}"
     )
-
-
-def _warn_of_different_training(runs: pd.DataFrame) -> None:
-    firsts = runs.drop_duplicates("system")
-    for name in [str(name) for name in runs.columns if str(name).startswith("params.training.") and name != SEED]:
-        if runs[name].nunique() > 1:
-            pairs = zip(firsts["system"], firsts[name], strict=True)
-            values = ", ".join(f"{system} {value}" for system, value in pairs)
-            log.warning(
-                "training settings differ, so differences in score may not be due to the experiment: %s: %s",
-                name.removeprefix("params."),
-                values,
-            )
 
 
 def latest_runs(mlflow_runs: pd.DataFrame, corpus_description: CorpusDescription) -> pd.DataFrame:

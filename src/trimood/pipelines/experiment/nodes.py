@@ -187,7 +187,10 @@ def calibrate(predictions: pd.DataFrame, best_weights: TrainedWeights) -> Stored
 
     rows = predictions[predictions["split"] == "validation"]
     found = calibration.calibrate(rows["label"].to_numpy(dtype=int), rows[list(PROBABILITIES)].to_numpy())
-    log.info("temperature %.2f, fitted on %d validation utterances", found.temperature, len(rows))
+    if found.not_fitted:
+        log.warning("the temperature is 1, which changes nothing: of the validation split, %s", found.not_fitted)
+    else:
+        log.info("temperature %.2f, fitted on %d validation utterances", found.temperature, len(rows))
     before, after = found.before.model_dump(), found.after.model_dump()
     changes = {measure: {"before": before[measure], "after": after[measure]} for measure in before}
     return {
@@ -195,6 +198,25 @@ def calibrate(predictions: pd.DataFrame, best_weights: TrainedWeights) -> Stored
         "weights": best_weights.about.fingerprint,
         "validation": {"utterances": len(rows), **changes},
     }
+
+
+def judge_calibration(predictions: pd.DataFrame) -> str:
+    """Returns what the temperature does to the test split, in words for a tag in MLflow; logs it if it is worse."""
+    from trimood.scoring import calibration
+
+    validation, test = (
+        (rows["label"].to_numpy(dtype=int), rows[list(PROBABILITIES)].to_numpy())
+        for rows in (predictions[predictions["split"] == split] for split in SPLITS)
+    )
+    if not len(test[0]):
+        return "not measured: the test split has no utterances"
+    found = calibration.calibrate(*validation, scored_on=test)
+    if found.not_fitted:
+        return f"temperature 1, which changes nothing: of the validation split, {found.not_fitted}"
+    if worse := calibration.made_worse(found.before, found.after):
+        log.warning("the temperature makes the test split worse: %s", worse)
+        return f"worse on the test split: {worse}"
+    return "better or equal on the test split"
 
 
 def ablate(embeddings: Embeddings, best_weights: TrainedWeights, predictions: pd.DataFrame) -> pd.DataFrame:
