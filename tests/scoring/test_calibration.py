@@ -8,9 +8,11 @@ from sklearn.metrics import log_loss
 
 from trimood.scoring.calibration import (
     BINS,
+    CalibrationScores,
     calibrate,
     expected_calibration_error,
     fit_temperature,
+    made_worse,
     negative_log_likelihood,
     reliability,
     with_temperature,
@@ -86,7 +88,7 @@ def test_the_temperature_that_the_logits_were_multiplied_by_is_found(known: floa
 
 def test_temperature_one_changes_nothing() -> None:
     _, probabilities = made(1.5, 10)
-    assert with_temperature(probabilities, 1) == pytest.approx(probabilities)
+    assert (with_temperature(probabilities, 1) == probabilities).all()
 
 
 def test_calibrate_fits_on_one_split_and_scores_before_and_after_on_another() -> None:
@@ -99,3 +101,42 @@ def test_calibrate_fits_on_one_split_and_scores_before_and_after_on_another() ->
     assert on_test.after.negative_log_likelihood == negative_log_likelihood(test[0], cooled)
     assert on_test.after.negative_log_likelihood < on_test.before.negative_log_likelihood
     assert on_itself.after.expected_calibration_error == pytest.approx(0, abs=1e-4)  # 7 of 10 right at confidence 0.7
+
+
+MIXED = [3, 3, 0, 3, 1, 3, 3, 2, 3, 3]
+
+TOO_LITTLE = {
+    "2 utterances are too few; at least 10": ([3, 4], chances((3, 0.4), (4, 0.4))),
+    "9 utterances are too few": (MIXED[:9], chances(*[(3, 0.8)] * 9)),
+    "same emotion": ([3] * 12, chances(*[(3, 0.6), (0, 0.7)] * 6)),
+    "all answers are right": ([3, 4] * 10, chances(*[(3, 0.4), (4, 0.5)] * 10)),
+    "all answers are wrong": ([0, 1] * 10, chances(*[(3, 0.4), (4, 0.5)] * 10)),
+    "equally likely": (MIXED, np.full((10, 7), 1 / 7)),
+    "no temperature between 0.01 and 100": (list(range(7)) * 3, chances(*[(3, 0.9)] * 21)),
+}
+
+
+@pytest.mark.parametrize("reason", TOO_LITTLE)
+def test_too_little_to_fit_leaves_probabilities_as_they_are_and_says_why(reason: str) -> None:
+    """Two right answers at confidence 0.4 gave a temperature of 0.04, and every answer became certain."""
+    labels, probabilities = TOO_LITTLE[reason]
+    found = calibrate(labels, probabilities)
+    assert found.temperature == fit_temperature(labels, probabilities) == 1
+    assert found.not_fitted is not None
+    assert reason in found.not_fitted
+    assert found.before == found.after
+
+
+def test_ten_mixed_answers_are_enough() -> None:
+    found = calibrate(MIXED, chances(*[(3, 0.95)] * 10))
+    assert found.temperature > 1
+    assert found.not_fitted is None
+
+
+def test_scores_that_get_worse_are_named_and_others_are_not() -> None:
+    def scores(error: float, loss: float) -> CalibrationScores:
+        return CalibrationScores(expected_calibration_error=error, negative_log_likelihood=loss)
+
+    assert made_worse(scores(0.073, 1.2), scores(0.14, 1.1)) == "ECE 0.073 to 0.140"
+    assert made_worse(scores(0.1, 1.2), scores(0.1, 1.25)) == "NLL 1.200 to 1.250"
+    assert made_worse(scores(0.14, 1.2), scores(0.073, 1.2001)) == ""

@@ -102,7 +102,10 @@ def with_temperature(probabilities: ArrayLike, temperature: float) -> np.ndarray
     """Softmax of the logits divided by the temperature; above 1, confidence is lower. Keeps the predicted classes."""
     from scipy.special import softmax
 
-    logits = np.log(np.maximum(np.asarray(probabilities, dtype=float), _LEAST))  # up to a constant per utterance
+    chances = np.asarray(probabilities, dtype=float)
+    if temperature == 1:
+        return chances  # to the bit
+    logits = np.log(np.maximum(chances, _LEAST))  # up to a constant per utterance
     return np.asarray(softmax(logits / temperature, axis=1))
 
 

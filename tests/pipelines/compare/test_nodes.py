@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from matplotlib.axes import Axes
 from trimood.config.parameters import CompareParams
 from trimood.emotions import EMOTIONS, PROBABILITIES
 from trimood.pipelines import compare
-from trimood.pipelines.compare.nodes import compare_runs, predict_references, write_report
+from trimood.pipelines.compare.nodes import compare_runs, predict_references, write_remarks, write_report
 from trimood.reports.comparison import comparison_page, markdown
 from trimood.scoring.comparison import Comparison, CurvePoint
 from trimood.scoring.metrics import summary_scores
@@ -119,10 +120,10 @@ def fetching(artifacts: Path) -> Any:
     return lambda run, name: path if (path := artifacts / run / name).exists() else None
 
 
-def compared(artifacts: Path, **different: Any) -> Whole:
+def compared(artifacts: Path, of: pd.DataFrame = RUNS, **different: Any) -> Whole:
     """The comparison and its numbers for MLflow, with some parameters different."""
     how = HOW.model_copy(update=different)
-    runs = choose_runs(RUNS, CORPUS, how)
+    runs = choose_runs(of, CORPUS, how)
     fetch = fetching(artifacts)
     predictions = gather_predictions(runs, fetch)
     references = predict_references(runs, predictions, made_utterances("training"))
@@ -388,3 +389,115 @@ def test_systems_that_were_not_trained_alike_are_named(caplog: pytest.LogCapture
     choose_runs(RUNS.assign(**{"params.training.num_train_epochs": RUNS["tags.experiment"].map(epochs)}), CORPUS, HOW)
     assert "training settings differ" in caplog.text
     assert "training.num_train_epochs: exp1 20, exp3 1" in caplog.text
+
+
+def with_another_seed(artifacts: Path) -> pd.DataFrame:
+    """The runs, and a third of exp1, with seed 42."""
+    shutil.copytree(artifacts / "exp1-1", artifacts / "exp1-42")
+    made_predictions("exp1", 42).to_parquet(artifacts / "exp1-42" / "predictions.parquet")
+    return pd.concat([RUNS, pd.DataFrame([made_run("exp1", 42)])], ignore_index=True)
+
+
+def test_experiments_with_different_numbers_of_seeds_are_compared_by_their_common_seeds(
+    artifacts: Path, whole: Whole, caplog: pytest.LogCaptureFixture
+) -> None:
+    found, scores = compared(artifacts, with_another_seed(artifacts))
+    assert found.systems["exp1"].seeds == (1, 2)
+    assert found.systems == whole[0].systems
+    assert scores == whole[1]
+    (remark,) = found.remarks
+    assert "only the seeds that every experiment has are compared: 1, 2. Left out are the seeds exp1 42." in remark
+    assert remark in caplog.text
+
+
+def test_runs_that_were_named_are_all_compared_and_their_numbers_are_remarked(artifacts: Path) -> None:
+    runs = with_another_seed(artifacts)
+    found, _ = compared(artifacts, runs, runs=tuple(runs["run_id"]))
+    assert found.systems["exp1"].seeds == (1, 2, 42)
+    assert "different numbers of seeds" in found.remarks[0]
+    assert "exp1 1, 2, 42; exp3 1, 2" in found.remarks[0]
+
+
+def test_what_makes_experiments_unlike_stands_on_top_of_page_table_json_and_run(artifacts: Path) -> None:
+    epochs = {"exp1": "20", "exp3": "1"}
+    runs = with_another_seed(artifacts)
+    runs = runs.assign(**{"params.training.num_train_epochs": runs["tags.experiment"].map(epochs)})
+    found, _ = compared(artifacts, runs)
+    page, table, *_ = write_report(found)
+    first, second = "Only the seeds that every experiment has are compared: 1, 2.", "num_train_epochs: exp1 20, exp3 1."
+    for text, below in (
+        (page, "<h2>Macro and weighted F1</h2>"),
+        (table, "|  | trained |"),
+        (write_remarks(found), ""),
+    ):
+        assert -1 < text.index(first) < text.index(second)
+        assert text.index(second) < text.rindex(below)
+    assert list(found.model_dump())[:2] == ["settings", "remarks"]
+    assert len(found.remarks) == 2
+    assert {line.count("|") for line in table.splitlines() if not line.startswith(">")} == {0, 11}
+
+
+def test_experiments_that_are_alike_have_nothing_on_top(whole: Whole, report: tuple[Any, ...]) -> None:
+    assert whole[0].remarks == ()
+    assert "Before you compare" not in report[0]
+    assert report[1].startswith("|  | trained |")
+    assert write_remarks(whole[0]) == "All experiments have the same seeds and training settings."
+
+
+def test_a_temperature_that_makes_the_test_worse_is_shown_as_worse(artifacts: Path) -> None:
+    """On validation the answers are less often right than on test: cooled down by that, test confidence is too low."""
+    for seed in (1, 2):
+        rows = made_predictions("exp3", seed)
+        right = (rows["split"] == "test") & (rows["conversation_id"] < 227)
+        rows.loc[right, "predicted"] = rows.loc[right, "emotion"]
+        rows.loc[right, list(PROBABILITIES)] = 0.96 * np.eye(7)[rows.loc[right, "label"]] + 0.04 / 7
+        rows.to_parquet(artifacts / f"exp3-{seed}" / "predictions.parquet")
+    found, _ = compared(artifacts)
+    (remark,) = found.remarks
+    assert re.fullmatch(r"exp3: the temperature makes the test split worse: ECE 0.0\d\d to 0.\d+, NLL .* to .*", remark)
+    page = comparison_page(found, {})
+    assert f"E{remark.partition(': ')[0][1:]}: the temperature makes the test split worse" in page
+    assert re.search(r"<td>exp3</td>.*<td>worse: ECE 0.0\d\d to 0.\d+, NLL", page)
+    assert re.search(r"<td>exp1</td>.*<td>better or equal</td>", page)
+
+
+def test_a_temperature_that_cannot_be_fitted_is_one_and_said(artifacts: Path) -> None:
+    for seed in (1, 2):
+        rows = made_predictions("exp3", seed)
+        rows["predicted"] = rows["emotion"]
+        rows[list(PROBABILITIES)] = 0.7 * np.eye(7)[rows["label"]] + 0.3 / 7
+        rows.to_parquet(artifacts / f"exp3-{seed}" / "predictions.parquet")
+    found, _ = compared(artifacts)
+    calibration = found.systems["exp3"].calibration
+    assert calibration is not None
+    assert calibration.temperature == 1
+    assert calibration.before == calibration.after
+    assert found.remarks[0].startswith(
+        "exp3, seed 1: the temperature is 1, which changes nothing: all answers are right"
+    )
+    assert re.search(r"<td>exp3</td>.*<td>not fitted</td>", comparison_page(found, {}))
+
+
+def test_one_test_conversation_is_compared_and_says_nothing_of_others(artifacts: Path) -> None:
+    for run in RUNS["run_id"]:
+        rows = pd.read_parquet(artifacts / run / "predictions.parquet")
+        rows = rows[(rows["split"] == "validation") | (rows["conversation_id"] == 205)]
+        rows.to_parquet(artifacts / run / "predictions.parquet")
+    found, _ = compared(artifacts)
+    assert (found.test_conversations, found.test_utterances) == (1, 7)
+    for name, of in found.systems.items():
+        assert (of.macro_f1.low, of.macro_f1.high, of.weighted_f1.low, of.weighted_f1.high) == (0, 1, 0, 1)
+        if name != "exp1":
+            assert of.difference is not None
+            assert (of.difference.estimate.low, of.difference.estimate.high) == (-1, 1)
+            assert of.difference.outcome == "not_significant"
+
+
+def test_names_of_experiments_stay_in_their_cell(whole: Whole) -> None:
+    name = "exp|3\n<script>"
+    systems = {name if key == "exp3" else key: of for key, of in whole[0].systems.items()}
+    renamed = whole[0].model_copy(update={"systems": systems})
+    assert "<script>" not in comparison_page(renamed, {})
+    table = markdown(renamed)
+    assert "| exp\\|3 &lt;script&gt; |" in table
+    assert len(table.splitlines()) == len(markdown(whole[0]).splitlines())
