@@ -9,6 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from trimood.reports.figures import PlainFigure
 from trimood.scoring.comparison import Comparison
 
 PROJECT = Path(__file__).parents[1]
@@ -37,7 +38,7 @@ def draw(comparison: Comparison) -> Figure:
     systems = comparison.systems
     trained = [(name, of, of.training) for name, of in systems.items() if of.training]
     ordered = sorted(trained, key=lambda system: system[1].macro_f1.value)
-    figure = Figure(figsize=(8.4, 4.6), layout="constrained")
+    figure = PlainFigure(8.4, 4.6)
     ax = figure.subplots()
     for place, (_, of, training) in enumerate(ordered):
         score, colour = of.macro_f1, WITH_VOICE if "audio" in training.modalities else WITHOUT

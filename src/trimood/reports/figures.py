@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -36,8 +37,13 @@ class PlainFigure(Figure):
         for text in self.findobj(Text):
             text.set_parse_math(False)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font|constrained_layout not applied")
             super().draw(renderer)
+
+    def set_title(self, words: str, fontsize: float = 12) -> None:
+        """Writes a title above all axes, in lines that fit; matplotlib's own wrapping would read formulas."""
+        longest = int(self.get_figwidth() * 72 / (0.55 * fontsize))  # 0.55: a usual letter's width by its height
+        self.suptitle("\n".join(fill(line, longest) for line in words.split("\n")), fontsize=fontsize)
 
 
 def in_a_row(figure: Figure, count: int) -> list[Axes]:
@@ -81,7 +87,7 @@ def draw_epochs(ax: Axes, epochs: ArrayLike, training: ArrayLike, validation: Ar
 def confusion_figure(scores: Scores, title: str) -> Figure:
     """A confusion matrix for each split: rows true, columns predicted, counts coloured by their share of the row."""
     figure = PlainFigure(5.4 * len(scores) + 0.6, 5.6)
-    figure.suptitle(title, wrap=True)
+    figure.set_title(title)
     axes = in_a_row(figure, len(scores))
     for ax, (split, of_split) in zip(axes, scores.items(), strict=True):
         image = draw_matrix(ax, np.array(of_split["confusion_matrix"]))
@@ -101,7 +107,7 @@ def learning_curves_figure(history: list[dict[str, float]], title: str) -> Figur
     An epoch without training scores is a gap in the line.
     """
     figure = PlainFigure(9, 3.8)
-    figure.suptitle(title, wrap=True)
+    figure.set_title(title)
     table = pd.DataFrame(history).reindex(columns=["epoch", *_CURVES])
     best = max(history, key=lambda row: row["validation/macro_f1"])["epoch"]
     axes = in_a_row(figure, 2)
@@ -123,9 +129,7 @@ def modality_ablation_figure(ablation: pd.DataFrame, title: str) -> Figure:
     changed = ablation[ablation["change"] != "intact"]
     figure = PlainFigure(6.4 * len(splits) + 0.6, 1.6 + 0.42 * len(changed) / len(splits))
     permutations, seed = (int(ablation[name].max()) for name in ("permutations", "seed"))
-    figure.suptitle(
-        f"{title}\nloss of F1; shuffled: mean of {permutations} permutations, seed {seed}", fontsize=10, wrap=True
-    )
+    figure.set_title(f"{title}\nloss of F1; shuffled: mean of {permutations} permutations, seed {seed}", 10)
     columns = ["macro_f1_drop", *(f"drop_{emotion}" for emotion in EMOTIONS)]
     limit = max(0.1, changed[columns].abs().to_numpy().max())
     axes = in_a_row(figure, len(splits))

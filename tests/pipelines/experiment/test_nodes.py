@@ -9,12 +9,20 @@ import pytest
 import torch
 
 from support.learning_examples import example_table, tiny_model, tiny_plan, tiny_weights
-from trimood.emotions import EMOTIONS, Modality, Source
+from trimood.emotions import EMOTIONS, PROBABILITIES, Modality, Source
 from trimood.model.classifier import EmotionClassifier
 from trimood.model.config import CheckpointError
 from trimood.model.stored import Embeddings, TrainedWeights
 from trimood.model.trained import trained_state, weights_fingerprint
-from trimood.pipelines.experiment.nodes import ablate, calibrate, draw_modality_ablation, embed, predict, score
+from trimood.pipelines.experiment.nodes import (
+    ablate,
+    calibrate,
+    draw_modality_ablation,
+    embed,
+    judge_calibration,
+    predict,
+    score,
+)
 
 THREE = ("text", "video", "audio")
 
@@ -126,3 +134,33 @@ def test_each_utterance_goes_through_the_towers_once_after_training(sources, pre
     calibrate(found[2], found[1])
     ablate(*found)
     assert sum(passes) == 14 + 7
+
+
+def made_answers(confidence: float, right_on_validation: int, right_on_test: int) -> pd.DataFrame:
+    """Twenty answers of a split, so many of them right, all with this confidence."""
+    tables = []
+    for split, right in (("validation", right_on_validation), ("test", right_on_test)):
+        answers = np.arange(20) % 7
+        labels = np.where(np.arange(20) < right, answers, (answers + 1) % 7)
+        rows = pd.DataFrame({"split": split, "label": labels})
+        rows[list(PROBABILITIES)] = (1 - confidence) / 6 + (confidence - (1 - confidence) / 6) * np.eye(7)[answers]
+        tables.append(rows)
+    return pd.concat(tables, ignore_index=True)
+
+
+def test_what_the_temperature_does_to_the_test_split_is_said(caplog) -> None:
+    assert judge_calibration(made_answers(0.95, 10, 10)) == "better or equal on the test split"
+    assert not caplog.messages
+    words = judge_calibration(made_answers(0.95, 10, 19))  # cooled to 0.5, where 0.95 were right
+    assert words == "worse on the test split: ECE 0.000 to 0.450, NLL 0.288 to 0.783"
+    assert "the temperature makes the test split worse: ECE 0.000 to 0.450" in caplog.text
+    assert judge_calibration(made_answers(0.95, 10, 10).query("split == 'validation'")).startswith("not measured")
+
+
+def test_a_temperature_that_cannot_be_fitted_is_said(sources, prepared_clips, caplog) -> None:
+    answers = made_answers(0.4, 20, 20)
+    reason = "of the validation split, all answers are right, so more confidence would always fit better"
+    assert judge_calibration(answers) == f"temperature 1, which changes nothing: {reason}"
+    weights = evaluated(sources, THREE, prepared_clips, *splits())[1]
+    assert calibrate(answers, weights)["temperature"] == 1
+    assert f"the temperature is 1, which changes nothing: {reason}" in caplog.text
