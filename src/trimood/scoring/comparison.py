@@ -250,12 +250,12 @@ def _calibration(rows: pd.DataFrame) -> SystemCalibration | None:
         return None
     seeds: list[Calibration] = []
     before, after, not_fitted = [], [], {}
-    for seed, of_seed in rows.groupby("seed", sort=False):
+    for _, of_seed in rows.groupby("seed", sort=False):
         validation, test = (of_seed[of_seed["split"] == split] for split in ("validation", "test"))
         labels, chances = test["label"].to_numpy(dtype=int), test[columns].to_numpy()
         seeds.append(calibrate(validation["label"].astype(int), validation[columns], scored_on=(labels, chances)))
         if reason := seeds[-1].not_fitted:
-            not_fitted[int(seed)] = reason
+            not_fitted[int(of_seed["seed"].iloc[0])] = reason
         before.append((labels, chances))
         after.append((labels, with_temperature(chances, seeds[-1].temperature)))
     temperatures = tuple(of.temperature for of in seeds)
