@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain, groupby, islice
+from itertools import chain, groupby, islice, zip_longest
 from pathlib import Path
 
 import av
@@ -12,8 +12,9 @@ import torch
 import torchaudio
 from torch import Tensor
 
+from trimood.media.completeness import require_whole
 from trimood.media.errors import ClipError, reason
-from trimood.media.files import decodable, open_media, require_file
+from trimood.media.files import audio_track, decodable, open_media, require_file
 
 WINDOW_MS = 25
 SHIFT_MS = 10
@@ -37,6 +38,10 @@ UNREADABLE_PLANES = 8
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 4000, 1_000_000
 """Other rates only occur in broken headers; resampling them gives wrong results or exhausts the memory."""
 
+CANCELLED_SHARE = 1e-4
+"""Channels cancel each other, as those of a balanced microphone recorded as stereo, if the power of their mean is below
+this share of the loudest channel's (-40 dB). Lossy codecs leave a remainder."""
+
 LOUDEST = 2.0**32
 """Allows 32-bit integers in a file declared as floating-point, but no samples that make log-mel energies infinite."""
 
@@ -55,12 +60,16 @@ class AudioRecipe:
 def read_waveform(path: Path, sample_rate_hz: int) -> Tensor:
     """The clip's sound as the mean of its channels, resampled: [sample] float32, about -1 to 1.
 
-    Reads trimood.media.files.FORMATS with all codecs of FFmpeg.
-    Raises ClipError: missing, unreadable, no_audio_track, too_short (below one 25 ms window), silent.
+    Where the channels cancel each other, the loudest one is taken. Reads trimood.media.files.FORMATS with all codecs of
+    FFmpeg. Raises ClipError: missing, unreadable, no_audio_track, too_short (below one 25 ms window), silent.
     """
     require_file(path)
+    require_whole(path)
     try:
-        waveform = _decode(path, sample_rate_hz)
+        waveform, powers = _decode(path, sample_rate_hz)
+        mean_power, loudest = powers[0], max(powers[1:], default=0.0)
+        if mean_power < CANCELLED_SHARE * loudest:
+            waveform, _ = _decode(path, sample_rate_hz, powers[1:].index(loudest))
     except (av.error.FFmpegError, ValueError) as error:
         raise ClipError(path, "unreadable", f"its sound cannot be decoded ({reason(error)})") from error
     if len(waveform) < sample_rate_hz * WINDOW_MS // 1000:
@@ -73,34 +82,46 @@ def read_waveform(path: Path, sample_rate_hz: int) -> Tensor:
     return waveform
 
 
-def _decode(path: Path, sample_rate_hz: int) -> Tensor:
-    """The first audio track at the wanted rate, [sample] float32; long sound is held in memory once."""
+def _decode(path: Path, sample_rate_hz: int, channel: int | None = None) -> tuple[Tensor, list[float]]:
+    """A channel of the audio track, or the mean of all, at the wanted rate, [sample] float32; and the powers.
+
+    The powers are sums of squares: of the mean, then of each channel. Long sound is held in memory once.
+    """
+    powers: list[float] = []
     with open_media(path) as container:
-        if not container.streams.audio:
+        if (track := audio_track(container)) is None:
             raise ClipError(path, "no_audio_track", "its sound is needed")
-        pieces = _mono_pieces(_frames(container, decodable(container.streams.audio[0])))
+        pieces = _pieces(container, decodable(track), channel, powers)
         # The rate is taken from the decoded frames: for HE-AAC, the container may state half of it.
         first = next(pieces, (sample_rate_hz, np.zeros(0, dtype=np.float32)))
         rate_hz = first[0]
         if not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
             raise ValueError(f"its rate is {rate_hz} Hz; allowed: {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz")
-        return torch.cat(list(_resampled(_at_one_rate(chain([first], pieces), rate_hz), rate_hz, sample_rate_hz)))
+        resampled = _resampled(_at_one_rate(chain([first], pieces), rate_hz), rate_hz, sample_rate_hz)
+        return torch.cat(list(resampled)), powers
+
+
+def _pieces(
+    container: av.container.InputContainer, track: av.AudioStream, channel: int | None, powers: list[float]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The rate, and a channel or the mean of all, [sample] float32, of a few frames at a time; adds to the powers."""
+    for (rate_hz, _, _), alike in groupby(
+        _frames(container, track), lambda frame: (frame.sample_rate, frame.format.name, frame.layout.name)
+    ):
+        while some := [samples_of(frame) for frame in islice(alike, FRAMES_AT_ONCE)]:
+            channels = _as_float(np.concatenate(some, axis=1))
+            mean = channels.mean(axis=0, dtype=np.float32)
+            found = [float(np.square(sound, dtype=np.float64).sum()) for sound in (mean, *channels)]
+            powers[:] = [before + power for before, power in zip_longest(powers, found, fillvalue=0.0)]
+            # A track may change from two channels to one.
+            yield rate_hz, mean if channel is None else channels[min(channel, len(channels) - 1)].astype(np.float32)
 
 
 def _frames(container: av.container.InputContainer, track: av.AudioStream) -> Iterator[av.AudioFrame]:
     for packet in container.demux(track):
-        if packet.is_corrupt:
+        if packet.is_corrupt and container.format.name != "wav":  # if its length is not stated, as from a pipe
             raise ValueError("the file ends before its sound does")
         yield from packet.decode()
-
-
-def _mono_pieces(frames: Iterator[av.AudioFrame]) -> Iterator[tuple[int, np.ndarray]]:
-    """The rate and the mean of the channels, [sample] float32, of a few frames at a time."""
-    for (rate_hz, _, _), alike in groupby(
-        frames, lambda frame: (frame.sample_rate, frame.format.name, frame.layout.name)
-    ):
-        while some := [samples_of(frame) for frame in islice(alike, FRAMES_AT_ONCE)]:
-            yield rate_hz, _as_float(np.concatenate(some, axis=1)).mean(axis=0, dtype=np.float32)
 
 
 def samples_of(frame: av.AudioFrame) -> np.ndarray:

@@ -21,7 +21,8 @@ from trimood.media.episodes import file_fingerprint
 from trimood.media.errors import ClipError
 from trimood.media.excerpts import SpanError, frames_within, samples_within
 from trimood.media.execution import Execution, run_each
-from trimood.media.files import open_media, video_track
+from trimood.media.files import audio_track, open_media, video_track
+from trimood.media.video import Orientation, as_shown, orientation
 
 State = Literal["cut", "kept", "refused"]
 
@@ -125,7 +126,8 @@ def _write(beside: Path, task: CutTask) -> str:
     _, first = next(frames)  # at least one, or SpanError
     options = {"movflags": "+faststart", "video_track_timescale": str(_TICKS_PER_SECOND)}
     with open_media(episode) as source, av.open(str(beside), "w", format="mp4", options=options) as container:
-        track, label = _audio_track(source, task.recipe.audio_language)
+        track = audio_track(source, task.recipe.audio_language)
+        label = _described(track, source.streams.audio) if track else ""
         pieces = samples_within(episode, start, end, track.index) if track else iter(())
         container.metadata["comment"] = json.dumps(_mark(task) | {"audio_track": label})
         video = _video_stream(container, video_track(source), first, task.recipe)
@@ -144,11 +146,13 @@ def _video_stream(
     options = {"crf": str(recipe.crf), "preset": recipe.preset, "bf": "0"}
     track = container.add_stream("libx264", rate=source.average_rate or source.guessed_rate or 25, options=options)
     # H.264 stores colours at half resolution, so an odd width or height loses its last line.
-    track.width, track.height, track.pix_fmt = frame.width // 2 * 2, frame.height // 2 * 2, "yuv420p"
+    size, (is_turned, *_) = (frame.width // 2 * 2, frame.height // 2 * 2), orientation(frame)
+    track.width, track.height = reversed(size) if is_turned else size
+    track.pix_fmt = "yuv420p"
     track.thread_count = 1  # clips are cut in parallel
     track.time_base = track.codec_context.time_base = _CLOCK
     if shape_of_pixels := source.codec_context.sample_aspect_ratio:
-        track.codec_context.sample_aspect_ratio = shape_of_pixels
+        track.codec_context.sample_aspect_ratio = 1 / shape_of_pixels if is_turned else shape_of_pixels
     for name in ("color_primaries", "color_trc", "colorspace"):
         setattr(track.codec_context, name, getattr(frame, name))
     return track
@@ -169,11 +173,24 @@ def _video_packets(
     for time, following in followed_by:
         tick = max(now + 1, round(time / _CLOCK))
         durations[now] = tick - now
-        picture = frame.reformat(width=track.width, height=track.height, format="yuv420p")
+        picture = _upright(frame.reformat(frame.width // 2 * 2, frame.height // 2 * 2, "yuv420p"), orientation(frame))
         picture.pts, picture.time_base, picture.pict_type = now, _CLOCK, 0  # x264 chooses its own key frames
         yield from encoded(picture)
         frame, now = following, tick
     yield from encoded(None)
+
+
+def _upright(picture: av.VideoFrame, turned: Orientation) -> av.VideoFrame:
+    """A yuv420p picture as players show it; its three planes are turned and mirrored alike."""
+    if not any(turned):
+        return picture
+    rows, columns, content = picture.height, picture.width, picture.to_ndarray().ravel()
+    planes = np.split(content, [rows * columns, rows * columns * 5 // 4])
+    shapes = [(rows, columns), (rows // 2, columns // 2), (rows // 2, columns // 2)]
+    shown = [as_shown(plane.reshape(shape), turned) for plane, shape in zip(planes, shapes, strict=True)]
+    return av.VideoFrame.from_ndarray(
+        np.concatenate([plane.ravel() for plane in shown]).reshape(-1, shown[0].shape[1]), format="yuv420p"
+    )
 
 
 def _audio_packets(
@@ -199,14 +216,8 @@ def _audio_packets(
     return packets()
 
 
-def _audio_track(episode: av.container.InputContainer, language: str) -> tuple[av.AudioStream | None, str]:
-    """The audio track to use (the first in the language, else the default one), and a description of it."""
-    tracks = episode.streams.audio
-    if not tracks:
-        return None, ""
-    default = av.stream.Disposition.default
-    chosen = min(tracks, key=lambda track: (track.language != language, not track.disposition & default))
-    return chosen, f"{tracks.index(chosen) + 1} of {len(tracks)} ({chosen.language or 'no language given'})"
+def _described(track: av.AudioStream, tracks: Sequence[av.AudioStream]) -> str:
+    return f"{tracks.index(track) + 1} of {len(tracks)} ({track.language or 'no language given'})"
 
 
 def _checked(clip: Path, span: Span, state: State, audio_track: str) -> Cut:

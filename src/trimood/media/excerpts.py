@@ -16,6 +16,7 @@ from av.audio.resampler import AudioResampler
 
 from trimood.media.audio import samples_of
 from trimood.media.files import decodable, open_media, video_track
+from trimood.media.video import has_times, sorted_stamps
 
 # After seeking, the first decoded frames and samples are not exact; one second is enough.
 _RUN_UP_SECONDS = 1
@@ -95,11 +96,16 @@ def _frames_from(path: Path, seek_to: Fraction) -> Generator[tuple[Fraction, av.
         track = video_track(container)
         if track is None:
             raise SpanError("unreadable", "it has no video track")
+        # Without times in the file, all frames from the first are counted.
+        counted = None if has_times(container, track) else iter(sorted_stamps(path))
+        seek_to = seek_to if counted is None else Fraction(0)
         origin = _seek(container, seek_to)
         usual = 1 / Fraction(track.average_rate or track.guessed_rate or 25)
         key_time, before = None, Fraction(-1)
         for frame in container.decode(decodable(track)):
             stamp = frame.pts if frame.pts is not None else frame.dts
+            if counted is not None:
+                stamp = next(counted, None)
             if stamp is None:
                 raise SpanError("unreadable", f"its frames have no time stamps. {_RE_ENCODE}")
             time = stamp * frame.time_base - origin

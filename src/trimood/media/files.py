@@ -19,6 +19,12 @@ FORMATS = (
 
 SUBTITLE_FORMATS = ("srt", "webvtt")
 
+_DEFAULT = av.stream.Disposition.default
+_PICTURES = (
+    av.stream.Disposition.attached_pic | av.stream.Disposition.still_image | av.stream.Disposition.timed_thumbnails
+)
+_STILL_CODECS = ("png", "mjpeg", "bmp", "gif", "webp", "tiff", "jpeg2000")
+
 Track = TypeVar("Track", av.VideoStream, av.AudioStream)
 
 
@@ -45,9 +51,22 @@ def require_file(path: Path) -> None:
 
 
 def video_track(container: av.container.InputContainer) -> av.VideoStream | None:
-    """The first video track that is not a cover picture."""
-    cover = av.stream.Disposition.attached_pic
-    return next((track for track in container.streams.video if not track.disposition & cover), None)
+    """The track of moving pictures marked default, else the first; a still picture only if there is no other track.
+
+    Covers and thumbnails that are marked as such are never taken.
+    """
+    tracks = [track for track in container.streams.video if not track.disposition & _PICTURES]
+    return min(tracks, key=lambda track: (_is_still(track), not track.disposition & _DEFAULT), default=None)
+
+
+def audio_track(container: av.container.InputContainer, language: str = "") -> av.AudioStream | None:
+    """The first audio track in the language, else the one marked default, else the first."""
+    tracks = container.streams.audio
+    return min(tracks, key=lambda track: (track.language != language, not track.disposition & _DEFAULT), default=None)
+
+
+def _is_still(track: av.VideoStream) -> bool:
+    return track.frames == 1 or (track.codec_context is not None and track.codec_context.name in _STILL_CODECS)
 
 
 def decodable(track: Track) -> Track:

@@ -15,9 +15,9 @@ from trimood.config.parameters import ClipProblem, Reader
 from trimood.disk import written_whole
 from trimood.media.audio import AudioRecipe, read_waveform
 from trimood.media.errors import ClipError, PreparationError, as_identifier, may_pass
-from trimood.media.files import decodable, open_media, video_track
+from trimood.media.files import audio_track, decodable, open_media, video_track
 from trimood.media.parts import content_name
-from trimood.media.video import VideoRecipe, read_frames
+from trimood.media.video import VideoRecipe, as_shown, orientation, read_frames, shown_times
 
 Read = TypeVar("Read")
 
@@ -124,12 +124,13 @@ def _probed(path: Path, content: str, reader: Reader) -> tuple[ClipFacts, bool]:
 
 
 def first_picture(path: Path) -> np.ndarray:
-    """The first frame that can be decoded, [height, width, 3] uint8, about 160 pixels high. Raises ClipError."""
+    """The first frame that can be decoded, [height, width, 3] uint8, stored 160 pixels high. Raises ClipError."""
     try:
         with open_media(path) as container:
             for frame in container.decode(video_track(container) or []):
                 width = max(1, round(160 * frame.width / frame.height))
-                return np.asarray(frame.to_ndarray(format="rgb24", width=width, height=160))
+                picture = frame.to_ndarray(format="rgb24", width=width, height=160)
+                return np.ascontiguousarray(as_shown(picture, orientation(frame)))
     except Exception as error:
         raise ClipError(path, "unreadable", f"no frame of it can be decoded ({error})") from error
     raise ClipError(path, "unreadable", "it has no frame")
@@ -164,7 +165,7 @@ def _finding(path: Path, error: Exception | None) -> ClipError | None:
 def _tracks(path: Path) -> ClipFacts:
     """Facts from the container and its packets; decodes only the first frame, for its rotation."""
     with open_media(path) as container:
-        video, audio = video_track(container), next(iter(container.streams.audio), None)
+        video, audio = video_track(container), audio_track(container)
         tracks = [*([decodable(video)] if video else []), *([audio] if audio else [])]
         facts = ClipFacts(size_bytes=path.stat().st_size, container=container.format.name)
         shown: list[int] = []
@@ -185,7 +186,8 @@ def _tracks(path: Path) -> ClipFacts:
                 height=video.height,
                 rotation_degrees=rotation,
             )
-            facts = _timed(facts, sorted(shown), float(video.time_base))
+            times, _ = _tried(lambda: shown_times(path))
+            facts = _timed(facts, sorted(shown) if times is None else times, float(video.time_base))
         if audio is not None:
             facts = replace(
                 facts,

@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from trimood.config.parameters import Reader
+from trimood.media.completeness import require_whole
 from trimood.media.errors import ClipError, PreparationError, reason
 from trimood.media.files import decodable, open_media, require_file, video_track
 
 RE_ENCODE = "It was cut without re-encoding: cut it again, or repair it with ffmpeg -i CLIP.mp4 REPAIRED.mp4"
 
 MOST_ASPECT = 500
+
+# Others may hide frames that only others refer to (VP8), or hold two frames or none in a packet (XviD, DivX).
+_ONE_FRAME_A_PACKET = ("h264", "hevc", "vp9", "av1", "mjpeg", "prores", "ffv1", "png", "rawvideo", "dvvideo")
+
+Orientation = tuple[bool, bool, bool]
+"""Whether the sides are exchanged (rows become columns), then columns reversed, and rows reversed."""
 
 
 @dataclass(frozen=True)
@@ -42,28 +50,33 @@ class _Packet:
 
 
 def read_frames(path: Path, recipe: VideoRecipe) -> Tensor:
-    """Frames evenly spread over the clip, scaled and cropped, [frame, 3, height, width] uint8 (RGB).
+    """Frames evenly spread over those that a player shows, scaled and cropped, [frame, 3, height, width] uint8 (RGB).
 
     PyAV decodes only what these frames require, and holds one frame of full size at a time. Raises ClipError: missing,
     unreadable; PreparationError if the recipe's reader is not installed.
     """
     require_file(path)
+    require_whole(path)
     if recipe.reader == "decord":
         return _read_with_decord(path, recipe)
     try:
-        packets = _packets(path)
-        order = _times_in_order(packets)
-        times = [order[index] for index in frame_indices(len(order), recipe.frame_count)]
+        packets, is_sure = _packets(path)
+        times = _times(path, packets, is_sure)
+        names = times if is_sure else range(len(times))
+        chosen = [names[index] for index in frame_indices(len(times), recipe.frame_count)]
+        named = _decode(path, packets, set(chosen)) if is_sure else enumerate(decoded_in_order(path))
+        to_rgb = VideoReformatter()
         fitted = {
-            time: fit_frame(torch.from_numpy(frame), recipe.frame_size_pixels)
-            for time, frame in _decode(path, packets, set(times))
+            name: fit_frame(torch.from_numpy(_pixels(frame, to_rgb)), recipe.frame_size_pixels)
+            for name, frame in named
+            if name in chosen and not frame.is_corrupt
         }
     except (av.error.FFmpegError, ValueError) as error:
         raise ClipError(path, "unreadable", f"its frames cannot be decoded ({reason(error)})") from error
-    if lost := sorted(set(times) - fitted.keys()):
-        number = order.index(lost[0]) + 1
-        raise ClipError(path, "unreadable", f"frame {number} of its {len(order)} frames cannot be decoded")
-    return torch.stack([fitted[time] for time in times])
+    if lost := sorted(set(chosen) - fitted.keys()):
+        number = names.index(lost[0]) + 1
+        raise ClipError(path, "unreadable", f"frame {number} of its {len(times)} frames cannot be decoded")
+    return torch.stack([fitted[name] for name in chosen])
 
 
 def _read_with_decord(path: Path, recipe: VideoRecipe) -> Tensor:
@@ -134,49 +147,81 @@ def fit_frame(frame: Tensor, size_pixels: int) -> Tensor:
     return square.round().clamp(0, 255).to(torch.uint8)
 
 
-def _packets(path: Path) -> list[_Packet]:
-    """The coded frames of the video track in file order, read without decoding.
+def shown_times(path: Path) -> list[int]:
+    """When each frame is shown, in order and in the track's time base; frames may share a time.
 
-    Frames that the container's edit list excludes are references of others but never displayed. Raises ClipError if a
-    frame has lost its references, or frames are missing at the end of the file.
+    Where the packets do not tell, all frames are decoded. Raises ClipError, ValueError and FFmpeg's errors.
+    """
+    return _times(path, *_packets(path))
+
+
+def _times(path: Path, packets: Sequence[_Packet], is_sure: bool) -> list[int]:
+    if is_sure:
+        return sorted(packet.time for packet in packets if packet.is_shown and packet.time is not None)
+    stamps = [frame.pts for frame in decoded_in_order(path)]
+    times = [stamp for stamp in stamps if stamp is not None]
+    if len(times) == len(stamps) and times == sorted(times):
+        return times
+    ordered = sorted_stamps(path)
+    return ordered[: len(stamps)] + [ordered[-1]] * (len(stamps) - len(ordered))
+
+
+def sorted_stamps(path: Path) -> list[int]:
+    """The decoding times of all coded frames, in order: those of AVI count the frames, whatever their order."""
+    with open_media(path) as container:
+        packets = container.demux(_video_track(container, path))
+        return sorted(packet.dts for packet in packets if packet.size and packet.dts is not None)
+
+
+def decoded_in_order(path: Path) -> Iterator[av.VideoFrame]:
+    """All frames that a player shows, in order of display: the decoder leaves out those that it cannot show."""
+    with open_media(path) as container:
+        yield from container.decode(decodable(_video_track(container, path)))
+
+
+def has_times(container: av.container.InputContainer, track: av.VideoStream) -> bool:
+    """Whether the container says when frames are displayed. AVI does not; FFmpeg's guesses for it are wrong."""
+    return container.format.name != "avi" or not track.codec_context.has_b_frames
+
+
+def _packets(path: Path) -> tuple[list[_Packet], bool]:
+    """The coded frames of the video track in file order, read without decoding; and whether they tell what is shown.
+
+    They tell if each is one frame with a time of its own. Frames that the container's edit list excludes are references
+    of others but never displayed. Raises ClipError if frames have lost their references or the end is missing.
     """
     packets: list[_Packet] = []
     lost, begun = 0, False
     with open_media(path) as container:
         track = _video_track(container, path)
-        announced = track.frames  # 0 if the container does not state it
+        is_sure = track.codec_context is None or (
+            track.codec_context.name in _ONE_FRAME_A_PACKET and has_times(container, track)
+        )
         for packet in container.demux(track):
             if packet.size:
                 begun = begun or packet.is_keyframe
                 lost += packet.is_corrupt or not begun
                 packets.append(_Packet(packet.pts, packet.is_keyframe, not packet.is_discard))
-        # AVI counts dropped frames, stored as empty chunks, and measures time in frames.
-        last = max((packet.time for packet in packets if packet.time is not None), default=-1)
-        is_avi_with_gaps = container.format.name == "avi" and last + 1 >= announced
-    if len(packets) < announced and not is_avi_with_gaps:
+        # Without the frames that an edit list leaves out, which are part of the header's own count.
+        announced = len(track.index_entries) if "mp4" in container.format.name else 0
+    if len(packets) < announced:
         raise ClipError(path, "unreadable", f"its header states {announced} frames, but it has {len(packets)}")
     if lost:
         raise ClipError(path, "unreadable", f"{lost} of its {len(packets)} frames cannot be shown. {RE_ENCODE}")
-    return packets
+    times = [packet.time for packet in packets if packet.is_shown]
+    known = {time for time in times if time is not None}
+    # After a cut without encoding, frames before the first key frame may refer to others that are gone.
+    leads = packets and known and packets[0].is_shown and packets[0].time != min(known)
+    return packets, is_sure and len(known) == len(times) and not leads
 
 
-def _times_in_order(packets: Sequence[_Packet]) -> list[int]:
-    """The display times of all frames in order. Raises ValueError if the container does not give them."""
-    shown = [packet.time for packet in packets if packet.is_shown]
-    times = {time for time in shown if time is not None}
-    if len(times) < len(shown):
-        raise ValueError(f"{len(shown) - len(times)} of {len(shown)} frames have no time stamp")
-    return sorted(times)
-
-
-def _decode(path: Path, packets: Sequence[_Packet], wanted: set[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """The frames shown at the wanted times, [height, width, 3] uint8, each with its time.
+def _decode(path: Path, packets: Sequence[_Packet], wanted: set[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+    """The frames shown at the wanted times, each with its time.
 
     The decoder gets only packets that a wanted frame depends on, and skips frames that no other refers to. Decoded
     frames are exact to the bit.
     """
     needed = _needed(packets, wanted)
-    to_rgb = VideoReformatter()
     with open_media(path) as container:
         track = decodable(_video_track(container, path))
         decoder = track.codec_context
@@ -190,16 +235,34 @@ def _decode(path: Path, packets: Sequence[_Packet], wanted: set[int]) -> Iterato
                 frames = decoder.decode(None)  # frames still buffered, before it starts at another key frame
                 decoder.flush_buffers()
             position += bool(packet.size)
-            for frame in frames:
-                if frame.pts in wanted and not frame.is_corrupt:
-                    pixels = to_rgb.reformat(frame, format="rgb24", threads=1).to_ndarray()
-                    yield frame.pts, _turned(pixels, frame)
+            yield from ((frame.pts, frame) for frame in frames if frame.pts is not None)
 
 
-def _turned(pixels: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
-    """The picture as players show it, [height, width, 3] uint8: phones store it rotated. decord rotates it too."""
-    quarters = round(frame.rotation / 90) % 4 if abs(frame.rotation) <= 360 else 0  # a broken flag may hold any number
-    return np.ascontiguousarray(np.rot90(pixels, quarters)) if quarters else pixels
+def _pixels(frame: av.VideoFrame, to_rgb: VideoReformatter) -> np.ndarray:
+    """The picture as players show it, [height, width, 3] uint8."""
+    pixels = to_rgb.reformat(frame, format="rgb24", threads=1).to_ndarray()
+    return np.ascontiguousarray(as_shown(pixels, orientation(frame)))
+
+
+def orientation(frame: av.VideoFrame) -> Orientation:
+    """How players turn and mirror a frame: by its display matrix, to the nearest quarter turn, as phones store it.
+
+    Source: the transformation matrix of tracks in Apple's QuickTime File Format Specification, which maps (x, y) of the
+    stored picture to (ax + cy, bx + dy).
+    """
+    if (matrix := frame.side_data.get("DISPLAYMATRIX")) is None:
+        return False, False, False
+    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(matrix))
+    if abs(a) + abs(d) < abs(b) + abs(c):
+        return True, c < 0, b < 0
+    return False, a < 0, d < 0
+
+
+def as_shown(plane: np.ndarray, orientation: Orientation) -> np.ndarray:
+    """A view of a picture [height, width, …] with its sides exchanged and its columns and rows reversed as told."""
+    sides_exchanged, columns_reversed, rows_reversed = orientation
+    plane = plane.swapaxes(0, 1) if sides_exchanged else plane
+    return plane[:: -1 if rows_reversed else 1, :: -1 if columns_reversed else 1]
 
 
 def _needed(packets: Sequence[_Packet], wanted: set[int]) -> list[bool]:

@@ -1,0 +1,274 @@
+"""Whether a file was cut short: what its container states of its length, compared with what is there.
+
+MPEG streams state nothing, and neither do recordings that were sent while they were made: these are taken as they are.
+"""
+
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+
+from trimood.media.errors import ClipError
+from trimood.media.files import open_media
+
+_ALLOWED_SECONDS, _ALLOWED_SHARE = 0.2, 0.05
+"""How much earlier than stated the last frame may end: recorders measure the length by their own clock."""
+
+_RIFF_SLACK_BYTES, _RIFF_UNKNOWN = 64, 0x7FFF0000
+"""Some programs miscount the size of their own header; those that write to a pipe state the largest number."""
+
+_LONGEST_HEADER_BYTES = 2**16
+
+
+def require_whole(path: Path) -> None:
+    """Raises ClipError if the file lacks its end, as after an interrupted copy, download or recording."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+            size = file.seek(0, os.SEEK_END)
+            check = next((check for at, magic, check in _CHECKS if start[at:].startswith(magic)), None)
+            lacking = check(path, file, size) if check else ""
+    except OSError as error:
+        raise ClipError(path, "unreadable", f"the file cannot be read ({error.strerror})") from error
+    if lacking:
+        raise ClipError(path, "unreadable", f"the file was cut short: {lacking}. Copy it from its source again")
+
+
+def _beyond(name: bytes, end: int, size: int) -> str:
+    return f"its part {name.decode('latin-1').strip()} reaches to byte {end:,} of {size:,}" if end > size else ""
+
+
+def _read_at(file: BinaryIO, position: int, count: int) -> bytes:
+    file.seek(position)
+    return file.read(count)
+
+
+def _mp4(path: Path, file: BinaryIO, size: int) -> str:
+    """Source: ISO/IEC 14496-12, section 4.2: boxes of 32-bit size and name, with a 64-bit size if that is 1."""
+    position, names = 0, set()
+    while size - position >= 8:
+        head = _read_at(file, position, 16)
+        length, name = struct.unpack(">I4s", head[:8])
+        length = struct.unpack(">Q", head[8:])[0] if length == 1 and len(head) == 16 else length
+        if length < 8 or not name.isalnum():  # 0: up to the end of the file; else no box
+            return ""
+        names.add(name)
+        if position + length > size:
+            has_index = name == b"mdat" and b"moov" in names and b"moof" not in names
+            return _lacks_samples(path, size) if has_index else _beyond(name, position + length, size)
+        position += length
+    return ""
+
+
+def _lacks_samples(path: Path, size: int) -> str:
+    """The index of what a player plays tells whether the bytes that are gone matter."""
+    try:
+        with open_media(path) as container:
+            tracks = [track for track in container.streams if track.type in ("video", "audio")]
+            ends = [entry.pos + entry.size for track in tracks for entry in track.index_entries]
+    except av.error.FFmpegError:  # the readers report what is wrong with it
+        return ""
+    lost = sum(end > size for end in ends)
+    return f"{lost} of its {len(ends)} frames and pieces of sound are missing" if lost else ""
+
+
+def _matroska(path: Path, file: BinaryIO, size: int) -> str:
+    """Source: RFC 8794 (EBML) and RFC 9559 (Matroska). Elements of unknown size are entered, all others skipped."""
+    position, seconds = 0, 0.0
+    while position < size:
+        head = _read_at(file, position, 12)
+        name_bytes = 9 - head[0].bit_length()
+        size_bytes = 9 - head[name_bytes].bit_length() if len(head) > name_bytes else 99
+        if not head[0] or name_bytes > 4 or (size_bytes > 8 and len(head) == 12):
+            return ""  # no element: whatever follows is not Matroska
+        if len(head) < name_bytes + size_bytes:
+            return "it ends within the head of an element"
+        name, begin = head[:name_bytes], position + name_bytes + size_bytes
+        length = int.from_bytes(head[name_bytes:][:size_bytes]) & (1 << 7 * size_bytes) - 1
+        if length == (1 << 7 * size_bytes) - 1:
+            position = begin
+            continue
+        if begin + length > size:
+            return _beyond(_EBML_NAMES.get(name, name.hex().encode()), begin + length, size)
+        if name == _SEGMENT:
+            return ""  # of known size; nothing behind it matters
+        seconds = seconds or (_stated_seconds(_read_at(file, begin, length)) if name == _INFO else 0.0)
+        position = begin + length
+    return _ends_early(path, seconds) if seconds else ""
+
+
+_SEGMENT, _INFO = bytes.fromhex("18538067"), bytes.fromhex("1549a966")
+_EBML_NAMES = {
+    _SEGMENT: b"Segment",
+    bytes.fromhex("1f43b675"): b"Cluster",
+    b"\xa3": b"SimpleBlock",
+    b"\xa0": b"BlockGroup",
+}
+
+
+def _stated_seconds(info: bytes) -> float:
+    """Duration (4489) of a segment, in units of TimestampScale (2AD7B1) nanoseconds; 0 if it is not stated."""
+    at, scale_at = info.find(b"\x44\x89"), info.find(b"\x2a\xd7\xb1")
+    if at < 0 or info[at + 2] not in (0x84, 0x88):
+        return 0.0
+    ticks = struct.unpack_from(">f" if info[at + 2] == 0x84 else ">d", info, at + 3)[0]
+    scale = int.from_bytes(info[scale_at + 4 :][: info[scale_at + 3] & 0x7F]) if scale_at >= 0 else 1_000_000
+    return float(ticks * scale / 1e9)
+
+
+def _ends_early(path: Path, stated_seconds: float) -> str:
+    try:
+        with open_media(path) as container:
+            end = max(
+                (
+                    float(
+                        ((packet.pts if packet.pts is not None else packet.dts) + (packet.duration or 0))
+                        * packet.time_base
+                    )
+                    for packet in container.demux()
+                    if packet.size and (packet.pts is not None or packet.dts is not None)
+                ),
+                default=0.0,
+            )
+    except av.error.FFmpegError:
+        return ""
+    return _shorter(end, stated_seconds)
+
+
+def _shorter(end: float, stated: float) -> str:
+    early = end < stated - max(_ALLOWED_SECONDS, _ALLOWED_SHARE * stated)
+    return f"it states {stated:.1f} s and ends after {end:.1f} s" if early else ""
+
+
+def _riff(path: Path, file: BinaryIO, size: int) -> str:
+    """WAV, AVI and AIFF; a long AVI has several chunks RIFF."""
+    position, order = 0, ">" if _read_at(file, 0, 4) in (b"FORM", b"RIFX") else "<"
+    while size - position >= 8:
+        name, length = struct.unpack(f"{order}4sI", _read_at(file, position, 8))
+        if name not in (b"RIFF", b"RIFX", b"FORM") or not 0 < length < _RIFF_UNKNOWN:
+            return ""
+        position += 8 + length + length % 2
+        if position > size + _RIFF_SLACK_BYTES:
+            return _beyond(name, position, size)
+    return ""
+
+
+def _rf64(path: Path, file: BinaryIO, size: int) -> str:
+    """Source: EBU Tech 3306: the chunk ds64 has the size that does not fit into 32 bits."""
+    (length,) = struct.unpack("<Q", _read_at(file, 20, 8).ljust(8, b"\0"))
+    return _beyond(b"RF64", 8 + length, size + _RIFF_SLACK_BYTES) if 0 < length < 1 << 62 else ""
+
+
+def _au(path: Path, file: BinaryIO, size: int) -> str:
+    begin, length = struct.unpack(">2I", _read_at(file, 4, 8).ljust(8, b"\0"))
+    return _beyond(b"of sound", begin + length, size) if length < _RIFF_UNKNOWN else ""
+
+
+def _mxf(path: Path, file: BinaryIO, size: int) -> str:
+    """Source: SMPTE ST 377-1, section 7.1: a partition pack states where the footer is, or 0."""
+    head = _read_at(file, 16, 64)
+    begin = 1 + (head[0] & 0x7F if head[:1] > b"\x80" else 0)
+    (footer,) = struct.unpack(">Q", head[begin + 24 : begin + 32].ljust(8, b"\0"))
+    return _beyond(b"footer", footer + 1, size) if footer else ""
+
+
+def _flv(path: Path, file: BinaryIO, size: int) -> str:
+    """Source: Adobe Flash Video File Format Specification, annex E: tags of 11 bytes, content, and their size."""
+    position, end = 13, 0.0
+    at = (head := _read_at(file, 0, _LONGEST_HEADER_BYTES)).find(b"\x00\x08duration\x00")
+    stated = struct.unpack_from(">d", head, at + 11)[0] if 0 <= at <= len(head) - 19 else 0.0
+    while size - position >= 11:
+        tag = _read_at(file, position, 11)
+        if tag[0] not in (8, 9, 18):
+            return ""
+        end = max(end, int.from_bytes(tag[7:8] + tag[4:7]) / 1000)
+        position += 11 + int.from_bytes(tag[1:4])
+        if position > size:
+            return _beyond(b"tag", position, size)
+        position += 4
+    return _shorter(end, stated)
+
+
+def _ogg(path: Path, file: BinaryIO, size: int) -> str:
+    """Source: RFC 3533, section 6: the last page of each logical stream says so."""
+    position = 0
+    open_streams: set[bytes] = set()
+    while size - position >= 27:
+        head = _read_at(file, position, 27 + 255)
+        if head[:4] != b"OggS":
+            return ""
+        segments = head[27 : 27 + head[26]]
+        position += 27 + head[26] + sum(segments)
+        if position > size or len(segments) < head[26]:
+            return _beyond(b"page", position, size) or "it ends within the head of a page"
+        (open_streams.discard if head[5] & 4 else open_streams.add)(head[14:18])
+    return "its last page is missing" if open_streams else ""
+
+
+def _asf(path: Path, file: BinaryIO, size: int) -> str:
+    """Source: Advanced Systems Format specification, section 3.2: the file size, unless the file was broadcast."""
+    head = _read_at(file, 0, _LONGEST_HEADER_BYTES)
+    at = head.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))
+    if not 0 <= at <= len(head) - 92:
+        return ""
+    is_broadcast = head[at + 88] & 1
+    return "" if is_broadcast else _beyond(b"ASF", struct.unpack_from("<Q", head, at + 40)[0], size)
+
+
+def _mp3(path: Path, file: BinaryIO, size: int) -> str:
+    """MP3, whose first frame may state the bytes of all (Xing, Info, VBRI), and frames of AAC, each with its length."""
+    position, head = 0, _read_at(file, 0, 10)
+    while (
+        head[:3] == b"ID3" and len(head) == 10
+    ):  # its size has 7 bits in each byte: https://id3.org/id3v2.4.0-structure
+        position += 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+        head = _read_at(file, position, 10)
+    if len(head) < 10 or head[0] != 0xFF:
+        return ""
+    if head[1] & 0xF6 == 0xF0:
+        return _adts(file, position, size)
+    frame = _read_at(file, position, 200)
+    stated = 0
+    if (at := max(frame.find(b"Xing"), frame.find(b"Info"))) >= 0 and frame[at + 7] & 2:
+        stated = int.from_bytes(frame[at + 8 + 4 * (frame[at + 7] & 1) :][:4])
+    elif (at := frame.find(b"VBRI")) >= 0:
+        stated = int.from_bytes(frame[at + 10 : at + 14])
+    return _beyond(b"of sound", position + stated, size)
+
+
+def _adts(file: BinaryIO, position: int, size: int) -> str:
+    """Source: ISO/IEC 13818-7, section 6.2: 13 bits of each header are the length of the frame."""
+    while size - position >= 7:
+        head = _read_at(file, position, 7)
+        if head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
+            return ""
+        position += max(7, (int.from_bytes(head[3:6]) >> 5) & 0x1FFF)
+    return _beyond(b"AAC frame", position, size)
+
+
+def _flac(path: Path, file: BinaryIO, size: int) -> str:
+    """Source: RFC 9639, section 8.2: the stream's rate (20 bits) and number of samples (36 bits, 0 if unknown)."""
+    fields = int.from_bytes(_read_at(file, 18, 8))
+    rate_hz, samples = fields >> 44, fields & (1 << 36) - 1
+    return _ends_early(path, samples / rate_hz) if rate_hz and samples else ""
+
+
+_CHECKS: tuple[tuple[int, bytes, Callable[[Path, BinaryIO, int], str]], ...] = (
+    *((4, name, _mp4) for name in (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip", b"styp", b"moof", b"pnot")),
+    (0, bytes.fromhex("1a45dfa3"), _matroska),
+    *((0, name, _riff) for name in (b"RIFF", b"RIFX", b"FORM")),
+    (0, b"RF64", _rf64),
+    (0, b".snd", _au),
+    (0, bytes.fromhex("060e2b34020501010d0102010102"), _mxf),
+    (0, b"FLV\x01", _flv),
+    (0, b"OggS", _ogg),
+    (0, bytes.fromhex("3026b2758e66cf11"), _asf),
+    (0, b"fLaC", _flac),
+    *(
+        (0, name, _mp3)
+        for name in (b"ID3", b"\xff\xfb", b"\xff\xfa", b"\xff\xf3", b"\xff\xf2", b"\xff\xf1", b"\xff\xf9")
+    ),
+)
