@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from trimood.config.parameters import ClipProblem
-from trimood.media.errors import ClipError, as_identifier, attempt, how_it_ended, in_words, may_pass, reason
+from trimood.media.errors import ClipError, attempt, how_it_ended, may_pass, reason
 
 CLIP = Path("train/dia1utt1.mp4")
 
@@ -17,12 +17,6 @@ def test_a_message_starts_with_the_name_of_the_file_and_comes_back_from_a_worker
     for one in (error, pickle.loads(pickle.dumps(error))):  # noqa: S301 - made here
         assert str(one) == "dia1utt1.mp4: no audio track: its sound is needed"
         assert (one.path, one.problem, one.detail) == (CLIP, "no_audio_track", "its sound is needed")
-
-
-@pytest.mark.parametrize("problem", ["no_audio_track", "too_short", "silent"])
-def test_an_identifier_is_found_again_from_its_words(problem: str) -> None:
-    assert "_" not in in_words(problem)
-    assert as_identifier(in_words(problem)) == as_identifier(problem) == problem
 
 
 @pytest.mark.parametrize(

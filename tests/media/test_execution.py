@@ -9,7 +9,8 @@ import torch
 
 from support.clip_work import clip_of, work
 from trimood.media.errors import ClipError, PreparationError
-from trimood.media.execution import Execution, Executor, core_count, run_each
+from trimood.media.execution import Execution, Executor, run_each
+from trimood.media.on_processes import core_count
 from trimood.media.on_ray import cluster
 
 APART = ["processes", pytest.param("ray", marks=pytest.mark.slow)]
@@ -90,6 +91,16 @@ def test_a_decoder_that_ends_its_process_costs_its_clip_alone(executor: Executor
     assert how in error.message or executor == "ray"
     assert len(found) == 8
     assert all(isinstance(result, str) for result in found.values())
+
+
+@pytest.mark.parametrize("executor", APART)
+def test_a_clip_whose_worker_was_killed_is_tried_once_more_alone(executor: Executor, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    tasks = [("killed once", str(log)), *[("note", str(log)) for _ in range(8)], ("killed once", f"{log}2")]
+    found = list(run_each(work, tasks, Execution(executor, 2), clip_of))
+    assert all(isinstance(result, str) for _, result in found), found
+    assert sorted(task for task, _ in found) == sorted(tasks)
+    assert {task[0] for task, _ in found[-2:]} == {"killed once"}, "the others had ended before"
 
 
 @pytest.mark.parametrize("executor", APART)

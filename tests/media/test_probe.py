@@ -13,7 +13,6 @@ import pytest
 
 from support.made_media import Sound, make_clip, make_wav, numbered_frame, sound
 from support.shared_data import SHARED, needs_shared
-from trimood.config.parameters import Reader
 from trimood.media.errors import ClipError
 from trimood.media.probe import QUIETEST_DBFS, ClipFacts, failed, first_picture, kept_facts
 
@@ -145,20 +144,6 @@ def test_facts_are_kept_by_content_and_the_same_bytes_are_probed_once(tmp_path: 
     make_clip(clip, seed=1)
     assert kept_facts((clip, folder, "pyav")).frame_count == 10
     assert len(list(folder.rglob("*.json"))) == 2
-
-
-def test_facts_that_an_earlier_version_kept_are_read_and_not_probed_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    task: tuple[Path, Path, Reader] = (make_clip(tmp_path / "c.mp4", audio="none"), tmp_path / "facts", "pyav")
-    today = kept_facts(task)
-    (kept,) = task[1].rglob("*.json")
-    written = kept.read_text()
-    kept.write_text(written.replace('"no_audio_track"', '"no audio track"'))
-    assert kept.read_text() != written
-    monkeypatch.setattr("trimood.media.probe.read_frames", None)
-    assert kept_facts(task) == today
-    assert today.audio_problem == "no_audio_track"
 
 
 @pytest.mark.parametrize("broken", ["", "{", "[]", '{"frames": 3}'])

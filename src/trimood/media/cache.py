@@ -9,7 +9,8 @@ from pathlib import Path
 
 from trimood.disk import remove_leftovers, require_space
 from trimood.media.errors import ClipError
-from trimood.media.execution import Execution, core_count, followed, run_each
+from trimood.media.execution import Execution, followed, run_each
+from trimood.media.on_processes import core_count
 from trimood.media.parts import (
     TENSORS,
     Location,

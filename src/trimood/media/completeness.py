@@ -119,7 +119,7 @@ def _stated_seconds(info: bytes) -> float:
     return float(ticks * scale / 1e9)
 
 
-def _ends_early(path: Path, stated_seconds: float) -> str:
+def _ends_early(path: Path, stated_seconds: float, allowed_share: float = _ALLOWED_SHARE) -> str:
     try:
         with open_media(path) as container:
             end = max(
@@ -135,11 +135,11 @@ def _ends_early(path: Path, stated_seconds: float) -> str:
             )
     except av.error.FFmpegError:
         return ""
-    return _shorter(end, stated_seconds)
+    return _shorter(end, stated_seconds, allowed_share)
 
 
-def _shorter(end: float, stated: float) -> str:
-    early = end < stated - max(_ALLOWED_SECONDS, _ALLOWED_SHARE * stated)
+def _shorter(end: float, stated: float, allowed_share: float = _ALLOWED_SHARE) -> str:
+    early = end < stated - max(_ALLOWED_SECONDS if allowed_share else 0.001, allowed_share * stated)
     return f"it states {stated:.1f} s and ends after {end:.1f} s" if early else ""
 
 
@@ -189,7 +189,7 @@ def _flv(path: Path, file: BinaryIO, size: int) -> str:
         if position > size:
             return _beyond(b"tag", position, size)
         position += 4
-    return _shorter(end, stated)
+    return _shorter(end, stated) if position == size else "it ends between two tags"
 
 
 def _ogg(path: Path, file: BinaryIO, size: int) -> str:
@@ -253,7 +253,7 @@ def _flac(path: Path, file: BinaryIO, size: int) -> str:
     """Source: RFC 9639, section 8.2: the stream's rate (20 bits) and number of samples (36 bits, 0 if unknown)."""
     fields = int.from_bytes(_read_at(file, 18, 8))
     rate_hz, samples = fields >> 44, fields & (1 << 36) - 1
-    return _ends_early(path, samples / rate_hz) if rate_hz and samples else ""
+    return _ends_early(path, samples / rate_hz, allowed_share=0.0) if rate_hz and samples else ""
 
 
 _CHECKS: tuple[tuple[int, bytes, Callable[[Path, BinaryIO, int], str]], ...] = (

@@ -21,7 +21,7 @@ from trimood.media.episodes import file_fingerprint
 from trimood.media.errors import ClipError
 from trimood.media.excerpts import SpanError, frames_within, samples_within
 from trimood.media.execution import Execution, run_each
-from trimood.media.files import audio_track, open_media, video_track
+from trimood.media.files import audio_track, decodable, open_media, video_track
 from trimood.media.video import Orientation, as_shown, orientation
 
 State = Literal["cut", "kept", "refused"]
@@ -100,9 +100,9 @@ def cut_clip(task: CutTask) -> Cut:
     passed its check. Raises DiskFull.
     """
     span, clip = task.span, task.span.clip
-    before = _mark_of(clip) if clip.exists() else {}
+    before, mark = _mark_of(clip) if clip.exists() else {}, _mark(task)
     audio_track = str(before.pop("audio_track", ""))
-    if before == _mark(task):
+    if before == mark:
         with suppress(av.error.FFmpegError, OSError, SpanError):
             return _checked(clip, span, "kept", audio_track)
     elif clip.exists() and before.get("made_by") != _MADE_BY and not task.overwrite:
@@ -112,14 +112,14 @@ def cut_clip(task: CutTask) -> Cut:
         return Cut("refused", "empty_span", detail)
     try:
         with written_whole(clip) as beside:
-            return _checked(beside, span, "cut", _write(beside, task))
+            return _checked(beside, span, "cut", _write(beside, task, mark))
     except SpanError as error:
         return Cut("refused", error.problem, error.detail)
     except (av.error.FFmpegError, ValueError) as error:
         return Cut("refused", "unreadable", f"{span.episode.name} cannot be decoded within the span ({error})")
 
 
-def _write(beside: Path, task: CutTask) -> str:
+def _write(beside: Path, task: CutTask, mark: dict[str, object]) -> str:
     """Writes the clip; returns a description of the audio track that was used."""
     episode, (start, end) = task.span.episode, task.span.seconds
     frames = frames_within(episode, start, end)
@@ -129,7 +129,7 @@ def _write(beside: Path, task: CutTask) -> str:
         track = audio_track(source, task.recipe.audio_language)
         label = _described(track, source.streams.audio) if track else ""
         pieces = samples_within(episode, start, end, track.index) if track else iter(())
-        container.metadata["comment"] = json.dumps(_mark(task) | {"audio_track": label})
+        container.metadata["comment"] = json.dumps(mark | {"audio_track": label})
         video = _video_stream(container, video_track(source), first, task.recipe)
         streams = [_video_packets(video, first, chain(frames, [(end - start, None)]))]
         if track and (sound := next(pieces, None)) is not None:
@@ -247,12 +247,21 @@ def _checked(clip: Path, span: Span, state: State, audio_track: str) -> Cut:
 
 def _mark(task: CutTask) -> dict[str, object]:
     """The source and recipe of a clip, stored in the clip's own metadata, so that moving it keeps them."""
-    return {
+    mark: dict[str, object] = {
         "made_by": _MADE_BY,
         "episode": task.episode_fingerprint,
         "span_milliseconds": [task.span.start_milliseconds, task.span.end_milliseconds],
         "recipe": asdict(task.recipe),
     }
+    # Earlier versions did not turn the pictures of such episodes: their clips have no such note, and are cut again.
+    return mark | ({"turned": True} if _is_turned(task.span.episode) else {})
+
+
+def _is_turned(episode: Path) -> bool:
+    with suppress(av.error.FFmpegError, ValueError, OSError), open_media(episode) as container:
+        if track := video_track(container):
+            return any(orientation(next(container.decode(decodable(track)))))
+    return False
 
 
 def _mark_of(clip: Path) -> dict[str, object]:

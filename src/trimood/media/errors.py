@@ -47,11 +47,6 @@ def in_words(problem: str) -> str:
     return problem.replace("_", " ")
 
 
-def as_identifier(problem: str) -> str:
-    """The identifier of a problem that an earlier version stored with spaces."""
-    return problem.replace(" ", "_")
-
-
 def reason(error: Exception) -> str:
     """A library's message without the path of the file, because clips with the same bytes share a part."""
     return getattr(error, "strerror", None) or str(error)

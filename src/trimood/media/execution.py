@@ -1,7 +1,6 @@
 """Runs a function on many clips: in this process, in worker processes, or on Ray. A bad clip affects only itself."""
 
 import logging
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -66,28 +65,36 @@ def run_each(
 ) -> Iterator[tuple[Task, Result | ClipError]]:
     """Yields each task with the function's result as it finishes; the function must be defined in a module.
 
-    If the function raises ClipError, exceeds the time limit or crashes its process, the task's result is a ClipError.
+    If the function raises ClipError, exceeds the time limit, or crashes its process twice, the second time while no
+    other task runs, the task's result is a ClipError.
     Any other exception ends the work: running tasks finish, and no others start. Raises PreparationError if no worker
     can be started or kept alive.
     """
     if not tasks:
         return
-    work: Iterator[tuple[Task, Any]]
-    if execution.executor == "serial":
-        work = _in_this_process(function, tasks)
-    elif execution.executor == "ray":
-        work = on_ray(function, tasks, execution.workers, execution.time_limit_seconds, clip_of)
-    else:
-        work = on_processes(function, tasks, execution.workers or core_count(), execution.time_limit_seconds, clip_of)
-    for task, result in work:
+    for task, result in _work(function, tasks, execution, clip_of):
         if isinstance(result, Exception) and not isinstance(result, ClipError):
             raise result
         yield task, result
 
 
-def core_count() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _work(
+    function: Callable[[Task], Result], tasks: Sequence[Task], execution: Execution, clip_of: Callable[[Task], Path]
+) -> Iterator[tuple[Task, Any]]:
+    if execution.executor == "serial":
+        yield from _in_this_process(function, tasks)
+        return
+    on_workers = on_ray if execution.executor == "ray" else on_processes
+    again = []
+    for task, result in on_workers(function, tasks, execution.workers, execution.time_limit_seconds, clip_of):
+        if isinstance(result, ClipError) and result.problem == "crashed":
+            again.append(task)
+        else:
+            yield task, result
+    if again:
+        # The kernel may have killed the worker because all of them together needed too much memory.
+        log.warning("the worker processes of %d clips died: each of these clips is tried once more, alone", len(again))
+        yield from on_workers(function, again, 1, execution.time_limit_seconds, clip_of)
 
 
 def _in_this_process(function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:

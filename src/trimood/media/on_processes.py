@@ -30,7 +30,7 @@ def on_processes(
     limit_seconds: float,
     clip_of: Callable[[Task], Path],
 ) -> Iterator[tuple[Task, Any]]:
-    """Yields each task with its result or exception as it finishes.
+    """Yields each task with its result or exception as it finishes; with 0 workers, there is one for each core.
 
     Raises PreparationError if workers die before they finish any task.
     """
@@ -38,7 +38,7 @@ def on_processes(
     while left:
         before = len(left)
         try:
-            yield from _by_one_pool(function, left, min(workers, len(left)), limit_seconds, clip_of)
+            yield from _by_one_pool(function, left, min(workers or core_count(), len(left)), limit_seconds, clip_of)
         except (BrokenProcessPool, RuntimeError) as error:
             # Pebble stops a pool if a worker dies between two tasks: a new pool continues.
             if len(left) == before:
@@ -46,6 +46,11 @@ def on_processes(
                     f"no worker process could be started or kept ({error}). Finished work is kept; "
                     "--params data.clips.executor=serial needs no workers."
                 ) from error
+
+
+def core_count() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _by_one_pool(

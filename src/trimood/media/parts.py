@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import safetensors.torch
 from fsspec import AbstractFileSystem
@@ -15,15 +15,14 @@ from safetensors import SafetensorError
 from torch import Tensor
 from upath import UPath
 
-from trimood.config.parameters import ClipProblem
 from trimood.disk import written_whole
 from trimood.emotions import Modality
 from trimood.media.audio import SHIFT_MS, AudioRecipe, log_mel, read_waveform
-from trimood.media.errors import ClipError, PartError, PreparationError, as_identifier, may_pass
+from trimood.media.errors import ClipError, PartError, PreparationError, may_pass
 from trimood.media.files import require_file
 from trimood.media.video import VideoRecipe, read_frames
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Increase it whenever the same recipe gives different values, so that older parts are not reused."""
 
 ASSUMED_SECONDS = 10
@@ -173,10 +172,7 @@ def problems_in(part: Location, clip: Path) -> Problems | None:
         end = max([tensor["data_offsets"][1] for tensor in header.values()], default=0)
         if held != wanted or TRY_AGAIN in about or size != 8 + header_bytes + end:
             return None
-        return {
-            modality: ClipError(clip, cast(ClipProblem, as_identifier(problem)), detail)
-            for modality, (problem, detail) in noted.items()
-        }
+        return {modality: ClipError(clip, problem, detail) for modality, (problem, detail) in noted.items()}
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
         return None
 

@@ -14,14 +14,14 @@ import numpy as np
 from trimood.config.parameters import ClipProblem, Reader
 from trimood.disk import written_whole
 from trimood.media.audio import AudioRecipe, read_waveform
-from trimood.media.errors import ClipError, PreparationError, as_identifier, may_pass
+from trimood.media.errors import ClipError, PreparationError, may_pass
 from trimood.media.files import audio_track, decodable, open_media, video_track
 from trimood.media.parts import content_name
 from trimood.media.video import VideoRecipe, as_shown, orientation, read_frames, shown_times
 
 Read = TypeVar("Read")
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Increase it whenever the same file gives different facts, so that older facts are not reused."""
 
 UNEVEN_SHARE = 0.1
@@ -138,11 +138,8 @@ def first_picture(path: Path) -> np.ndarray:
 
 def _kept(path: Path) -> ClipFacts | None:
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        for name in ("video_problem", "audio_problem"):
-            facts[name] = facts[name] and as_identifier(facts[name])
-        return ClipFacts(**facts)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # missing or damaged: the clip is probed again
+        return ClipFacts(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # missing or damaged: the clip is probed again
         return None
 
 

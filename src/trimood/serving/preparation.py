@@ -30,7 +30,7 @@ def cut_spans(utterances: pd.DataFrame, folder: Path, execution: Execution) -> t
         spans.append(Span(clip, Path(row.clip), int(row.start_milliseconds), int(row.end_milliseconds)))
         moved.loc[row.Index, "clip"] = str(clip)
     problems: dict[str, str] = {}
-    for span, cut in cut_all(spans, CutRecipe(), execution):
+    for span, cut in cut_all(spans, CutRecipe(audio_language=""), execution):
         if isinstance(cut, ClipError) or cut.state == "refused":
             problems[str(span.clip)] = f"{in_words(cut.problem)}: {cut.detail}"
     moved["message"] = moved["clip"].map(problems).astype("str")

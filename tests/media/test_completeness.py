@@ -1,0 +1,176 @@
+"""Files that were cut short are named; whole files, as real tools write them, never are."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from support.made_media import make_clip, make_wav, numbered_frame, sound
+from support.shared_data import SHARED, needs_shared
+from trimood.media.audio import read_waveform
+from trimood.media.completeness import require_whole
+from trimood.media.errors import ClipError
+from trimood.media.probe import kept_facts
+from trimood.media.video import VideoRecipe, read_frames
+
+Kind = tuple[str, str, str, dict[str, str]]
+"""Ending, codec of the pictures, codec of the sound ("" for none), options of the container."""
+
+CLIPS: dict[str, Kind] = {
+    "mp4": ("mp4", "libx264", "aac", {}),
+    "mp4 with its index in front": ("mp4", "libx264", "aac", {"movflags": "faststart"}),
+    "mp4 in fragments": ("mp4", "libx264", "aac", {"movflags": "frag_keyframe+empty_moov"}),
+    "mov": ("mov", "libx264", "pcm_s16le", {}),
+    "mkv": ("mkv", "libx264", "aac", {}),
+    "webm": ("webm", "libvpx", "libopus", {}),
+    "webm recorded live": ("webm", "libvpx", "libopus", {"live": "1"}),
+    "flv": ("flv", "flv", "libmp3lame", {}),
+    "flv without a duration": ("flv", "libx264", "aac", {"flvflags": "no_duration_filesize"}),
+    "avi": ("avi", "mpeg4", "libmp3lame", {}),
+    "wmv": ("wmv", "wmv2", "wmav2", {}),
+    "mxf": ("mxf", "mpeg2video", "pcm_s16le", {}),
+    "3gp": ("3gp", "libx264", "aac", {}),
+}
+SOUNDS: dict[str, Kind] = {
+    "ogg": ("ogg", "", "libopus", {}),
+    "opus": ("opus", "", "libopus", {}),
+    "mp3": ("mp3", "", "libmp3lame", {}),
+    "m4a": ("m4a", "", "aac", {}),
+    "wav": ("wav", "", "pcm_s16le", {}),
+    "rf64": ("wav", "", "pcm_s16le", {"rf64": "always"}),
+    "aiff": ("aiff", "", "pcm_s16be", {}),
+    "au": ("au", "", "pcm_s16be", {}),
+    "flac": ("flac", "", "flac", {}),
+    "mka": ("mka", "", "aac", {}),
+}
+SILENT_ABOUT_IT: dict[str, Kind] = {
+    "mpeg transport stream": ("ts", "libx264", "aac", {}),
+    "mpeg program stream": ("mpg", "mpeg1video", "mp2", {}),
+    "mp3 without Xing's frame": ("mp3", "", "libmp3lame", {"write_xing": "0"}),
+}
+
+
+def made(folder: Path, kind: Kind, seconds: float = 2.0) -> Path:
+    """A file of this kind whose two tracks are interleaved."""
+    ending, video_codec, audio_codec, options = kind
+    path, rate_hz = folder / f"clip.{ending}", 48000 if video_codec != "flv" else 44100
+    with av.open(str(path), "w", options=options) as container:
+        track = container.add_stream(video_codec, rate=25, options={"g": "10"}) if video_codec else None
+        if track:
+            track.width = track.height = 64
+            track.pix_fmt = "yuv420p"
+        heard = container.add_stream(audio_codec, rate=rate_hz, layout="stereo")
+        heard.bit_rate = 128_000
+        resampler = av.AudioResampler(
+            format=heard.codec_context.format, layout="stereo", rate=rate_hz, frame_size=heard.codec_context.frame_size
+        )
+        samples = sound("noise", seconds, rate_hz, channels=2)
+        for number in range(round(seconds * 25)):
+            if track:
+                picture = numbered_frame(number, 64, 64)
+                container.mux(track.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            piece = np.ascontiguousarray(samples[:, number * rate_hz // 25 : (number + 1) * rate_hz // 25])
+            frame = av.AudioFrame.from_ndarray(piece.T.reshape(1, -1), format="flt", layout="stereo")
+            frame.sample_rate = rate_hz
+            for some in resampler.resample(frame):
+                container.mux(heard.encode(some))
+        for some in resampler.resample(None):
+            container.mux(heard.encode(some))
+        container.mux(heard.encode(None))
+        if track:
+            container.mux(track.encode(None))
+    return path
+
+
+def cut_short(path: Path, share: float) -> Path:
+    content = path.read_bytes()
+    target = path.with_stem("short")
+    target.write_bytes(content[: int(share * len(content))])
+    return target
+
+
+@pytest.mark.parametrize("kind", [*CLIPS, *SOUNDS])
+def test_a_file_that_was_cut_short_is_named_and_the_whole_one_is_not(tmp_path: Path, kind: str) -> None:
+    whole = made(tmp_path, (CLIPS | SOUNDS)[kind])
+    require_whole(whole)
+    assert len(read_waveform(whole, 16000)) > 30000
+    if kind in CLIPS:
+        assert len(read_frames(whole, VideoRecipe(8, 32))) == 8
+    for share in (0.2, 0.55, 0.9):
+        with pytest.raises(ClipError, match=r"^short\.\w+: unreadable: the file was cut short: .*Copy it from"):
+            require_whole(cut_short(whole, share))
+
+
+def test_frames_sound_and_facts_name_a_file_that_was_cut_short(tmp_path: Path) -> None:
+    short = cut_short(made(tmp_path, CLIPS["mkv"]), 0.55)
+    facts = kept_facts((short, tmp_path / "facts", "pyav"))
+    assert (facts.video_problem, facts.audio_problem) == ("unreadable", "unreadable")
+    assert str(facts.video_detail).startswith("the file was cut short: ")
+    for read in (lambda: read_frames(short, VideoRecipe()), lambda: read_waveform(short, 16000)):
+        with pytest.raises(ClipError, match="the file was cut short"):
+            read()
+
+
+@pytest.mark.parametrize("kind", SILENT_ABOUT_IT)
+def test_a_container_that_does_not_state_its_length_is_taken_as_it_is(tmp_path: Path, kind: str) -> None:
+    whole = made(tmp_path, SILENT_ABOUT_IT[kind])
+    require_whole(whole)
+    require_whole(cut_short(whole, 0.55))
+
+
+def test_a_recording_whose_duration_alone_is_stated_is_compared_with_its_last_frame(tmp_path: Path) -> None:
+    # As scripts for web pages add it to what a browser has recorded.
+    whole = made(tmp_path, CLIPS["webm recorded live"])
+    content = whole.read_bytes()
+    at = content.rfind(bytes.fromhex("1549a966"))  # the first one is an entry of the index
+    width = 9 - content[at + 4].bit_length()
+    begin = at + 4 + width
+    end = begin + (int.from_bytes(content[at + 4 : begin]) & (1 << 7 * width) - 1)
+    for stated_ms, is_whole in ((2000.0, True), (2150.0, True), (4000.0, False)):
+        duration = b"\x44\x89\x88" + np.array(stated_ms, ">f8").tobytes()
+        longer = (1 << 56 | end - begin + len(duration)).to_bytes(8)
+        stated = tmp_path / "stated.webm"
+        stated.write_bytes(content[: at + 4] + longer + content[begin:end] + duration + content[end:])
+        if is_whole:
+            require_whole(stated)
+        else:
+            with pytest.raises(ClipError, match=r"it states 4\.0 s and ends after 2\.0 s"):
+                require_whole(stated)
+
+
+@pytest.mark.parametrize("stated", [0, 0xFFFFFFFF, 0x7FFFFFFF])
+def test_sound_written_to_a_pipe_states_no_length_and_is_whole(tmp_path: Path, stated: int) -> None:
+    wav = make_wav(tmp_path / "pipe.wav", sound("sine", 1.0, 16000), 16000)
+    content = bytearray(wav.read_bytes())
+    data = content.find(b"data")
+    for at in (4, data + 4):
+        content[at : at + 4] = stated.to_bytes(4, "little")
+    wav.write_bytes(content)
+    if stated:  # FFmpeg takes 0 for a file without sound
+        assert len(read_waveform(wav, 16000)) == 16000
+    else:
+        require_whole(wav)
+
+
+@pytest.mark.parametrize(("kind", "behind"), [("mp4", bytes(999)), ("mkv", b"\xff" * 99), ("mp3", b"TAG" + bytes(125))])
+def test_what_other_programs_append_to_a_file_does_no_harm(tmp_path: Path, kind: str, behind: bytes) -> None:
+    whole = made(tmp_path, (CLIPS | SOUNDS)[kind])
+    whole.write_bytes(whole.read_bytes() + behind)
+    require_whole(whole)
+
+
+def test_what_is_missing_behind_the_shown_part_of_a_clip_is_not_missed(tmp_path: Path) -> None:
+    whole = make_clip(tmp_path / "whole.mp4", audio="none")
+    require_whole(whole)
+    (tmp_path / "none.mp4").write_bytes(b"")
+    require_whole(tmp_path / "none.mp4")  # the readers say what it is not
+
+
+@needs_shared
+def test_no_real_file_is_called_cut_short() -> None:
+    assert SHARED is not None
+    files = [path for path in (SHARED / "media").rglob("*") if path.suffix in (".mp4", ".wav")]
+    assert len(files) > 50
+    for path in files:
+        require_whole(path)
