@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from support.made_episodes import make_episode, pitch_hz
 from support.made_media import make_clip, make_wav, sound, with_index_in_front
 from support.shared_data import SHARED, needs_shared
 from support.upstream_inputs import AUDIO, LENGTHS, STRIDE, log_mel_input, waveform_input
 from trimood.media.audio import AudioRecipe, chunk_starts, log_mel, mel_image, read_waveform, resample
 from trimood.media.errors import ClipError, in_words
+from trimood.media.probe import kept_facts
 
 TARGET, MEAN, STD = AUDIO["target_length"], AUDIO["audio_mean"], AUDIO["audio_std"]
 REFERENCE = np.load(Path(__file__).with_name("upstream_reference.npz"))
@@ -45,6 +47,36 @@ def test_stereo_becomes_the_mean_of_its_channels(tmp_path: Path) -> None:
     samples = np.stack([np.full(8000, 0.5), np.full(8000, -0.25)])
     waveform = read_waveform(make_wav(tmp_path / "sound.wav", samples, 16000), 16000)
     assert waveform.numpy() == pytest.approx(0.125, abs=1e-4)
+
+
+@pytest.mark.parametrize("codec", ["pcm_s16le", "aac", "libmp3lame"])
+@pytest.mark.parametrize("channels", [2, 6])
+def test_of_channels_that_cancel_each_other_the_loudest_is_heard(tmp_path: Path, codec: str, channels: int) -> None:
+    if codec == "libmp3lame" and channels == 6:
+        pytest.skip("MP3 has two channels at most")
+    tone = sound("sine", 2, 48000)[0]
+    samples = np.stack([tone * sign for sign in ([0.5, -0.5] if channels == 2 else [0.25, 0.25, -0.5, 0, 0, 0])])
+    loudest = 0.5 if channels == 2 else -0.5
+    path = tmp_path / ("sound.wav" if codec == "pcm_s16le" else "sound.mka")
+    waveform = read_waveform(make_wav(path, samples, 48000, codec), 16000)
+    assert strongest_hz(waveform, 16000) == pytest.approx(440, abs=1)
+    assert waveform[3200:28800].square().mean().sqrt() == pytest.approx(0.5 * abs(loudest) / 2**0.5, rel=0.05)
+    facts = kept_facts((path, tmp_path / "facts", "pyav"))
+    assert facts.audio_problem is None
+    assert facts.peak_dbfs is not None
+    assert facts.peak_dbfs > -20
+
+
+def test_quiet_channels_that_do_not_cancel_stay_their_mean(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 16000)).astype(np.float32)
+    noise[1] = -0.9 * noise[0]  # almost, but -26 dB are left
+    waveform = read_waveform(make_wav(tmp_path / "sound.wav", noise, 16000, "pcm_f32le"), 16000)
+    assert waveform.numpy() == pytest.approx(noise.mean(axis=0), abs=1e-6)
+
+
+def test_the_default_audio_track_is_heard(tmp_path: Path) -> None:
+    clip = make_episode(tmp_path / "clip.mkv", 2, tracks=("eng", "ger"), default_track=1)
+    assert strongest_hz(read_waveform(clip, 16000)[1600:14400], 16000) == pytest.approx(pitch_hz(0, 1), abs=2)
 
 
 @pytest.mark.parametrize("rate_hz", [24400, 44099])
@@ -176,5 +208,5 @@ def test_damaged_sound_is_unreadable(tmp_path: Path) -> None:
 def test_sound_cut_short_in_transfer_is_unreadable(tmp_path: Path) -> None:
     whole = with_index_in_front(make_clip(tmp_path / "whole.mp4"), tmp_path / "front.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(whole[: int(0.99 * len(whole))])
-    with pytest.raises(ClipError, match=r"^cut\.mp4: unreadable: .*the file ends before its sound does"):
+    with pytest.raises(ClipError, match=r"^cut\.mp4: unreadable: the file was cut short: 1 of its"):
         read_waveform(tmp_path / "cut.mp4", 16000)

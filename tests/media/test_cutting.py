@@ -249,13 +249,6 @@ def test_a_file_whose_times_are_not_sure_is_refused_with_what_to_do(tmp_path: Pa
     assert result.detail.endswith("ffmpeg -i S01E01.vob -c copy S01E01.mkv")
 
 
-def test_a_file_whose_times_go_back_is_refused(tmp_path: Path) -> None:
-    episode = make_episode(tmp_path / "S01E01.avi")  # AVI keeps no times, so B-frames of H.264 lose theirs in it
-    result, _ = cut(episode, 4100, 5333)
-    assert (result.state, result.problem) == ("refused", "unreadable")
-    assert "the time stamps of its frames decrease" in result.detail
-
-
 def test_a_clip_that_is_whole_and_of_the_same_span_is_kept(tmp_path: Path) -> None:
     episode = make_episode(tmp_path / "S01E01.mkv")
     first, clip = cut(episode, 2000, 3000)

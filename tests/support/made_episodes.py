@@ -21,6 +21,7 @@ def make_episode(
     times_ms: Sequence[int] | None = None,
     begin_ms: int = 0,
     tracks: Sequence[str] = ("eng",),
+    default_track: int | None = None,
     rate: int = 48000,
     layout: str = "stereo",
     codec: str = "libx264",
@@ -48,6 +49,8 @@ def make_episode(
         for track, language in zip(sounds, tracks, strict=True):
             if language:
                 track.metadata["language"] = language
+        for number, track in enumerate(sounds if default_track is not None else ()):
+            track.disposition = av.stream.Disposition(int(number == default_track))
         packets = []
         for number, time_ms in enumerate(times_ms):
             frame = av.VideoFrame.from_ndarray(numbered_frame(number, *size), format="rgb24")

@@ -105,9 +105,9 @@ def cut_by_copying(clip: Path, target: Path, from_seconds: Fraction) -> Path:
 
 
 def make_wav(path: Path, samples: np.ndarray, sample_rate_hz: int, codec: str = "pcm_s16le") -> Path:
-    """A wav file of `samples` [channel, sample], floats within -1..1. Returns the path."""
+    """A file of `samples` [channel, sample], floats within -1..1: a wav unless its name says otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w", format="wav") as container:
+    with av.open(str(path), "w") as container:
         track = container.add_stream(codec, rate=sample_rate_hz, layout=_layout(len(samples)))
         _encode_sound(container, track, samples.astype(np.float32), sample_rate_hz)
     return path
