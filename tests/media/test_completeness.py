@@ -1,16 +1,19 @@
 """Files that were cut short are named; whole files, as real tools write them, never are."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
-from support.made_media import make_clip, make_wav, numbered_frame, sound
+from support.made_media import make_wav, numbered_frame, sound
+from support.rewritten_media import remuxed
 from support.shared_data import SHARED, needs_shared
 from trimood.media.audio import read_waveform
 from trimood.media.completeness import require_whole
 from trimood.media.errors import ClipError
+from trimood.media.excerpts import SpanError, frames_within
 from trimood.media.probe import kept_facts
 from trimood.media.video import VideoRecipe, read_frames
 
@@ -43,6 +46,7 @@ SOUNDS: dict[str, Kind] = {
     "au": ("au", "", "pcm_s16be", {}),
     "flac": ("flac", "", "flac", {}),
     "mka": ("mka", "", "aac", {}),
+    "aac": ("aac", "", "aac", {}),
 }
 SILENT_ABOUT_IT: dict[str, Kind] = {
     "mpeg transport stream": ("ts", "libx264", "aac", {}),
@@ -112,6 +116,42 @@ def test_frames_sound_and_facts_name_a_file_that_was_cut_short(tmp_path: Path) -
             read()
 
 
+def test_an_mp3_that_states_its_frames_alone_is_counted(tmp_path: Path) -> None:
+    whole = made(tmp_path, SOUNDS["mp3"])
+    content = bytearray(whole.read_bytes())
+    at = max(content.find(b"Xing"), content.find(b"Info"))
+    content[at + 7] &= 1  # frames are stated, bytes are not: these fields move up
+    whole.write_bytes(content)
+    require_whole(whole)
+    with pytest.raises(ClipError, match=r"its header states 8\d frames, and it has 4\d"):
+        require_whole(cut_short(whole, 0.55))
+
+
+def test_frames_of_an_ivf_file_are_followed(tmp_path: Path) -> None:
+    ivf = remuxed(made(tmp_path, CLIPS["webm"]), tmp_path / "clip.ivf")
+    require_whole(ivf)
+    with pytest.raises(ClipError, match="the file was cut short: its part frame reaches to byte"):
+        require_whole(cut_short(ivf, 0.55))
+
+
+def test_media_of_unknown_length_reach_to_the_end_of_an_mp4(tmp_path: Path) -> None:
+    whole = made(tmp_path, CLIPS["mp4 with its index in front"])
+    content = bytearray(whole.read_bytes())
+    at = content.find(b"mdat")
+    content[at - 4 : at] = bytes(4)
+    whole.write_bytes(content)
+    require_whole(whole)
+    with pytest.raises(ClipError, match=r"\d+ of its \d+ frames and pieces of sound are missing"):
+        require_whole(cut_short(whole, 0.55))
+
+
+def test_a_span_in_the_part_that_is_missing_says_so(tmp_path: Path) -> None:
+    short = cut_short(made(tmp_path, CLIPS["mkv"]), 0.55)
+    with pytest.raises(SpanError, match=r"the video ends at .*; the file was cut short: its part Segment reaches"):
+        list(frames_within(short, Fraction(3, 2), Fraction(19, 10)))
+    assert len(list(frames_within(short, Fraction(1, 10), Fraction(1, 2)))) == 11
+
+
 @pytest.mark.parametrize("kind", SILENT_ABOUT_IT)
 def test_a_container_that_does_not_state_its_length_is_taken_as_it_is(tmp_path: Path, kind: str) -> None:
     whole = made(tmp_path, SILENT_ABOUT_IT[kind])
@@ -160,9 +200,7 @@ def test_what_other_programs_append_to_a_file_does_no_harm(tmp_path: Path, kind:
     require_whole(whole)
 
 
-def test_what_is_missing_behind_the_shown_part_of_a_clip_is_not_missed(tmp_path: Path) -> None:
-    whole = make_clip(tmp_path / "whole.mp4", audio="none")
-    require_whole(whole)
+def test_an_empty_file_is_left_to_the_readers(tmp_path: Path) -> None:
     (tmp_path / "none.mp4").write_bytes(b"")
     require_whole(tmp_path / "none.mp4")  # the readers say what it is not
 

@@ -6,6 +6,7 @@ MPEG streams state nothing, and neither do recordings that were sent while they 
 import os
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,16 +26,20 @@ _LONGEST_HEADER_BYTES = 2**16
 
 def require_whole(path: Path) -> None:
     """Raises ClipError if the file lacks its end, as after an interrupted copy, download or recording."""
+    if lacking := missing_end(path):
+        raise ClipError(path, "unreadable", f"the file was cut short: {lacking}. Copy it from its source again")
+
+
+def missing_end(path: Path) -> str:
+    """What is missing at the end of a file; empty if it is whole or its container does not tell. Raises ClipError."""
     try:
         with path.open("rb") as file:
             start = file.read(16)
             size = file.seek(0, os.SEEK_END)
             check = next((check for at, magic, check in _CHECKS if start[at:].startswith(magic)), None)
-            lacking = check(path, file, size) if check else ""
+            return check(path, file, size) if check else ""
     except OSError as error:
         raise ClipError(path, "unreadable", f"the file cannot be read ({error.strerror})") from error
-    if lacking:
-        raise ClipError(path, "unreadable", f"the file was cut short: {lacking}. Copy it from its source again")
 
 
 def _beyond(name: bytes, end: int, size: int) -> str:
@@ -53,6 +58,8 @@ def _mp4(path: Path, file: BinaryIO, size: int) -> str:
         head = _read_at(file, position, 16)
         length, name = struct.unpack(">I4s", head[:8])
         length = struct.unpack(">Q", head[8:])[0] if length == 1 and len(head) == 16 else length
+        if length == 0 and name == b"mdat" and b"moov" in names:
+            return _lacks_samples(path, size)
         if length < 8 or not name.isalnum():  # 0: up to the end of the file; else no box
             return ""
         names.add(name)
@@ -65,14 +72,12 @@ def _mp4(path: Path, file: BinaryIO, size: int) -> str:
 
 def _lacks_samples(path: Path, size: int) -> str:
     """The index of what a player plays tells whether the bytes that are gone matter."""
-    try:
-        with open_media(path) as container:
-            tracks = [track for track in container.streams if track.type in ("video", "audio")]
-            ends = [entry.pos + entry.size for track in tracks for entry in track.index_entries]
-    except av.error.FFmpegError:  # the readers report what is wrong with it
-        return ""
-    lost = sum(end > size for end in ends)
-    return f"{lost} of its {len(ends)} frames and pieces of sound are missing" if lost else ""
+    with suppress(av.error.FFmpegError), open_media(path) as container:  # the readers report what else is wrong with it
+        tracks = [track for track in container.streams if track.type in ("video", "audio")]
+        ends = [entry.pos + entry.size for track in tracks for entry in track.index_entries]
+        lost = sum(end > size for end in ends)
+        return f"{lost} of its {len(ends)} frames and pieces of sound are missing" if lost else ""
+    return ""
 
 
 def _matroska(path: Path, file: BinaryIO, size: int) -> str:
@@ -120,22 +125,13 @@ def _stated_seconds(info: bytes) -> float:
 
 
 def _ends_early(path: Path, stated_seconds: float, allowed_share: float = _ALLOWED_SHARE) -> str:
-    try:
-        with open_media(path) as container:
-            end = max(
-                (
-                    float(
-                        ((packet.pts if packet.pts is not None else packet.dts) + (packet.duration or 0))
-                        * packet.time_base
-                    )
-                    for packet in container.demux()
-                    if packet.size and (packet.pts is not None or packet.dts is not None)
-                ),
-                default=0.0,
-            )
-    except av.error.FFmpegError:
-        return ""
-    return _shorter(end, stated_seconds, allowed_share)
+    with suppress(av.error.FFmpegError), open_media(path) as container:
+        timed = (
+            (packet, packet.dts if packet.pts is None else packet.pts) for packet in container.demux() if packet.size
+        )
+        ends = [(time + (packet.duration or 0)) * packet.time_base for packet, time in timed if time is not None]
+        return _shorter(float(max(ends, default=0)), stated_seconds, allowed_share)
+    return ""
 
 
 def _shorter(end: float, stated: float, allowed_share: float = _ALLOWED_SHARE) -> str:
@@ -231,12 +227,21 @@ def _mp3(path: Path, file: BinaryIO, size: int) -> str:
     if head[1] & 0xF6 == 0xF0:
         return _adts(file, position, size)
     frame = _read_at(file, position, 200)
-    stated = 0
-    if (at := max(frame.find(b"Xing"), frame.find(b"Info"))) >= 0 and frame[at + 7] & 2:
-        stated = int.from_bytes(frame[at + 8 + 4 * (frame[at + 7] & 1) :][:4])
+    frames, stated = 0, 0
+    if (at := max(frame.find(b"Xing"), frame.find(b"Info"))) >= 0:
+        fields = [int.from_bytes(frame[at + 8 + 4 * number :][:4]) for number in (0, 1)]
+        frames = fields.pop(0) if frame[at + 7] & 1 else 0
+        stated = fields[0] if frame[at + 7] & 2 else 0
     elif (at := frame.find(b"VBRI")) >= 0:
         stated = int.from_bytes(frame[at + 10 : at + 14])
-    return _beyond(b"of sound", position + stated, size)
+    return _lacks_frames(path, frames) if frames and not stated else _beyond(b"of sound", position + stated, size)
+
+
+def _lacks_frames(path: Path, stated: int) -> str:
+    with suppress(av.error.FFmpegError), open_media(path) as container:
+        found = sum(packet.size > 0 for packet in container.demux(audio=0))
+        return f"its header states {stated} frames, and it has {found}" if found < stated - 1 else ""
+    return ""
 
 
 def _adts(file: BinaryIO, position: int, size: int) -> str:
@@ -247,6 +252,14 @@ def _adts(file: BinaryIO, position: int, size: int) -> str:
             return ""
         position += max(7, (int.from_bytes(head[3:6]) >> 5) & 0x1FFF)
     return _beyond(b"AAC frame", position, size)
+
+
+def _ivf(path: Path, file: BinaryIO, size: int) -> str:
+    """Source: https://wiki.multimedia.cx/index.php/Duck_IVF: a header, then frames, each behind its size and time."""
+    position = int.from_bytes(_read_at(file, 6, 2), "little")
+    while size - position >= 12:
+        position += 12 + int.from_bytes(_read_at(file, position, 4), "little")
+    return _beyond(b"frame", position, size)
 
 
 def _flac(path: Path, file: BinaryIO, size: int) -> str:
@@ -267,6 +280,7 @@ _CHECKS: tuple[tuple[int, bytes, Callable[[Path, BinaryIO, int], str]], ...] = (
     (0, b"OggS", _ogg),
     (0, bytes.fromhex("3026b2758e66cf11"), _asf),
     (0, b"fLaC", _flac),
+    (0, b"DKIF", _ivf),
     *(
         (0, name, _mp3)
         for name in (b"ID3", b"\xff\xfb", b"\xff\xfa", b"\xff\xf3", b"\xff\xf2", b"\xff\xf1", b"\xff\xf9")

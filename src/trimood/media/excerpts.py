@@ -15,6 +15,7 @@ import numpy as np
 from av.audio.resampler import AudioResampler
 
 from trimood.media.audio import samples_of
+from trimood.media.completeness import missing_end
 from trimood.media.files import decodable, open_media, video_track
 from trimood.media.video import has_times, sorted_stamps
 
@@ -59,7 +60,9 @@ def frames_within(path: Path, start: Fraction, end: Fraction) -> Iterator[tuple[
         last_end = time + duration
         shown = following
     if shown is None and last_end < end - _GAP_SECONDS:
-        raise SpanError("beyond_the_end", f"the video ends at {float(last_end):.3f} s, before the end of the span")
+        why = f"; the file was cut short: {lacking}" if (lacking := missing_end(path)) else ""
+        detail = f"the video ends at {float(last_end):.3f} s, before the end of the span{why}"
+        raise SpanError("beyond_the_end", detail)
 
 
 def _from_before(
