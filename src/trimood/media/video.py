@@ -56,9 +56,9 @@ def read_frames(path: Path, recipe: VideoRecipe) -> Tensor:
     unreadable; PreparationError if the recipe's reader is not installed.
     """
     require_file(path)
-    require_whole(path)
     if recipe.reader == "decord":
         return _read_with_decord(path, recipe)
+    require_whole(path)
     try:
         packets, is_sure = _packets(path)
         times = _times(path, packets, is_sure)
