@@ -287,9 +287,9 @@ def _unhelpful_temperatures(systems: Mapping[str, System]) -> list[str]:
     for name, of in systems.items():
         if of.calibration and of.training:
             for seed, reason in of.calibration.not_fitted.items():
-                sentences.append(f"{name}, seed {seed}: the temperature is 1, which changes nothing: {reason}")
+                sentences.append(f"the temperature of {name}, seed {seed}, is 1, which changes nothing: {reason}")
             if worse := made_worse(of.calibration.before, of.calibration.after):
-                sentences.append(f"{name}: the temperature makes the test split worse: {worse}")
+                sentences.append(f"the temperature of {name} makes the test split worse: {worse}")
     return sentences
 
 
