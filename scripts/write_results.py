@@ -51,9 +51,9 @@ def draw(comparison: Comparison) -> Figure:
     ax.set_yticks(range(len(ordered)), [f"{name}: {TRAINED[of.train, of.head]}" for name, _, of in ordered])
     ax.set_xlim(0, 1)
     ax.set_ylim(-0.7, len(ordered) - 0.3)
-    seeds = max(len(of.seeds) for _, of, _ in ordered)
+    seeds = sorted({len(of.seeds) for _, of, _ in ordered})
     percent = f"{100 * comparison.settings.confidence:g} %"
-    mean = f"mean of {seeds} seeds" if seeds > 1 else "one seed"
+    mean = "one seed" if seeds == [1] else f"mean of {' or '.join(map(str, seeds))} seeds"
     ax.set_xlabel(f"macro F1 on the test conversations ({mean} and {percent} interval)")
     ax.tick_params(labelsize=11, length=0)
     ax.grid(axis="x", alpha=0.3)

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from trimood.config.parameters import CompareParams
 from trimood.corpus.data_report import AnnotationFile, AnnotationFiles
-from trimood.emotions import CALIBRATED, EMOTIONS
+from trimood.emotions import CALIBRATED, EMOTIONS, PROBABILITIES
 from trimood.reports import comparison_figures, data_check_figures
 from trimood.reports.clips import contact_sheet, predictions_figure
 from trimood.reports.figures import PlainFigure, confusion_figure, learning_curves_figure, modality_ablation_figure
@@ -123,7 +123,7 @@ def of_clips(words: str, folder: Path) -> list[Figure]:
     shown = {**example, "model": words, "absent": words, "modalities": "text", "predicted": "joy"}
     return [
         contact_sheet(pd.DataFrame([{**example, "has_audio": True}]), folder),
-        predictions_figure(pd.DataFrame([{**shown, **dict.fromkeys(CALIBRATED, 0.1)}]), folder, 2),
+        predictions_figure(pd.DataFrame([{**shown, **dict.fromkeys([*CALIBRATED, *PROBABILITIES], 0.1)}]), folder, 2),
     ]
 
 

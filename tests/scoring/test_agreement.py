@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from trimood.scoring.agreement import check_same_utterances, different_training, unequal_seeds, without
+from trimood.scoring.agreement import check_same_utterances, different_settings, unequal_seeds, without
 
 
 def runs(**seeds: list[int]) -> pd.DataFrame:
@@ -40,7 +40,7 @@ def test_runs_are_left_out_of_a_table_by_system_and_seed() -> None:
     assert without(table, []) is table
 
 
-def test_each_training_setting_in_which_systems_differ_has_a_sentence() -> None:
+def test_each_setting_in_which_systems_differ_has_a_sentence() -> None:
     table = runs(exp1=[1, 2], exp4=[1]).assign(
         **{
             "training.epochs": ["5", "5", "20"],
@@ -49,8 +49,14 @@ def test_each_training_setting_in_which_systems_differ_has_a_sentence() -> None:
             "head": "abc",
         }
     )
-    (sentence,) = different_training(table)
+    (sentence,) = different_settings(table)
     assert sentence.endswith("may not be due to the experiment: training.epochs: exp1 5, exp4 20")
+    others = table.assign(**{"checkpoint.video": ["a", "a", "b"], "data.clips.reader": ["pyav", None, "decord"]})
+    assert [words.split(",")[0] for words in different_settings(others)] == [
+        "training settings differ",
+        "checkpoint settings differ",
+        "data settings differ",
+    ]
 
 
 @pytest.mark.parametrize("what", ["fewer", "other label", "other order"])

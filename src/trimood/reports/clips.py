@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from trimood.emotions import CALIBRATED, EMOTIONS
+from trimood.emotions import CALIBRATED, EMOTIONS, PROBABILITIES
 from trimood.media.parts import Location, load_part
 from trimood.reports.figures import GREY, PALE_BLUE, RED, PlainFigure
 
@@ -84,7 +84,9 @@ def predictions_figure(shown: pd.DataFrame, prepared_clips: Location, total: int
     """A row for each utterance of `shown`: its middle frame, log-mel energies, words, calibrated probabilities."""
     figure = PlainFigure(11, 1.75 * len(shown) + 0.8)
     rest = f", {len(shown)} of {total} utterances" if len(shown) < total else ""
-    figure.suptitle(f"{shown['model'].iloc[0]}{rest}: probabilities, calibrated on validation", fontsize=11)
+    unlike = (shown[list(CALIBRATED)].to_numpy() != shown[list(PROBABILITIES)].to_numpy()).any()
+    kind = "calibrated on validation" if unlike else "not calibrated (temperature 1)"
+    figure.set_title(f"{shown['model'].iloc[0]}{rest}: probabilities, {kind}", 11)
     axes = figure.subplots(len(shown), 4, squeeze=False, width_ratios=[1, 1.6, 2.4, 2])
     for own, row in zip(axes, shown.to_dict("records"), strict=True):
         part = load_part(prepared_clips / row["part"]) if row["part"] else {}

@@ -1,11 +1,11 @@
-"""Whether compared runs are alike in seeds, training settings and scored utterances."""
+"""Whether compared runs are alike in seeds, settings and scored utterances."""
 
 from collections.abc import Sequence
 
 import pandas as pd
 
-TRAINING = "training."
-"""Beginning of the columns of a table of runs that hold training settings."""
+SETTINGS = ("training.", "data.", "checkpoint.")
+"""Beginnings of the columns of a table of runs that hold settings in which experiments should not differ."""
 
 RunKey = tuple[str, int]
 """System and seed of a run."""
@@ -35,15 +35,16 @@ def unequal_seeds(runs: pd.DataFrame, chosen: bool) -> tuple[list[RunKey], list[
     ]
 
 
-def different_training(runs: pd.DataFrame) -> list[str]:
-    """Returns a sentence for each training setting in which the systems of `runs` differ."""
+def different_settings(runs: pd.DataFrame) -> list[str]:
+    """Returns a sentence for each of SETTINGS in which the systems of `runs` differ; a missing value is unknown."""
     firsts = runs.drop_duplicates("system")
     sentences = []
-    for name in [str(name) for name in runs.columns if str(name).startswith(TRAINING)]:
+    for name in [str(name) for name in runs.columns if str(name).startswith(SETTINGS)]:
         if runs[name].nunique() > 1:
-            values = ", ".join(f"{row['system']} {row[name]}" for row in firsts.to_dict("records"))
+            values = ", ".join(f"{row['system']} {row[name]}" for row in firsts.dropna(subset=name).to_dict("records"))
             sentences.append(
-                f"training settings differ, so differences in score may not be due to the experiment: {name}: {values}"
+                f"{name.partition('.')[0]} settings differ, so differences in score may not be due to the experiment: "
+                f"{name}: {values}"
             )
     return sentences
 

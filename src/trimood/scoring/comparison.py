@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from trimood.config.parameters import CompareParams
 from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES
-from trimood.scoring.agreement import check_same_utterances, different_training, unequal_seeds, without
+from trimood.scoring.agreement import check_same_utterances, different_settings, unequal_seeds, without
 from trimood.scoring.baselines import PUBLISHED, PublishedFigure
 from trimood.scoring.calibration import (
     Calibration,
@@ -194,7 +194,7 @@ def build_comparison(
     test = predictions[predictions["split"] == "test"]
     return Comparison(
         settings=settings,
-        remarks=(*remarks, *different_training(runs), *_unhelpful_temperatures(systems)),
+        remarks=(*remarks, *different_settings(runs), *_unhelpful_temperatures(systems)),
         test_utterances=test["utterance"].nunique(),
         test_conversations=test["conversation_id"].nunique(),
         systems=systems,
@@ -287,9 +287,9 @@ def _unhelpful_temperatures(systems: Mapping[str, System]) -> list[str]:
     for name, of in systems.items():
         if of.calibration and of.training:
             for seed, reason in of.calibration.not_fitted.items():
-                sentences.append(f"{name}, seed {seed}: the temperature is 1, which changes nothing: {reason}")
+                sentences.append(f"the temperature of {name}, seed {seed}, is 1, which changes nothing: {reason}")
             if worse := made_worse(of.calibration.before, of.calibration.after):
-                sentences.append(f"{name}: the temperature makes the test split worse: {worse}")
+                sentences.append(f"the temperature of {name} makes the test split worse: {worse}")
     return sentences
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from trimood.config.parameters import CompareParams, did_you_mean
 from trimood.corpus.tables import CorpusDescription
 from trimood.emotions import EMOTIONS
-from trimood.scoring.agreement import different_training
+from trimood.scoring.agreement import SETTINGS, different_settings
 from trimood.scoring.baselines import REFERENCES
 from trimood.tracking.store import examples_fingerprint
 
@@ -73,11 +73,11 @@ def choose_runs(
             "peak_memory_gib": column("metrics.cost/peak_memory_gib").astype(float),
         }
     )
-    settings = runs.loc[:, runs.columns.str.startswith("params.training.") & (runs.columns != SEED)]
-    table = table.join(settings.rename(columns=lambda name: name.removeprefix("params.")))
+    settings = [name for name in _columns(runs, *(f"params.{start}" for start in SETTINGS)) if name != SEED]
+    table = table.join(runs[settings].rename(columns=lambda name: name.removeprefix("params.")))
     for system, rows in table.groupby("system"):
         log.info("%s: %d seeds", system, len(rows))
-    for sentence in different_training(table):
+    for sentence in different_settings(table):
         log.warning("%s", sentence)
     return table.sort_values(["system", "seed"], ignore_index=True)
 

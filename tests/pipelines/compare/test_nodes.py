@@ -454,9 +454,11 @@ def test_a_temperature_that_makes_the_test_worse_is_shown_as_worse(artifacts: Pa
         rows.to_parquet(artifacts / f"exp3-{seed}" / "predictions.parquet")
     found, _ = compared(artifacts)
     (remark,) = found.remarks
-    assert re.fullmatch(r"exp3: the temperature makes the test split worse: ECE 0.0\d\d to 0.\d+, NLL .* to .*", remark)
+    assert re.fullmatch(
+        r"the temperature of exp3 makes the test split worse: ECE 0.0\d\d to 0.\d+, NLL .* to .*", remark
+    )
     page = comparison_page(found, {})
-    assert f"E{remark.partition(': ')[0][1:]}: the temperature makes the test split worse" in page
+    assert "<p>The temperature of exp3 makes the test split worse: ECE" in page
     assert re.search(r"<td>exp3</td>.*<td>worse: ECE 0.0\d\d to 0.\d+, NLL", page)
     assert re.search(r"<td>exp1</td>.*<td>better or equal</td>", page)
 
@@ -473,7 +475,7 @@ def test_a_temperature_that_cannot_be_fitted_is_one_and_said(artifacts: Path) ->
     assert calibration.temperature == 1
     assert calibration.before == calibration.after
     assert found.remarks[0].startswith(
-        "exp3, seed 1: the temperature is 1, which changes nothing: all answers are right"
+        "the temperature of exp3, seed 1, is 1, which changes nothing: all answers are right"
     )
     assert re.search(r"<td>exp3</td>.*<td>not fitted</td>", comparison_page(found, {}))
 

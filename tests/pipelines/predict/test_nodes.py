@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -79,6 +80,17 @@ def test_the_table_shows_calibrated_numbers_and_what_was_left_out(
     assert row == f"| whole | Oh, no \\| never ! | {predictions.iloc[1]['predicted']} | {numbers} |  |"
     assert "\n- broken: unreadable: " in table
     assert "Not predicted" not in tabulate(predictions, refused.iloc[:0])
+
+
+def test_probabilities_that_no_temperature_changes_are_not_called_calibrated(
+    own: Path, trained: TrainedModel, tmp_path: Path
+) -> None:
+    examples, refused = prepared(str(own), trained, tmp_path)
+    for temperature, words in ((2.0, "calibrated prob"), (1.0, "probabilities, not calibrated (temperature 1)")):
+        predictions = predict(examples, replace(trained, temperature=temperature), tmp_path / "parts")
+        assert f"Predictions of exp6_head, {words}" in tabulate(predictions, refused)
+        title = draw(predictions, examples, tmp_path / "parts", PredictionParams(shown_utterances=1)).get_suptitle()
+        assert ("not calibrated" in title) == (temperature == 1)
 
 
 def test_subtitles_cut_a_video_into_utterances(trained: TrainedModel, tmp_path: Path) -> None:

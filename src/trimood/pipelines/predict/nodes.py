@@ -72,8 +72,10 @@ def predict(examples: pd.DataFrame, trained_model: Any, prepared_clips: Path | U
 
 def tabulate(predictions: pd.DataFrame, refused: pd.DataFrame) -> str:
     """Returns and logs a Markdown table of the calibrated predictions and the refused utterances."""
+    unlike = (predictions[list(CALIBRATED)].to_numpy() != predictions[list(PROBABILITIES)].to_numpy()).any()
+    kind = "calibrated probabilities" if unlike else "probabilities, not calibrated (temperature 1)"
     lines = [
-        f"Predictions of {predictions['model'].iloc[0]}, calibrated probabilities",
+        f"Predictions of {predictions['model'].iloc[0]}, {kind}",
         "",
         "| utterance | words | emotion | " + " | ".join(EMOTIONS) + " | absent |",
         "|---|---|---|" + "--:|" * len(EMOTIONS) + "---|",
