@@ -14,6 +14,7 @@ from trimood.corpus.data_report import SIDES, AnnotationFile, AnnotationFiles
 from trimood.corpus.ecf import AnnotationError, check_ecf, class_counts, read_bytes, read_json, utterance_table
 from trimood.corpus.meld import MELD_MAP, point_to_meld, read_meld_map
 from trimood.corpus.published import Side, differences, generation_of, nearest_generation
+from trimood.corpus.reading import shortened
 from trimood.corpus.tables import MELD_COLUMNS, SPAN_COLUMNS, FileFacts
 
 TRAIN_FILES = ("Subtask_2_train.json", "Subtask_1_train.json")
@@ -116,8 +117,8 @@ def _span(file_name: str, key: str, value: object) -> tuple[str, float, float]:
         if math.isfinite(start + end):
             return value[0], start, end
     raise AnnotationError(
-        f'{file_name}, {key}: got the span {str(value)[:60]}; expected ["S01E01", "00:01:19.037", "00:01:25.417"]. '
-        "Correct it, or download the file again."
+        f"{file_name}, {shortened(key)}: got the span {shortened(str(value))}; expected "
+        '["S01E01", "00:01:19.037", "00:01:25.417"]. Correct it, or download the file again.'
     )
 
 

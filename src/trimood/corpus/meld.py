@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from trimood.corpus.ecf import AnnotationError, decoded, read_bytes
+from trimood.corpus.reading import csv_rows
 from trimood.corpus.tables import MAP_COLUMNS
 
 
@@ -148,9 +149,10 @@ def read_meld_labels(folder: Path) -> pd.DataFrame:
             continue
         try:
             # MELD's texts, which are not used, contain bytes that are not UTF-8.
-            table = pd.read_csv(folder / name, usecols=_LABEL_COLUMNS, encoding_errors="replace")
-            table = table[_LABEL_COLUMNS].astype({"Dialogue_ID": "Int64", "Utterance_ID": "Int64", "Emotion": "str"})
-        except (ValueError, TypeError) as error:
+            (_, columns), *rows = csv_rows(folder / name, errors="replace")
+            table = pd.DataFrame([row for _, row in rows], columns=columns)[_LABEL_COLUMNS]
+            table = table.astype({"Dialogue_ID": "int64", "Utterance_ID": "int64", "Emotion": "str"})
+        except (ValueError, KeyError) as error:
             raise AnnotationError(
                 f"{folder / name}: not MELD's annotation file ({error}); expected the columns "
                 f"{', '.join(_LABEL_COLUMNS)}. Download it again, or remove it from the folder."
@@ -162,7 +164,9 @@ def read_meld_labels(folder: Path) -> pd.DataFrame:
 
 def _rows(path: Path) -> Iterator[tuple[str, str, str | None, int | None, int | None, str | None]]:
     """The map consists of blocks: `conversation count`, a line of cause pairs, and `count` lines of utterances."""
-    lines = decoded(path, read_bytes(path)).splitlines()
+    lines = (
+        decoded(path, read_bytes(path)).replace("\r\n", "\n").removesuffix("\n").split("\n")
+    )  # texts may hold other line marks
     place = 0
     while place < len(lines):
         if not lines[place].strip():
