@@ -77,7 +77,18 @@ def read_side(corpus: Path, side: Side) -> AnnotatedFile:
     raw = read_bytes(path)
     content = read_json(path, raw)
     table = check_ecf(path.name, content, clip_folder(corpus, FOLDERS[side]))
+    table["clip"] = _as_spelt(corpus, table["clip"])
     return AnnotatedFile(path, hashlib.sha256(raw).hexdigest()[:12], content, table)
+
+
+def _as_spelt(corpus: Path, clips: pd.Series) -> pd.Series:
+    """Clips by the names of their files, which may have another ending of video (.MP4, .mkv) or other Unicode forms."""
+    from trimood.media.names import spelling, video_names
+
+    names = {folder: video_names(corpus / folder) for folder in {Path(clip).parent for clip in clips}}
+    paths = [(Path(clip), names[Path(clip).parent].get(spelling(Path(clip).name)[0])) for clip in clips]
+    found = [clip.with_name(name) if name else clip for clip, name in paths]
+    return pd.Series([clip.as_posix() for clip in found], index=clips.index, dtype="str")
 
 
 TRAIN_SPANS = "train_video_source_from_MECPE.json"

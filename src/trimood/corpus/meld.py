@@ -43,6 +43,8 @@ def point_to_meld(table: pd.DataFrame, corpus: Path, meld: Path) -> tuple[pd.Dat
     the counts are None and the table is unchanged. Raises AnnotationError if the folders exist without a map beside
     them or in the corpus, and if `meld` is not the corpus and has no such folder.
     """
+    from trimood.media.names import video_names
+
     folders = _meld_folders(meld)
     if not any(folder.is_dir() for folder in folders.values()):
         if meld == corpus:
@@ -53,17 +55,18 @@ def point_to_meld(table: pd.DataFrame, corpus: Path, meld: Path) -> tuple[pd.Dat
             "MELD.Raw's archives there, or give the folder that has them."
         )
     places = read_meld_map(_map(corpus, meld)).set_index("utterance").reindex(table["utterance"])
-    in_meld = {split: _file_names(folder) for split, folder in folders.items()}
-    in_ecf = {folder: _file_names(corpus / folder) for folder in {str(Path(clip).parent) for clip in table["clip"]}}
+    in_meld = {split: video_names(folder) for split, folder in folders.items()}
+    in_ecf = {folder: video_names(corpus / folder) for folder in {str(Path(clip).parent) for clip in table["clip"]}}
     clips, origins = [], Counter[str]()
     for clip, split, meld_clip in zip(table["clip"], places["meld_split"], places["meld_clip"], strict=True):
         own, origin = Path(clip), "unmapped"
-        if own.name in in_ecf[str(own.parent)]:
+        if own.stem in in_ecf[str(own.parent)]:
             origin = "ecf"
         elif not pd.isna(split):
-            own = folders[split] / Path(meld_clip).name
+            name = Path(meld_clip).name
+            own = folders[split] / in_meld[split].get(Path(name).stem, name)
             own = own.relative_to(corpus) if own.is_relative_to(corpus) else own.absolute()
-            origin = split if own.name in in_meld[split] else "missing"
+            origin = split if own.stem in in_meld[split] else "missing"
         origins[origin] += 1
         clips.append(own.as_posix())
     return table.assign(clip=pd.Series(clips, index=table.index, dtype="str")), ClipOrigins(
@@ -98,10 +101,6 @@ def _map(corpus: Path, meld: Path) -> Path:
             f"{' and '.join(map(str, places))}. Download it from ECF's repository and put it beside the annotations."
         )
     return there
-
-
-def _file_names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir() if path.is_file()} if folder.is_dir() else set()
 
 
 MELD_MAP = "all_data_pair_ECFvsMELD.txt"

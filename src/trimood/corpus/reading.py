@@ -61,7 +61,7 @@ def csv_rows(path: Path, errors: str = "strict") -> Iterator[tuple[int, list[str
     Only line feeds end a row, or carriage returns in a file without line feeds: other line marks belong to a field.
     `errors` is for bytes that are not UTF-8, as in `bytes.decode`.
     """
-    from trimood.media.files import ENDINGS
+    from trimood.media.names import ENDINGS
 
     content = path.read_bytes().decode("utf-8-sig", errors).replace("\r\n", "\n")
     content = content.replace("\r", " ") if "\n" in content else content.replace("\r", "\n")

@@ -42,11 +42,12 @@ class Cue(NamedTuple):
 
 
 class _Shown(NamedTuple):
-    """What a screen shows for a while: words by line."""
+    """What a screen shows for a while: words by line, and the text as it is in the file."""
 
     start: int
     end: int
     lines: tuple[tuple[str, ...], ...]
+    marked_up: str
 
     def words(self, first_line: int = 0) -> tuple[str, ...]:
         return tuple(word for line in self.lines[first_line:] for word in line)
@@ -71,18 +72,17 @@ def cues_of(path: Path) -> list[Cue]:
     ending = path.suffix.lower()
     if ending in (".srt", ".vtt"):
         shown = sorted((cue for cue in _subtitles(path) if cue.words()), key=lambda cue: cue.start)
-        return list(_each_word_once(path, shown) if _rolls(shown) else _cues((*cue[:2], cue.words()) for cue in shown))
+        return _each_word_once(path, shown) if _rolls(shown) else _cues((*cue[:2], cue.words()) for cue in shown)
     content = path.read_text(encoding="utf-8-sig")
     if ending == ".txt":
-        return list(_cues([(0, 0, as_meant(content).split())]))
+        return _cues([(0, 0, as_meant(content).split())])
     rows = _rows_of_tsv(content) if ending == ".tsv" else _segments(content)
     return sorted(_cues((start, end, as_meant(text).split()) for start, end, text in rows))
 
 
-def _cues(spans: Iterable[tuple[int, int, Iterable[str]]]) -> Iterator[Cue]:
-    for start, end, words in spans:
-        if text := " ".join(words):
-            yield Cue(start, end, text)
+def _cues(spans: Iterable[tuple[int, int, Iterable[str]]]) -> list[Cue]:
+    cues = [Cue(start, end, " ".join(words)) for start, end, words in spans]
+    return [cue for cue in cues if cue.text]
 
 
 def _subtitles(path: Path) -> Iterator[_Shown]:
@@ -90,9 +90,9 @@ def _subtitles(path: Path) -> Iterator[_Shown]:
         for packet in container.demux():
             if packet.size and packet.pts is not None and packet.time_base is not None:
                 start, end = (1000 * time * packet.time_base for time in (packet.pts, packet.pts + packet.duration))
-                text = _TAG.sub("", bytes(packet).decode("utf-8"))
-                lines = [tuple(_unescaped(line).split()) for line in _LINE_BREAK.split(text)]
-                yield _Shown(round(start), round(end), tuple(line for line in lines if line))
+                text = bytes(packet).decode("utf-8")
+                lines = [tuple(_unescaped(line).split()) for line in _LINE_BREAK.split(_TAG.sub("", text))]
+                yield _Shown(round(start), round(end), tuple(line for line in lines if line), text)
 
 
 def _unescaped(line: str) -> str:
@@ -124,9 +124,9 @@ def _segments(content: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _rolls(shown: list[_Shown]) -> bool:
-    """Whether these are rolling captions: most cues show again what the cue before has shown, and add to it.
+    """Whether these are rolling captions: most cues show again what the cue before has shown.
 
-    Two equal cues of one line are none: people repeat themselves.
+    The same single line again is no sign of it, unless only its markup differs: people repeat themselves.
     """
     pairs = [(one, other) for one, other in pairwise(shown) if other.start - one.end <= _GAP_MILLISECONDS]
     repeats = 0
@@ -134,19 +134,25 @@ def _rolls(shown: list[_Shown]) -> bool:
         new = _new_words(one, other)
         several_lines = len(one.lines) + len(other.lines) > 2
         flash = min(cue.end - cue.start for cue in (one, other)) <= _FLASH_MILLISECONDS
-        repeats += len(new) < len(other.words()) and bool(several_lines or flash or new)
+        rolled = several_lines or flash or new or one.marked_up != other.marked_up
+        repeats += len(new) < len(other.words()) and bool(rolled)
     return repeats > 1 and 2 * repeats >= len(pairs)
 
 
-def _each_word_once(path: Path, shown: list[_Shown]) -> Iterator[Cue]:
-    before = _Shown(0, 0, ())
+def _each_word_once(path: Path, shown: list[_Shown]) -> list[Cue]:
+    said: list[Cue] = []
+    before = _Shown(0, 0, (), "")
     for cue in shown:
         new = _new_words(before, cue)
         if cue.start - before.end > _GAP_MILLISECONDS and (not new or len(cue.lines) == 1):  # said again, after a pause
             new = cue.words()
-        yield from _cues([(cue.start, cue.end, new)])
+        if new:
+            said.append(Cue(cue.start, cue.end, " ".join(new)))
+        elif cue.lines == before.lines and cue.end - cue.start > _FLASH_MILLISECONDS:  # the next word of it is marked
+            said[-1] = said[-1]._replace(end_milliseconds=cue.end)
         before = cue
     log.info("%s: rolling captions, of which each word is taken once", path.name)
+    return said
 
 
 def _new_words(before: _Shown, cue: _Shown) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import av
 
-from trimood.media.files import files_below, open_media, spelling, video_track
+from trimood.media.files import open_media, video_track
+from trimood.media.names import files_below, spelling
 
 SeasonEpisode = tuple[int, int]
 """Season and episode."""

@@ -1,5 +1,6 @@
 import json
 import logging
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from kedro_datasets.pandas import ParquetDataset
 from support.made_corpus import drawn_conversations, made_conversation, write_ecf
 from support.shared_data import SHARED, needs_shared
 from trimood.config.parameters import SplitParams
-from trimood.corpus import meld as meld_names
 from trimood.corpus.ecf import AnnotationError
 from trimood.corpus.meld import read_meld_map
 from trimood.emotions import EMOTIONS
+from trimood.media import names as media_names
 from trimood.pipelines.ingestion import nodes
 from trimood.pipelines.ingestion import pipeline as ingestion
 
@@ -235,16 +236,17 @@ def test_each_annotation_file_is_parsed_once_in_a_run_and_melds_folders_are_sear
             parsed.append("test" if content[0]["conversation_ID"] > 1000 else "train")
         return content
 
-    def counted_names(folder: Path) -> set[str]:
+    def counted_names(folder: Path) -> dict[str, str]:
         listed.append(folder)
         return plain_names(folder)
 
-    plain_loads, plain_names = json.loads, meld_names._file_names
+    plain_loads, plain_names = json.loads, media_names.video_names
     monkeypatch.setattr("json.loads", counted_loads)
-    monkeypatch.setattr(meld_names, "_file_names", counted_names)
+    monkeypatch.setattr(media_names, "video_names", counted_names)
     ingest(mapped_corpus, tmp_path / "results")
     assert sorted(parsed) == ["test", "train"]
-    assert len(listed) == len(set(listed)) == 4  # MELD's three folders and the train folder
+    # MELD's three folders, the train folder (for names, and for what is in MELD's layout instead), and the test's.
+    assert sorted(Counter(listed).values()) == [1, 1, 1, 1, 2]
 
 
 @needs_shared
