@@ -16,6 +16,7 @@ from trimood.corpus.meld import MELD_MAP, point_to_meld, read_meld_map
 from trimood.corpus.published import Side, differences, generation_of, nearest_generation
 from trimood.corpus.reading import shortened
 from trimood.corpus.tables import MELD_COLUMNS, SPAN_COLUMNS, FileFacts
+from trimood.media.names import spelling, video_names
 
 TRAIN_FILES = ("Subtask_2_train.json", "Subtask_1_train.json")
 TEST_FILES = ("Subtask_2_test.json", "Subtask_1_test.json", "Subtask_2_test_eval_release_unlabelled.json")
@@ -83,8 +84,6 @@ def read_side(corpus: Path, side: Side) -> AnnotatedFile:
 
 def _as_spelt(corpus: Path, clips: pd.Series) -> pd.Series:
     """Clips by the names of their files, which may have another ending of video (.MP4, .mkv) or other Unicode forms."""
-    from trimood.media.names import spelling, video_names
-
     names = {folder: video_names(corpus / folder) for folder in {Path(clip).parent for clip in clips}}
     paths = [(Path(clip), names[Path(clip).parent].get(spelling(Path(clip).name)[0])) for clip in clips]
     found = [clip.with_name(name) if name else clip for clip, name in paths]

@@ -17,6 +17,7 @@ import pandas as pd
 from trimood.corpus.ecf import AnnotationError, decoded, read_bytes
 from trimood.corpus.reading import csv_rows
 from trimood.corpus.tables import MAP_COLUMNS
+from trimood.media.names import video_names
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,6 @@ def point_to_meld(table: pd.DataFrame, corpus: Path, meld: Path) -> tuple[pd.Dat
     the counts are None and the table is unchanged. Raises AnnotationError if the folders exist without a map beside
     them or in the corpus, and if `meld` is not the corpus and has no such folder.
     """
-    from trimood.media.names import video_names
-
     folders = _meld_folders(meld)
     if not any(folder.is_dir() for folder in folders.values()):
         if meld == corpus:

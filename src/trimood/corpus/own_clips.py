@@ -10,10 +10,10 @@ from typing import NamedTuple
 import pandas as pd
 
 from trimood.config.parameters import listed
-from trimood.corpus.reading import shortened
+from trimood.corpus.reading import in_one_line, shortened
 from trimood.corpus.subtitles import SUBTITLES, is_transcript
 from trimood.corpus.tables import OWN_UTTERANCE_COLUMNS
-from trimood.corpus.words import ALLOWED, TABLES, WordsError, in_one_line, read_cues, read_words
+from trimood.corpus.words import ALLOWED, TABLES, WordsError, read_cues, read_words
 from trimood.media.names import ENDINGS, files_below, seems_media, spelling
 
 log = logging.getLogger(__name__)

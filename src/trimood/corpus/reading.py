@@ -9,9 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from trimood.media.names import ENDINGS
+
 _LINE_MARKS = re.compile("[\n\r\v\f\x1c-\x1e\u2028\u2029]+")
 _WINDOWS_1252 = {n: bytes([n]).decode("cp1252", "ignore") or chr(n) for n in range(0x80, 0xA0)}  # five are undefined
 _SPACE_AFTER_QUOTE = re.compile(r'"[ \t]+(?=[,\n]|\Z)')
+
+_ROW = re.compile(rf"[^,]*(?:{'|'.join(map(re.escape, ENDINGS))})\s*,", re.IGNORECASE)
+"""The beginning of a row: the name of a clip, and a comma."""
 
 
 class TextError(ValueError):
@@ -29,6 +34,11 @@ def as_meant(text: str) -> str:
     that end a line for some readers, such as U+2028, become spaces.
     """
     return _LINE_MARKS.sub(" ", text.translate(_WINDOWS_1252))
+
+
+def in_one_line(text: str) -> str:
+    """Words as they were meant, without line breaks and repeated spaces."""
+    return " ".join(as_meant(text).split())
 
 
 def shortened(words: str, length: int = 60) -> str:
@@ -61,12 +71,9 @@ def csv_rows(path: Path, errors: str = "strict") -> Iterator[tuple[int, list[str
     Only line feeds end a row, or carriage returns in a file without line feeds: other line marks belong to a field.
     `errors` is for bytes that are not UTF-8, as in `bytes.decode`.
     """
-    from trimood.media.names import ENDINGS
-
     content = path.read_bytes().decode("utf-8-sig", errors).replace("\r\n", "\n")
     content = content.replace("\r", " ") if "\n" in content else content.replace("\r", "\n")
     rows = csv.reader(io.StringIO(_SPACE_AFTER_QUOTE.sub('"', content), newline="\n"), strict=True)
-    row_start = re.compile(rf"[^,]*(?:{'|'.join(map(re.escape, ENDINGS))})\s*,", re.IGNORECASE)
     while True:
         first = rows.line_num + 1
         try:
@@ -78,7 +85,7 @@ def csv_rows(path: Path, errors: str = "strict") -> Iterator[tuple[int, list[str
         if row is None:
             return
         # A quote that is closed only by another one, some rows later, would silently make these rows words.
-        for line in (line for field in row for line in field.split("\n")[1:] if row_start.match(line)):
+        for line in (line for field in row for line in field.split("\n")[1:] if _ROW.match(line)):
             problem = f"the quote that opens in line {first} is not closed before {shortened(line, 40)!r}"
             raise TextError(problem, f"line {first}")
         if row:

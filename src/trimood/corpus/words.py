@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from trimood.corpus.ecf import AnnotationError, read_ecf
-from trimood.corpus.reading import TextError, as_meant, csv_rows, parse_json, shortened
+from trimood.corpus.reading import TextError, csv_rows, in_one_line, parse_json, shortened
 from trimood.corpus.subtitles import Cue, cues_of
 
 TABLES = (".csv", ".json")
@@ -34,11 +34,6 @@ def read_words(path: Path) -> dict[str, str]:
             raise WordsError(f"{path}: {shortened(clip)} occurs twice; keep one row for each clip.")
         words[clip] = in_one_line(text)
     return words
-
-
-def in_one_line(text: str) -> str:
-    """Words as they were meant, without line breaks and repeated spaces."""
-    return " ".join(as_meant(text).split())
 
 
 def read_cues(path: Path) -> list[Cue]:

@@ -15,10 +15,11 @@ from kedro_datasets.pandas import ParquetDataset
 from support.made_corpus import drawn_conversations, made_conversation, write_ecf
 from support.shared_data import SHARED, needs_shared
 from trimood.config.parameters import SplitParams
+from trimood.corpus import corpus_files
+from trimood.corpus import meld as meld_names
 from trimood.corpus.ecf import AnnotationError
 from trimood.corpus.meld import read_meld_map
 from trimood.emotions import EMOTIONS
-from trimood.media import names as media_names
 from trimood.pipelines.ingestion import nodes
 from trimood.pipelines.ingestion import pipeline as ingestion
 
@@ -240,9 +241,10 @@ def test_each_annotation_file_is_parsed_once_in_a_run_and_melds_folders_are_sear
         listed.append(folder)
         return plain_names(folder)
 
-    plain_loads, plain_names = json.loads, media_names.video_names
+    plain_loads, plain_names = json.loads, meld_names.video_names
     monkeypatch.setattr("json.loads", counted_loads)
-    monkeypatch.setattr(media_names, "video_names", counted_names)
+    for module in (corpus_files, meld_names):
+        monkeypatch.setattr(module, "video_names", counted_names)
     ingest(mapped_corpus, tmp_path / "results")
     assert sorted(parsed) == ["test", "train"]
     # MELD's three folders, the train folder (for names, and for what is in MELD's layout instead), and the test's.
