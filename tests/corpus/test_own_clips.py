@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -333,3 +334,12 @@ def test_no_message_prints_more_than_an_excerpt_of_a_file(tmp_path: Path) -> Non
     with pytest.raises(WordsError) as refused:
         words_of(tmp_path, long)
     assert len(str(refused.value)) < 1200
+
+
+def test_names_and_words_that_are_no_utf_8_are_named(tmp_path: Path) -> None:
+    os.close(os.open(bytes(tmp_path) + b"/caf\xe9.mp4", os.O_CREAT))
+    with pytest.raises(WordsError, match=r"'caf\\udce9': its name or its words are not UTF-8"):
+        words_of(tmp_path)
+    put(tmp_path, "words.json", content=r'{"a": "Oh \ud83d"}')
+    with pytest.raises(WordsError, match="'a': its name or its words are not UTF-8"):
+        own_utterances(None, str(tmp_path / "words.json"))

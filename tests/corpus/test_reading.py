@@ -34,7 +34,7 @@ def test_no_line_mark_remains_in_words(mark: str) -> None:
 @pytest.mark.parametrize("text", ['{"a": 1, "b": 2, "a": 3}', '[{"x": {"a": 1, "a": 1}}]'])
 def test_a_key_that_occurs_twice_is_refused(text: str) -> None:
     assert json.loads(text)  # Python's own reader keeps the last value
-    with pytest.raises(TextError, match="the key 'a' occurs 2 times in one object"):
+    with pytest.raises(ValueError, match="the key 'a' occurs 2 times in one object"):
         parse_json(text)
 
 

@@ -58,6 +58,11 @@ def own_utterances(clips: str | None, text: str | None) -> pd.DataFrame:
             rows = list(_of_file(given, names) if given else _of_files_beside(place, names))
     if twice := _repeated(row.utterance for row in rows):  # a cue of a.srt is a_001, as is a_001.mp4
         raise WordsError(f"{twice}: two utterances would have this name. Rename one of the files.")
+    for row in rows:
+        if any(re.search("[\ud800-\udfff]", value) for value in row[:3]):  # half a character: no table can store it
+            raise WordsError(
+                f"{row.utterance!a}: its name or its words are not UTF-8. Rename the file, or correct the words."
+            )
     return pd.DataFrame(rows, columns=list(OWN_UTTERANCE_COLUMNS)).astype(OWN_UTTERANCE_COLUMNS)
 
 

@@ -4,11 +4,11 @@ import csv
 import io
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from trimood.config.parameters import unique_keys
 from trimood.media.names import ENDINGS
 
 _LINE_MARKS = re.compile("[\n\r\v\f\x1c-\x1e\u2028\u2029]+")
@@ -47,22 +47,11 @@ def shortened(words: str, length: int = 60) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """The content of a JSON text. Raises ValueError for invalid JSON, and TextError if a key occurs twice in an object.
-
-    Python's own reader keeps the last of such values and drops the others.
-    """
+    """The content of a JSON text. Raises ValueError for invalid JSON, and if a key occurs twice in an object."""
     try:
-        return json.loads(text, object_pairs_hook=_with_unique_keys)
+        return json.loads(text, object_pairs_hook=unique_keys)
     except RecursionError:
         raise TextError("objects and lists are nested too deeply") from None
-
-
-def _with_unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    unique = dict(pairs)
-    if len(unique) < len(pairs):
-        key, count = Counter(key for key, _ in pairs).most_common(1)[0]
-        raise TextError(f"the key {shortened(key)!r} occurs {count} times in one object; keep one")
-    return unique
 
 
 def csv_rows(path: Path, errors: str = "strict") -> Iterator[tuple[int, list[str]]]:
