@@ -119,7 +119,7 @@ class MakeMissingInputs:
             release(*locks)
         self._catalog = catalog
 
-    def _make(self, missing: dict[str, list[str]], run_params: dict[str, Any], given: Mapping[str, Any]) -> None:
+    def _make(self, missing: dict[str, list[str]], run_params: Mapping[str, Any], given: Mapping[str, Any]) -> None:
         for maker_pipeline, names in missing.items():
             _refuse_to_fill_given(maker_pipeline, names, set(given))
             log.info("Making %s first, with the pipeline %r", ", ".join(sorted(names)), maker_pipeline)

@@ -1,6 +1,7 @@
 """Emotion-cause pairs in the task's format: made of emotions, read back, refused where its scorer would stop."""
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,29 @@ def test_what_the_tasks_scorer_would_refuse_or_misread_is_refused(
     submission = caused_by_themselves(utterances, PREDICTED)
     with pytest.raises(SubmissionError, match=words):
         submitted_pairs(changed(submission, place, value), utterances)
+
+
+def test_no_message_prints_more_than_an_excerpt_of_the_submission(utterances) -> None:
+    long = "9" * 4000
+    for place, value in [
+        ("pairs", [[f"{long}_joy", long]]),
+        ("pairs", [[long, "1"]]),
+        ("conversation_ID", long),
+        (long, 1),
+        ("conversation", [{"utterance_ID": n, "text": long, "speaker": "", "video_name": ""} for n in range(3000)]),
+    ]:
+        submission = caused_by_themselves(utterances, PREDICTED)
+        with pytest.raises(SubmissionError) as refused:
+            submitted_pairs(changed(submission, place, value), utterances)
+        assert len(str(refused.value)) < 1500
+
+
+def test_a_text_with_line_marks_is_one_line_in_a_submission(tmp_path: Path) -> None:
+    conversation = made_conversation(9, ["joy"])
+    conversation["conversation"][0]["text"] = "one\u2028two\x85"
+    made = caused_by_themselves(read_ecf(write_ecf(tmp_path, [conversation])), {"dia9utt1": "joy"})
+    assert made[0]["conversation"][0]["text"] == "one two…"
+    assert json.loads(json.dumps(made)) == made  # Python's own numbers and words
 
 
 def test_of_many_problems_ten_are_named() -> None:

@@ -33,6 +33,22 @@ def test_a_span_that_is_none_is_refused_by_its_utterance(tmp_path: Path, span: A
         read_spans(path)
 
 
+def test_no_message_prints_more_than_an_excerpt_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / TRAIN_SPANS
+    path.write_text(json.dumps({"a" * 9000: ["b" * 9000]}))
+    with pytest.raises(AnnotationError) as refused:
+        read_spans(path)
+    assert len(str(refused.value)) < 400
+
+
+def test_spans_of_a_key_that_occurs_twice_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / TRAIN_SPANS
+    span = json.dumps(["S01E01", "00:01:19.037", "00:01:25.417"])
+    path.write_text(f'{{"dia1utt2.mp4": {span}, "dia1utt2.mp4": {span}}}')
+    with pytest.raises(AnnotationError, match=r"the key 'dia1utt2\.mp4' occurs 2 times"):
+        read_spans(path)
+
+
 @needs_shared
 def test_every_utterance_of_the_published_files_has_a_span() -> None:
     folder = (SHARED or Path()) / "reference" / "ecf2"

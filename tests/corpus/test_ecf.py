@@ -167,6 +167,46 @@ def test_a_clip_of_another_utterance_is_refused(tmp_path: Path) -> None:
         read_ecf(write_ecf(tmp_path, [conversation]))
 
 
+def test_a_key_that_occurs_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "Subtask_2_train.json"
+    written = json.dumps([made_conversation(1, ["joy"])])
+    path.write_text(written.replace('"emotion": "joy"', '"emotion": "fear", "emotion": "joy"'))
+    with pytest.raises(AnnotationError, match=r"Subtask_2_train\.json: the key 'emotion' occurs 2 times in one object"):
+        read_ecf(path)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "[" + "9" * 5000 + "]"], ids=["nested", "a number of 5,000 digits"])
+def test_json_that_python_cannot_read_is_an_error_in_words(tmp_path: Path, content: str) -> None:
+    (tmp_path / "Subtask_2_train.json").write_text(content)
+    with pytest.raises(AnnotationError, match=r"Subtask_2_train\.json: .*Expected a list of"):
+        read_ecf(tmp_path / "Subtask_2_train.json")
+
+
+def test_texts_are_one_line_with_the_characters_that_were_meant(tmp_path: Path) -> None:
+    conversation = made_conversation(1, ["joy", "fear"])
+    utterances_of(conversation)[0].update(text="I\x92m here\x85\u2028now", speaker="Zo\x91\r\nB")
+    utterances_of(conversation)[1]["text"] = "two  spaces , and\ttab "
+    table = read_ecf(write_ecf(tmp_path, [conversation]))
+    assert table["text"].tolist() == ["I’m here… now", "two  spaces , and\ttab "]
+    assert table["speaker"][0] == "Zo‘ B"
+    table.to_csv(tmp_path / "table.csv", index=False)
+    assert len((tmp_path / "table.csv").read_text().splitlines()) == 3
+
+
+def test_no_message_prints_more_than_an_excerpt_of_the_file(tmp_path: Path) -> None:
+    long = "word " * 3000
+    for key in ("text", "speaker", "emotion", "video_name", "utterance_ID"):
+        conversation = made_conversation(1, ["joy"])
+        utterances_of(conversation)[0][key] = [long] if key in ("text", "speaker") else long
+        with pytest.raises(AnnotationError) as refused:
+            read_ecf(write_ecf(tmp_path, [conversation]))
+        assert len(str(refused.value)) < 700
+    (tmp_path / "Subtask_2_train.json").write_text(json.dumps([{long: 1}]))
+    with pytest.raises(AnnotationError) as refused:
+        read_ecf(tmp_path / "Subtask_2_train.json")
+    assert len(str(refused.value)) < 700
+
+
 def test_ten_problems_are_named_at_once_and_the_rest_counted(tmp_path: Path) -> None:
     with pytest.raises(AnnotationError) as caught:
         read_ecf(write_ecf(tmp_path, {1: ["happy"] * 7, 2: ["angry"] * 6}))

@@ -70,6 +70,17 @@ def test_a_damaged_map_is_refused_by_line(tmp_path: Path, text: str, words: str)
         read_meld_map(made_map(tmp_path, text))
 
 
+@pytest.mark.parametrize("mark", ["\r", "\v", "\f", "\x85", "\u2028"], ids=ascii)
+def test_a_line_mark_in_a_text_makes_no_second_row(tmp_path: Path, mark: str) -> None:
+    read = read_meld_map(made_map(tmp_path, MAP.replace("I said yes", f"I said{mark}yes").replace("\n", "\r\n")))
+    assert read["utterance"].tolist() == ["dia7utt1", "dia7utt2", "dia7utt3", "dia9utt1"]
+    (tmp_path / "train_sent_emo.csv").write_bytes(
+        f"Utterance,Emotion,Dialogue_ID,Utterance_ID\nI said{mark}yes,joy,12,0\n".encode()
+    )
+    table = read_meld_map(made_map(tmp_path), labels_folder=tmp_path)
+    assert table["meld_emotion"].tolist()[0] == "joy"
+
+
 def test_a_csv_that_is_not_melds_is_refused(tmp_path: Path) -> None:
     (tmp_path / "dev_sent_emo.csv").write_text("Utterance,Emotion\nHey,joy\n")
     with pytest.raises(AnnotationError, match=r"dev_sent_emo\.csv: not MELD's annotation file .* Dialogue_ID"):

@@ -1,6 +1,8 @@
 """Clips and words of one's own become utterances, and what is ambiguous is asked back."""
 
+import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -140,3 +142,204 @@ def test_a_table_of_other_clips_or_with_two_rows_of_one_is_refused(tmp_path: Pat
     table.write_text("clip,text\na.mp4,Hi\na,Bye\n")
     with pytest.raises(WordsError, match=r"words\.csv: a: more than one row for the same clip"):
         own_utterances(str(tmp_path), str(table))
+
+
+def put(folder: Path, *names: str, content: str = "") -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content, encoding="utf-8")
+
+
+ONE_CUE = "1\n00:00:00,000 --> 00:00:01,000\n{}\n"
+
+
+@pytest.mark.parametrize(
+    ("clip", "subtitles"),
+    [
+        ("A.MP4", "A.SRT"),
+        ("B.mp4", "B.en.srt"),
+        ("C.mp4", "C.mp4.srt"),
+        ("d.mov", "d.pt-BR.vtt"),
+        ("e.mkv", "e.zh_Hans.srt"),
+        ("f.flv", "f.eng.sdh.SRT"),
+        ("g.mp4", "g.en-orig.srt"),
+        ("h.v2.final.mp4", "h.v2.final.en.srt"),
+        ("Zoe\u0301.mp4", "Zo\u00e9.srt"),
+        ("i.mp4", "i .srt"),
+        ("j.MTS", "j.MTS.en.srt"),
+        ("more/k.mp4", "more/k.txt"),
+    ],
+)
+def test_subtitles_are_found_by_the_clips_name_in_any_spelling(tmp_path: Path, clip: str, subtitles: str) -> None:
+    put(tmp_path, clip)
+    words = "Oh, no!" if subtitles.endswith("txt") else ONE_CUE.format("Oh, no!")
+    put(tmp_path, subtitles, content=words.replace(",000", ".000") if "vtt" in subtitles else words)
+    if "vtt" in subtitles:
+        put(tmp_path, subtitles, content="WEBVTT\n\n00:00.000 --> 00:01.000\nOh, no!\n")
+    assert list(words_of(tmp_path).values()) == ["Oh, no!"]
+    assert list(words_of(tmp_path / clip).values()) == ["Oh, no!"]
+
+
+def test_subtitles_belong_to_the_clip_with_the_longest_name_that_fits(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(tmp_path, "a.mp4", "a.b.mp4")
+    for name in ("a.b.en.srt", "a.notes.srt", "c.srt"):
+        put(tmp_path, name, content=ONE_CUE.format(name))
+    assert words_of(tmp_path) == {"a": "", "a.b": "a.b.en.srt"}
+    assert "2 files of subtitles have the name of no clip: a.notes.srt, c.srt" in caplog.text
+
+
+def test_english_takes_precedence_and_other_languages_are_asked_back(tmp_path: Path) -> None:
+    put(tmp_path, "a.mp4")
+    for language in ("de", "en", "fr"):
+        put(tmp_path, f"a.{language}.srt", content=ONE_CUE.format(language))
+    put(tmp_path, "a.en.forced.srt", content=ONE_CUE.format("[sign]"))
+    assert words_of(tmp_path) == {"a": "en"}
+    (tmp_path / "a.en.srt").unlink()
+    (tmp_path / "a.en.forced.srt").unlink()
+    with pytest.raises(WordsError, match=r"a\.mp4: there are subtitles in several languages \(de, fr\)\. Keep one"):
+        words_of(tmp_path)
+    (tmp_path / "a.de.srt").unlink()
+    assert words_of(tmp_path) == {"a": "fr"}
+    put(tmp_path, "a.srt", content=ONE_CUE.format("plain"))
+    assert words_of(tmp_path) == {"a": "plain"}
+
+
+def test_of_all_that_whisper_writes_the_subtitles_are_read(tmp_path: Path) -> None:
+    segments = [{"id": n, "start": n, "end": n + 1, "text": f" {n}", "tokens": [*range(40)]} for n in range(60)]
+    for name in ("a", "b"):
+        put(tmp_path, f"{name}.mp4")
+        put(tmp_path, f"{name}.json", content=json.dumps({"text": " Oh", "segments": segments, "language": "en"}))
+        put(tmp_path, f"{name}.tsv", content="start\tend\ttext\n0\t1000\tfrom the tsv\n")
+        put(tmp_path, f"{name}.txt", content="from the text\n")
+        put(tmp_path, f"{name}.vtt", content="WEBVTT\n\n00:00.000 --> 00:01.000\nfrom the vtt\n")
+        put(tmp_path, f"{name}.srt", content=ONE_CUE.format("from the srt"))
+    assert words_of(tmp_path) == {"a": "from the srt", "b": "from the srt"}
+    for ending, words in [("srt", "from the vtt"), ("vtt", None), ("json", "from the tsv"), ("tsv", "from the text")]:
+        for name in ("a", "b"):
+            (tmp_path / f"{name}.{ending}").unlink()
+        found = words_of(tmp_path)
+        assert found == {"a": words, "b": words} if words else len(found) == 120
+    put(tmp_path, "table.csv", content="clip,text\na,from the table\n")
+    assert words_of(tmp_path) == {"a": "from the table", "b": "from the text"}
+
+
+def test_a_transcript_can_be_given(tmp_path: Path) -> None:
+    put(tmp_path, "a.mp4")
+    put(tmp_path, "said.json", content=json.dumps({"segments": [{"start": 0, "end": 1, "text": "Hi"}]}))
+    assert words_of(tmp_path, str(tmp_path / "said.json")) == {"a": "Hi"}
+
+
+def test_what_a_downloader_writes_about_a_clip_is_no_table(tmp_path: Path) -> None:
+    put(tmp_path, "a.mp4")
+    put(tmp_path, "a.info.json", content='{"id": 5, "formats": []}')
+    put(tmp_path, "._words.csv", content="not a table")
+    assert words_of(tmp_path) == {"a": ""}
+
+
+@pytest.mark.parametrize(
+    ("clip", "row"),
+    [
+        ("Zoe\u0301.mp4", "Zo\u00e9.mp4"),
+        ("Zo\u00e9.mp4", "Zoe\u0301"),
+        ("b.mp4", "b.mp4 "),
+        ("b .mp4", "b.mp4"),
+        ("c.MP4", "c.mp4"),
+        ("D.mp4", "d"),
+        ("more/e.mp4", "more\\e.mp4"),
+        ("f.mp4", "./f.mp4"),
+        ("g.v1.2.mp4", "g.v1.2"),
+    ],
+)
+def test_a_row_finds_its_clip_in_any_spelling(tmp_path: Path, clip: str, row: str) -> None:
+    put(tmp_path, clip, "other.mp4")
+    put(tmp_path, "words.csv", content=f"clip,text\n{row},said\n")
+    assert [words for words in words_of(tmp_path).values() if words] == ["said"]
+
+
+def test_of_two_names_that_look_equal_the_exact_one_is_meant(tmp_path: Path) -> None:
+    put(tmp_path, "a.mp4", "A.mp4", "Zo\u00e9.mp4", "Zoe\u0301.mp4")
+    put(tmp_path, "words.csv", content="clip,text\na,small\nA,large\nZoe\u0301,decomposed\n")
+    assert words_of(tmp_path) == {"A": "large", "a": "small", "Zoe\u0301": "decomposed", "Zo\u00e9": ""}
+
+
+def test_words_alone_keep_the_dots_of_their_names(tmp_path: Path) -> None:
+    put(tmp_path, "words.csv", content="clip,text\na.1,one\na.2,two\nb.c.mp4,three\n")
+    assert own_utterances(None, str(tmp_path / "words.csv"))["utterance"].tolist() == ["a.1", "a.2", "b.c"]
+
+
+def test_clips_in_linked_folders_are_found_and_circles_end(tmp_path: Path) -> None:
+    put(tmp_path, "disk/b.mp4", "clips/a.mp4")
+    (tmp_path / "clips" / "session2").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk" / "back").symlink_to(tmp_path / "clips")
+    assert list(words_of(tmp_path / "clips")) == ["a", "session2/b"]
+
+
+def test_media_files_that_are_passed_over_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    put(tmp_path, "a.mp4", "film.m2v", "notes.txt", "words.bak")
+    (tmp_path / "download").write_bytes(b"\0\0\0\x20ftypisom")
+    assert list(words_of(tmp_path)) == ["a"]
+    assert "2 media files are passed over because of their endings: download, film.m2v" in caplog.text
+    (tmp_path / "a.mp4").unlink()
+    with pytest.raises(WordsError, match=r"no clip in this folder .*\.flv.* Passed over: download, film\.m2v\."):
+        words_of(tmp_path)
+
+
+@pytest.mark.parametrize("mark", ["\r", "\v", "\f", "\x85", "\u2028", "\u2029"], ids=ascii)
+@pytest.mark.parametrize("name", ["words.csv", "words.json", "given"])
+def test_a_line_mark_in_words_makes_no_second_line(tmp_path: Path, name: str, mark: str) -> None:
+    put(tmp_path, "a.mp4")
+    text = f"one{mark}two"
+    if name == "words.csv":
+        (tmp_path / name).write_bytes(f"clip,text\na.mp4,{text}\n".encode())
+    elif name == "words.json":
+        put(tmp_path, name, content=json.dumps({"a.mp4": text}))
+    (words,) = words_of(tmp_path, text if name == "given" else None).values()
+    assert words == ("one…two" if mark == "\x85" else "one two")
+    own_utterances(str(tmp_path), text).to_csv(tmp_path / "out.csv", index=False)
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 2
+
+
+def test_no_message_prints_more_than_an_excerpt_of_a_file(tmp_path: Path) -> None:
+    long = "word " * 3000
+    put(tmp_path, "a.mp4", "b.mp4")
+    for content in (
+        {"a.mp4": [long]},
+        {long: 5},
+        {long: "a"},
+        [{long: "a"}],
+        [{"clip": [long], "text": "a"}],
+        [long],
+        long,
+        [{"conversation_ID": long, "conversation": [{long: long}]}],
+        [
+            {
+                "conversation_ID": 1,
+                "conversation": [{"utterance_ID": 1, "text": "a", "speaker": "b", "video_name": long}],
+            }
+        ],
+        [{"conversation_ID": 1, "conversation": [{"utterance_ID": 1, "text": "a", "speaker": "b", "emotion": long}]}],
+    ):
+        put(tmp_path, "words.json", content=json.dumps(content))
+        with pytest.raises(WordsError) as refused:
+            words_of(tmp_path)
+        assert len(str(refused.value)) < 1200, str(refused.value)[:3000]
+    (tmp_path / "words.json").unlink()
+    for content in (f"{long},text\n", f"clip,text\n{long},a\n", f'clip,text\na,"{long}', f"clip,text\na,b,{long}\n"):
+        put(tmp_path, "words.csv", content=content)
+        with pytest.raises(WordsError) as refused:
+            words_of(tmp_path)
+        assert len(str(refused.value)) < 1200, str(refused.value)[:3000]
+    with pytest.raises(WordsError) as refused:
+        words_of(tmp_path, long)
+    assert len(str(refused.value)) < 1200
+
+
+def test_names_and_words_that_are_no_utf_8_are_named(tmp_path: Path) -> None:
+    os.close(os.open(bytes(tmp_path) + b"/caf\xe9.mp4", os.O_CREAT))
+    with pytest.raises(WordsError, match=r"'caf\\udce9': its name or its words are not UTF-8"):
+        words_of(tmp_path)
+    put(tmp_path, "words.json", content=r'{"a": "Oh \ud83d"}')
+    with pytest.raises(WordsError, match="'a': its name or its words are not UTF-8"):
+        own_utterances(None, str(tmp_path / "words.json"))

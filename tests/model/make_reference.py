@@ -1,25 +1,53 @@
 """Writes reference/*.safetensors: what LanguageBind's own modelling code makes of tiny random towers and inputs.
 
+And reference/token_ids.json: the token ids that its tokenizer gives with a vocabulary of the single bytes, for TEXTS,
+and a digest of those for ECF's published texts, if these are beside the checkout. The merges of a larger vocabulary do
+not change which bytes make a word.
+
 Run in the reference environment (`make reference`): languagebind 0.1.0, transformers 4.44.2, torch 2.11. The package's
 `__init__` does not import there (pytorchvideo against torchvision), so its modelling modules are imported past it.
 Each file holds a config.json as upstream writes it and the versions (metadata), every weight (`weights.*`), the inputs,
 both embeddings, and the gradients of (embedding * cotangent).sum() in the pixels and in the token embeddings.
 """
 
+import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
 import json
 import platform
 import sys
+import tempfile
 import types
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from transformers.models.clip.tokenization_clip import bytes_to_unicode
 
 FOLDER = Path(__file__).parent / "reference"
 PACKAGES = ("languagebind", "transformers", "torch")
+# Curly quotes, characters that were decoded wrongly (cp1252 as Latin-1, UTF-8 as cp1252), markup, forms of one letter.
+TEXTS = [
+    "I'm here",
+    "I\u2019m here",
+    "I\x92m here",
+    "I\xe2\x80\x99m here",
+    "I\xe2\u20ac\u2122m here",
+    "\u201cHi\u201d \u2018a\u2019 \u2026 \u2014 \u2013 !",
+    "Well\x85 \x93no\x94",
+    "na\xefve caf\xe9",
+    "cafe\u0301",
+    "Salt &amp; pepper",
+    "&lt;b&gt; x < y",
+    "\ufb01ne \uff21\uff22\uff23 \u2168",
+    "\u0391\u03a3 \u1e9e \u0130",
+    "one\u2028two\x0bthree\rfour\x0cfive",
+    "soft\xadhyphen zero\u200bwidth \x1b[31mred \x00\x07bell",
+    "\U0001f600 ok \U0001f44d\U0001f3fd \u65e5\u672c",
+    "  OH  MY   God 42 !! ",
+]
+ECF = Path(__file__).parents[3] / "shared" / "reference" / "ecf2"
 
 TEXT = {
     "vocab_size": 40,
@@ -61,6 +89,28 @@ def main() -> None:
         metadata = {"reference": json.dumps({"config": config, "versions": versions}, sort_keys=True)}
         save_file(arrays, FOLDER / f"{name}.safetensors", metadata)
         print(name, (FOLDER / f"{name}.safetensors").stat().st_size, "bytes", versions)  # noqa: T201
+    write_token_ids()
+
+
+def write_token_ids() -> None:
+    import_past_init("languagebind.video")
+    language_bind = importlib.import_module("languagebind.video.tokenization_video").LanguageBindVideoTokenizer
+    with tempfile.TemporaryDirectory() as folder:
+        bytes_alone = [letter for _, letter in sorted(bytes_to_unicode().items())]
+        tokens = [*bytes_alone, *(f"{letter}</w>" for letter in bytes_alone), "<|startoftext|>", "<|endoftext|>"]
+        vocabulary, merges = Path(folder, "vocab.json"), Path(folder, "merges.txt")
+        vocabulary.write_text(json.dumps({token: number for number, token in enumerate(tokens)}))
+        merges.write_text("#version: 0.2\n")
+        tokenizer = language_bind(str(vocabulary), str(merges))
+    versions = {name: importlib.metadata.version(name) for name in ("languagebind", "transformers", "ftfy")}
+    found = {"versions": versions, "made": {text: tokenizer(text)["input_ids"] for text in TEXTS}}
+    published = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(ECF.glob("Subtask_*.json"))]
+    texts = {row["text"] for file in published for conversation in file for row in conversation["conversation"]}
+    if texts:
+        every = [tokenizer(text)["input_ids"] for text in sorted(texts)]
+        found["ecf2"] = {"texts": len(texts), "sha256": hashlib.sha256(json.dumps(every).encode()).hexdigest()}
+    (FOLDER / "token_ids.json").write_text(json.dumps(found) + "\n", encoding="utf-8")
+    print("token_ids.json", len(TEXTS), "texts,", len(texts), "of ECF", versions)  # noqa: T201
 
 
 def import_past_init(package: str) -> None:

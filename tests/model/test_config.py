@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,6 +96,9 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"text_config": ')
     with pytest.raises(CheckpointError, match=r"config\.json: not valid JSON"):
         read_config(tmp_path)
+    (tmp_path / "config.json").write_text('{"projection_dim": 512, "projection_dim": 768}')
+    with pytest.raises(CheckpointError, match="the key 'projection_dim' occurs 2 times in one object"):
+        read_config(tmp_path)
     with pytest.raises(CheckpointError, match="text_config is list"):
         read_config(write(tmp_path, {"text_config": [1], "vision_config": {"lora_r": 0}}))
 
@@ -103,9 +107,9 @@ def test_a_file_is_read_once_until_it_changes(tmp_path: Path, monkeypatch: pytes
     reads: list[str] = []
     loads = json.loads
 
-    def counted(text: str) -> object:
+    def counted(text: str, **settings: Any) -> object:
         reads.append(text)
-        return loads(text)
+        return loads(text, **settings)
 
     monkeypatch.setattr(json, "loads", counted)
     write_config(tmp_path, TINY_VIDEO)

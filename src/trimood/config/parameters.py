@@ -1,6 +1,7 @@
 """All parameters: type, bounds and meaning. conf/base has the shared values, an experiment's file the differences."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self, get_args
@@ -23,6 +24,18 @@ def listed(items: Sequence[str], shown: int, separator: str = ", ") -> str:
     """Joins the first `shown` items and the number of the others: "a, b, and 3 more"."""
     more = [f"and {len(items) - shown:,} more"] if len(items) > shown else []
     return separator.join([*items[:shown], *more])
+
+
+def unique_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """For `json.loads(…, object_pairs_hook=unique_keys)`: an object of JSON; raises ValueError if a key occurs twice.
+
+    Python's own reader keeps the last of such values and silently drops the others.
+    """
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        key, count = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise ValueError(f"the key {key[:60]!r} occurs {count} times in one object; keep one")
+    return unique
 
 
 class Parameters(BaseModel):

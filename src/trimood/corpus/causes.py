@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, St
 from pydantic_core import ErrorDetails
 
 from trimood.corpus.ecf import counted_list, read_bytes, read_json
+from trimood.corpus.reading import shortened
 from trimood.emotions import EMOTIONS
 
 CAUSED = tuple(emotion for emotion in EMOTIONS if emotion != "neutral")
@@ -138,22 +139,23 @@ def _problems(conversations: Sequence[_Conversation], official: Mapping[int, lis
             yield f"conversation {number} occurs {count} times"
     for one in conversations:
         where, ids = f"conversation {one.conversation_ID}", [row.utterance_ID for row in one.conversation]
-        if ids != official.get(one.conversation_ID, ids):
-            yield f"{where}: its utterance_IDs are {ids}, in the official file {official[one.conversation_ID]}"
+        if ids != (wanted := official.get(one.conversation_ID, ids)):
+            yield f"{where}: its utterance_IDs are {shortened(str(ids))}, in the official file {shortened(str(wanted))}"
         for pair, count in Counter(one.pairs).items():
+            named = f"{where}: the pair {shortened(str(list(pair)))}"
             if count > 1:
-                yield f"{where}: the pair {list(pair)} occurs {count} times"
+                yield f"{named} occurs {count} times"
             utterance_id, _, cause_id = _parsed(pair)
             if not {utterance_id, cause_id} <= set(ids):
-                yield f"{where}: the pair {list(pair)} names an utterance that is not in the conversation"
+                yield f"{named} names an utterance that is not in the conversation"
 
 
 def _in_words(submission: object, problem: ErrorDetails) -> str:
     first, *steps = problem["loc"] or (None,)
     faulty = submission[first] if isinstance(submission, list) and isinstance(first, int) else None
     known = isinstance(faulty, dict) and "conversation_ID" in faulty
-    where = f"conversation {faulty['conversation_ID']}" if known and faulty else "whole file"
-    field = ".".join(map(str, steps))
+    where = f"conversation {shortened(str(faulty['conversation_ID']))}" if known and faulty else "whole file"
+    field = shortened(".".join(map(str, steps)))
     words = problem["msg"].removeprefix("Value error, ")
     return f"{where}{', ' + field if field else ''}: got {problem['input']!r:.60}: {words}"
 

@@ -1,6 +1,7 @@
 """The files of a corpus folder: annotation files, folders of clips, and spans in episodes."""
 
 import hashlib
+import logging
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -9,12 +10,19 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from trimood.config.parameters import listed
 from trimood.corpus.anomalies import word_count
 from trimood.corpus.data_report import SIDES, AnnotationFile, AnnotationFiles
 from trimood.corpus.ecf import AnnotationError, check_ecf, class_counts, read_bytes, read_json, utterance_table
 from trimood.corpus.meld import MELD_MAP, point_to_meld, read_meld_map
 from trimood.corpus.published import Side, differences, generation_of, nearest_generation
+from trimood.corpus.reading import shortened
 from trimood.corpus.tables import MELD_COLUMNS, SPAN_COLUMNS, FileFacts
+from trimood.media.names import seems_media, spelling, video_names
+
+log = logging.getLogger(__name__)
+
+_NAMED = 5
 
 TRAIN_FILES = ("Subtask_2_train.json", "Subtask_1_train.json")
 TEST_FILES = ("Subtask_2_test.json", "Subtask_1_test.json", "Subtask_2_test_eval_release_unlabelled.json")
@@ -76,7 +84,22 @@ def read_side(corpus: Path, side: Side) -> AnnotatedFile:
     raw = read_bytes(path)
     content = read_json(path, raw)
     table = check_ecf(path.name, content, clip_folder(corpus, FOLDERS[side]))
+    table["clip"] = _as_spelt(corpus, table["clip"])
     return AnnotatedFile(path, hashlib.sha256(raw).hexdigest()[:12], content, table)
+
+
+def _as_spelt(corpus: Path, clips: pd.Series) -> pd.Series:
+    """Clips by the names of their files, which may have another ending of video (.MP4, .mkv) or other Unicode forms."""
+    names = {folder: video_names(corpus / folder) for folder in {Path(clip).parent for clip in clips}}
+    paths = [(Path(clip), names[Path(clip).parent].get(spelling(Path(clip).name)[0])) for clip in clips]
+    found = [clip.with_name(name) if name else clip for clip, name in paths]
+    missing = {clip.parent / clip.stem for clip, name in paths if not name}
+    files = [path for folder in names if (corpus / folder).is_dir() for path in sorted((corpus / folder).iterdir())]
+    others = [path.name for path in files if path.relative_to(corpus).with_suffix("") in missing and seems_media(path)]
+    if others:
+        message = "%s: %d media files with the name of a missing clip are passed over because of their endings: %s"
+        log.warning(message, corpus, len(others), listed(others, _NAMED))
+    return pd.Series([clip.as_posix() for clip in found], index=clips.index, dtype="str")
 
 
 TRAIN_SPANS = "train_video_source_from_MECPE.json"
@@ -116,8 +139,8 @@ def _span(file_name: str, key: str, value: object) -> tuple[str, float, float]:
         if math.isfinite(start + end):
             return value[0], start, end
     raise AnnotationError(
-        f'{file_name}, {key}: got the span {str(value)[:60]}; expected ["S01E01", "00:01:19.037", "00:01:25.417"]. '
-        "Correct it, or download the file again."
+        f"{file_name}, {shortened(key)}: got the span {shortened(str(value))}; expected "
+        '["S01E01", "00:01:19.037", "00:01:25.417"]. Correct it, or download the file again.'
     )
 
 

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, Field, StrictInt, StrictStr, Typ
 from pydantic_core import ErrorDetails
 
 from trimood.config.parameters import did_you_mean, listed
+from trimood.corpus.reading import as_meant, parse_json, shortened
 from trimood.corpus.tables import UTTERANCE_COLUMNS
 from trimood.emotions import CLASS_NUMBERS, EMOTIONS
 
@@ -136,8 +137,8 @@ def check_ecf(file_name: str, content: object, split_folder: str = "") -> pd.Dat
                 "utterance": _key(conversation, utterance),
                 "conversation_id": conversation.conversation_ID,
                 "utterance_id": utterance.utterance_ID,
-                "speaker": utterance.speaker,
-                "text": utterance.text,
+                "speaker": as_meant(utterance.speaker),
+                "text": as_meant(utterance.text),
                 "emotion": utterance.emotion,
                 "clip": str(PurePosixPath(split_folder, f"{_key(conversation, utterance)}.mp4")),
             }
@@ -175,11 +176,12 @@ def decoded(path: Path, content: bytes) -> str:
 def read_json(path: Path, content: bytes) -> Any:
     """The parsed JSON of an annotation file. Raises AnnotationError with the place of the first error."""
     try:
-        return json.loads(decoded(path, content))
-    except json.JSONDecodeError as error:
+        return parse_json(decoded(path, content))
+    except ValueError as error:
+        at = f", line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        problem = f"not JSON ({error.msg})" if isinstance(error, json.JSONDecodeError) else str(error)
         raise AnnotationError(
-            f"{path.name}, line {error.lineno}, column {error.colno}: not JSON ({error.msg}). "
-            f"{_EXPECTED}. Repair the line or download the file again."
+            f"{path.name}{at}: {problem}. {_EXPECTED}. Repair the line or download the file again."
         ) from error
 
 
@@ -199,14 +201,9 @@ def _in_words(content: Any, problem: ErrorDetails) -> str:
     field = f"{steps[0]}: " if steps else ""
     got = problem["input"]
     if problem["type"] == "missing":
-        return f"{where}: {field}this key is missing; got the keys {', '.join(map(str, got))}"
+        return f"{where}: {field}this key is missing; got the keys {shortened(', '.join(map(str, got)))}"
     wrong = problem["ctx"]["error"] if problem["type"] == "value_error" else problem["msg"]
     return f"{where}: {field}got {shortened(repr(got))} ({type(got).__name__}): {wrong}"
-
-
-def shortened(words: str, length: int = 60) -> str:
-    """At most `length` characters of user data, for an error message."""
-    return words if len(words) <= length else words[: length - 3] + "..."
 
 
 def _contradictions(conversations: list[_Conversation]) -> Iterator[str]:
@@ -223,7 +220,8 @@ def _contradictions(conversations: list[_Conversation]) -> Iterator[str]:
                 yield f"{where}: duplicate utterance, also in conversation no. {first_seen[key]}; keep one"
             first_seen.setdefault(key, number)
             if utterance.video_name not in (None, f"{key}.mp4"):
-                yield f"{where}: video_name: got {utterance.video_name!r}, expected {key}.mp4 or no video_name"
+                got = shortened(repr(utterance.video_name))
+                yield f"{where}: video_name: got {got}, expected {key}.mp4 or no video_name"
 
 
 def counted_list(problems: Sequence[str], what: str = "") -> str:

@@ -56,7 +56,9 @@ KINDS: dict[str, Kind] = {
     "text_in_training_file": Kind(
         "known", "the text occurs verbatim in the train file", "Mostly short answers: a model may remember their text."
     ),
-    "typographic_texts": Kind("known", "the text has curly quotes or accents", "Handled: it is read as UTF-8."),
+    "typographic_texts": Kind(
+        "known", "the text has curly quotes or accents", "Handled: quotes are straightened for the model."
+    ),
     "tokenised_texts": Kind(
         "known", "the text is tokenised (“ ? !”, “do not”)", "Write new text in the same way before predicting it."
     ),

@@ -15,7 +15,9 @@ from pathlib import Path
 import pandas as pd
 
 from trimood.corpus.ecf import AnnotationError, decoded, read_bytes
+from trimood.corpus.reading import csv_rows
 from trimood.corpus.tables import MAP_COLUMNS
+from trimood.media.names import video_names
 
 
 @dataclass(frozen=True)
@@ -52,17 +54,18 @@ def point_to_meld(table: pd.DataFrame, corpus: Path, meld: Path) -> tuple[pd.Dat
             "MELD.Raw's archives there, or give the folder that has them."
         )
     places = read_meld_map(_map(corpus, meld)).set_index("utterance").reindex(table["utterance"])
-    in_meld = {split: _file_names(folder) for split, folder in folders.items()}
-    in_ecf = {folder: _file_names(corpus / folder) for folder in {str(Path(clip).parent) for clip in table["clip"]}}
+    in_meld = {split: video_names(folder) for split, folder in folders.items()}
+    in_ecf = {folder: video_names(corpus / folder) for folder in {str(Path(clip).parent) for clip in table["clip"]}}
     clips, origins = [], Counter[str]()
     for clip, split, meld_clip in zip(table["clip"], places["meld_split"], places["meld_clip"], strict=True):
         own, origin = Path(clip), "unmapped"
-        if own.name in in_ecf[str(own.parent)]:
+        if own.stem in in_ecf[str(own.parent)]:
             origin = "ecf"
         elif not pd.isna(split):
-            own = folders[split] / Path(meld_clip).name
+            name = Path(meld_clip).name
+            own = folders[split] / in_meld[split].get(Path(name).stem, name)
             own = own.relative_to(corpus) if own.is_relative_to(corpus) else own.absolute()
-            origin = split if own.name in in_meld[split] else "missing"
+            origin = split if own.stem in in_meld[split] else "missing"
         origins[origin] += 1
         clips.append(own.as_posix())
     return table.assign(clip=pd.Series(clips, index=table.index, dtype="str")), ClipOrigins(
@@ -97,10 +100,6 @@ def _map(corpus: Path, meld: Path) -> Path:
             f"{' and '.join(map(str, places))}. Download it from ECF's repository and put it beside the annotations."
         )
     return there
-
-
-def _file_names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir() if path.is_file()} if folder.is_dir() else set()
 
 
 MELD_MAP = "all_data_pair_ECFvsMELD.txt"
@@ -148,9 +147,10 @@ def read_meld_labels(folder: Path) -> pd.DataFrame:
             continue
         try:
             # MELD's texts, which are not used, contain bytes that are not UTF-8.
-            table = pd.read_csv(folder / name, usecols=_LABEL_COLUMNS, encoding_errors="replace")
-            table = table[_LABEL_COLUMNS].astype({"Dialogue_ID": "Int64", "Utterance_ID": "Int64", "Emotion": "str"})
-        except (ValueError, TypeError) as error:
+            (_, columns), *rows = csv_rows(folder / name, errors="replace")
+            table = pd.DataFrame([row for _, row in rows], columns=columns)[_LABEL_COLUMNS]
+            table = table.astype({"Dialogue_ID": "int64", "Utterance_ID": "int64", "Emotion": "str"})
+        except (ValueError, KeyError) as error:
             raise AnnotationError(
                 f"{folder / name}: not MELD's annotation file ({error}); expected the columns "
                 f"{', '.join(_LABEL_COLUMNS)}. Download it again, or remove it from the folder."
@@ -162,7 +162,9 @@ def read_meld_labels(folder: Path) -> pd.DataFrame:
 
 def _rows(path: Path) -> Iterator[tuple[str, str, str | None, int | None, int | None, str | None]]:
     """The map consists of blocks: `conversation count`, a line of cause pairs, and `count` lines of utterances."""
-    lines = decoded(path, read_bytes(path)).splitlines()
+    lines = (
+        decoded(path, read_bytes(path)).replace("\r\n", "\n").removesuffix("\n").split("\n")
+    )  # texts may hold other line marks
     place = 0
     while place < len(lines):
         if not lines[place].strip():

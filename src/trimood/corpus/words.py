@@ -1,104 +1,85 @@
-"""Words for the user's own clips: tables (CSV, JSON, ECF's annotations) and subtitles (SRT, WebVTT)."""
+"""Words for the user's own clips: tables (CSV, JSON, ECF's annotations), and errors for subtitles and transcripts."""
 
-import csv
-import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
-from trimood.corpus.ecf import read_ecf
+from trimood.corpus.ecf import AnnotationError, read_ecf
+from trimood.corpus.reading import TextError, csv_rows, in_one_line, parse_json, shortened
+from trimood.corpus.subtitles import Cue, cues_of
 
-TABLES, SUBTITLES = (".csv", ".json"), (".srt", ".vtt")
-"""Extensions of files with words."""
+TABLES = (".csv", ".json")
+"""Endings of files with the words of several clips."""
 
 ALLOWED = (
     "Supported: CSV with the columns clip,text; JSON as {clip: text}, as [{clip, text}, ...] or in ECF's format; "
-    "SRT and WebVTT."
+    "SRT and WebVTT; Whisper's JSON and TSV."
 )
-
-_TAG = re.compile(r"</?\w[^>]*>|\{\\[^}]*\}")
 
 
 class WordsError(Exception):
     """A file with words, or a choice of clips, that cannot be used."""
 
 
-class Cue(NamedTuple):
-    """A subtitle: start and end in whole milliseconds, and the words."""
-
-    start_milliseconds: int
-    end_milliseconds: int
-    text: str
-
-
 def read_words(path: Path) -> dict[str, str]:
     """The words of each clip in a table, in its order, with clips named as in the table. Raises WordsError."""
     try:
         pairs = _of_csv(path) if path.suffix.lower() == ".csv" else _of_json(path)
-    except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
+    except TextError as error:
+        raise WordsError(f"{path}{', ' if error.place else ': '}{error}. {ALLOWED}") from error
+    except (OSError, ValueError, AnnotationError) as error:
         raise WordsError(f"{path}: cannot be read ({error}). {ALLOWED}") from error
     words: dict[str, str] = {}
     for clip, text in pairs:
         if clip in words:
-            raise WordsError(f"{path}: {clip} occurs twice; keep one row for each clip.")
-        words[clip] = " ".join(text.split())
+            raise WordsError(f"{path}: {shortened(clip)} occurs twice; keep one row for each clip.")
+        words[clip] = in_one_line(text)
     return words
 
 
 def read_cues(path: Path) -> list[Cue]:
-    """The cues of a subtitle file that have text, in order of time, without markup. Raises WordsError."""
-    from trimood.media.files import SUBTITLE_FORMATS, open_media
-
-    cues = []
+    """The cues of subtitles or a transcript that have words, in order of time, without markup. Raises WordsError."""
     try:
-        with open_media(path, SUBTITLE_FORMATS) as container:
-            for packet in container.demux():
-                if packet.size and packet.pts is not None and packet.time_base is not None:
-                    text = " ".join(_TAG.sub("", bytes(packet).decode("utf-8")).split())
-                    start, end = (1000 * time * packet.time_base for time in (packet.pts, packet.pts + packet.duration))
-                    cues.append(Cue(round(start), round(end), text))
+        return cues_of(path)
     except (OSError, ValueError) as error:
         raise WordsError(f"{path}: cannot be read as subtitles ({error}). {ALLOWED}") from error
-    return sorted((cue for cue in cues if cue.text), key=lambda cue: cue.start_milliseconds)
 
 
 def _of_csv(path: Path) -> list[tuple[str, str]]:
     # Not pandas: if the first row has an extra comma, it shifts all columns.
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.reader(file)
-        columns = next(rows, [])
-        if not {"clip", "text"} <= set(columns):
-            raise WordsError(f"{path}: got the columns {', '.join(columns)}. {ALLOWED}")
-        clip, text = columns.index("clip"), columns.index("text")
-        pairs = []
-        for row in filter(None, rows):
-            if len(row) != len(columns):
-                raise WordsError(
-                    f"{path}, line {rows.line_num}: got {len(row)} fields, the header has {len(columns)}. Put words "
-                    'with a comma in double quotes: a.mp4,"Oh, no!"'
-                )
-            pairs.append((row[clip], row[text]))
+    rows = csv_rows(path)
+    _, columns = next(rows, (1, []))
+    if not {"clip", "text"} <= set(columns):
+        raise TextError(f"got the columns {shortened(', '.join(columns))}")
+    clip, text = columns.index("clip"), columns.index("text")
+    pairs = []
+    for line, row in rows:
+        if len(row) != len(columns):
+            problem = f"got {len(row)} fields, the header has {len(columns)}. Put words with a comma in double quotes"
+            raise TextError(f'{problem}: a.mp4,"Oh, no!"', f"line {line}")
+        pairs.append((row[clip], row[text]))
     return pairs
 
 
 def _of_json(path: Path) -> list[tuple[str, str]]:
-    content = json.loads(path.read_text(encoding="utf-8-sig"))
+    content = parse_json(path.read_text(encoding="utf-8-sig"))
     if isinstance(content, dict):
-        return [(_word(path, clip), _word(path, text)) for clip, text in content.items()]
-    if not isinstance(content, list) or not all(isinstance(row, Mapping) for row in content):
-        got = f"a list of {type(content[0]).__name__}" if isinstance(content, list) and content else f"{content!r:.60}"
-        raise WordsError(f"{path}: got {got}. {ALLOWED}")
+        return [(clip, _word(text, f"key {shortened(clip)!r}")) for clip, text in content.items()]
+    if not isinstance(content, list):
+        raise TextError(f"got {shortened(repr(content))}")
+    if strange := [type(row).__name__ for row in content if not isinstance(row, Mapping)]:
+        raise TextError(f"got a list of {strange[0]}")
     if any("conversation" in row for row in content):
         table = read_ecf(path)
         return list(zip(table["utterance"], table["text"], strict=True))
+    pairs = []
     for number, row in enumerate(content, start=1):
         if not {"clip", "text"} <= set(row):
-            raise WordsError(f"{path}, row {number}: got the keys {', '.join(map(str, row))}. {ALLOWED}")
-    return [(_word(path, row["clip"]), _word(path, row["text"])) for row in content]
+            raise TextError(f"got the keys {shortened(', '.join(row))}", f"row {number}")
+        pairs.append((_word(row["clip"], f"row {number}"), _word(row["text"], f"row {number}")))
+    return pairs
 
 
-def _word(path: Path, value: object) -> str:
+def _word(value: object, place: str) -> str:
     if not isinstance(value, str):
-        raise WordsError(f"{path}: got {value!r}; expected words or the name of a clip. {ALLOWED}")
+        raise TextError(f"got {shortened(repr(value))}; expected words or the name of a clip", place)
     return value

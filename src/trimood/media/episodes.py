@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 
 from trimood.media.files import open_media, video_track
+from trimood.media.names import files_below, spelling
 
 SeasonEpisode = tuple[int, int]
 """Season and episode."""
@@ -30,11 +31,10 @@ class EpisodeFolder:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._files = {
-            path: places_in(path.stem)
-            for path in sorted(folder.rglob("*"))
-            if path.is_file() and not path.name.startswith(".")
-        }
+        try:
+            self._files = {path: places_in(path.stem) for path in files_below(folder)}
+        except OSError as error:
+            raise EpisodeError(f"{error.filename}: this folder cannot be read ({error.strerror}).") from error
 
     def find(self, episode: str) -> Path:
         """The one file of an episode as an annotation names it, "S01E01". Raises EpisodeError.
@@ -43,7 +43,7 @@ class EpisodeFolder:
         with several episodes is used for the first one only, as annotated times count from the start of the file.
         Files without video, such as subtitles with the same name, are ignored.
         """
-        exact = [path for path in self._files if path.stem.lower() == episode.lower()]
+        exact = [path for path in self._files if spelling(path.stem)[0].lower() == spelling(episode)[0].lower()]
         found = [path for path in exact if _has_video(path)]
         if not found:
             wanted = places_in(episode)[:1]

@@ -13,7 +13,7 @@ from trimood.media.errors import ClipError
 FORMATS = (
     *("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf"),  # mov includes MP4, matroska includes WebM
     *("ogg", "mxf", "dv", "rm", "ivf"),
-    *("wav", "w64", "aiff", "caf", "au", "flac", "mp3", "aac", "ac3", "amr", "tta", "wv"),
+    *("wav", "w64", "aiff", "caf", "au", "nistsphere", "flac", "mp3", "aac", "ac3", "amr", "tta", "wv"),
 )
 """FFmpeg's names of the supported formats; none can refer to other files, unlike HLS and concat."""
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from pickle import UnpicklingError
 
+import ftfy
 import torch
 from huggingface_hub import HfApi, constants, snapshot_download
 from safetensors import SafetensorError, safe_open
@@ -196,8 +197,13 @@ def tokenizer(folder: Path) -> CLIPTokenizer:
 
 
 def tokenize(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> Tensor:
-    """Token ids of the texts, [utterance, 77] int64: truncated before a final end token, or padded with end tokens."""
-    ids = tokenizer(list(texts), max_length=TOKEN_COUNT, padding="max_length", truncation=True, return_tensors="pt")
+    """Token ids of the texts, [utterance, 77] int64: truncated before a final end token, or padded with end tokens.
+
+    Texts are first normalised as by CLIP's original tokenizer, with which LanguageBind was trained: ftfy straightens
+    curly quotes and repairs wrongly decoded characters (github.com/openai/CLIP, simple_tokenizer.py).
+    """
+    normalised = [" ".join(ftfy.fix_text(text).split()).lower() for text in texts]
+    ids = tokenizer(normalised, max_length=TOKEN_COUNT, padding="max_length", truncation=True, return_tensors="pt")
     return ids["input_ids"]
 
 

@@ -10,6 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from trimood.config.parameters import unique_keys
+
 HIDDEN_ACTS = ("gelu", "quick_gelu")
 
 _UPSTREAM_DEFAULT_LORA_R = 2  # upstream's CLIPVisionConfig: a config.json without lora_r means built-in LoRA
@@ -115,7 +117,7 @@ def read_config(folder: Path) -> LanguageBindConfig:
 def _read_config(path: Path, mtime_ns: int, size: int) -> LanguageBindConfig:
     """Reads each version of a file once, because several nodes of a run need it."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique_keys)
     except ValueError as error:
         raise CheckpointError(f"{path}: not valid JSON ({error}). Download the file again.") from error
     if not isinstance(content, dict):

@@ -1,5 +1,6 @@
 import json
 import logging
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from kedro_datasets.pandas import ParquetDataset
 from support.made_corpus import drawn_conversations, made_conversation, write_ecf
 from support.shared_data import SHARED, needs_shared
 from trimood.config.parameters import SplitParams
+from trimood.corpus import corpus_files
 from trimood.corpus import meld as meld_names
 from trimood.corpus.ecf import AnnotationError
 from trimood.corpus.meld import read_meld_map
@@ -152,6 +154,26 @@ def test_clips_lie_in_the_folder_of_their_split_or_beside_the_file(corpus: Path)
     assert read_official_test(corpus)["clip"].str.fullmatch(r"test/dia\d+utt\d+\.mp4").all()
 
 
+def test_clips_are_found_under_other_spellings_of_their_names(corpus: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_ecf(corpus, {1: ["joy", "fear", "anger", "joy"]})
+    for name in ("dia1utt1.MP4", "dia1utt2.mkv", "dia1utt3.mp4", "dia1utt3.flv", "dia1utt4.wav"):
+        (corpus / "train" / name).touch()
+    clips = [Path(clip).name for clip in read_development(corpus, corpus)["clip"]]
+    assert clips == ["dia1utt1.MP4", "dia1utt2.mkv", "dia1utt3.mp4", "dia1utt4.mp4"]
+    assert "1 media files with the name of a missing clip are passed over because of their endings: dia1utt4.wav" in (
+        caplog.text
+    )
+
+
+def test_a_linked_folder_of_clips_is_a_folder(corpus: Path, tmp_path: Path) -> None:
+    write_ecf(corpus, {1: ["joy"]})
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "dia1utt1.MP4").touch()
+    (corpus / "train").rmdir()
+    (corpus / "train").symlink_to(tmp_path / "disk")
+    assert read_development(corpus, corpus)["clip"].tolist() == ["train/dia1utt1.MP4"]
+
+
 def test_the_description_names_files_and_counts_and_shows_nothing_of_the_test_but_numbers(corpus: Path) -> None:
     write_ecf(corpus, {1: ["joy", "fear", "joy"], 4: ["anger"]})
     add_official_test(corpus, None)
@@ -235,16 +257,18 @@ def test_each_annotation_file_is_parsed_once_in_a_run_and_melds_folders_are_sear
             parsed.append("test" if content[0]["conversation_ID"] > 1000 else "train")
         return content
 
-    def counted_names(folder: Path) -> set[str]:
+    def counted_names(folder: Path) -> dict[str, str]:
         listed.append(folder)
         return plain_names(folder)
 
-    plain_loads, plain_names = json.loads, meld_names._file_names
+    plain_loads, plain_names = json.loads, meld_names.video_names
     monkeypatch.setattr("json.loads", counted_loads)
-    monkeypatch.setattr(meld_names, "_file_names", counted_names)
+    for module in (corpus_files, meld_names):
+        monkeypatch.setattr(module, "video_names", counted_names)
     ingest(mapped_corpus, tmp_path / "results")
     assert sorted(parsed) == ["test", "train"]
-    assert len(listed) == len(set(listed)) == 4  # MELD's three folders and the train folder
+    # MELD's three folders, the train folder (for names, and for what is in MELD's layout instead), and the test's.
+    assert sorted(Counter(listed).values()) == [1, 1, 1, 1, 2]
 
 
 @needs_shared
@@ -329,6 +353,13 @@ def test_clips_in_melds_folders_are_used_where_they_lie_and_ecfs_own_go_first(
         "clips: 1 in ECF's layout, 3 in MELD's (1 of its train, 1 of its dev, 1 of its test), 2 are missing, "
         "1 of them not in MELD"
     ) in caplog.text
+
+
+def test_melds_clips_are_found_under_other_spellings_of_their_names(mapped_corpus: Path) -> None:
+    made_meld(mapped_corpus, *(clip.replace(".mp4", ".MP4") for clip in MELD_CLIPS))
+    table = read_development(mapped_corpus, mapped_corpus).set_index("utterance")["clip"]
+    assert table["dia1utt1"] == "train_splits/dia5_utt0.MP4"
+    assert describe_corpus(mapped_corpus, mapped_corpus)["clips"]["meld"] == {"train": 1, "dev": 1, "test": 1}
 
 
 def test_melds_folder_may_lie_elsewhere(mapped_corpus: Path, tmp_path: Path) -> None:

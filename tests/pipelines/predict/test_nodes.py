@@ -54,7 +54,9 @@ def test_a_folder_is_predicted_and_what_is_bad_costs_only_itself(
     with caplog.at_level(logging.INFO, logger="trimood"):
         examples, refused = prepared(str(own), trained, tmp_path)
     assert refused["utterance"].tolist() == ["broken"]
-    assert "not predicted: broken: unreadable: " in caplog.text
+    assert (
+        "1 of 3 utterances are not predicted (1 unreadable); refused.csv lists them:\n  broken: unread" in caplog.text
+    )
     predictions = predict(examples, trained, tmp_path / "parts")
     assert predictions["utterance"].tolist() == ["mute", "whole"]
     assert predictions["absent"].tolist() == ["audio (no audio track), text (no words)", ""]
@@ -72,9 +74,13 @@ def test_the_table_shows_calibrated_numbers_and_what_was_left_out(
 ) -> None:
     examples, refused = prepared(str(own), trained, tmp_path)
     predictions = predict(examples, trained, tmp_path / "parts")
+    caplog.clear()
     with caplog.at_level(logging.INFO, logger="trimood"):
         table = tabulate(predictions, refused)
-    assert table in caplog.text
+    shown, left_out = table.split("\nNot predicted:\n")
+    assert shown in caplog.text
+    assert "broken" in left_out
+    assert "broken" not in caplog.text  # it was named before
     (row,) = [line for line in table.splitlines() if line.startswith("| whole ")]
     numbers = " | ".join(f"{predictions.iloc[1][f'calibrated_{emotion}']:.2f}" for emotion in EMOTIONS)
     assert row == f"| whole | Oh, no \\| never ! | {predictions.iloc[1]['predicted']} | {numbers} |  |"
@@ -91,6 +97,26 @@ def test_probabilities_that_no_temperature_changes_are_not_called_calibrated(
         assert f"Predictions of exp6_head, {words}" in tabulate(predictions, refused)
         title = draw(predictions, examples, tmp_path / "parts", PredictionParams(shown_utterances=1)).get_suptitle()
         assert ("not calibrated" in title) == (temperature == 1)
+
+
+def test_of_two_thousand_utterances_the_log_names_the_first_and_counts_the_causes_of_five_hundred(
+    trained: TrainedModel, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [f"u{number:04}" for number in range(2000)]
+    utterances = pd.DataFrame({"utterance": keys, "text": "Oh\u2028no\rnever", "clip": "a\nb.mp4"})
+    bad = utterances.iloc[:500].assign(message=[f"{('unreadable', 'silent')[n % 5 == 0]}: {n}" for n in range(500)])
+    monkeypatch.setattr("trimood.serving.preparation.cut_spans", lambda *_: (utterances, bad.iloc[:0]))
+    monkeypatch.setattr("trimood.serving.preparation.prepare_own", lambda *_: (utterances.iloc[500:], bad))
+    with caplog.at_level(logging.INFO, logger="trimood"):
+        examples, refused = prepare(utterances, trained, tmp_path, tmp_path, HERE)
+        chances = {f"{start}{emotion}": 1 / 7 for start in ("p_", "calibrated_") for emotion in EMOTIONS}
+        table = tabulate(examples.assign(model="exp4", predicted="joy", absent="", **chances), refused)
+    printed = "\n".join(record.getMessage() for record in caplog.records).splitlines()
+    assert len(printed) <= 40
+    assert "500 of 2000 utterances are not predicted (400 unreadable, 100 silent); refused.csv lists them:" in printed
+    assert sum("unreadable: " in line or "silent: " in line for line in printed) == 20
+    assert len(table.splitlines()) == 4 + 1500 + 3 + 500
+    assert len(refused) == 500
 
 
 def test_subtitles_cut_a_video_into_utterances(trained: TrainedModel, tmp_path: Path) -> None:
@@ -126,5 +152,7 @@ def test_the_picture_has_a_row_for_each_of_the_first_utterances(
 def test_where_nothing_can_be_predicted_the_reasons_are_the_error(
     clips: Path, trained: TrainedModel, tmp_path: Path
 ) -> None:
-    with pytest.raises(NothingPredicted, match="none of 1 utterances can be predicted:\n  broken: unreadable"):
+    with pytest.raises(
+        NothingPredicted, match=r"none of 1 utterances can be predicted \(1 unreadable\):\n  broken: unread"
+    ):
         prepared(str(clips / "broken.mp4"), trained, tmp_path)

@@ -1,20 +1,22 @@
 """Nodes of the prediction stage."""
 
 import logging
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from upath import UPath
 
-from trimood.config.parameters import ClipParams, PredictionParams
+from trimood.config.parameters import ClipParams, PredictionParams, listed
+from trimood.corpus.reading import in_one_line
 from trimood.corpus.tables import ABSENCE_COLUMNS
 from trimood.emotions import CALIBRATED, EMOTIONS, PROBABILITIES
 
 log = logging.getLogger(__name__)
 
-NAMED = 20
-"""Maximum number of refused utterances in an error message."""
+NAMED, SHOWN = 20, 10
+"""How many refused utterances and predictions are in the log, or in an error message."""
 
 
 class NothingPredicted(Exception):
@@ -46,11 +48,14 @@ def prepare(
     examples, refused = prepare_own(whole, trained_model, prepared_clips, execution)
     refused = pd.concat([not_cut, refused], ignore_index=True)
     lines = _lines(refused)
+    causes = Counter(message.partition(":")[0] for message in refused["message"])
+    counted = ", ".join(f"{count:,} {cause}" for cause, count in causes.most_common())
     if not len(examples):
-        named = "".join(f"\n  {line}" for line in lines[:NAMED])
-        raise NothingPredicted(f"none of {len(utterances)} utterances can be predicted:{named}")
-    for line in lines:
-        log.warning("not predicted: %s", line)
+        named = listed(lines, NAMED, "\n  ")
+        raise NothingPredicted(f"none of {len(utterances):,} utterances can be predicted ({counted}):\n  {named}")
+    if lines:
+        message = "%d of %d utterances are not predicted (%s); refused.csv lists them:\n  %s"
+        log.warning(message, len(lines), len(utterances), counted, listed(lines, NAMED, "\n  "))
     return examples, refused
 
 
@@ -71,24 +76,24 @@ def predict(examples: pd.DataFrame, trained_model: Any, prepared_clips: Path | U
 
 
 def tabulate(predictions: pd.DataFrame, refused: pd.DataFrame) -> str:
-    """Returns and logs a Markdown table of the calibrated predictions and the refused utterances."""
+    """Returns a Markdown table of the calibrated predictions and the refused utterances; logs the first predictions."""
     unlike = (predictions[list(CALIBRATED)].to_numpy() != predictions[list(PROBABILITIES)].to_numpy()).any()
     kind = "calibrated probabilities" if unlike else "probabilities, not calibrated (temperature 1)"
-    lines = [
+    head = [
         f"Predictions of {predictions['model'].iloc[0]}, {kind}",
         "",
         "| utterance | words | emotion | " + " | ".join(EMOTIONS) + " | absent |",
         "|---|---|---|" + "--:|" * len(EMOTIONS) + "---|",
     ]
+    rows = []
     for row in predictions.to_dict("records"):
         numbers = " | ".join(f"{row[column]:.2f}" for column in CALIBRATED)
         cells = (row["utterance"], row["text"], row["predicted"])
-        lines.append(f"| {' | '.join(map(_cell, cells))} | {numbers} | {_cell(row['absent'])} |")
-    if len(refused):
-        lines += ["", "Not predicted:", "", *(f"- {line}" for line in _lines(refused))]
-    table = "\n".join(lines) + "\n"
-    log.info("\n%s", table)
-    return table
+        rows.append(f"| {' | '.join(map(_cell, cells))} | {numbers} | {_cell(row['absent'])} |")
+    counts = ", ".join(f"{count:,} {emotion}" for emotion, count in predictions["predicted"].value_counts().items())
+    log.info("%s\n\n%s", counts, "\n".join([*head, listed(rows, SHOWN, "\n")]))
+    more = ["", "Not predicted:", "", *(f"- {line}" for line in _lines(refused))] if len(refused) else []
+    return "\n".join([*head, *rows, *more]) + "\n"
 
 
 def draw(  # type: ignore[no-untyped-def]
@@ -102,7 +107,7 @@ def draw(  # type: ignore[no-untyped-def]
 
 
 def _lines(refused: pd.DataFrame) -> list[str]:
-    return [f"{name}: {why}" for name, why in zip(refused["utterance"], refused["message"], strict=True)]
+    return [in_one_line(f"{name}: {why}") for name, why in zip(refused["utterance"], refused["message"], strict=True)]
 
 
 def _absences(row: dict[Any, Any]) -> str:
@@ -110,4 +115,4 @@ def _absences(row: dict[Any, Any]) -> str:
 
 
 def _cell(words: str) -> str:
-    return words.replace("|", "\\|").replace("\n", " ")
+    return in_one_line(words).replace("|", "\\|")

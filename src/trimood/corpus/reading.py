@@ -1,0 +1,81 @@
+"""Reads what people wrote: words as they were meant, JSON with unique keys, CSV whose quotes are closed."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from trimood.config.parameters import unique_keys
+from trimood.media.names import ENDINGS
+
+_LINE_MARKS = re.compile("[\n\r\v\f\x1c-\x1e\u2028\u2029]+")
+_WINDOWS_1252 = {n: bytes([n]).decode("cp1252", "ignore") or chr(n) for n in range(0x80, 0xA0)}  # five are undefined
+_SPACE_AFTER_QUOTE = re.compile(r'"[ \t]+(?=[,\n]|\Z)')
+
+_ROW = re.compile(rf"[^,]*(?:{'|'.join(map(re.escape, ENDINGS))})\s*,", re.IGNORECASE)
+"""The beginning of a row: the name of a clip, and a comma."""
+
+
+class TextError(ValueError):
+    """Text that cannot be read; `place`, such as "line 3", begins the message if there is one."""
+
+    def __init__(self, problem: str, place: str = "") -> None:
+        super().__init__(f"{place}: {problem}" if place else problem)
+        self.place = place
+
+
+def as_meant(text: str) -> str:
+    """The text in one line, with each control character of U+0080 to U+009F as the character it has in Windows-1252.
+
+    Such characters come from Windows-1252 that was read as Latin-1: U+0092 was an apostrophe, U+0085 an ellipsis. Marks
+    that end a line for some readers, such as U+2028, become spaces.
+    """
+    return _LINE_MARKS.sub(" ", text.translate(_WINDOWS_1252))
+
+
+def in_one_line(text: str) -> str:
+    """Words as they were meant, without line breaks and repeated spaces."""
+    return " ".join(as_meant(text).split())
+
+
+def shortened(words: str, length: int = 60) -> str:
+    """At most `length` characters of user data, for an error message."""
+    return words if len(words) <= length else words[: length - 3] + "..."
+
+
+def parse_json(text: str) -> Any:
+    """The content of a JSON text. Raises ValueError for invalid JSON, and if a key occurs twice in an object."""
+    try:
+        return json.loads(text, object_pairs_hook=unique_keys)
+    except RecursionError:
+        raise TextError("objects and lists are nested too deeply") from None
+
+
+def csv_rows(path: Path, errors: str = "strict") -> Iterator[tuple[int, list[str]]]:
+    """The rows of a CSV file that are not empty, each with the number of its first line. Raises TextError and OSError.
+
+    Only line feeds end a row, or carriage returns in a file without line feeds: other line marks belong to a field.
+    `errors` is for bytes that are not UTF-8, as in `bytes.decode`.
+    """
+    content = path.read_bytes().decode("utf-8-sig", errors).replace("\r\n", "\n")
+    content = content.replace("\r", " ") if "\n" in content else content.replace("\r", "\n")
+    rows = csv.reader(io.StringIO(_SPACE_AFTER_QUOTE.sub('"', content), newline="\n"), strict=True)
+    while True:
+        first = rows.line_num + 1
+        try:
+            row = next(rows, None)
+        except csv.Error as error:
+            raise TextError(
+                f"the quote that opens in line {first} is never closed ({error})", f"line {first}"
+            ) from error
+        if row is None:
+            return
+        # A quote that is closed only by another one, some rows later, would silently make these rows words.
+        for line in (line for field in row for line in field.split("\n")[1:] if _ROW.match(line)):
+            problem = f"the quote that opens in line {first} is not closed before {shortened(line, 40)!r}"
+            raise TextError(problem, f"line {first}")
+        if row:
+            yield first, row

@@ -1,0 +1,165 @@
+"""Subtitles and transcripts of one clip: SRT, WebVTT, and what Whisper writes (JSON, TSV, text)."""
+
+import html
+import logging
+import math
+import re
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from trimood.corpus.reading import TextError, as_meant, parse_json
+from trimood.media.files import SUBTITLE_FORMATS, open_media
+
+log = logging.getLogger(__name__)
+
+SUBTITLES = (".srt", ".vtt", ".json", ".tsv", ".txt")
+"""Endings of files with the words of one clip; of several beside a clip, the first of these is read."""
+
+# The tags of WebVTT (w3.org/TR/webvtt1) and those in wide use in SRT: anything else in angle brackets is a word.
+_TAG = re.compile(
+    r"</?(?:c|i|b|u|s|v|lang|ruby|rt|font|em|strong|span|p)(?:[.\s][^<>]*)?>"
+    r"|<(?:\d+:)?\d\d:\d\d[.,]\d{3}>"  # the time of a word
+    r"|\{\\[^{}]*\}|\{/?[biu]\}",  # {\an8}, {i}
+    re.IGNORECASE,
+)
+_LINE_BREAK = re.compile(r"\n|<br\s*/?>|\\N")
+_ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|\w+);")
+
+_FLASH_MILLISECONDS = 50
+"""The cues between two lines of YouTube's automatic captions last 10 ms."""
+
+_GAP_MILLISECONDS = 100
+
+
+class Cue(NamedTuple):
+    """A subtitle: start and end in whole milliseconds, and the words."""
+
+    start_milliseconds: int
+    end_milliseconds: int
+    text: str
+
+
+class _Shown(NamedTuple):
+    """What a screen shows for a while: words by line, and the text as it is in the file."""
+
+    start: int
+    end: int
+    lines: tuple[tuple[str, ...], ...]
+    marked_up: str
+
+    def words(self, first_line: int = 0) -> tuple[str, ...]:
+        return tuple(word for line in self.lines[first_line:] for word in line)
+
+
+def is_transcript(path: Path) -> bool:
+    """Whether a file with one of SUBTITLES is such: JSON may also be a table, or hold something else."""
+    if path.suffix.lower() != ".json":
+        return True
+    try:
+        content = parse_json(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and isinstance(content.get("segments"), list)
+
+
+def cues_of(path: Path) -> list[Cue]:
+    """The cues of a file that have words, in order of time, without markup; a text file is one cue without a time.
+
+    Of rolling captions, each word is in one cue. Raises ValueError and OSError, among them FFmpeg's errors.
+    """
+    ending = path.suffix.lower()
+    if ending in (".srt", ".vtt"):
+        shown = sorted((cue for cue in _subtitles(path) if cue.words()), key=lambda cue: cue.start)
+        return _each_word_once(path, shown) if _rolls(shown) else _cues((*cue[:2], cue.words()) for cue in shown)
+    content = path.read_text(encoding="utf-8-sig")
+    if ending == ".txt":
+        return _cues([(0, 0, as_meant(content).split())])
+    rows = _rows_of_tsv(content) if ending == ".tsv" else _segments(content)
+    return sorted(_cues((start, end, as_meant(text).split()) for start, end, text in rows))
+
+
+def _cues(spans: Iterable[tuple[int, int, Iterable[str]]]) -> list[Cue]:
+    cues = [Cue(start, end, " ".join(words)) for start, end, words in spans]
+    return [cue for cue in cues if cue.text]
+
+
+def _subtitles(path: Path) -> Iterator[_Shown]:
+    with open_media(path, SUBTITLE_FORMATS) as container:
+        for packet in container.demux():
+            if packet.size and packet.pts is not None and packet.time_base is not None:
+                start, end = (1000 * time * packet.time_base for time in (packet.pts, packet.pts + packet.duration))
+                text = bytes(packet).decode("utf-8")
+                lines = [tuple(_unescaped(line).split()) for line in _LINE_BREAK.split(_TAG.sub("", text))]
+                yield _Shown(round(start), round(end), tuple(line for line in lines if line), text)
+
+
+def _unescaped(line: str) -> str:
+    """The line with its entities, such as &amp;, as characters: after the removal of tags, so that &lt;i&gt; stays."""
+    return as_meant(_ENTITY.sub(lambda entity: html.unescape(entity[0]), line))
+
+
+def _rows_of_tsv(content: str) -> Iterator[tuple[int, int, str]]:
+    """Whisper's milliseconds and words."""
+    columns, *rows = content.replace("\r\n", "\n").split("\n")
+    if columns.split("\t") != ["start", "end", "text"]:
+        raise TextError("expected the columns start, end and text, with tabs between them")
+    for number, row in enumerate(rows, start=2):
+        if row.strip():
+            start, end, text = [*row.split("\t", 2), "", ""][:3]
+            if not start.isdecimal() or not end.isdecimal():
+                raise TextError("expected two times in whole milliseconds before the words", f"line {number}")
+            yield int(start), int(end), text
+
+
+def _segments(content: str) -> Iterator[tuple[int, int, str]]:
+    """The segments of Whisper's JSON, whose times are in seconds."""
+    for number, segment in enumerate(parse_json(content)["segments"], start=1):
+        start, end, text = map(segment.get, ("start", "end", "text")) if isinstance(segment, dict) else (None,) * 3
+        times = [time for time in (start, end) if isinstance(time, int | float) and math.isfinite(time)]
+        if len(times) < 2 or not isinstance(text, str):
+            raise TextError("expected start and end in seconds, and text", f"segment {number}")
+        yield round(1000 * times[0]), round(1000 * times[1]), text
+
+
+def _rolls(shown: list[_Shown]) -> bool:
+    """Whether these are rolling captions: most cues show again what the cue before has shown.
+
+    The same single line again is no sign of it, unless only its markup differs: people repeat themselves.
+    """
+    pairs = [(one, other) for one, other in pairwise(shown) if other.start - one.end <= _GAP_MILLISECONDS]
+    repeats = 0
+    for one, other in pairs:
+        new = _new_words(one, other)
+        several_lines = len(one.lines) + len(other.lines) > 2
+        flash = min(cue.end - cue.start for cue in (one, other)) <= _FLASH_MILLISECONDS
+        rolled = several_lines or flash or new or one.marked_up != other.marked_up
+        repeats += len(new) < len(other.words()) and bool(rolled)
+    return repeats > 1 and 2 * repeats >= len(pairs)
+
+
+def _each_word_once(path: Path, shown: list[_Shown]) -> list[Cue]:
+    said: list[Cue] = []
+    before = _Shown(0, 0, (), "")
+    for cue in shown:
+        new = _new_words(before, cue)
+        if cue.start - before.end > _GAP_MILLISECONDS and (not new or len(cue.lines) == 1):  # said again, after a pause
+            new = cue.words()
+        if new:
+            said.append(Cue(cue.start, cue.end, " ".join(new)))
+        elif cue.lines == before.lines and cue.end - cue.start > _FLASH_MILLISECONDS:  # the next word of it is marked
+            said[-1] = said[-1]._replace(end_milliseconds=cue.end)
+        before = cue
+    log.info("%s: rolling captions, of which each word is taken once", path.name)
+    return said
+
+
+def _new_words(before: _Shown, cue: _Shown) -> tuple[str, ...]:
+    """The words of a cue after those that the last lines of the cue before have shown already."""
+    words = cue.words()
+    for line in range(len(before.lines)):
+        old = before.words(line)
+        if words[: len(old)] == old:
+            return words[len(old) :]
+    return words
