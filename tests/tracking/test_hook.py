@@ -91,7 +91,7 @@ def test_scores_curves_and_files_are_logged(run: Command, project: Path) -> None
     assert exp4.data.metrics["test f1/surprise"] == pytest.approx(2 / 3)
     assert exp4.data.metrics["test f1/disgust"] == 0
     assert "test support/joy" not in exp4.data.metrics
-    curve = client.get_metric_history(exp4.info.run_id, "validation/macro_f1")
+    curve = client.get_metric_history(exp4.info.run_id, "curves/validation_macro_f1")
     assert [(point.step, point.value) for point in curve] == [(1, 0.1), (2, 0.2)]
     assert exp4.data.metrics["test ablation/text blanked"] == 0.25
     files = {file.path for file in client.list_artifacts(exp4.info.run_id)}
@@ -134,7 +134,7 @@ def test_a_failing_node_fails_its_experiment_and_not_the_one_that_was_done(
     assert [(found.info.run_name, found.info.status) for found in runs_in(project)].count(("exp3", "FINISHED")) == 2
     exp4 = run_named(project, "exp4")
     assert exp4.info.status == "FAILED"
-    assert exp4.data.metrics["validation/macro_f1"] == 0.2  # what was logged before stays
+    assert exp4.data.metrics["curves/validation_macro_f1"] == 0.2  # what was logged before stays
     assert exp4.data.tags["corpus.train.sha256"] == "0a1b2c3d4e5f"
     assert mlflow.active_run() is None
 

@@ -10,6 +10,7 @@ from trimood.config.parameters import Parameters, did_you_mean
 
 KINDS: dict[str, tuple[str, ...]] = {
     "plan": (),
+    "identity": (),
     "scores": (),
     "ablation": (),
     "metrics": (),
@@ -18,7 +19,6 @@ KINDS: dict[str, tuple[str, ...]] = {
     "rows": ("as", "by"),
     "model": ("weights",),
     "file": ("as",),
-    "identity": (),
 }
 """The kinds of `metadata.mlflow.log`, and the further keys that each takes."""
 

@@ -28,7 +28,7 @@ from trimood.tracking.runs import (
     gather_modality_ablation,
     gather_predictions,
 )
-from trimood.tracking.store import examples_fingerprint
+from trimood.tracking.kinds import words_fingerprint
 
 CORPUS = {"train": {"sha256": "0a1b2c3d4e5f"}, "official_test": {"sha256": None}}
 HOW = CompareParams(baseline="exp1", resamples=500, confidence=0.95, seed=0, runs=())
@@ -345,7 +345,7 @@ def test_references_are_not_trained_on_what_they_answer(artifacts: Path) -> None
 
 def test_references_are_trained_on_what_the_runs_were(artifacts: Path) -> None:
     training = made_utterances("training")
-    tagged = RUNS.assign(**{"tags.training_examples": examples_fingerprint(training)})
+    tagged = RUNS.assign(**{"tags.training_examples": words_fingerprint(training)})
     tagged.loc[0, "tags.training_examples"] = None  # from before runs told theirs
     runs = choose_runs(tagged, CORPUS, HOW)
     predictions = gather_predictions(runs, fetching(artifacts))
@@ -358,7 +358,7 @@ def test_references_are_trained_on_what_the_runs_were(artifacts: Path) -> None:
     with pytest.raises(CannotCompare, match=r"used others: exp3 \(seed 2\)\. .*Run the experiments again"):
         predict_references(choose_runs(tagged, CORPUS, HOW), predictions, training)
     reworded = training.assign(text=training["text"].str.upper())
-    assert len({examples_fingerprint(table) for table in (training, reworded, training.iloc[::-1])}) == 3
+    assert len({words_fingerprint(table) for table in (training, reworded, training.iloc[::-1])}) == 3
 
 
 @pytest.mark.slow

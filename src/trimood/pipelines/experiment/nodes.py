@@ -13,7 +13,7 @@ from trimood.config.plan import Plan
 from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES
 from trimood.model.stored import AboutWeights, Embeddings, Epoch, RunIdentity, TrainedWeights
 from trimood.scoring.metrics import Scores
-from trimood.tracking.store import log_live
+from trimood.tracking.live import log_live
 
 if TYPE_CHECKING:
     from trimood.scoring.ablation import Embeddings as SplitEmbeddings
