@@ -17,7 +17,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from support.tracked_project import STORE, runs_in
+from support.tracked_project import STORE, new_outbox, runs_in
 from trimood.tracking import outbox as outbox_module
 from trimood.tracking import store as store_module
 from trimood.tracking.outbox import Outbox, TrackedRun, current_run, is_alive, set_current_run, this_process
@@ -40,13 +40,6 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def folder(tmp_path: Path, empty_store: Path) -> Path:
     shutil.copy(empty_store, tmp_path)
     return tmp_path
-
-
-def command(folder: Path) -> Outbox:
-    """The outbox of a command that has just begun."""
-    outbox = Outbox(folder / "unsent", lambda: use_experiment(CONF, folder), STORE.format(folder), None)
-    outbox.begin()
-    return outbox
 
 
 @contextmanager
@@ -88,7 +81,7 @@ def file_of(folder: Path, run: Run, name: str = "scores.json") -> str:
 def test_what_a_locked_store_cannot_take_is_sent_in_order_when_it_answers(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    outbox = command(folder)
+    outbox = new_outbox(folder)
     run = outbox.open("exp4", {"experiment": "exp4"})
     run.log({"curves/loss": 2.0}, step=0)
     with locked(folder):
@@ -112,21 +105,21 @@ def test_what_a_locked_store_cannot_take_is_sent_in_order_when_it_answers(
 
 def test_a_run_that_could_not_even_be_opened_is_sent_by_the_next_command(folder: Path) -> None:
     with locked(folder):
-        outbox = command(folder)
+        outbox = new_outbox(folder)
         run = outbox.open("exp4", {"experiment": "exp4"})
         log_training(run, folder)
         run.close("FINISHED")
         assert run.id is None
         assert outbox.end() == 7
     before = time.time() * 1000
-    command(folder)
+    new_outbox(folder)
     (found,) = runs_in(folder)
     assert (found.info.status, found.info.run_name, found.data.tags["experiment"]) == ("FINISHED", "exp4", "exp4")
     assert found.info.start_time <= found.info.end_time < before  # when it ran, not when it was sent
     assert history(folder, found, "curves/loss") == [(1, 1.0), (2, 0.5), (3, 1 / 3)]
     assert file_of(folder, found) == "first"
     assert list((folder / "unsent").iterdir()) == []
-    command(folder)
+    new_outbox(folder)
     assert len(runs_in(folder)) == 1
 
 
@@ -136,7 +129,7 @@ def test_a_kill_in_the_middle_of_sending_sends_nothing_twice(
 ) -> None:
     """The command dies after the store has taken a record, before the record is removed."""
     with locked(folder):
-        outbox = command(folder)
+        outbox = new_outbox(folder)
         log_training(outbox.open("exp4", {"experiment": "exp4"}), folder)
         outbox.open("exp5", {"experiment": "exp5"}).log({"curves/loss": 9.0}, step=1)
         outbox.end()
@@ -158,8 +151,8 @@ def test_a_kill_in_the_middle_of_sending_sends_nothing_twice(
             patched.setattr(TrackedRun, "_store_opening", die_first)
         patched.setattr(Path, "unlink", die)
         with pytest.raises(KeyboardInterrupt):
-            command(folder)
-    command(folder)
+            new_outbox(folder)
+    new_outbox(folder)
     exp4, exp5 = runs_in(folder)
     assert [exp4.info.run_name, exp5.info.run_name] == ["exp4", "exp5"]
     assert history(folder, exp4, "curves/loss") == [(1, 1.0), (2, 0.5), (3, 1 / 3)]
@@ -179,7 +172,7 @@ def test_weights_are_linked_and_survive_the_next_training(folder: Path, monkeypa
     weights.write_bytes(b"first")
     calibration.write_text("first")
     with locked(folder):
-        outbox = command(folder)
+        outbox = new_outbox(folder)
         outbox.open("exp4", {}).log_model(weights, calibration)
         (linked,) = (folder / "unsent").rglob("best.safetensors")
         assert os.path.samefile(linked, weights)
@@ -187,15 +180,15 @@ def test_weights_are_linked_and_survive_the_next_training(folder: Path, monkeypa
     (folder / "next").write_bytes(b"second")
     os.replace(folder / "next", weights)
     calibration.write_text("second")
-    command(folder)
+    new_outbox(folder)
     assert logged == [(b"first", b"first")]
 
 
 def test_what_a_command_at_work_has_kept_is_left_to_it(folder: Path) -> None:
     with locked(folder):
-        at_work = command(folder)
+        at_work = new_outbox(folder)
         at_work.open("exp4", {}).log({"curves/loss": 1.0})
-    command(folder)
+    new_outbox(folder)
     assert runs_in_or_none(folder) == []
     assert len(kept(folder)) == 2
     at_work.end()
@@ -215,35 +208,30 @@ def gone(folder: Path, run: TrackedRun) -> str:
 
 
 def test_runs_whose_process_is_gone_are_closed_as_killed(folder: Path) -> None:
-    outbox = command(folder)
+    outbox = new_outbox(folder)
     dead, alive = outbox.open("exp4", {}), outbox.open("exp5", {})
     gone(folder, dead)
     elsewhere = outbox.open("exp6", {})
     gone(folder, elsewhere)
     MlflowClient(STORE.format(folder)).set_tag(elsewhere.id, "host", "another")
-    command(folder)
+    new_outbox(folder)
     statuses = {run.info.run_name: (run.info.status, run.data.tags.get("partial")) for run in runs_in(folder)}
     assert statuses == {"exp4": ("KILLED", "true"), "exp5": ("RUNNING", None), "exp6": ("RUNNING", None)}
     assert alive.id
 
 
 def test_a_shared_store_keeps_the_runs_of_other_checkouts(folder: Path) -> None:
-    def of(checkout: str) -> Outbox:
-        outbox = Outbox(folder / checkout, lambda: use_experiment(CONF, folder), STORE.format(folder), checkout)
-        outbox.begin()
-        return outbox
-
-    run = of("it's a").open("exp4", {}, IDENTITY)
+    run = new_outbox(folder, "it's a").open("exp4", {}, IDENTITY)
     gone(folder, run)
-    other = of("b").open("exp4", {}, IDENTITY)
+    other = new_outbox(folder, "b").open("exp4", {}, IDENTITY)
     assert other.id != run.id
     assert [found.info.status for found in runs_in(folder)] == ["RUNNING", "RUNNING"]
-    assert of("it's a").open("exp4", {}, IDENTITY).id == run.id
+    assert new_outbox(folder, "it's a").open("exp4", {}, IDENTITY).id == run.id
 
 
 @pytest.mark.parametrize("end", ["killed", "FAILED", "while the store is locked"])
 def test_an_unfinished_training_goes_on_in_its_run(folder: Path, end: str) -> None:
-    outbox = command(folder)
+    outbox = new_outbox(folder)
     first = outbox.open("exp4", {"session": "1"}, IDENTITY)
     first.log({"curves/loss": 1.0}, 1, params={"data.clips.workers": 0})
     first.log({"curves/loss": 0.5}, 2)
@@ -253,12 +241,12 @@ def test_an_unfinished_training_goes_on_in_its_run(folder: Path, end: str) -> No
         gone(folder, first)
     if end == "while the store is locked":
         with locked(folder):
-            second_command = command(folder)
+            second_command = new_outbox(folder)
             second = second_command.open("exp4", {"session": "2"}, IDENTITY)
             resume(second)
         second_command.retry()
     else:
-        second = command(folder).open("exp4", {"session": "2"}, IDENTITY)
+        second = new_outbox(folder).open("exp4", {"session": "2"}, IDENTITY)
         resume(second)
     assert second.id == first.id
     (found,) = runs_in(folder)
@@ -268,7 +256,7 @@ def test_an_unfinished_training_goes_on_in_its_run(folder: Path, end: str) -> No
     assert found.data.params["data.clips.workers"] == "0"  # as it was opened: a param cannot change
     assert history(folder, found, "curves/loss") == [(1, 1.0), (2, 0.5), (3, 0.25)]
     second.close("FINISHED")
-    assert command(folder).open("exp4", {}, IDENTITY).id != first.id  # a finished run is left alone
+    assert new_outbox(folder).open("exp4", {}, IDENTITY).id != first.id  # a finished run is left alone
 
 
 def resume(run: TrackedRun) -> None:
@@ -283,10 +271,10 @@ def test_a_training_that_is_alive_elsewhere_keeps_its_run(folder: Path) -> None:
     try:
         import psutil
 
-        first = command(folder).open("exp4", {}, IDENTITY)
+        first = new_outbox(folder).open("exp4", {}, IDENTITY)
         tag = f"{other.pid} {psutil.Process(other.pid).create_time():.0f}"
         MlflowClient(STORE.format(folder)).set_tag(first.id, "process", tag)
-        assert command(folder).open("exp4", {}, IDENTITY).id != first.id
+        assert new_outbox(folder).open("exp4", {}, IDENTITY).id != first.id
     finally:
         other.kill()
         other.wait()
@@ -296,7 +284,7 @@ def test_a_training_that_is_alive_elsewhere_keeps_its_run(folder: Path) -> None:
 
 
 def test_a_run_that_was_deleted_meanwhile_stops_nothing(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    outbox = command(folder)
+    outbox = new_outbox(folder)
     run = outbox.open("exp4", {})
     MlflowClient(STORE.format(folder)).delete_run(run.id)
     log_training(run, folder)

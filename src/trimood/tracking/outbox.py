@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, Field, TypeAdapter
 
 from trimood.disk import written_whole
-from trimood.tracking.store import OutOfReach, check, impatient
+from trimood.tracking.store import OutOfReach, check, impatient, use_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -290,6 +290,7 @@ def _send_model(run: TrackedRun, client: "MlflowClient", model: Model) -> None:
     """Logs the model, unless an earlier attempt has; one that was interrupted is removed."""
     from trimood.serving.mlflow_model import log_model
 
+    use_store(run._outbox.uri)
     for logged in client.search_logged_models([run._outbox.experiment], f"source_run_id = '{run.id}'"):
         if str(logged.status) == "READY":
             return
@@ -390,7 +391,7 @@ class Outbox:
                     self.experiment = self._select()
             except Exception as error:
                 raise OutOfReach(str(error).partition("\n")[0]) from error
-        return mlflow.MlflowClient()
+        return mlflow.MlflowClient(self.uri, self.uri)  # another session may have selected another store
 
     def fall_silent(self, error: OutOfReach) -> None:
         """Keeps everything from now on; warns once in a command."""

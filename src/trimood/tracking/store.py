@@ -35,9 +35,6 @@ LOCATIONS = (
 log = logging.getLogger(__name__)
 
 
-_in_use: str | None = None
-
-
 class OutOfReach(Exception):
     """The store does not answer, or cannot be written now."""
 
@@ -56,8 +53,6 @@ def use_store(uri: str) -> None:
     """
     import mlflow
 
-    global _in_use  # MLflow's own choice is global too
-    _in_use = uri
     if uri.startswith(SQLITE) and not _is_missing(uri):
         _follow(Path(uri.removeprefix(SQLITE)))
     given = os.environ.get("MLFLOW_TRACKING_URI")
@@ -70,7 +65,10 @@ def use_store(uri: str) -> None:
 
 def store_in_use() -> str | None:
     """The URI of the store that was selected last; None before, or if it is a SQLite file that does not exist yet."""
-    return None if _in_use is None or _is_missing(_in_use) else _in_use
+    import mlflow
+
+    uri = str(mlflow.get_tracking_uri()) if mlflow.is_tracking_uri_set() else None
+    return None if uri is None or _is_missing(uri) else uri
 
 
 def _is_missing(uri: str) -> bool:
@@ -201,7 +199,6 @@ def _folder_before(connection: sqlite3.Connection, here: Path) -> Path | None:
     before = Path(tagged[0]) if tagged else None
     if before == here:
         return None
-    elsewhere = False
     for (uri,) in connection.execute("SELECT artifact_uri FROM runs"):
         location = urlsplit(uri or "")
         folder = Path(unquote(location.path)).parent
@@ -211,5 +208,6 @@ def _folder_before(connection: sqlite3.Connection, here: Path) -> Path | None:
                 return None
             if (here / folder.relative_to(of_run)).is_dir():
                 return of_run
-            elsewhere = True
-    return None if elsewhere else before
+            if folder.is_dir():  # the store was moved without its artifacts
+                return None
+    return before

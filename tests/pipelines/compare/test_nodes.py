@@ -19,6 +19,7 @@ from trimood.pipelines.compare.nodes import compare_runs, predict_references, wr
 from trimood.reports.comparison import comparison_page, markdown
 from trimood.scoring.comparison import Comparison, CurvePoint
 from trimood.scoring.metrics import summary_scores
+from trimood.tracking.kinds import words_fingerprint
 from trimood.tracking.runs import (
     DROPS,
     CannotCompare,
@@ -28,7 +29,6 @@ from trimood.tracking.runs import (
     gather_modality_ablation,
     gather_predictions,
 )
-from trimood.tracking.kinds import words_fingerprint
 
 CORPUS = {"train": {"sha256": "0a1b2c3d4e5f"}, "official_test": {"sha256": None}}
 HOW = CompareParams(baseline="exp1", resamples=500, confidence=0.95, seed=0, runs=())
@@ -376,7 +376,7 @@ def test_nothing_of_it_needs_torch() -> None:
 def test_a_baseline_that_a_later_run_has_put_aside_is_told_apart_from_one_that_never_ran() -> None:
     trial = {**made_run("exp3", 9), "start_time": pd.Timestamp("2026-02-01", tz="UTC"), "params.data.split.seed": "7"}
     with pytest.raises(
-        CannotCompare, match=r"none of the 2 runs of exp1 can be .* exp3-9 \(exp3\)\..*was a trial, delete it"
+        CannotCompare, match=r"none of the 2 runs of exp1 can be .* exp3-9 \(exp3\)\..*same parameters.*compare\.runs"
     ):
         choose_runs(pd.concat([RUNS, pd.DataFrame([trial])], ignore_index=True), CORPUS, HOW)
 
