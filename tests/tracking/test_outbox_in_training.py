@@ -109,11 +109,10 @@ def check_words(said: str) -> None:
 def test_a_server_that_is_killed_gets_everything_from_the_next_command(project: DemoProject, tmp_path: Path) -> None:
     port, store = free_port(), tmp_path / "server"
     uri = f"http://127.0.0.1:{port}"
-    with serving(store, port) as server:
-        with started(project, MLFLOW_TRACKING_URI=uri) as process:
-            said = read_until(process, f"epoch 2 of {EPOCHS}")
-            kill(server)
-            said += read_until(process, "\0")
+    with serving(store, port) as server, started(project, MLFLOW_TRACKING_URI=uri) as process:
+        said = read_until(process, f"epoch 2 of {EPOCHS}")
+        kill(server)
+        said += read_until(process, "\0")
     assert process.returncode == 0, said
     check_words(said)
     reporting = project.path / "data" / "demo" / "08_reporting"

@@ -10,7 +10,6 @@ from trimood.config.parameters import Parameters, did_you_mean
 
 KINDS: dict[str, tuple[str, ...]] = {
     "plan": (),
-    "identity": (),
     "scores": (),
     "ablation": (),
     "metrics": (),
@@ -19,6 +18,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "rows": ("as", "by"),
     "model": ("weights",),
     "file": ("as",),
+    "identity": (),
 }
 """The kinds of `metadata.mlflow.log`, and the further keys that each takes."""
 
