@@ -36,7 +36,10 @@ def test_there_is_a_function_for_each_kind() -> None:
         ({"mlflow": {"log": "tags", "as": "cor=pus"}}, r"mlflow\.as: MLflow takes letters.*\(got 'cor=pus'\)"),
         ({"mlflow": {"log": "tags", "as": ["corpus"]}}, r"mlflow\.as: Input should be a valid string"),
         ({"mlflow": {"log": "rows", "as": "x", "by": ["polcy"]}}, r"mlflow\.by\.0: .*'policy' or 'problem'.*'polcy'"),
-        ({"mlflow": {"log": "rows", "as": "x", "yb": ["policy"]}}, r"mlflow: unknown key 'yb'; allowed here: log, as, by"),
+        (
+            {"mlflow": {"log": "rows", "as": "x", "yb": ["policy"]}},
+            r"mlflow: unknown key 'yb'; allowed here: log, as, by",
+        ),
         ({"mlflow": {"log": "model", "weigths": "best_weights"}}, r"unknown key 'weigths'.*Did you mean weights"),
         (
             {"mlflow": {"log": "model", "weights": "best_weigths"}},

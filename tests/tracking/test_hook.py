@@ -95,7 +95,7 @@ def test_scores_curves_and_files_are_logged(run: Command, project: Path) -> None
     assert exp4.data.metrics["test f1/surprise"] == pytest.approx(2 / 3)
     assert exp4.data.metrics["test f1/disgust"] == 0
     assert "test support/joy" not in exp4.data.metrics
-    curve = client.get_metric_history(exp4.info.run_id, "curves/validation_macro_f1")
+    curve = client.get_metric_history(exp4.info.run_id, "training curves/validation_macro_f1")
     assert [(point.step, point.value) for point in curve] == [(1, 0.1), (2, 0.2)]
     assert exp4.data.metrics["test ablation/text blanked"] == 0.25
     files = {file.path for file in client.list_artifacts(exp4.info.run_id)}
@@ -106,11 +106,11 @@ def test_every_run_counts_what_was_left_out_of_it_by_policy_and_problem(run: Com
     run("exp3", "exp4")
     for name in ("exp3", "exp4"):
         found = run_named(project, name)
-        assert {key: count for key, count in found.data.metrics.items() if key.startswith("excluded")} == {
-            "excluded_clips": 4,
-            "excluded_clips/drop missing": 1,
-            "excluded_clips/drop unreadable and silent": 1,
-            "excluded_clips/blank silent": 2,
+        assert {key: count for key, count in found.data.metrics.items() if key.startswith("utterances/excluded")} == {
+            "utterances/excluded": 4,
+            "utterances/excluded drop missing": 1,
+            "utterances/excluded drop unreadable and silent": 1,
+            "utterances/excluded blank silent": 2,
         }
 
 
@@ -138,7 +138,7 @@ def test_a_failing_node_fails_its_experiment_and_not_the_one_that_was_done(
     assert [(found.info.run_name, found.info.status) for found in runs_in(project)].count(("exp3", "FINISHED")) == 2
     exp4 = run_named(project, "exp4")
     assert exp4.info.status == "FAILED"
-    assert exp4.data.metrics["curves/validation_macro_f1"] == 0.2  # what was logged before stays
+    assert exp4.data.metrics["training curves/validation_macro_f1"] == 0.2  # what was logged before stays
     assert exp4.data.tags["corpus.train.sha256"] == "0a1b2c3d4e5f"
     assert mlflow.active_run() is None
 

@@ -295,6 +295,22 @@ def test_a_run_that_was_deleted_meanwhile_stops_nothing(folder: Path, caplog: py
     assert outbox.open("exp5", {}).id
 
 
+def test_one_value_that_mlflow_refuses_costs_nothing_else(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    outbox = new_outbox(folder)
+    run = outbox.open("compare", {})
+    run.log({"exp4 (training.learning_rate=1e-05)/macro_f1": 0.5})
+    run.log(tags={"long": "x" * 10_000})
+    run.log({"a//b": 0.5})  # no unique name
+    log_training(run, folder)
+    run.close("FINISHED")
+    (found,) = runs_in(folder)
+    assert found.data.metrics["exp4  training.learning_rate 1e-05 /macro_f1"] == 0.5
+    assert (found.info.status, found.data.params["train"]) == ("FINISHED", "lora")
+    refused = [record.getMessage() for record in caplog.records if "MLflow refuses" in record.getMessage()]
+    assert any("a//b" in words for words in refused)
+    assert outbox.end() == 0
+
+
 @pytest.mark.parametrize("is_hung", [False, True], ids=["gone", "hung"])
 def test_a_server_that_does_not_answer_is_not_waited_for(tmp_path: Path, is_hung: bool) -> None:
     with socket.socket() as server:

@@ -92,7 +92,7 @@ def check_run(client: MlflowClient) -> Run:
     (run,) = client.search_runs([experiment.experiment_id], "tags.experiment = 'exp3'")
     assert run.info.status == "FINISHED"
     assert "partial" not in run.data.tags
-    curve = client.get_metric_history(run.info.run_id, "curves/validation_macro_f1")
+    curve = client.get_metric_history(run.info.run_id, "training curves/validation_macro_f1")
     assert [point.step for point in curve] == list(range(1, EPOCHS + 1))
     assert "test/macro_f1" in run.data.metrics
     assert len(run.outputs.model_outputs) == 1

@@ -13,7 +13,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "plan": (),
     "scores": (),
     "ablation": (),
-    "metrics": (),
+    "metrics": ("as",),
     "tags": ("as",),
     "fingerprint": ("as",),
     "rows": ("as", "by"),
@@ -23,7 +23,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 }
 """The kinds of `metadata.mlflow.log`, and the further keys that each takes."""
 
-OPTIONAL = {("rows", "by"), ("file", "as")}
+OPTIONAL = {("metrics", "as"), ("rows", "by"), ("file", "as")}
 
 Layer = Literal["raw", "intermediate", "primary", "feature", "model_input", "models", "model_output", "reporting"]
 
@@ -31,8 +31,8 @@ Layer = Literal["raw", "intermediate", "primary", "feature", "model_input", "mod
 class Logged(Parameters):
     """What a run logs of a dataset.
 
-    `as`: the name in MLflow, or the artifact folder of a file; `by`: columns by which rows are counted; `weights`: the
-    dataset with the weights of the model.
+    `as`: the name in MLflow, what comes before the names of metrics, or the artifact folder of a file; `by`: columns by
+    which rows are counted; `weights`: the dataset with the weights of the model.
     """
 
     log: str

@@ -25,7 +25,7 @@ from trimood.config.metadata import Logged, metadata_of
 from trimood.config.parameters import flatten
 from trimood.tracking.kinds import LOG, Entry
 from trimood.tracking.outbox import Outbox, Status, TrackedRun, set_current_run
-from trimood.tracking.store import SQLITE, tracking_uri, use_experiment
+from trimood.tracking.store import SQLITE, tracking_uri, use_experiment, use_store
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +85,7 @@ class TrackRuns:
             )
         self._unsaved = {name: unsaved | shared for name, unsaved in self._unsaved.items()}
         uri = tracking_uri(self._conf["tracking_uri"], self._project)
+        use_store(uri)
         is_own = uri.startswith(f"{SQLITE}{self._project}/")
         self._outbox = Outbox(
             self._file_of(UNSENT),

@@ -32,17 +32,19 @@ def _log_plan(entry: Entry) -> None:
 
 
 def _log_identity(entry: Entry) -> None:
-    """Logs the identity, and the fingerprints of examples and checkpoints by which runs are compared."""
+    """Logs the plan, the identity, and the fingerprints of examples and checkpoints by which runs are compared."""
+    _log_plan(entry)
     identity = entry.data
     about = {"identity": identity.digest, "examples": identity.examples, "checkpoint_files": identity.checkpoints}
     entry.run.log(tags=flatten(about))
 
 
 def _log_with_numbers(numbers_of: Callable[[Any], dict[str, float]]) -> Callable[[Entry], None]:
-    """Returns a function that logs the dataset's numbers and its file."""
+    """Returns a function that logs the dataset's numbers, below its name in MLflow if it has one, and its file."""
 
     def log(entry: Entry) -> None:
-        entry.run.log(numbers_of(entry.data))
+        below = f"{entry.logged.name}/" if entry.logged.name else ""
+        entry.run.log({f"{below}{name}": number for name, number in numbers_of(entry.data).items()})
         entry.run.log_file(entry.path)
 
     return log
@@ -52,13 +54,14 @@ def _log_rows(entry: Entry) -> None:
     """Logs the table, its number of rows, and the number for each combination of values in the columns `by`."""
     name, by = entry.logged.name, list(entry.logged.by)
     kinds = entry.data.value_counts(by).to_dict() if by else {}
-    entry.run.log({str(name): len(entry.data), **{f"{name}/{' '.join(kind)}": n for kind, n in kinds.items()}})
+    entry.run.log({str(name): len(entry.data), **{f"{name} {' '.join(kind)}": n for kind, n in kinds.items()}})
     entry.run.log_file(entry.path)
 
 
 def _log_model(entry: Entry) -> None:
     """Logs the model with its calibration, which is its last dataset to be saved."""
-    entry.run.log(numbers({"calibration": entry.data}))
+    found = numbers({"temperature": entry.data["temperature"], **entry.data["validation"]})
+    entry.run.log({f"validation calibration/{name.replace('/', ' ')}": number for name, number in found.items()})
     entry.run.log_model(entry.weights, entry.path)
 
 
@@ -84,7 +87,8 @@ def flat_scores(scores: Scores) -> dict[str, float]:
     """Flattens scores to {"test/macro_f1": …, "test f1/joy": …}."""
     flat: dict[str, float] = {}
     for split, of_split in scores.items():
-        flat |= {f"{split}/{k}": v for k, v in of_split.items() if isinstance(v, int | float)}
+        flat |= {f"{split}/{k}": v for k, v in of_split.items() if isinstance(v, float)}
+        flat[f"utterances/{split}"] = of_split["utterances"]
         for emotion, row in of_split["per_class"].items():
             measures = {"precision": row["precision"], "recall": row["recall"], "f1": row["f1"]}
             flat |= {f"{split} {measure}/{emotion}": value for measure, value in measures.items()}

@@ -9,13 +9,20 @@ from trimood.tracking.outbox import current_run, set_current_run
 def log_live(numbers: Mapping[str, float], step: int) -> None:
     """Logs numbers during training."""
     if run := current_run():
-        # Other names than the final scores: MLflow shows the highest step of a name, not the best epoch.
-        curves = {
-            name: f"curves/{name.replace('/', '_')}" for name in numbers if name.startswith(("train/", "validation/"))
-        }
-        run.log({curves.get(name, name): value for name, value in numbers.items()}, step)
-        if curves:  # the end of an epoch
+        run.log({chart_of(name): value for name, value in numbers.items()}, step)
+        if any(name.startswith("validation/") for name in numbers):  # the end of an epoch
             run.retry()
+
+
+def chart_of(name: str) -> str:
+    """The name in MLflow of a number that is logged at each epoch or step.
+
+    It is not that of a final score, of which MLflow would show the last epoch instead of the best. MLflow orders its
+    charts by these names, so that of everything that runs log, `test/…` has to come first.
+    """
+    if name.startswith(("train/", "validation/")):
+        return f"training curves/{name.replace('/', '_')}"
+    return f"training steps/{name.removeprefix('step/')}" if name.startswith("step/") else name
 
 
 def log_now(

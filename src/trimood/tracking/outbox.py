@@ -3,6 +3,7 @@
 import logging
 import os
 import platform
+import re
 import shutil
 import threading
 import time
@@ -117,12 +118,12 @@ class TrackedRun:
         params: Mapping[str, object] | None = None,
         tags: Mapping[str, object] | None = None,
     ) -> None:
-        """Logs metrics of one step, params and tags."""
+        """Logs metrics of one step, params and tags. What MLflow takes in no name becomes a space."""
         now = time.time_ns() // 10**6
         values = Values(
-            params={name: str(value) for name, value in (params or {}).items()},
-            tags={name: str(value) for name, value in (tags or {}).items()},
-            metrics=[(name, float(value), now, step) for name, value in (metrics or {}).items()],
+            params={_name(name): str(value) for name, value in (params or {}).items()},
+            tags={_name(name): str(value) for name, value in (tags or {}).items()},
+            metrics=[(_name(name), float(value), now, step) for name, value in (metrics or {}).items()],
         )
         self.params |= values.params
         self.tags |= values.tags
@@ -215,8 +216,17 @@ class TrackedRun:
             except Exception as error:
                 if getattr(error, "error_code", None) not in REFUSED or self._opening.run is None:
                     raise OutOfReach(str(error).partition("\n")[0]) from error
-                self._is_refused = True
-                log.warning("MLflow refuses what run %s of %s logs: %s", self.id, self._opening.name, error)
+                self._is_refused = not self._is_active(client)
+                log.warning("MLflow refuses what run %s of %s logs: %s", self.id, self.name, error)
+
+    def _is_active(self, client: "MlflowClient") -> bool:
+        """Whether the run was not deleted in MLflow. One that was gets nothing any more."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return str(client.get_run(self.id).info.lifecycle_stage) == "active"
+        except MlflowException:
+            return False
 
     def _open(self, client: "MlflowClient") -> None:
         """Finds the run that was opened before, or creates it."""
@@ -259,6 +269,10 @@ class TrackedRun:
         if metric not in self._steps:
             self._steps[metric] = {point.step for point in client.get_metric_history(self._opening.run, metric)}
         return self._steps[metric]
+
+
+def _name(name: str) -> str:
+    return re.sub(r"[^\w./ :-]+", " ", name)
 
 
 def _link_or_copy(path: Path, target: Path) -> None:

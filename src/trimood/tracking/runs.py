@@ -12,7 +12,7 @@ from trimood.corpus.tables import CorpusDescription
 from trimood.emotions import EMOTIONS
 from trimood.scoring.baselines import REFERENCES
 from trimood.tracking.kinds import words_fingerprint
-from trimood.tracking.store import OutOfReach, check, store_in_use
+from trimood.tracking.store import OutOfReach, check, impatient, store_in_use
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,12 @@ def choose_runs(
     def column(name: str) -> pd.Series:
         return runs[name] if name in runs else pd.Series(None, index=runs.index, dtype=object)
 
+    def cost(name: str) -> pd.Series:
+        names_of_now_and_before = (
+            column(f"metrics.{prefix}/{name}").astype(float) for prefix in ("training cost", "cost")
+        )
+        return next(names_of_now_and_before).fillna(next(names_of_now_and_before))
+
     table = pd.DataFrame(
         {
             "run_id": runs["run_id"],
@@ -70,8 +76,8 @@ def choose_runs(
             "lora_targets": column("params.lora.targets").str.replace("+", ", "),
             "training_examples": column("tags.training_examples"),
             "trainable_parameters": runs["params.parameters.all.trainable"].astype(int),
-            "seconds": column("metrics.cost/seconds").astype(float),
-            "peak_memory_gib": column("metrics.cost/peak_memory_gib").astype(float),
+            "seconds": cost("seconds"),
+            "peak_memory_gib": cost("peak_memory_gib"),
         }
     )
     for system, rows in table.groupby("system"):
@@ -227,21 +233,21 @@ def latest_whole_run(runs: pd.DataFrame, model: str) -> pd.Series | None:
 
 
 def finished_run(identity: str) -> str | None:
-    """Returns the id of a finished, complete run with this identity in the store in use.
+    """Returns the id of the latest finished, complete run with this identity in the store in use; None without one.
 
-    None if there is none, or if the store is out of reach.
+    Raises OutOfReach.
     """
     import mlflow
 
     if (uri := store_in_use()) is None:
         return None
+    check(uri)
+    wanted = f"tags.identity = '{identity}' and attributes.status = 'FINISHED'"
     try:
-        check(uri)
-        runs = mlflow.search_runs(
-            search_all_experiments=True, filter_string=f"tags.identity = '{identity}' and status = 'FINISHED'"
-        )
-    except (OutOfReach, mlflow.exceptions.MlflowException):
-        return None
+        with impatient():
+            runs = mlflow.search_runs(search_all_experiments=True, filter_string=wanted)
+    except mlflow.exceptions.MlflowException as error:
+        raise OutOfReach(str(error)) from error
     runs = runs[finished_whole(runs)]
     return None if runs.empty else str(runs["run_id"].iloc[0])
 

@@ -145,7 +145,7 @@ def test_each_trial_is_a_flat_run_that_says_its_study_its_values_and_its_figure(
         assert float(run.data.params["training.learning_rate"]) == row["training.learning_rate"]
         assert (run.data.params["training.weight_decay"], run.data.params["data.split.seed"]) == ("0.01", "42")
         assert run.data.metrics["validation/macro_f1"] == row["macro_f1"]
-        assert "curves/train_loss" in run.data.metrics
+        assert "training curves/train_loss" in run.data.metrics
         assert not [name for name in run.data.metrics if "test" in name]
 
 
@@ -181,7 +181,7 @@ def test_a_trial_below_the_median_is_stopped_early_if_that_is_asked_for(searched
         run = tracked()[number]
         assert (run.info.status, run.data.tags["pruned"]) == ("FINISHED", "true")
         finished = table[:number]["macro_f1"].dropna()
-        assert run.data.metrics["curves/validation_macro_f1"] < finished.median()
+        assert run.data.metrics["training curves/validation_macro_f1"] < finished.median()
     assert list(folders["training_checkpoints"].iterdir()) == []
 
 
