@@ -69,7 +69,10 @@ def experiment(name):
     def identify(plan):
         fail_if_asked(f"{name}.identify")
         examples = ExampleFingerprints(training="1", validation="2", test="3")
-        return RunIdentity(plan=plan, examples=examples, checkpoints={"video": "0" * 16}, recipe="", code="")
+        checkpoints = {"video": "0" * 16}
+        return RunIdentity(
+            experiment=name, plan=plan, examples=examples, checkpoints=checkpoints, recipe="", code=""
+        )
 
     def train(identity, description):
         plan = identity.plan

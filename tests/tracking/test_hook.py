@@ -21,7 +21,7 @@ from kedro.runner import ParallelRunner, SequentialRunner, ThreadRunner
 from mlflow.entities import Run
 
 from support.tracked_project import STORE, runs_in
-from trimood.cli import ExperimentRunner
+from trimood.runner import ExperimentRunner
 from trimood.tracking.runs import finished_run
 
 Command = Callable[..., None]
