@@ -41,9 +41,9 @@ def test_the_demo_is_good_and_its_check_leaves_a_report_and_a_run_of_its_own(dem
         assert (folder / picture).stat().st_size > 2_000
     run, files = latest_check(demo_project)
     assert (run.info.status, "partial" in run.data.tags, "experiment" in run.data.tags) == ("FINISHED", False, False)
-    assert run.data.metrics["clips/usable"] == len(manifest)
-    assert run.data.metrics["leakage/between_files/conversations_in_both"] == 0
-    assert 0 < run.data.metrics["leakage/random_by_utterance/neighbour_macro_f1"] < 1
+    assert run.data.metrics["whole corpus/clips/usable"] == len(manifest)
+    assert run.data.metrics["whole corpus/leakage/between_files/conversations_in_both"] == 0
+    assert 0 < run.data.metrics["whole corpus/leakage/random_by_utterance/neighbour_macro_f1"] < 1
     assert {"report.html", "report.json", "manifest.parquet"} <= files
     assert {f"pictures/{picture}" for picture in PICTURES} <= files
 
@@ -67,8 +67,8 @@ def test_broken_clips_are_reported_and_a_second_check_decodes_none(demo_project:
         "no_audio_track",
     ]
     run, _ = latest_check(demo_project)
-    assert run.data.metrics["clips/left_out"] == 4
-    assert run.data.metrics["findings/train/clip_missing"] == 1
+    assert run.data.metrics["whole corpus/clips/left_out"] == 4
+    assert run.data.metrics["whole corpus/findings/train/clip_missing"] == 1
     kept = {path: path.stat().st_mtime_ns for path in (data / "04_feature/clip_facts").rglob("*.json")}
     assert len(kept) > 300
     demo_project.kedro("run", "--env=ecf", "--pipelines=check_data", "--params", params)

@@ -61,8 +61,12 @@ def test_a_comparison_is_a_run_of_its_own_and_never_compared_itself(project: Dem
     runs = runs_of(project)
     own = runs[runs["tags.report"] == "compare"].iloc[0]
     assert own["status"] == "FINISHED"
-    assert own["metrics.exp6/macro_f1/low"] < own["metrics.exp6/macro_f1/value"] < own["metrics.exp6/macro_f1/high"]
-    assert 0 <= own["metrics.exp6/difference/p_holm"] <= 1
+    assert (
+        own["metrics.with intervals/exp6/macro_f1/low"]
+        < own["metrics.with intervals/exp6/macro_f1/value"]
+        < own["metrics.with intervals/exp6/macro_f1/high"]
+    )
+    assert 0 <= own["metrics.with intervals/exp6/difference/p_holm"] <= 1
     artifacts = Path(own["artifact_uri"].removeprefix("file://"))
     stored = {path.relative_to(artifacts).as_posix() for path in artifacts.rglob("*") if path.is_file()}
     assert {"report.html", "table.md", "comparison.json", "pictures/scores.png", "drawings/scores.svg"} <= stored

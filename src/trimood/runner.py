@@ -22,12 +22,10 @@ from trimood.config.experiments import experiment_names, experiment_of
 from trimood.datasets import FolderDataset
 from trimood.disk import InUse, hold, is_held, note_holder, release, release_all, written_whole
 from trimood.model.stored import RunIdentity
+from trimood.tracking.hook import CHECKS
 from trimood.tracking.runs import finished_run
 
 log = logging.getLogger(__name__)
-
-CHECKS = "checks"
-"""Tag of an experiment's nodes that run before anything is trained."""
 
 SHARED = ("ingestion", "preprocessing")
 """Stages whose results all experiments read; one command at a time runs them."""

@@ -34,7 +34,8 @@ def run(empty_store: Path, trained_folder: Path, tmp_path_factory: pytest.TempPa
     use_store(f"sqlite:///{folder}/mlflow.db")
     mlflow.set_experiment(experiment_id=mlflow.create_experiment("serving", folder.as_uri()))
     with mlflow.start_run() as opened:
-        log_model(trained_folder / "exp6_head" / "best.safetensors", trained_folder / "exp6_head" / "calibration.json")
+        folder = trained_folder / "exp6_head"
+        log_model(folder / "best.safetensors", folder / "calibration.json", opened.info.run_id)
     yield opened.info.run_id
     mlflow.set_tracking_uri(None)
 
@@ -149,8 +150,9 @@ def test_checkpoints_that_moved_are_given_at_loading_or_by_the_environment(
     shutil.copytree(sources["video"], folder)
     write_trained(tmp_path / "exp3", {"video": str(folder)}, ("text", "video"))
     folder.rename(tmp_path / "moved")
-    with mlflow.start_run():  # without the checkpoints: logging loads none
-        uri = log_model(tmp_path / "exp3" / "best.safetensors", tmp_path / "exp3" / "calibration.json")
+    with mlflow.start_run() as opened:  # without the checkpoints: logging loads none
+        files = [tmp_path / "exp3" / name for name in ("best.safetensors", "calibration.json")]
+        uri = log_model(*files, opened.info.run_id)
     with pytest.raises(Exception, match="gone: no such folder"):
         mlflow.pyfunc.load_model(uri)
     words = pd.DataFrame({"text": ["Hi ."]})

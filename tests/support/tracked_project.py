@@ -1,6 +1,7 @@
 """A small Kedro project with trimood's configuration and its MLflow hook, whose experiments take milliseconds.
 
-In the environment, FAIL names a node and what it raises ("exp4.train: ValueError", "exp4.train seed 2: ValueError"),
+In the environment, FAIL names a node and what it raises ("exp4.train: ValueError", "exp4.train seed 2: ValueError";
+"exp4.train: kill" kills the process),
 BAD_SCORES makes scores that no JSON file can hold, DESCRIBED names a file that gets a line when the shared stage runs.
 """
 
@@ -14,24 +15,31 @@ import pytest
 from kedro.framework.startup import bootstrap_project
 from mlflow.entities import Run
 
+from trimood.tracking.outbox import Outbox
+from trimood.tracking.store import use_experiment
+
 PROJECT = Path(__file__).parents[2]
 PACKAGE = "tracked"
 STORE = "sqlite:///{}/mlflow.db"
 
 REGISTRY = """
-import builtins, os, threading
+import builtins, os, signal, threading
 
-import mlflow
 import pandas as pd
 from kedro.pipeline import Node, Pipeline
 
 from trimood.config.parameters import ExperimentParams, LoraParams, SplitParams, TrainingParams, resolve
-from trimood.config.plan import Plan
+from trimood.config.plan import ExampleFingerprints, Plan
+from trimood.model.stored import RunIdentity
 from trimood.scoring.metrics import classification_report
+from trimood.tracking.live import log_live
+from trimood.tracking.outbox import current_run
 
 
 def fail_if_asked(name):
     node, _, error = os.environ.get("FAIL", "").partition(": ")
+    if node == name and error == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
     if node == name:
         raise getattr(builtins, error)(f"{name} was asked to fail")
 
@@ -58,13 +66,22 @@ def plan(experiment: ExperimentParams, training: TrainingParams, lora: LoraParam
 
 
 def experiment(name):
-    def train(plan, description):
+    def identify(plan):
+        fail_if_asked(f"{name}.identify")
+        examples = ExampleFingerprints(training="1", validation="2", test="3")
+        checkpoints = {"video": "0" * 16}
+        return RunIdentity(
+            experiment=name, plan=plan, examples=examples, checkpoints=checkpoints, recipe="", code=""
+        )
+
+    def train(identity, description):
+        plan = identity.plan
         fail_if_asked(f"{name}.train")
         fail_if_asked(f"{name}.train seed {plan.settings.training.seed}")
-        run = mlflow.active_run()
+        run = current_run()
         for epoch in (1, 2):
-            mlflow.log_metrics({"validation/macro_f1": epoch / 10}, step=epoch)
-        return {"epochs": [], "run": run.info.run_id, "thread": threading.current_thread().name}
+            log_live({"validation/macro_f1": epoch / 10}, epoch)
+        return {"epochs": [], "run": run.id, "thread": threading.current_thread().name}
 
     def score(history):
         fail_if_asked(f"{name}.score")
@@ -78,8 +95,9 @@ def experiment(name):
         return pd.DataFrame({"split": "test", "modality": ["all", "text"], **changes})
 
     nodes = [
-        Node(plan, ["params:experiment", "params:training", "params:lora"], "plan", name="plan"),
-        Node(train, ["plan", "corpus_description"], "history", name="train"),
+        Node(plan, ["params:experiment", "params:training", "params:lora"], "plan", name="plan", tags="checks"),
+        Node(identify, "plan", "identity", name="identify", tags="checks"),
+        Node(train, ["identity", "corpus_description"], "history", name="train"),
         Node(score, "history", "scores", name="score"),
         Node(ablate, "history", "modality_ablation", name="ablate"),
     ]
@@ -148,3 +166,12 @@ def runs_in(store: Path) -> list[Run]:
     experiment = client.get_experiment_by_name("trimood")
     assert experiment is not None
     return sorted(client.search_runs([experiment.experiment_id]), key=lambda run: run.info.start_time)
+
+
+def new_outbox(folder: Path, checkout: str | None = None) -> Outbox:
+    """The outbox of a command that has just begun, with a store in `folder`."""
+    conf = {"tracking_uri": "sqlite:///mlflow.db", "artifacts": "mlruns", "experiment": "trimood"}
+    unsent = folder / "unsent" / (checkout or "")
+    outbox = Outbox(unsent, lambda: use_experiment(conf, folder), STORE.format(folder), checkout)
+    outbox.begin()
+    return outbox

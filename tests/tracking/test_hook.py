@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from kedro.runner import ParallelRunner, SequentialRunner, ThreadRunner
 from mlflow.entities import Run
 
 from support.tracked_project import STORE, runs_in
+from trimood.runner import ExperimentRunner
+from trimood.tracking.runs import finished_run
 
 Command = Callable[..., None]
 
@@ -91,7 +95,7 @@ def test_scores_curves_and_files_are_logged(run: Command, project: Path) -> None
     assert exp4.data.metrics["test f1/surprise"] == pytest.approx(2 / 3)
     assert exp4.data.metrics["test f1/disgust"] == 0
     assert "test support/joy" not in exp4.data.metrics
-    curve = client.get_metric_history(exp4.info.run_id, "validation/macro_f1")
+    curve = client.get_metric_history(exp4.info.run_id, "training curves/validation_macro_f1")
     assert [(point.step, point.value) for point in curve] == [(1, 0.1), (2, 0.2)]
     assert exp4.data.metrics["test ablation/text blanked"] == 0.25
     files = {file.path for file in client.list_artifacts(exp4.info.run_id)}
@@ -102,11 +106,11 @@ def test_every_run_counts_what_was_left_out_of_it_by_policy_and_problem(run: Com
     run("exp3", "exp4")
     for name in ("exp3", "exp4"):
         found = run_named(project, name)
-        assert {key: count for key, count in found.data.metrics.items() if key.startswith("excluded")} == {
-            "excluded_clips": 4,
-            "excluded_clips/drop missing": 1,
-            "excluded_clips/drop unreadable and silent": 1,
-            "excluded_clips/blank silent": 2,
+        assert {key: count for key, count in found.data.metrics.items() if key.startswith("utterances/excluded")} == {
+            "utterances/excluded": 4,
+            "utterances/excluded drop missing": 1,
+            "utterances/excluded drop unreadable and silent": 1,
+            "utterances/excluded blank silent": 2,
         }
 
 
@@ -134,7 +138,7 @@ def test_a_failing_node_fails_its_experiment_and_not_the_one_that_was_done(
     assert [(found.info.run_name, found.info.status) for found in runs_in(project)].count(("exp3", "FINISHED")) == 2
     exp4 = run_named(project, "exp4")
     assert exp4.info.status == "FAILED"
-    assert exp4.data.metrics["validation/macro_f1"] == 0.2  # what was logged before stays
+    assert exp4.data.metrics["training curves/validation_macro_f1"] == 0.2  # what was logged before stays
     assert exp4.data.tags["corpus.train.sha256"] == "0a1b2c3d4e5f"
     assert mlflow.active_run() is None
 
@@ -150,7 +154,7 @@ def test_an_experiment_whose_last_output_could_not_be_saved_has_failed(
 
 
 @pytest.mark.slow
-def test_after_a_failure_the_next_session_starts_afresh(
+def test_after_a_failure_the_same_experiment_goes_on_in_its_run(
     run: Command, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAIL", "exp3.train: ValueError")
@@ -158,7 +162,70 @@ def test_after_a_failure_the_next_session_starts_afresh(
         run("exp3")
     monkeypatch.delenv("FAIL")
     run("exp3")
-    assert [found.info.status for found in runs_in(project)] == ["FAILED", "FINISHED"]
+    (found,) = runs_in(project)
+    assert (found.info.status, found.data.tags.get("partial")) == ("FINISHED", None)
+    run("exp3", runtime_params={"training": {"seed": 7}})
+    assert len(runs_in(project)) == 2
+
+
+def test_an_experiment_is_finished_as_soon_as_its_last_output_is_saved(
+    run: Command, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAIL", "exp4.train: KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        run("exp3", "exp4", runner=ExperimentRunner())
+    assert statuses(project) == {"exp3": "FINISHED", "exp4": "RUNNING"}
+    exp3 = run_named(project, "exp3")
+    assert finished_run(exp3.data.tags["identity"]) == exp3.info.run_id
+    assert finished_run(run_named(project, "exp4").data.tags["identity"]) is None
+    wanted = {"examples.validation": "2", "checkpoint_files.video": "0" * 16, "corpus.train.sha256": "0a1b2c3d4e5f"}
+    assert wanted.items() <= exp3.data.tags.items()
+    monkeypatch.delenv("FAIL")
+    before = run_named(project, "exp4").info.run_id
+    run("exp4")
+    assert run_named(project, "exp4").info.run_id == before
+
+
+def test_an_experiment_that_is_refused_leaves_no_run(
+    run: Command, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAIL", "exp3.identify: ValueError")
+    with pytest.raises(ValueError, match="was asked to fail"):
+        run("exp3")
+    assert runs_in(project) == []
+
+
+@pytest.mark.slow
+def test_a_killed_command_leaves_what_was_finished_and_the_next_goes_on_in_its_run(
+    project: Path, empty_store: Path
+) -> None:
+    shutil.copy(empty_store, project)
+    killed = kedro_run(project, "exp3,exp4", FAIL="exp4.train: kill")
+    assert killed.returncode == -signal.SIGKILL
+    assert statuses(project) == {"exp3": "FINISHED", "exp4": "RUNNING"}
+    before = run_named(project, "exp4").info.run_id
+    assert kedro_run(project, "exp3", "training.seed=7").returncode == 0
+    exp4 = run_named(project, "exp4")
+    assert (exp4.info.status, exp4.data.tags["partial"]) == ("KILLED", "true")
+    assert kedro_run(project, "exp4").returncode == 0
+    exp4 = run_named(project, "exp4")
+    assert (exp4.info.run_id, exp4.info.status, exp4.data.tags.get("partial")) == (before, "FINISHED", None)
+
+
+def kedro_run(project: Path, pipelines: str, params: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """The real command, with the modules that are tested here."""
+    command = [sys.executable, "-m", "kedro", "run", f"--pipelines={pipelines}", f"--params={params}"]
+    whole = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
+    return subprocess.run(command, cwd=project, env=whole, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_two_first_commands_at_once_make_one_store(project: Path) -> None:
+    with ThreadPoolExecutor(2) as both:
+        done = list(both.map(lambda name: kedro_run(project, name), ("exp3", "exp4")))
+    assert [of.returncode for of in done] == [0, 0], "".join(of.stderr for of in done)
+    assert statuses(project) == {"exp3": "FINISHED", "exp4": "FINISHED"}
+    assert list(project.glob(".mlflow.db.new*")) == []
 
 
 @pytest.mark.slow
@@ -235,17 +302,14 @@ def test_a_run_that_was_stopped_in_this_process_is_closed_by_the_next(
     with pytest.raises(KeyboardInterrupt):
         run("exp3")
     monkeypatch.delenv("FAIL")
-    run("exp3")
-    assert [found.info.status for found in runs_in(project)] == ["KILLED", "FINISHED"]
+    run("exp4")
+    assert statuses(project) == {"exp3": "KILLED", "exp4": "FINISHED"}
 
 
 @pytest.mark.slow
 def test_a_run_whose_command_was_stopped_is_not_called_finished(project: Path, empty_store: Path) -> None:
     shutil.copy(empty_store, project)
-    paths = os.pathsep.join(sys.path)  # the modules that are tested here
-    environment = {**os.environ, "PYTHONPATH": paths, "FAIL": "exp3.train: KeyboardInterrupt"}
-    command = [sys.executable, "-m", "kedro", "run", "--pipelines=exp3"]
-    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    done = kedro_run(project, "exp3", FAIL="exp3.train: KeyboardInterrupt")
     assert done.returncode != 0
     assert statuses(project) == {"exp3": "KILLED"}, done.stderr
 

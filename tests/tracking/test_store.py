@@ -5,8 +5,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from trimood.config.parameters import ClipParams
-from trimood.tracking.store import flat_ablation, flatten, numbers, tracking_uri
+from trimood.config.parameters import ClipParams, flatten
+from trimood.tracking.kinds import flat_ablation, numbers
+from trimood.tracking.store import tracking_uri
 
 
 def test_a_relative_sqlite_file_is_taken_from_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

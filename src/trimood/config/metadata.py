@@ -1,5 +1,6 @@
 """Schema of a dataset's `metadata` in the catalog: its layer, what MLflow logs, and which pipeline makes it."""
 
+import re
 from collections.abc import Mapping
 from typing import Literal, Self
 
@@ -12,7 +13,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "plan": (),
     "scores": (),
     "ablation": (),
-    "metrics": (),
+    "metrics": ("as",),
     "tags": ("as",),
     "fingerprint": ("as",),
     "rows": ("as", "by"),
@@ -22,7 +23,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 }
 """The kinds of `metadata.mlflow.log`, and the further keys that each takes."""
 
-OPTIONAL = {("rows", "by"), ("file", "as")}
+OPTIONAL = {("metrics", "as"), ("rows", "by"), ("file", "as")}
 
 Layer = Literal["raw", "intermediate", "primary", "feature", "model_input", "models", "model_output", "reporting"]
 
@@ -30,13 +31,13 @@ Layer = Literal["raw", "intermediate", "primary", "feature", "model_input", "mod
 class Logged(Parameters):
     """What a run logs of a dataset.
 
-    `as`: the name in MLflow, or the artifact folder of a file; `by`: columns by which rows are counted; `weights`: the
-    dataset with the weights of the model.
+    `as`: the name in MLflow, what comes before the names of metrics, or the artifact folder of a file; `by`: columns by
+    which rows are counted; `weights`: the dataset with the weights of the model.
     """
 
     log: str
     name: str | None = Field(default=None, alias="as")
-    by: tuple[str, ...] = ()
+    by: tuple[Literal["policy", "problem"], ...] = ()
     weights: str | None = None
 
     @field_validator("log")
@@ -45,6 +46,13 @@ class Logged(Parameters):
         if kind not in KINDS:
             raise ValueError(f"no such kind; allowed: {', '.join(KINDS)}.{did_you_mean(kind, KINDS)}")
         return kind
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_name_for_mlflow(cls, name: str | None) -> str:
+        if not name or not re.fullmatch(r"[\w./ -]+", name):
+            raise ValueError("MLflow takes letters, digits, spaces and any of _ - . / in a name")
+        return name
 
     @model_validator(mode="after")
     def _has_the_keys_of_its_kind(self) -> Self:
@@ -93,11 +101,17 @@ def metadata_of(dataset: object) -> Metadata:
 
 
 def check_metadata(catalog: Mapping[str, object]) -> None:
-    """Checks the metadata of all catalog entries. Raises ValueError, which names the dataset of each wrong key."""
+    """Checks the metadata of all catalog entries. Raises ValueError, which names the dataset of each wrong word."""
     problems = []
     for name, entry in catalog.items():
         try:
-            Metadata.model_validate((entry.get("metadata") if isinstance(entry, dict) else None) or {})
+            found = Metadata.model_validate((entry.get("metadata") if isinstance(entry, dict) else None) or {})
+            weights = found.mlflow and found.mlflow.weights
+            namespace = name.rpartition(".")[0]
+            if weights and f"{namespace}.{weights}" not in catalog:
+                beside = [other.rpartition(".")[2] for other in catalog if other.rpartition(".")[0] == namespace]
+                hint = did_you_mean(weights, beside)
+                problems.append(f"{name}: metadata.mlflow.weights: no dataset {namespace}.{weights}.{hint}")
         except ValidationError as error:
             problems += error_lines(error, f"{name}: metadata")
     if problems:

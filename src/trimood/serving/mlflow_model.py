@@ -42,8 +42,8 @@ REQUIREMENTS = (
 """The packages that the model's code imports; logging a model pins them to the installed versions."""
 
 
-def log_model(weights: Path, calibration: Path) -> str:
-    """Logs the model to the active run and returns its URI. Copies the files without loading them."""
+def log_model(weights: Path, calibration: Path, run: str) -> str:
+    """Logs the model to the run with this id and returns its URI. Copies the files without loading them."""
     reader = ["decord"] if read_weights(weights).about.plan.reader == "decord" else []
     example = pd.DataFrame({"clip": [base64.b64encode(example_clip()).decode()], "text": ["What?!"]})
     answer = [*(ColSpec("double", name) for name in (*PROBABILITIES, *CALIBRATED)), ColSpec("string", "absent")]
@@ -54,6 +54,7 @@ def log_model(weights: Path, calibration: Path) -> str:
             None,
             sys.modules[__name__],
             name=MODEL,
+            run_id=run,
             python_model=__file__,
             artifacts={"weights": str(weights), "calibration": str(calibration)},
             code_paths=[str(Path(trimood.__file__).parent)],

@@ -24,23 +24,30 @@ from trimood.config.experiments import experiment_names, experiment_of
 from trimood.config.metadata import Logged, metadata_of
 from trimood.config.parameters import flatten
 from trimood.tracking.kinds import LOG, Entry
-from trimood.tracking.store import use_experiment
+from trimood.tracking.outbox import Outbox, Status, TrackedRun, set_current_run
+from trimood.tracking.store import SQLITE, tracking_uri, use_experiment, use_store
 
 log = logging.getLogger(__name__)
 
 SEEN = "trimood.tracking.hook.seen"
 """Key in a command's `click.Context.meta` for datasets of the shared stages, which all its sessions log."""
 
+CHECKS = "checks"
+"""Tag of the nodes that run before a run is opened: what is refused there leaves no run."""
+
+UNSENT = "unsent"
+"""The dataset that names the folder for what MLflow could not take."""
+
 
 class TrackRuns:
-    """Opens a run at the first node of an experiment, logs its datasets, and closes the run with its status."""
+    """Opens a run at the first node of an experiment after the checks, logs its datasets, and closes it when done."""
 
     def __init__(self, reports: Iterable[str] = ()) -> None:
         """`reports`: the stages that get their own run, as experiments do."""
         self._reports = tuple(reports)
-        self._lock = threading.Lock()
-        self._runs: dict[str, str] = {}
-        self._unsaved: dict[str, set[str]] = {}
+        self._lock = threading.RLock()
+        self._runs: dict[str, TrackedRun] = {}
+        self._outbox: Outbox | None = None
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
@@ -51,19 +58,24 @@ class TrackRuns:
 
     @hook_impl(trylast=True)
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Selects the MLflow store if a node belongs to a tracked run. Raises UsageError for ParallelRunner."""
+        """Prepares the outbox if a node belongs to a tracked run. Raises UsageError for ParallelRunner."""
         self._close("KILLED")  # runs left open by an interrupted session in this process, as in a notebook
         self._catalog, self._session = catalog, str(run_params.get("run_id"))
         self._names = [*experiment_names(), *self._reports]
         self._nodes: dict[str, set[str]] = {}
-        self._unsaved = {}
+        self._unsaved: dict[str, set[str]] = {}
+        self._finished: list[str] = []
+        self._held: dict[str, dict[str, Any]] = {}
         # A command with several seeds has a session for each; only the first runs the shared stages.
         command = click.get_current_context(silent=True)
         self._shared: dict[str, Any] = command.meta.setdefault(SEEN, {}) if command else {}
+        shared = set()
         for node in pipeline.nodes:
             if name := experiment_of(node.namespace, self._names):
                 self._nodes.setdefault(name, set()).add(node.name)
                 self._unsaved.setdefault(name, set()).update(node.outputs)
+            else:
+                shared |= {output for output in node.outputs if self._logged(output)}
         if not self._nodes:
             return
         if "Parallel" in str(run_params.get("runner")):
@@ -71,8 +83,17 @@ class TrackRuns:
                 "--runner=ParallelRunner runs no hooks in its workers, so nothing would be tracked. "
                 "Use the default runner, which also prepares clips on all cores (data.clips.workers)."
             )
-        self._experiment_id = use_experiment(self._conf, self._project)
-        # Registered after MLflow's import, so that it runs before MLflow's handler, which marks runs as finished.
+        self._unsaved = {name: unsaved | shared for name, unsaved in self._unsaved.items()}
+        uri = tracking_uri(self._conf["tracking_uri"], self._project)
+        use_store(uri)
+        is_own = uri.startswith(f"{SQLITE}{self._project}/")
+        self._outbox = Outbox(
+            self._file_of(UNSENT),
+            lambda: use_experiment(self._conf, self._project),
+            uri,
+            None if is_own else str(self._project),
+        )
+        self._outbox.begin()
         atexit.register(self._close, "KILLED")
         _end_in_order_when_terminated()
 
@@ -85,28 +106,31 @@ class TrackRuns:
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
-        """Makes the node's run the active run of its thread, so that a training can log its curves."""
-        if run := self._run_of(node):
-            import mlflow
-
-            mlflow.start_run(run)
+        """Opens the run at its first node, and makes it the one that the node logs to."""
+        name = experiment_of(node.namespace, self._names)
+        set_current_run(None if name is None or CHECKS in node.tags else self._run_of(name))
 
     @hook_impl
-    def after_node_run(self, node: Node) -> None:
-        """Deactivates the run but leaves it open for other nodes, which may run in other threads."""
-        self._deactivate(node)
+    def after_node_run(self) -> None:
+        """Leaves the run open for other nodes, which may run in other threads."""
+        set_current_run(None)
 
     @hook_impl
-    def on_node_error(self, node: Node) -> None:
-        """Deactivates the run, as after a successful node."""
-        self._deactivate(node)
+    def on_node_error(self) -> None:
+        """As after a successful node."""
+        set_current_run(None)
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
-        """Logs the dataset; an experiment is finished when its last output is saved."""
+        """Logs the dataset; a run is finished when the last output of its experiment is saved."""
         self._feed(dataset_name, data, node)
-        if name := experiment_of(node.namespace, self._names):
-            self._unsaved[name].discard(dataset_name)
+        with self._lock:
+            for name, unsaved in self._unsaved.items():
+                if dataset_name in unsaved:
+                    unsaved.discard(dataset_name)
+                    if not unsaved and name in self._runs:
+                        self._runs.pop(name).close("FINISHED")
+                        self._finished.append(name)
 
     @hook_impl
     def after_pipeline_run(self) -> None:
@@ -115,29 +139,30 @@ class TrackRuns:
 
     @hook_impl
     def on_pipeline_error(self) -> None:
-        """Closes every run, as finished if all its outputs are saved, else as failed."""
+        """Closes the runs that are not finished, as failed."""
         self._close("FAILED")
 
-    def _run_of(self, node: Node) -> str | None:
-        name = experiment_of(node.namespace, self._names)
-        if name is None:
-            return None
+    def _run_of(self, name: str) -> TrackedRun | None:
+        """The run of an experiment, which is opened if need be; None if it is finished."""
         with self._lock:
-            if name not in self._runs:
+            if name not in self._runs and name not in self._finished:
                 self._runs[name] = self._open(name)
-            return self._runs[name]
+            return self._runs.get(name)
 
-    def _open(self, name: str) -> str:
-        import mlflow
+    def _open(self, name: str) -> TrackedRun:
         from kedro.framework.project import pipelines
 
-        tags = self._tags(name)
+        assert self._outbox  # noqa: S101 - a node of a tracked run is running
+        tags, held = self._tags(name), self._held.setdefault(name, {})
         whole = {node.name for node in pipelines[name].nodes if experiment_of(node.namespace, self._names) == name}
-        if whole - self._nodes[name]:
+        if is_partial := bool(whole - self._nodes[name]):
             tags["partial"] = "true"
-        run = mlflow.MlflowClient().create_run(self._experiment_id, run_name=name, tags=tags)
-        mlflow.log_params(flatten({"data": self._catalog.load("parameters")["data"]}), run_id=run.info.run_id)
-        return str(run.info.run_id)
+        identity = next((data.digest for dataset, data in held.items() if self._kind(dataset) == "identity"), None)
+        run = self._outbox.open(name, tags, None if is_partial else identity)
+        run.log(params=flatten({"data": self._catalog.load("parameters")["data"]}))
+        for dataset_name, data in {**self._shared, **held}.items():
+            self._log(dataset_name, data, run)
+        return run
 
     def _tags(self, name: str) -> dict[str, str]:
         return {
@@ -152,15 +177,25 @@ class TrackRuns:
     def _logged(self, dataset_name: str) -> Logged | None:
         return metadata_of(self._catalog.get(dataset_name)).mlflow
 
+    def _kind(self, dataset_name: str) -> str | None:
+        logged = self._logged(dataset_name)
+        return logged and logged.log
+
     def _feed(self, dataset_name: str, data: Any, node: Node) -> None:
+        """Logs a dataset to its run, or holds it until the run is opened; one of a shared stage goes to every run."""
         if not self._nodes or not self._logged(dataset_name):
             return
-        if run := self._run_of(node):
-            self._log(dataset_name, data, run)
-        else:  # of a shared stage: logged to every run when it is closed, as some are not open yet
-            self._shared[dataset_name] = data
+        name = experiment_of(node.namespace, self._names)
+        with self._lock:
+            if name is None:
+                self._shared[dataset_name] = data
+            elif name not in self._runs:
+                self._held.setdefault(name, {})[dataset_name] = data
+            for of, run in list(self._runs.items()):
+                if name in (None, of):
+                    self._log(dataset_name, data, run)
 
-    def _log(self, dataset_name: str, data: Any, run: str) -> None:
+    def _log(self, dataset_name: str, data: Any, run: TrackedRun) -> None:
         if logged := self._logged(dataset_name):
             weights = f"{dataset_name.rpartition('.')[0]}.{logged.weights}"  # of the same namespace
             LOG[logged.log](Entry(run, data, self._file_of(dataset_name), logged, self._file_of(weights)))
@@ -168,29 +203,19 @@ class TrackRuns:
     def _file_of(self, dataset_name: str) -> Path:
         return Path(getattr(self._catalog.get(dataset_name), "_filepath", ""))
 
-    def _deactivate(self, node: Node) -> None:
-        if experiment_of(node.namespace, self._names):
-            import mlflow
-
-            mlflow.end_run("RUNNING")
-
-    def _close(self, unfinished: str) -> None:
-        if not self._runs:
+    def _close(self, unfinished: Status) -> None:
+        if self._outbox is None:
             return
-        import mlflow
-
-        runs, self._runs = self._runs, {}
-        active = mlflow.active_run()
-        if active and active.info.run_id in runs.values():  # interrupted within a node
-            mlflow.end_run(unfinished)
-        client = mlflow.MlflowClient()
+        outbox, runs, self._outbox, self._runs = self._outbox, self._runs, None, {}
+        set_current_run(None)
         for name, run in runs.items():
-            for dataset_name, data in self._shared.items():
-                self._log(dataset_name, data, run)
-            if self._unsaved[name]:
-                client.set_tag(run, "partial", "true")
-            client.set_terminated(run, unfinished if self._unsaved[name] else "FINISHED")
-        log.info("runs of %s are in MLflow at %s; view them with: make ui", ", ".join(runs), mlflow.get_tracking_uri())
+            unsaved = bool(self._unsaved[name])
+            run.close(unfinished if unsaved else "FINISHED", partial=unsaved)
+        names, kept = ", ".join([*self._finished, *runs]), outbox.end()
+        if names:
+            log.info("runs of %s are in MLflow at %s; view them with: make ui", names, outbox.uri)
+        if kept:
+            log.warning("MLflow is still out of reach; %d records are kept, and sent by the next kedro run", kept)
 
 
 def _commit(project: Path) -> str:

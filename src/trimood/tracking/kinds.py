@@ -1,60 +1,51 @@
 """Logs a dataset to MLflow: a function for each kind in the catalog's `metadata.mlflow`."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from trimood.config.metadata import Logged
 from trimood.config.parameters import flatten
 from trimood.config.plan import Plan
-from trimood.tracking.store import examples_fingerprint, flat_ablation, flat_plan, flat_scores, numbers
+from trimood.scoring.metrics import Scores
+from trimood.tracking.outbox import TrackedRun
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A dataset to log: run id, value, file and metadata of the dataset, and for a model the file of its weights."""
+    """A dataset to log: its run, value, file and metadata, and for a model the file of its weights."""
 
-    run: str
+    run: TrackedRun
     data: Any
     path: Path
     logged: Logged
     weights: Path
 
-    def metrics(self, numbers: dict[str, float]) -> None:
-        """Logs the numbers."""
-        import mlflow
-
-        mlflow.log_metrics(numbers, run_id=self.run)
-
-    def tags(self, values: dict[str, Any]) -> None:
-        """Sets the tags."""
-        import mlflow
-
-        for key, value in values.items():
-            mlflow.MlflowClient().set_tag(self.run, key, value)
-
-    def file(self, folder: str | None = None) -> None:
-        """Logs the file of the dataset."""
-        import mlflow
-
-        mlflow.log_artifact(str(self.path), folder, run_id=self.run)
-
 
 def _log_plan(entry: Entry) -> None:
-    import mlflow
-
     plan = entry.data if isinstance(entry.data, Plan) else entry.data.plan
-    mlflow.log_params(flat_plan(plan), run_id=entry.run)
-    entry.tags({"seed": plan.settings.training.seed})
+    entry.run.log(params=flat_plan(plan), tags={"seed": plan.settings.training.seed})
+
+
+def _log_identity(entry: Entry) -> None:
+    """Logs the plan, the identity, and the fingerprints of examples and checkpoints by which runs are compared."""
+    _log_plan(entry)
+    identity = entry.data
+    about = {"identity": identity.digest, "examples": identity.examples, "checkpoint_files": identity.checkpoints}
+    entry.run.log(tags=flatten(about))
 
 
 def _log_with_numbers(numbers_of: Callable[[Any], dict[str, float]]) -> Callable[[Entry], None]:
-    """Returns a function that logs the dataset's numbers and its file."""
+    """Returns a function that logs the dataset's numbers, below its name in MLflow if it has one, and its file."""
 
     def log(entry: Entry) -> None:
-        entry.metrics(numbers_of(entry.data))
-        entry.file()
+        below = f"{entry.logged.name}/" if entry.logged.name else ""
+        entry.run.log({f"{below}{name}": number for name, number in numbers_of(entry.data).items()})
+        entry.run.log_file(entry.path)
 
     return log
 
@@ -63,33 +54,62 @@ def _log_rows(entry: Entry) -> None:
     """Logs the table, its number of rows, and the number for each combination of values in the columns `by`."""
     name, by = entry.logged.name, list(entry.logged.by)
     kinds = entry.data.value_counts(by).to_dict() if by else {}
-    entry.metrics({str(name): len(entry.data), **{f"{name}/{' '.join(kind)}": n for kind, n in kinds.items()}})
-    entry.file()
+    entry.run.log({str(name): len(entry.data), **{f"{name} {' '.join(kind)}": n for kind, n in kinds.items()}})
+    entry.run.log_file(entry.path)
 
 
 def _log_model(entry: Entry) -> None:
     """Logs the model with its calibration, which is its last dataset to be saved."""
-    import mlflow
+    found = numbers({"temperature": entry.data["temperature"], **entry.data["validation"]})
+    entry.run.log({f"validation calibration/{name.replace('/', ' ')}": number for name, number in found.items()})
+    entry.run.log_model(entry.weights, entry.path)
 
-    from trimood.serving.mlflow_model import log_model
 
-    entry.metrics(numbers({"calibration": entry.data}))
-    mlflow.start_run(entry.run)
-    try:
-        log_model(entry.weights, entry.path)
-    finally:
-        mlflow.end_run("RUNNING")
+def words_fingerprint(examples: pd.DataFrame) -> str:
+    """Returns 12 hexadecimal digits of the utterances, their text and labels, and their order; not of their clips."""
+    content = examples[["utterance", "text", "label"]].to_csv(index=False)
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def flat_plan(plan: Plan) -> dict[str, Any]:
+    """Returns a plan as params: resolved settings, parameter counts, checkpoints."""
+    whole = plan.model_dump(mode="json")
+    return flatten({**whole["settings"], "parameters": whole["parameters"], "checkpoint": whole["checkpoints"]})
+
+
+def numbers(value: Any) -> dict[str, float]:
+    """Flattens the numbers in nested values to {"clips/missing": 3.0}; omits strings, lists and booleans."""
+    flat = {key.replace(".", "/"): item for key, item in flatten(value).items()}
+    return {key: float(v) for key, v in flat.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+
+
+def flat_scores(scores: Scores) -> dict[str, float]:
+    """Flattens scores to {"test/macro_f1": …, "test f1/joy": …}."""
+    flat: dict[str, float] = {}
+    for split, of_split in scores.items():
+        flat |= {f"{split}/{k}": v for k, v in of_split.items() if isinstance(v, float)}
+        flat[f"utterances/{split}"] = of_split["utterances"]
+        for emotion, row in of_split["per_class"].items():
+            measures = {"precision": row["precision"], "recall": row["recall"], "f1": row["f1"]}
+            flat |= {f"{split} {measure}/{emotion}": value for measure, value in measures.items()}
+    return flat
+
+
+def flat_ablation(ablation: Any) -> dict[str, float]:
+    """Returns the drops of macro F1 in a modality ablation, as {"test ablation/video blanked": …}."""
+    rows = ablation[ablation["change"] != "intact"].itertuples()
+    return {f"{row.split} ablation/{row.modality} {row.change}": float(row.macro_f1_drop) for row in rows}
 
 
 LOG: dict[str, Callable[[Entry], None]] = {
     "plan": _log_plan,
-    "identity": lambda entry: entry.tags({"identity": entry.data.digest}),
+    "identity": _log_identity,
     "scores": _log_with_numbers(flat_scores),
     "ablation": _log_with_numbers(flat_ablation),
     "metrics": _log_with_numbers(numbers),
-    "tags": lambda entry: entry.tags(flatten({entry.logged.name: entry.data})),
-    "fingerprint": lambda entry: entry.tags({str(entry.logged.name): examples_fingerprint(entry.data)}),
+    "tags": lambda entry: entry.run.log(tags=flatten({entry.logged.name: entry.data})),
+    "fingerprint": lambda entry: entry.run.log(tags={str(entry.logged.name): words_fingerprint(entry.data)}),
     "rows": _log_rows,
     "model": _log_model,
-    "file": lambda entry: entry.file(entry.logged.name),
+    "file": lambda entry: entry.run.log_file(entry.path, entry.logged.name),
 }

@@ -12,7 +12,8 @@ from trimood.corpus.tables import CorpusDescription
 from trimood.emotions import EMOTIONS
 from trimood.scoring.agreement import SETTINGS, different_settings
 from trimood.scoring.baselines import REFERENCES
-from trimood.tracking.store import examples_fingerprint
+from trimood.tracking.kinds import words_fingerprint
+from trimood.tracking.store import OutOfReach, check, impatient, store_in_use
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ def choose_runs(
     These are the runs in `compare.runs`, or else the latest of each experiment and seed on the current corpus. Raises
     CannotCompare if `compare.baseline` is not among them, and the errors of `latest_runs` and `named_runs`.
     """
+    mlflow_runs = _with_digests(mlflow_runs)
     runs = named_runs(mlflow_runs, compare.runs) if compare.runs else latest_runs(mlflow_runs, corpus_description)
     runs = runs.assign(system=system_names(runs) if compare.runs else runs["tags.experiment"])
     names = [*runs["system"].unique(), *REFERENCES]
@@ -57,6 +59,12 @@ def choose_runs(
 
     def column(name: str) -> pd.Series:
         return runs[name] if name in runs else pd.Series(None, index=runs.index, dtype=object)
+
+    def cost(name: str) -> pd.Series:
+        names_of_now_and_before = (
+            column(f"metrics.{prefix}/{name}").astype(float) for prefix in ("training cost", "cost")
+        )
+        return next(names_of_now_and_before).fillna(next(names_of_now_and_before))
 
     table = pd.DataFrame(
         {
@@ -69,8 +77,8 @@ def choose_runs(
             "lora_targets": column("params.lora.targets").str.replace("+", ", "),
             "training_examples": column("tags.training_examples"),
             "trainable_parameters": runs["params.parameters.all.trainable"].astype(int),
-            "seconds": column("metrics.cost/seconds").astype(float),
-            "peak_memory_gib": column("metrics.cost/peak_memory_gib").astype(float),
+            "seconds": cost("seconds"),
+            "peak_memory_gib": cost("peak_memory_gib"),
         }
     )
     settings = [name for name in _columns(runs, *(f"params.{start}" for start in SETTINGS)) if name != SEED]
@@ -80,6 +88,16 @@ def choose_runs(
     for sentence in different_settings(table):
         log.warning("%s", sentence)
     return table.sort_values(["system", "seed"], ignore_index=True)
+
+
+def _with_digests(mlflow_runs: pd.DataFrame) -> pd.DataFrame:
+    """Replaces the paths of checkpoints by digests of their files, where known: a moved checkpoint is the same."""
+    digests = {
+        f"params.checkpoint.{name.rpartition('.')[2]}": mlflow_runs[name]
+        for name in mlflow_runs
+        if str(name).startswith("tags.checkpoint_files.")
+    }
+    return mlflow_runs.assign(**{name: of.fillna(mlflow_runs.get(name)) for name, of in digests.items()})
 
 
 def _no_baseline(mlflow_runs: pd.DataFrame, runs: pd.DataFrame, compare: CompareParams, names: list[str]) -> str:
@@ -94,9 +112,8 @@ def _no_baseline(mlflow_runs: pd.DataFrame, runs: pd.DataFrame, compare: Compare
         return (
             f"compare.baseline: none of the {others} runs of {baseline} can be compared with the latest run on this "
             f"corpus, {latest['run_id']} ({latest['tags.experiment']}). The log above lists the parameters that "
-            "differ. If that latest run was a trial, delete it in MLflow (make ui). Otherwise name runs with "
-            "compare.runs, or run the baseline with the same parameters: "
-            f"kedro run --pipelines={baseline} --params …"
+            "differ. Run the baseline with the same parameters (kedro run --pipelines="
+            f"{baseline} --params …), or name the runs to compare with compare.runs."
         )
     return (
         f"compare.baseline: {baseline} is not among the compared systems; allowed: {', '.join(names)}."
@@ -119,7 +136,7 @@ def latest_runs(mlflow_runs: pd.DataFrame, corpus_description: CorpusDescription
             f"{len(mlflow_runs)} runs. Run experiments first: kedro run --pipelines=exp3,exp4"
         )
     runs = runs.sort_values("start_time")
-    runs = _like_the_latest(runs, _columns(runs, "params.data.", "params.checkpoint."))
+    runs = _like_the_latest(runs, _columns(runs, "params.data.", "params.checkpoint.", "tags.examples."))
     settings = [name for name in _columns(runs, "params.") if name != SEED]
     runs = pd.concat([_like_the_latest(rows, settings) for _, rows in runs.groupby("tags.experiment")])
     key = ["tags.experiment", SEED]
@@ -129,7 +146,8 @@ def latest_runs(mlflow_runs: pd.DataFrame, corpus_description: CorpusDescription
 def named_runs(mlflow_runs: pd.DataFrame, run_ids: Sequence[str]) -> pd.DataFrame:
     """Returns the runs with these ids, sorted by experiment and seed. Their settings may differ: see `system_names`.
 
-    Raises WrongRun for a missing, unfinished or partial run.
+    Raises WrongRun for a missing, unfinished or partial run, and CannotCompare if runs with the same data parameters
+    and checkpoints had other examples.
     """
     known = mlflow_runs.set_index("run_id", drop=False) if len(mlflow_runs) else pd.DataFrame(columns=["run_id"])
     missing = [run for run in run_ids if run not in known.index]
@@ -145,7 +163,21 @@ def named_runs(mlflow_runs: pd.DataFrame, run_ids: Sequence[str]) -> pd.DataFram
             f"compare.runs: {', '.join(runs['run_id'][~whole])} cannot be compared: not a finished run of a whole "
             "experiment. Name finished runs, or none to compare the latest of each experiment and seed."
         )
+    _check_agreement(runs)
     return _in_order(runs)
+
+
+def _check_agreement(runs: pd.DataFrame) -> None:
+    """Raises CannotCompare if the examples of runs differ although their parameters say that they are the same."""
+    same = _columns(runs, "params.data.", "params.checkpoint.")
+    for _, alike in runs.groupby(same, dropna=False) if same else [((), runs)]:
+        for name in [name for name in _columns(alike, "tags.examples.") if alike[name].nunique() > 1]:
+            groups = "; ".join(f"{of}: {', '.join(rows['run_id'])}" for of, rows in alike.groupby(name))
+            raise CannotCompare(
+                f"compare.runs: these runs had other {name.rpartition('.')[2]} examples, although their data "
+                f"parameters are the same: clips or annotations were changed between them ({groups}). Name runs of "
+                "one state of the data, or run the others again."
+            )
 
 
 def system_names(runs: pd.DataFrame) -> pd.Series:
@@ -192,16 +224,23 @@ def latest_whole_run(runs: pd.DataFrame, model: str) -> pd.Series | None:
 
 
 def finished_run(identity: str) -> str | None:
-    """Returns the id of the latest run of a whole experiment with this identity that is finished, or None."""
+    """Returns the id of the latest finished, complete run with this identity in the store in use; None without one.
+
+    Raises OutOfReach.
+    """
     import mlflow
 
-    found = mlflow.MlflowClient().search_runs(
-        [experiment.experiment_id for experiment in mlflow.MlflowClient().search_experiments()],
-        f"tags.identity = '{identity}' and attributes.status = 'FINISHED'",
-        order_by=["attributes.start_time DESC"],
-    )
-    whole = [run.info.run_id for run in found if "experiment" in run.data.tags and "partial" not in run.data.tags]
-    return whole[0] if whole else None
+    if (uri := store_in_use()) is None:
+        return None
+    check(uri)
+    wanted = f"tags.identity = '{identity}' and attributes.status = 'FINISHED'"
+    try:
+        with impatient():
+            runs = mlflow.search_runs(search_all_experiments=True, filter_string=wanted)
+    except mlflow.exceptions.MlflowException as error:
+        raise OutOfReach(str(error)) from error
+    runs = runs[finished_whole(runs)]
+    return None if runs.empty else str(runs["run_id"].iloc[0])
 
 
 def finished_whole(runs: pd.DataFrame) -> pd.Series:
@@ -227,7 +266,7 @@ def _like_the_latest(runs: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     different = runs[columns].notna() & (runs[columns] != latest)
     unlike = different.any(axis=1)
     for experiment, rows in different[unlike].groupby(runs["tags.experiment"]):
-        names = ", ".join(name.removeprefix("params.") for name in columns if rows[name].any())
+        names = ", ".join(name.partition(".")[2] for name in columns if rows[name].any())
         log.warning("left out: %d earlier runs of %s, with different values of %s", len(rows), experiment, names)
     return runs[~unlike]
 
@@ -277,7 +316,7 @@ def check_training_examples(
     among the training examples.
     """
     known = compared_runs[compared_runs["training_examples"].notna()]
-    others = known[known["training_examples"] != examples_fingerprint(training_examples)]
+    others = known[known["training_examples"] != words_fingerprint(training_examples)]
     if len(others):
         names = ", ".join(f"{run.system} (seed {run.seed})" for run in others.itertuples())
         raise CannotCompare(
@@ -318,7 +357,9 @@ def _artifact(fetch: Fetch, run_id: str, name: str) -> Path:
     path = fetch(run_id, name)
     if path is None:
         raise CannotCompare(
-            f"run {run_id} has no artifact {name}. Delete this run in MLflow (make ui), or give others in compare.runs."
+            f"run {run_id} has no artifact {name} where MLflow expects it (the artifact path on the run's page, make "
+            "ui). If the folder of artifacts was moved without the store, move it back; otherwise run the experiment "
+            "again, or name other runs with compare.runs."
         )
     return path
 

@@ -1,19 +1,42 @@
-"""Selects the MLflow store, converts values to params, metrics and tags, and tracks training and trials."""
+"""The MLflow store: selects it, makes it, follows it when its folder moves, and tells whether it answers."""
 
-import hashlib
+import logging
 import os
+import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import unquote, urlsplit
+from urllib.request import urlopen
 
-import pandas as pd
-
-from trimood.config.parameters import flatten
-from trimood.config.plan import Plan
-from trimood.scoring.metrics import Scores
+from filelock import FileLock
 
 SQLITE = "sqlite:///"
+
+PATIENCE_SECONDS = 2
+"""How long a store may take to answer before it counts as out of reach; MLflow itself waits 20 s to 4 minutes."""
+
+FOLDER = "store_folder"
+"""Tag of an MLflow experiment: the folder of the SQLite file when its artifact locations were written."""
+
+LOCATIONS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+"""Tables and columns of MLflow's database with absolute locations of artifacts."""
+
+
+log = logging.getLogger(__name__)
+
+
+class OutOfReach(Exception):
+    """The store does not answer, or cannot be written now."""
 
 
 def tracking_uri(configured: str, project: Path) -> str:
@@ -23,13 +46,15 @@ def tracking_uri(configured: str, project: Path) -> str:
 
 
 def use_store(uri: str) -> None:
-    """Selects MLflow's store, and restores the environment.
+    """Selects MLflow's store, corrects the locations in a SQLite store that was moved, and restores the environment.
 
     MLflow writes the URI into MLFLOW_TRACKING_URI, and the next session in this process would take it for the user's
     choice.
     """
     import mlflow
 
+    if uri.startswith(SQLITE) and not _is_missing(uri):
+        _follow(Path(uri.removeprefix(SQLITE)))
     given = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(uri)
     if given is None:
@@ -38,134 +63,151 @@ def use_store(uri: str) -> None:
         os.environ["MLFLOW_TRACKING_URI"] = given
 
 
-def use_experiment(configured: Mapping[str, str], project: Path) -> str:
-    """Returns the id of the MLflow experiment configured in globals.yml, and creates it if it is missing.
+def store_in_use() -> str | None:
+    """The URI of the store that was selected last; None before, or if it is a SQLite file that does not exist yet."""
+    import mlflow
 
-    Artifacts go to the configured folder; a store from MLFLOW_TRACKING_URI uses its own.
+    uri = str(mlflow.get_tracking_uri()) if mlflow.is_tracking_uri_set() else None
+    return None if uri is None or _is_missing(uri) else uri
+
+
+def _is_missing(uri: str) -> bool:
+    return uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file()
+
+
+def use_experiment(configured: Mapping[str, str], project: Path) -> str:
+    """Returns the id of the MLflow experiment configured in globals.yml, and creates it and its store if missing.
+
+    Artifacts go to the configured folder; a store from MLFLOW_TRACKING_URI uses its own. Several commands may do this
+    at the same time.
     """
     import mlflow
 
     own = not os.environ.get("MLFLOW_TRACKING_URI")
-    use_store(tracking_uri(configured["tracking_uri"], project))
-    name = configured["experiment"]
-    if mlflow.get_experiment_by_name(name) is None:
-        mlflow.create_experiment(name, (project / configured["artifacts"]).as_uri() if own else None)
-    return str(mlflow.set_experiment(name).experiment_id)
-
-
-class TrackedTrial:
-    """Logs a trial of a search to its MLflow run; does nothing without a run."""
-
-    def __init__(self, run: str | None) -> None:
-        self.run = run
-
-    def log_plan(self, plan: Plan) -> None:
-        """Logs the trial's settings as params."""
-        if self.run:
-            import mlflow
-
-            mlflow.log_params(flat_plan(plan))
-            mlflow.set_tag("seed", plan.settings.training.seed)
-
-    def log_live(self, numbers: Mapping[str, float], step: int) -> None:
-        """Logs numbers during training."""
-        log_live(numbers, step)
-
-    def log_pruned(self) -> None:
-        """Tags the run as stopped by the pruner."""
-        if self.run:
-            import mlflow
-
-            mlflow.set_tag("pruned", "true")
-
-    def log_outcome(self, numbers: Mapping[str, float]) -> None:
-        """Logs the final scores and cost."""
-        if self.run:
-            import mlflow
-
-            mlflow.log_metrics(dict(numbers))
-
-
-class SearchTracker:
-    """Opens an MLflow run for each trial of a search; tracks nothing if no run is active."""
-
-    @contextmanager
-    def trial(self, name: str, tags: Mapping[str, Any]) -> Iterator[TrackedTrial]:
-        """Opens a run with the tags and data params of the active run; closes it with the status of the block."""
-        import mlflow
-
-        outer = mlflow.active_run()
-        if outer is None:
-            yield TrackedTrial(None)
-            return
-        client = mlflow.MlflowClient()
-        shared = client.get_run(outer.info.run_id).data
-        inherited = {k: v for k, v in shared.tags.items() if not k.startswith(("mlflow.", "report", "experiment"))}
-        words = {key: str(value) for key, value in {**inherited, **tags}.items()}
-        run = client.create_run(outer.info.experiment_id, run_name=name, tags=words).info.run_id
-        data = {name: value for name, value in shared.params.items() if name.startswith("data.")}
-        mlflow.log_params(data, run_id=run)
-        status = "KILLED"
-        mlflow.start_run(run, nested=True)  # an existing run gets no parent by this
+    uri, name = tracking_uri(configured["tracking_uri"], project), configured["experiment"]
+    if not uri.startswith(SQLITE):
+        use_store(uri)
         try:
-            yield TrackedTrial(str(run))
-            status = "FINISHED"
-        except Exception:
-            status = "FAILED"
-            raise
-        finally:
-            mlflow.end_run(status)
+            return str(mlflow.set_experiment(name).experiment_id)
+        except mlflow.exceptions.MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another command has just created it
+                raise
+            return str(mlflow.set_experiment(name).experiment_id)
+    path = Path(uri.removeprefix(SQLITE))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(path):
+        if not path.is_file():
+            _make(path)
+        use_store(uri)
+        if mlflow.get_experiment_by_name(name) is None:
+            where = (project.resolve() / configured["artifacts"]).as_uri() if own else None
+            mlflow.create_experiment(name, where, tags={FOLDER: str(path.parent.resolve())})
+        return str(mlflow.set_experiment(name).experiment_id)
 
-    def end_interrupted(self, run: str) -> None:
-        """Closes the run of a trial whose process died."""
-        import mlflow
 
-        if mlflow.active_run():
-            mlflow.MlflowClient().set_terminated(run, "KILLED")
+def check(uri: str) -> None:
+    """Raises OutOfReach within PATIENCE_SECONDS if the store does not answer or another connection locks it."""
+    if uri.startswith(SQLITE):
+        path = Path(uri.removeprefix(SQLITE))
+        if _is_missing(uri):  # it is made when it is needed
+            return
+        try:
+            with closing(sqlite3.connect(path, timeout=PATIENCE_SECONDS, isolation_level=None)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise OutOfReach(str(error)) from error
+    elif uri.startswith("http"):
+        try:
+            with urlopen(f"{uri.rstrip('/')}/health", timeout=PATIENCE_SECONDS):  # noqa: S310 - http, as checked
+                pass
+        except HTTPError as error:
+            if error.code >= HTTPStatus.INTERNAL_SERVER_ERROR:  # anything else is an answer
+                raise OutOfReach(str(error)) from error
+        except (OSError, HTTPException) as error:
+            raise OutOfReach(str(getattr(error, "reason", error))) from error
 
 
-def log_live(numbers: Mapping[str, float], step: int) -> None:
-    """Logs numbers during training to the active run; does nothing without one (as in a test)."""
+@contextmanager
+def impatient(is_upload: bool = False) -> Iterator[None]:
+    """Makes MLflow give up soon and quietly, unless the user's environment says how long it waits.
+
+    An upload may take its time. MLflow would log a traceback for each failed operation; `OutOfReach` says it once.
+    """
+    ours = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"} | ({} if is_upload else {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10"})
+    added = ours.keys() - os.environ.keys()
+    os.environ.update({name: ours[name] for name in added})
+    loggers = [logging.getLogger(name) for name in ("mlflow.store.db.utils", "urllib3.connectionpool")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def _lock(path: Path) -> FileLock:
+    """The lock of a SQLite store, for making and moving it; a process that is killed releases it."""
+    return FileLock(path.with_name(f".{path.name}.lock"), is_singleton=True)  # one object, so that it may be nested
+
+
+def _make(path: Path) -> None:
+    """Makes the tables beside `path` and renames the file, because a process killed meanwhile leaves half of them."""
     import mlflow
 
-    if mlflow.active_run():
-        # Other names than the final scores: MLflow shows the highest step of a name, not the best epoch.
-        curves = {
-            name: f"curves/{name.replace('/', '_')}" for name in numbers if name.startswith(("train/", "validation/"))
-        }
-        mlflow.log_metrics({curves.get(name, name): value for name, value in numbers.items()}, step=step)
+    beside = path.with_name(f".{path.name}.new")
+    beside.unlink(missing_ok=True)
+    mlflow.MlflowClient(f"{SQLITE}{beside}").search_experiments(max_results=1)
+    os.replace(beside, path)
 
 
-def examples_fingerprint(examples: pd.DataFrame) -> str:
-    """Returns 12 hexadecimal digits of the utterances, their text and labels, and their order."""
-    content = examples[["utterance", "text", "label"]].to_csv(index=False)
-    return hashlib.sha256(content.encode()).hexdigest()[:12]
+def _follow(path: Path) -> None:
+    """Corrects artifact locations if the folder of this SQLite store was moved or copied, with its artifacts."""
+    here = path.parent.resolve()
+    try:
+        with closing(sqlite3.connect(path, timeout=PATIENCE_SECONDS)) as connection:
+            if (before := _folder_before(connection, here)) is None:
+                return
+            with _lock(path), connection:
+                for old, new in ((before.as_uri(), here.as_uri()), (str(before), str(here))):
+                    for table, column in LOCATIONS:
+                        connection.execute(
+                            f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608 - our own names
+                            f"WHERE substr({column}, 1, ?) = ?",
+                            (new, len(old) + 1, len(old) + 1, f"{old}/"),
+                        )
+                connection.execute(
+                    "INSERT OR REPLACE INTO experiment_tags (key, value, experiment_id) "
+                    "SELECT ?, ?, experiment_id FROM experiments WHERE substr(artifact_location, 1, ?) = ?",
+                    (FOLDER, str(here), len(here.as_uri()) + 1, f"{here.as_uri()}/"),
+                )
+        log.info("%s was moved or copied: its runs now have their artifacts in %s", path, here)
+    except sqlite3.Error as error:  # locked, or not a store of MLflow: whoever uses it next reports that
+        log.debug("%s: %s", path, error)
 
 
-def flat_plan(plan: Plan) -> dict[str, Any]:
-    """Returns a plan as params: resolved settings, parameter counts, checkpoints."""
-    whole = plan.model_dump(mode="json")
-    return flatten({**whole["settings"], "parameters": whole["parameters"], "checkpoint": whole["checkpoints"]})
+def _folder_before(connection: sqlite3.Connection, here: Path) -> Path | None:
+    """The folder where the store was used before, if it was another and its artifacts are now beside the store.
 
-
-def numbers(value: Any) -> dict[str, float]:
-    """Flattens the numbers in nested values to {"clips/missing": 3.0}; omits strings, lists and booleans."""
-    flat = {key.replace(".", "/"): item for key, item in flatten(value).items()}
-    return {key: float(v) for key, v in flat.items() if isinstance(v, int | float) and not isinstance(v, bool)}
-
-
-def flat_scores(scores: Scores) -> dict[str, float]:
-    """Flattens scores to {"test/macro_f1": …, "test f1/joy": …}."""
-    flat: dict[str, float] = {}
-    for split, of_split in scores.items():
-        flat |= {f"{split}/{k}": v for k, v in of_split.items() if isinstance(v, int | float)}
-        for emotion, row in of_split["per_class"].items():
-            measures = {"precision": row["precision"], "recall": row["recall"], "f1": row["f1"]}
-            flat |= {f"{split} {measure}/{emotion}": value for measure, value in measures.items()}
-    return flat
-
-
-def flat_ablation(ablation: Any) -> dict[str, float]:
-    """Returns the drops of macro F1 in a modality ablation, as {"test ablation/video blanked": …}."""
-    rows = ablation[ablation["change"] != "intact"].itertuples()
-    return {f"{row.split} ablation/{row.modality} {row.change}": float(row.macro_f1_drop) for row in rows}
+    A store of an earlier version has no tag; its artifacts are in FOLDER/mlruns/RUN/artifacts.
+    """
+    tagged = connection.execute("SELECT value FROM experiment_tags WHERE key = ?", (FOLDER,)).fetchone()
+    before = Path(tagged[0]) if tagged else None
+    if before == here:
+        return None
+    for (uri,) in connection.execute("SELECT artifact_uri FROM runs"):
+        location = urlsplit(uri or "")
+        folder = Path(unquote(location.path)).parent
+        if location.scheme == "file" and (before is None or folder.is_relative_to(before)):
+            of_run = before or folder.parents[1]
+            if of_run == here:
+                return None
+            if (here / folder.relative_to(of_run)).is_dir():
+                return of_run
+            if folder.is_dir():  # the store was moved without its artifacts
+                return None
+    return before

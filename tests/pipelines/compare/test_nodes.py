@@ -20,6 +20,7 @@ from trimood.pipelines.compare.nodes import compare_runs, predict_references, wr
 from trimood.reports.comparison import comparison_page, markdown
 from trimood.scoring.comparison import Comparison, CurvePoint
 from trimood.scoring.metrics import summary_scores
+from trimood.tracking.kinds import words_fingerprint
 from trimood.tracking.runs import (
     DROPS,
     CannotCompare,
@@ -29,7 +30,6 @@ from trimood.tracking.runs import (
     gather_modality_ablation,
     gather_predictions,
 )
-from trimood.tracking.store import examples_fingerprint
 
 CORPUS = {"train": {"sha256": "0a1b2c3d4e5f"}, "official_test": {"sha256": None}}
 HOW = CompareParams(baseline="exp1", resamples=500, confidence=0.95, seed=0, runs=())
@@ -79,7 +79,7 @@ def made_run(experiment: str, seed: int) -> dict[str, Any]:
         "params.parameters.all.trainable": "10752",
         "metrics.test/macro_f1": 0.5,
         "metrics.validation/macro_f1": 0.5,
-        "metrics.cost/seconds": 10.0 * seed,
+        "metrics.training cost/seconds": 10.0 * seed,
         "metrics.cost/peak_memory_gib": 1.5,
     }
 
@@ -346,7 +346,7 @@ def test_references_are_not_trained_on_what_they_answer(artifacts: Path) -> None
 
 def test_references_are_trained_on_what_the_runs_were(artifacts: Path) -> None:
     training = made_utterances("training")
-    tagged = RUNS.assign(**{"tags.training_examples": examples_fingerprint(training)})
+    tagged = RUNS.assign(**{"tags.training_examples": words_fingerprint(training)})
     tagged.loc[0, "tags.training_examples"] = None  # from before runs told theirs
     runs = choose_runs(tagged, CORPUS, HOW)
     predictions = gather_predictions(runs, fetching(artifacts))
@@ -359,7 +359,7 @@ def test_references_are_trained_on_what_the_runs_were(artifacts: Path) -> None:
     with pytest.raises(CannotCompare, match=r"used others: exp3 \(seed 2\)\. .*Run the experiments again"):
         predict_references(choose_runs(tagged, CORPUS, HOW), predictions, training)
     reworded = training.assign(text=training["text"].str.upper())
-    assert len({examples_fingerprint(table) for table in (training, reworded, training.iloc[::-1])}) == 3
+    assert len({words_fingerprint(table) for table in (training, reworded, training.iloc[::-1])}) == 3
 
 
 @pytest.mark.slow
@@ -377,7 +377,7 @@ def test_nothing_of_it_needs_torch() -> None:
 def test_a_baseline_that_a_later_run_has_put_aside_is_told_apart_from_one_that_never_ran() -> None:
     trial = {**made_run("exp3", 9), "start_time": pd.Timestamp("2026-02-01", tz="UTC"), "params.data.split.seed": "7"}
     with pytest.raises(
-        CannotCompare, match=r"none of the 2 runs of exp1 can be .* exp3-9 \(exp3\)\..*was a trial, delete it"
+        CannotCompare, match=r"none of the 2 runs of exp1 can be .* exp3-9 \(exp3\)\..*same parameters.*compare\.runs"
     ):
         choose_runs(pd.concat([RUNS, pd.DataFrame([trial])], ignore_index=True), CORPUS, HOW)
 

@@ -8,6 +8,7 @@ import mlflow
 import pandas as pd
 import pytest
 
+from trimood.model.stored import read_weights
 from trimood.pipelines.register.nodes import NotRegistered, register
 from trimood.serving.mlflow_model import log_model
 from trimood.serving.trained_model import ModelError, load_trained
@@ -19,14 +20,17 @@ def store(empty_store: Path, tmp_path: Path) -> Iterator[str]:
     """The id of an MLflow experiment in an empty store."""
     shutil.copy(empty_store, tmp_path)
     use_store(f"sqlite:///{tmp_path}/mlflow.db")
-    yield mlflow.create_experiment("registration", tmp_path.as_uri())
+    yield mlflow.create_experiment("registration", (tmp_path / "mlruns").as_uri())
     mlflow.set_tracking_uri(None)
 
 
 def finished(store: str, folder: Path | None, **tags: str) -> str:
-    with mlflow.start_run(experiment_id=store, tags=tags) as run:
+    with mlflow.start_run(experiment_id=store) as run:
         if folder:
-            log_model(folder / "best.safetensors", folder / "calibration.json")
+            mlflow.log_artifact(str(folder / "calibration.json"))
+            log_model(folder / "best.safetensors", folder / "calibration.json", run.info.run_id)
+            tags = {"identity": read_weights(folder / "best.safetensors").about.identity.digest} | tags
+        mlflow.set_tags(tags)
     return run.info.run_id
 
 
@@ -66,3 +70,28 @@ def test_what_cannot_be_registered_says_why(store: str) -> None:
     run = finished(store, None, experiment="exp3")
     with pytest.raises(ModelError, match=rf"model={run}: this run logged no model"):
         register(runs(store), "exp3", "champion")
+
+
+def test_a_model_of_another_identity_than_its_scores_is_refused(store: str, trained_folder: Path) -> None:
+    """As if the run was evaluated on other examples than those that belong to the training."""
+    run = finished(store, trained_folder / "exp3", experiment="exp3", identity="0123456789abcdef")
+    with pytest.raises(
+        NotRegistered, match=rf"run {run} evaluated the identity 0123456789abcdef .*Run the experiment again: kedro run"
+    ):
+        register(runs(store), "exp3", "champion")
+    assert mlflow.MlflowClient().search_registered_models() == []
+
+
+def test_a_registered_model_goes_along_with_a_moved_checkout(
+    store: str, trained_folder: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """As the page and a served model read it: by run, model and alias."""
+    run = finished(store, trained_folder / "exp3", experiment="exp3")
+    uri = register(runs(store), "exp3", "champion")["uri"]
+    moved = tmp_path_factory.mktemp("elsewhere") / "moved"
+    tmp_path.rename(moved)
+    use_store(f"sqlite:///{moved}/mlflow.db")
+    for name in (run, uri):
+        assert load_trained(name, moved / "none").modalities == ("video", "text")
+    assert register(runs(store), "exp3", "champion")["version"] == 1
+    assert not tmp_path.exists()

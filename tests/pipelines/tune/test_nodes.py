@@ -1,6 +1,7 @@
 """A search over an experiment's parameters: real trainings of a tiny model, a real Optuna store, real MLflow runs."""
 
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ from matplotlib import pyplot
 from mlflow.entities import Run
 
 from support.learning_examples import CLIPS, example_table, training
-from support.tracked_project import STORE
+from support.tracked_project import new_outbox, runs_in
 from trimood.config.experiments import find_experiments
 from trimood.config.parameters import ExperimentParams, LoraParams, TuneParams, resolve
 from trimood.learning.search.space import SpaceError, StudyError
 from trimood.learning.search.study import opened
 from trimood.pipelines.tune.nodes import draw_search, plan_search, search, write_best
+from trimood.tracking.outbox import current_run, set_current_run
 
 TRAINED = training(num_train_epochs=1)
 LORA = LoraParams(targets=("q_proj",), r=4, alpha=4, dropout=0, bias="all")
@@ -71,20 +73,19 @@ def searched(planned: Callable[..., dict[str, Any]], folders: dict[str, Path], p
 def tracked(tmp_path: Path, empty_store: Path) -> Iterator[Callable[[], list[Run]]]:
     """Around the test stands the run that the hook opens for the stage; gives the trials' runs in their order."""
     shutil.copy(empty_store, tmp_path)
-    mlflow.set_tracking_uri(STORE.format(tmp_path))
-    experiment = mlflow.create_experiment("trimood", (tmp_path / "mlruns").as_uri())
-    client = mlflow.MlflowClient()
-    outer = client.create_run(experiment, run_name="tune", tags={"report": "tune", "env": "demo"})
-    client.log_param(outer.info.run_id, "data.split.seed", 42)
+    outbox = new_outbox(tmp_path)
+    outer = outbox.open("tune", {"report": "tune", "env": "demo"})
+    outer.log(params={"data.split.seed": 42})
 
     def runs() -> list[Run]:
-        found = [run for run in client.search_runs([experiment]) if run.info.run_id != outer.info.run_id]
+        found = [run for run in runs_in(tmp_path) if run.info.run_id != outer.id]
         return sorted(found, key=lambda run: int(run.data.tags["trial"]))
 
-    mlflow.start_run(outer.info.run_id)
+    set_current_run(outer)
     yield runs
-    assert mlflow.active_run().info.run_id == outer.info.run_id
-    mlflow.end_run()
+    assert current_run() is outer
+    set_current_run(None)
+    outbox.end()
     mlflow.set_tracking_uri(None)
 
 
@@ -144,7 +145,7 @@ def test_each_trial_is_a_flat_run_that_says_its_study_its_values_and_its_figure(
         assert float(run.data.params["training.learning_rate"]) == row["training.learning_rate"]
         assert (run.data.params["training.weight_decay"], run.data.params["data.split.seed"]) == ("0.01", "42")
         assert run.data.metrics["validation/macro_f1"] == row["macro_f1"]
-        assert "curves/train_loss" in run.data.metrics
+        assert "training curves/train_loss" in run.data.metrics
         assert not [name for name in run.data.metrics if "test" in name]
 
 
@@ -180,8 +181,20 @@ def test_a_trial_below_the_median_is_stopped_early_if_that_is_asked_for(searched
         run = tracked()[number]
         assert (run.info.status, run.data.tags["pruned"]) == ("FINISHED", "true")
         finished = table[:number]["macro_f1"].dropna()
-        assert run.data.metrics["curves/validation_macro_f1"] < finished.median()
+        assert run.data.metrics["training curves/validation_macro_f1"] < finished.median()
     assert list(folders["training_checkpoints"].iterdir()) == []
+
+
+def test_trials_wait_for_a_store_that_is_locked(searched, tracked, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        table, _ = searched(tuned())
+        connection.execute("ROLLBACK")
+    assert table["mlflow_run"].isna().all()
+    current_run().retry()
+    for run, (_, row) in zip(tracked(), table.iterrows(), strict=True):
+        assert (run.info.status, run.data.metrics["validation/macro_f1"]) == ("FINISHED", row["macro_f1"])
+        assert run.data.tags["trial"] == str(row["trial"])
 
 
 @pytest.mark.slow
@@ -200,7 +213,7 @@ def test_an_interrupted_trial_is_marked_failed_and_its_settings_go_on_from_the_l
                 raise how
 
     with monkeypatch.context() as patched:
-        patched.setattr("trimood.tracking.store.log_live", stop)
+        patched.setattr("trimood.tracking.live.log_live", stop)
         with pytest.raises(how):
             searched(tuned(trials=1), own)
     (run,) = tracked()

@@ -3,7 +3,7 @@
 import fcntl
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,12 +67,10 @@ def _refuse_another_search(study: Study, about: Mapping[str, object]) -> None:
         )
 
 
-def take_up_interrupted(study: Study, end_run: Callable[[str], None]) -> None:
+def take_up_interrupted(study: Study) -> None:
     """Marks interrupted trials as failed, and queues their settings, to continue from the last finished epoch."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
-        if run := trial.user_attrs.get(RUN):
-            end_run(run)
     taken_up = {trial.user_attrs.get(GOES_ON) for trial in study.trials}
     for trial in study.get_trials(deepcopy=False, states=(TrialState.FAIL,)):
         if trial.params and ENDED not in trial.user_attrs and trial.number not in taken_up:

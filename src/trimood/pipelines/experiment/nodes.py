@@ -13,7 +13,7 @@ from trimood.config.plan import Plan
 from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES
 from trimood.model.stored import AboutWeights, Embeddings, Epoch, RunIdentity, TrainedWeights
 from trimood.scoring.metrics import Scores
-from trimood.tracking.store import log_live
+from trimood.tracking.live import log_live, log_now
 
 if TYPE_CHECKING:
     from trimood.scoring.ablation import Embeddings as SplitEmbeddings
@@ -103,7 +103,7 @@ def train(
     outcome = train_experiment(
         identity, training_examples, validation_examples, prepared_clips, training_checkpoints, summary_scores, log_live
     )
-    log_live({"cost/seconds": outcome.seconds, "cost/peak_memory_gib": outcome.peak_memory_gib}, 0)
+    log_now({"training cost/seconds": outcome.seconds, "training cost/peak_memory_gib": outcome.peak_memory_gib})
     both: dict[Epoch, Mapping[str, Tensor]] = {"best": outcome.fitted.best, "last": outcome.fitted.last}
     best, last = (
         TrainedWeights(

@@ -65,12 +65,10 @@ def search(
     The score of a trial is the highest validation macro F1 of its epochs. A trial that diverges or runs out of memory
     counts as failed, and the search continues. Raises StudyError.
     """
-    import mlflow
-
     from trimood.learning.experiment import identify_run
     from trimood.learning.search import study as kept
     from trimood.pipelines.tune.trial import COSTS_ONE_TRIAL, Search
-    from trimood.tracking.store import SearchTracker
+    from trimood.tracking.live import log_now
 
     decisive = Plan.model_validate(plan.model_dump(include=set(Plan.model_fields)))
     about = {
@@ -82,10 +80,9 @@ def search(
             plan.experiment, decisive, training=training_examples, validation=validation_examples
         ).digest,
     }
-    if mlflow.active_run():
-        mlflow.set_tags({"study": plan.study, "tuned": plan.experiment})
+    log_now(tags={"study": plan.study, "tuned": plan.experiment})
     with kept.opened(studies, plan.study, tune, about) as study:
-        kept.take_up_interrupted(study, SearchTracker().end_interrupted)
+        kept.take_up_interrupted(study)
         missing = tune.trials - len(kept.finished(study))
         log.info("study %s: %d of %d trials are finished", plan.study, tune.trials - missing, tune.trials)
         examples = (training_examples, validation_examples, prepared_clips)

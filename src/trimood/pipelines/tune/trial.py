@@ -16,7 +16,8 @@ from trimood.learning.search.space import SpaceError, settings_with
 from trimood.learning.search.study import ENDED, RUN, drawn
 from trimood.learning.trainer import TrainingDiverged
 from trimood.scoring.metrics import summary_scores
-from trimood.tracking.store import SearchTracker, TrackedTrial
+from trimood.tracking.kinds import flat_plan
+from trimood.tracking.live import log_live, log_now, trial_run
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +51,10 @@ class Search:
         name = self.study.study_name
         tags = {"study": name, "trial": trial.number, "tuned": self.plan.experiment, **self.tags}
         try:
-            with SearchTracker().trial(f"{name} trial {trial.number}", tags) as tracked:
-                if tracked.run:
-                    trial.set_user_attr(RUN, tracked.run)
-                best = self._train(trial, values, tracked)
+            with trial_run(f"{name} trial {trial.number}", tags) as run:
+                if run:
+                    trial.set_user_attr(RUN, run)
+                best = self._train(trial, values)
         except COSTS_ONE_TRIAL as error:
             trial.set_user_attr(ENDED, True)
             log.error("trial %d failed: %s", trial.number, error)
@@ -66,7 +67,7 @@ class Search:
         log.info("trial %d: macro F1 %.3f on validation with %s", trial.number, best, words)
         return best
 
-    def _train(self, trial: optuna.Trial, values: dict[str, object], tracked: TrackedTrial) -> float | None:
+    def _train(self, trial: optuna.Trial, values: dict[str, object]) -> float | None:
         """Returns the best macro F1, or None if the pruner stopped the trial.
 
         Removes the checkpoints unless the trial is interrupted: only the score is kept.
@@ -74,14 +75,14 @@ class Search:
         settings = settings_with(self.plan.own, self.plan.training, self.plan.lora, values)
         given = self.plan.given_checkpoints
         planned = plan_experiment(settings, given["video"], given["audio"], self.plan.reader)
-        tracked.log_plan(planned)
+        log_now(params=flat_plan(planned), tags={"seed": settings.training.seed})
 
         def report(numbers: dict[str, float], step: int) -> None:
-            tracked.log_live(numbers, step)
+            log_live(numbers, step)
             if OBJECTIVE in numbers:
                 trial.report(numbers[OBJECTIVE], step)
                 if trial.should_prune():
-                    tracked.log_pruned()
+                    log_now(tags={"pruned": "true"})
                     raise optuna.TrialPruned
 
         examples = (self.training_examples, self.validation_examples)
@@ -101,6 +102,6 @@ class Search:
         best: dict[str, float] = max(trained.fitted.history, key=lambda row: row[OBJECTIVE])
         trial.set_user_attr("best_epoch", round(best["epoch"]))
         scores = {name: value for name, value in best.items() if name.startswith("validation/")}
-        cost = {"cost/seconds": trained.seconds, "cost/peak_memory_gib": trained.peak_memory_gib}
-        tracked.log_outcome({**scores, **cost})
+        cost = {"training cost/seconds": trained.seconds, "training cost/peak_memory_gib": trained.peak_memory_gib}
+        log_now({**scores, **cost})
         return best[OBJECTIVE]

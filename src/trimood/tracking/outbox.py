@@ -1,0 +1,472 @@
+"""The one place through which everything is sent to MLflow. What cannot be sent is kept, in order, and sent later."""
+
+import logging
+import os
+import platform
+import re
+import shutil
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import psutil
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, Field, TypeAdapter
+
+from trimood.disk import written_whole
+from trimood.tracking.store import OutOfReach, check, impatient, use_store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+log = logging.getLogger(__name__)
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+REFUSED = ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST")
+"""MLflow's codes for what it will never take, as for a run that was deleted; everything else is tried again."""
+
+LOCK, OPENING = "sending.lock", "opening.json"
+
+
+class Opening(BaseModel):
+    """How a run is opened. `run` is its id in MLflow once it is known.
+
+    `key` is a tag of the run, by which it is found again. With an `identity`, the run of an unfinished training of this
+    identity in this checkout is opened again.
+    """
+
+    name: str
+    key: str
+    start_time: int
+    tags: dict[str, str]
+    identity: str | None = None
+    run: str | None = None
+
+
+class Values(BaseModel):
+    """Params, tags, and metrics as (name, value, time in ms, step)."""
+
+    kind: Literal["values"] = "values"
+    params: dict[str, str] = Field(default_factory=dict)
+    tags: dict[str, str] = Field(default_factory=dict)
+    metrics: list[tuple[str, float, int, int]] = Field(default_factory=list)
+
+
+class File(BaseModel):
+    """A file or folder, and the artifact folder in which it is put."""
+
+    kind: Literal["file"] = "file"
+    path: Path
+    folder: str | None = None
+
+
+class Model(BaseModel):
+    """The files of a trained model."""
+
+    kind: Literal["model"] = "model"
+    weights: Path
+    calibration: Path
+
+
+class Closing(BaseModel):
+    """The end of a run. Without all outputs of its experiment, it is tagged as partial."""
+
+    kind: Literal["closing"] = "closing"
+    status: Status
+    end_time: int
+    partial: bool
+
+
+Operation = Values | File | Model | Closing
+
+_OPERATION: TypeAdapter[Operation] = TypeAdapter(Annotated[Operation, Field(discriminator="kind")])
+
+
+class TrackedRun:
+    """A run. What is logged is sent at once, or kept in `folder` behind what is kept there already; nothing raises."""
+
+    def __init__(self, outbox: "Outbox", opening: Opening, folder: Path) -> None:
+        self._outbox, self._opening, self.folder = outbox, opening, folder
+        self._kept = len(list(folder.glob("[0-9]*.json")))
+        self._lock: FileLock | None = None
+        self._continued = folder.exists()
+        self._params: dict[str, str] = {}
+        self._steps: dict[str, set[int]] = {}
+        self._is_refused = False
+        self.tags, self.params = dict(opening.tags), dict[str, str]()
+
+    @property
+    def name(self) -> str:
+        """The name of the run."""
+        return self._opening.name
+
+    @property
+    def id(self) -> str | None:
+        """The run's id in MLflow; None while it could not be opened there."""
+        return self._opening.run
+
+    def log(
+        self,
+        metrics: Mapping[str, float] | None = None,
+        step: int = 0,
+        params: Mapping[str, object] | None = None,
+        tags: Mapping[str, object] | None = None,
+    ) -> None:
+        """Logs metrics of one step, params and tags. What MLflow takes in no name becomes a space."""
+        now = time.time_ns() // 10**6
+        values = Values(
+            params={_name(name): str(value) for name, value in (params or {}).items()},
+            tags={_name(name): str(value) for name, value in (tags or {}).items()},
+            metrics=[(_name(name), float(value), now, step) for name, value in (metrics or {}).items()],
+        )
+        self.params |= values.params
+        self.tags |= values.tags
+        self._do(values)
+
+    def log_file(self, path: Path, folder: str | None = None) -> None:
+        """Logs a file or folder as an artifact."""
+        self._do(File(path=path, folder=folder))
+
+    def log_model(self, weights: Path, calibration: Path) -> None:
+        """Logs the MLflow model."""
+        self._do(Model(weights=weights, calibration=calibration))
+
+    def close(self, status: Status, partial: bool = False) -> None:
+        """Closes the run."""
+        self._do(Closing(status=status, end_time=time.time_ns() // 10**6, partial=partial))
+
+    def release(self) -> None:
+        """Leaves it to whoever comes next to send what is kept."""
+        if self._lock:
+            self._lock.release()
+
+    def beside(self, name: str, tags: Mapping[str, str]) -> "TrackedRun":
+        """Opens another run, as for a trial of the search that this run tracks."""
+        return self._outbox.open(name, tags)
+
+    def retry(self) -> None:
+        """Sends what is kept, if MLflow was out of reach and answers again."""
+        self._outbox.retry()
+
+    def _do(self, operation: Operation) -> None:
+        with self._outbox.lock:
+            if self._outbox.is_silent or self._kept:
+                self._keep(operation)
+            else:
+                try:
+                    self._send(operation)
+                except OutOfReach as error:
+                    self._outbox.fall_silent(error)
+                    self._keep(operation)
+
+    def _keep(self, operation: Operation) -> None:
+        """Writes the operation, and links or copies its files, which the next run of the experiment replaces."""
+        if self._lock is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(self.folder / LOCK, thread_local=False)
+            self._lock.acquire()
+            self._store_opening()
+        last = max((path.stem for path in self.folder.glob("[0-9]*.json")), default="0")
+        number = f"{int(last) + 1:08d}"
+        paths = {name: value for name, value in operation if isinstance(value, Path)}
+        copies = {name: self.folder / number / path.name for name, path in paths.items()}
+        for name, path in paths.items():
+            copies[name].parent.mkdir(exist_ok=True)
+            if path.is_dir():
+                shutil.copytree(path, copies[name], dirs_exist_ok=True)
+            else:
+                _link_or_copy(path, copies[name])
+        relative = {name: path.relative_to(self.folder) for name, path in copies.items()}
+        with written_whole(self.folder / f"{number}.json") as beside:
+            beside.write_text(operation.model_copy(update=relative).model_dump_json(), encoding="utf-8")
+        self._kept += 1
+
+    def send_kept(self) -> int:
+        """Sends what is kept, and returns how many operations that were. Raises OutOfReach."""
+        sent = 0
+        for path in sorted(self.folder.glob("[0-9]*.json")):
+            operation = _OPERATION.validate_json(path.read_bytes())
+            files = {name: self.folder / value for name, value in operation if isinstance(value, Path)}
+            self._send(operation.model_copy(update=files))
+            path.unlink()
+            shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+            self._kept -= 1
+            sent += 1
+        if self.folder.exists():
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self._lock = None
+        return sent
+
+    def _send(self, operation: Operation) -> None:
+        """Sends one operation, after opening the run if need be. Raises OutOfReach."""
+        if self._is_refused:
+            return
+        client = self._outbox.client()
+        with impatient(is_upload=isinstance(operation, File | Model)):
+            try:
+                if self._opening.run is None:
+                    self._open(client)
+                _SEND[type(operation)](self, client, operation)
+            except Exception as error:
+                if getattr(error, "error_code", None) not in REFUSED or self._opening.run is None:
+                    raise OutOfReach(str(error).partition("\n")[0]) from error
+                self._is_refused = not self._is_active(client)
+                log.warning("MLflow refuses what run %s of %s logs: %s", self.id, self.name, error)
+
+    def _is_active(self, client: "MlflowClient") -> bool:
+        """Whether the run was not deleted in MLflow. One that was gets nothing any more."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return str(client.get_run(self.id).info.lifecycle_stage) == "active"
+        except MlflowException:
+            return False
+
+    def _open(self, client: "MlflowClient") -> None:
+        """Finds the run that was opened before, or creates it."""
+        opening, experiment = self._opening, self._outbox.experiment
+        run = next(iter(client.search_runs([experiment], f"tags.key = '{opening.key}'", max_results=1)), None)
+        again = None if run else self._unfinished(client)
+        if run is None and again is None:
+            run = client.create_run(experiment, opening.start_time, opening.tags | {"key": opening.key}, opening.name)
+        self._opening = opening.model_copy(update={"run": (run or again).info.run_id})  # type: ignore[union-attr]
+        if again:
+            self._continued = True
+            client.update_run(self._opening.run, status="RUNNING")
+            if "partial" in again.data.tags:
+                client.delete_tag(self._opening.run, "partial")
+            _send_values(self, client, Values(tags=opening.tags | {"key": opening.key}))
+            log.info("%s goes on in its MLflow run %s", opening.name, self._opening.run)
+        if self.folder.exists():
+            self._store_opening()
+
+    def _unfinished(self, client: "MlflowClient"):  # type: ignore[no-untyped-def]
+        """The latest unfinished run of the same identity that no living process is writing."""
+        if self._opening.identity is None:
+            return None
+        wanted = f"tags.identity = '{self._opening.identity}' and attributes.status != 'FINISHED'"
+        for run in client.search_runs([self._outbox.experiment], wanted, order_by=["attributes.start_time DESC"]):
+            if self._outbox.is_of_checkout(run.data.tags) and not (
+                run.info.status == "RUNNING" and is_alive(run.data.tags)
+            ):
+                return run
+        return None
+
+    def _store_opening(self) -> None:
+        with written_whole(self.folder / OPENING) as beside:
+            beside.write_text(self._opening.model_dump_json(), encoding="utf-8")
+
+    def known_steps(self, client: "MlflowClient", metric: str) -> set[int]:
+        """The steps of a metric that a continued run has already."""
+        if not self._continued:
+            return set()
+        if metric not in self._steps:
+            self._steps[metric] = {point.step for point in client.get_metric_history(self._opening.run, metric)}
+        return self._steps[metric]
+
+
+def _name(name: str) -> str:
+    return re.sub(r"[^\w./ :-]+", " ", name)
+
+
+def _link_or_copy(path: Path, target: Path) -> None:
+    if path.suffix == ".safetensors":  # gigabytes, which are never changed in place
+        with suppress(OSError):  # another disk
+            os.link(path, target)
+            return
+    shutil.copy2(path, target)
+
+
+def _send_values(run: TrackedRun, client: "MlflowClient", values: Values) -> None:
+    """Sends what the run does not have: a param cannot be changed, and a metric logged twice would be drawn twice."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    known = client.get_run(run.id).data.params if values.params else {}
+    client.log_batch(
+        run.id,
+        [Metric(*metric) for metric in values.metrics if metric[3] not in run.known_steps(client, metric[0])],
+        [Param(name, value) for name, value in values.params.items() if name not in known],
+        [RunTag(name, value) for name, value in values.tags.items()],
+    )
+
+
+def _send_file(run: TrackedRun, client: "MlflowClient", file: File) -> None:
+    client.log_artifact(run.id, str(file.path), file.folder)
+
+
+def _send_model(run: TrackedRun, client: "MlflowClient", model: Model) -> None:
+    """Logs the model, unless an earlier attempt has; one that was interrupted is removed."""
+    from trimood.serving.mlflow_model import log_model
+
+    use_store(run._outbox.uri)
+    for logged in client.search_logged_models([run._outbox.experiment], f"source_run_id = '{run.id}'"):
+        if str(logged.status) == "READY":
+            return
+        client.delete_logged_model(logged.model_id)
+    log_model(model.weights, model.calibration, str(run.id))
+
+
+def _send_closing(run: TrackedRun, client: "MlflowClient", closing: Closing) -> None:
+    if closing.partial:
+        client.set_tag(run.id, "partial", "true")
+    client.set_terminated(run.id, closing.status, closing.end_time)
+
+
+_SEND: dict[type[Operation], Callable[..., None]] = {
+    Values: _send_values,
+    File: _send_file,
+    Model: _send_model,
+    Closing: _send_closing,
+}
+
+
+class Outbox:
+    """Opens runs in one MLflow experiment, and sends what earlier commands have kept.
+
+    After the first failure all is kept until `retry`, so a training waits once for a store, not for each number.
+    """
+
+    def __init__(self, folder: Path, select: Callable[[], str], uri: str, checkout: str | None) -> None:
+        """`select` makes the store ready and returns the id of the experiment.
+
+        `checkout`: a tag of this checkout's runs in a store that others use too; None in a store of its own.
+        """
+        self._folder, self._select, self._checkout = folder, select, checkout
+        self.uri, self.experiment = uri, ""
+        self.lock = threading.RLock()
+        self.is_silent = False
+        self._has_warned = False
+        self._open: list[TrackedRun] = []
+
+    def begin(self) -> None:
+        """Sends what earlier commands have kept, and closes the runs whose process is gone."""
+        with self.lock:
+            try:
+                self._send_left()
+            except OutOfReach as error:
+                self.fall_silent(error)
+
+    def _send_left(self) -> None:
+        for run in self._left():
+            log.info("sent to MLflow: %d records of %s that an earlier command had kept", run.send_kept(), run.name)
+        self._close_interrupted()
+
+    def open(self, name: str, tags: Mapping[str, str], identity: str | None = None) -> TrackedRun:
+        """Opens a run. With an `identity`, the run of an unfinished training with this identity continues."""
+        now, key = time.time_ns(), uuid.uuid4().hex
+        here = {"host": platform.node(), "process": this_process(), "checkout": self._checkout or "this store's"}
+        opening = Opening(
+            name=name,
+            key=key,
+            start_time=now // 10**6,
+            tags={**tags, **here, **({"identity": identity} if identity else {})},
+            identity=identity,
+        )
+        run = TrackedRun(self, opening, self._folder / f"{now}-{name.replace(' ', '-')}-{key[:8]}")
+        run.log()
+        self._open.append(run)
+        return run
+
+    def retry(self) -> None:
+        """Sends what is kept, if the store answers again."""
+        with self.lock:
+            if not self.is_silent:
+                return
+            try:
+                self._send_left()
+                sent = sum(run.send_kept() for run in self._open)
+                self.is_silent = False
+                log.info("MLflow answers again: the %d records that were kept have been sent", sent)
+            except OutOfReach:
+                return
+
+    def end(self) -> int:
+        """Tries a last time; returns how many records are kept for the next command."""
+        self.retry()
+        for run in self._open:
+            run.release()
+        self._open = []
+        return len(list(self._folder.glob("*/[0-9]*.json")))
+
+    def client(self) -> "MlflowClient":
+        """A client of the store. Raises OutOfReach."""
+        import mlflow
+
+        check(self.uri)
+        if not self.experiment:
+            try:
+                with impatient():
+                    self.experiment = self._select()
+            except Exception as error:
+                raise OutOfReach(str(error).partition("\n")[0]) from error
+        return mlflow.MlflowClient(self.uri, self.uri)  # another session may have selected another store
+
+    def fall_silent(self, error: OutOfReach) -> None:
+        """Keeps everything from now on; warns once in a command."""
+        self.is_silent = True
+        if not self._has_warned:
+            self._has_warned = True
+            log.warning(
+                "MLflow at %s is out of reach (%s). The run goes on; what it logs is kept in %s and sent when MLflow "
+                "answers, at the latest by the next kedro run.",
+                self.uri,
+                error,
+                self._folder,
+            )
+
+    def is_of_checkout(self, tags: Mapping[str, str]) -> bool:
+        """Whether a run with these tags was made in this checkout."""
+        return self._checkout is None or tags.get("checkout") == self._checkout
+
+    def _left(self) -> Iterator[TrackedRun]:
+        """What other commands have kept, the oldest first, unless they are at work."""
+        for folder in sorted(path.parent for path in self._folder.glob(f"*/{OPENING}")):
+            with suppress(Timeout), FileLock(folder / LOCK, blocking=False, thread_local=False):
+                yield TrackedRun(self, Opening.model_validate_json((folder / OPENING).read_bytes()), folder)
+
+    def _close_interrupted(self) -> None:
+        """Closes runs of this checkout and host as killed if their process is gone."""
+        client, here = self.client(), f"attributes.status = 'RUNNING' and tags.host = '{platform.node()}'"
+        with impatient():
+            try:
+                for run in client.search_runs([self.experiment], here):
+                    if self.is_of_checkout(run.data.tags) and not is_alive(run.data.tags):
+                        client.set_tag(run.info.run_id, "partial", "true")
+                        client.set_terminated(run.info.run_id, "KILLED")
+                        log.info("%s: run %s is closed, its process was killed", run.info.run_name, run.info.run_id)
+            except Exception as error:
+                raise OutOfReach(str(error).partition("\n")[0]) from error
+
+
+_current: ContextVar[TrackedRun | None] = ContextVar("current", default=None)
+
+
+def current_run() -> TrackedRun | None:
+    """The run of the node that this thread runs; None outside a tracked run."""
+    return _current.get()
+
+
+def set_current_run(run: TrackedRun | None) -> None:
+    """Makes this run the one that the running node logs to."""
+    _current.set(run)
+
+
+def this_process() -> str:
+    """Process id and start time, which tell a process from a later one with the same id."""
+    process = psutil.Process()
+    return f"{process.pid} {process.create_time():.0f}"
+
+
+def is_alive(tags: Mapping[str, str]) -> bool:
+    """Whether the process in a run's tags is alive on this host."""
+    pid, _, started = tags.get("process", "").partition(" ")
+    try:
+        return tags.get("host") == platform.node() and abs(psutil.Process(int(pid)).create_time() - float(started)) < 2
+    except (psutil.Error, ValueError):
+        return False
