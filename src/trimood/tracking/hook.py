@@ -179,7 +179,7 @@ class TrackRuns:
 
     def _kind(self, dataset_name: str) -> str | None:
         logged = self._logged(dataset_name)
-        return logged and logged.log
+        return logged.log if logged else None
 
     def _feed(self, dataset_name: str, data: Any, node: Node) -> None:
         """Logs a dataset to its run, or holds it until the run is opened; one of a shared stage goes to every run."""

@@ -94,8 +94,8 @@ def _with_digests(mlflow_runs: pd.DataFrame) -> pd.DataFrame:
     """Replaces the paths of checkpoints by digests of their files, where known: a moved checkpoint is the same."""
     digests = {
         f"params.checkpoint.{name.rpartition('.')[2]}": mlflow_runs[name]
-        for name in mlflow_runs
-        if str(name).startswith("tags.checkpoint_files.")
+        for name in map(str, mlflow_runs)
+        if name.startswith("tags.checkpoint_files.")
     }
     return mlflow_runs.assign(**{name: of.fillna(mlflow_runs.get(name)) for name, of in digests.items()})
 
