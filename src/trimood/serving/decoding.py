@@ -20,6 +20,7 @@ from trimood.media.errors import ClipError, Result, Task, attempt, how_it_ended
 from trimood.media.execution import Execution
 from trimood.media.files import open_media, video_track
 from trimood.media.on_processes import PRELOADED, start_worker
+from trimood.model.memory import lacks_memory
 from trimood.serving.predictor import Prediction, Predictor, Refusal, TimeIsUp, Utterance
 from trimood.serving.requests import BadRequest
 
@@ -117,7 +118,7 @@ class Decoder:
 
     def _with_the_limit_named(self, result: Any, clip: Path) -> Any:
         errors = result.values() if isinstance(result, dict) else [result]
-        if any(isinstance(error, Exception) and _lacks_memory(error) for error in errors):
+        if any(isinstance(error, Exception) and lacks_memory(error) for error in errors):
             return ClipError(clip, "unreadable", self._memory())
         return result
 
@@ -141,11 +142,6 @@ def _start(megabytes: int) -> None:
 def _stop(pool: ProcessPool) -> None:
     pool.stop()
     pool.join()
-
-
-def _lacks_memory(error: Exception) -> bool:
-    """Whether an allocation failed, in Python, NumPy, torch or FFmpeg."""
-    return isinstance(error, MemoryError) or re.search(r"allocate memory|not enough memory", str(error)) is not None
 
 
 def _exceeded(clip: Path, limits: ServingParams) -> str:

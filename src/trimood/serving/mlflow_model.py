@@ -28,7 +28,6 @@ from mlflow.types import ColSpec, Schema
 import trimood
 from trimood.config.parameters import ServingParams
 from trimood.emotions import CALIBRATED, PROBABILITIES
-from trimood.model.stored import read_weights
 from trimood.serving.decoding import Busy, Decoder
 from trimood.serving.guard import RequestGuard, read_limits
 from trimood.serving.predictor import Predictor, Refusal
@@ -46,8 +45,11 @@ REQUIREMENTS = (
 
 
 def log_model(weights: Path, calibration: Path, run: str) -> str:
-    """Logs the model to the run with this id and returns its URI. Copies the files without loading them."""
-    reader = ["decord"] if read_weights(weights).about.plan.reader == "decord" else []
+    """Logs the model to the run with this id and returns its URI. Copies the files without loading their tensors.
+
+    Raises ModelError if the calibration does not belong to the weights.
+    """
+    reader = ["decord"] if read_trained(weights.parent.name, weights, calibration).plan.reader == "decord" else []
     example = pd.DataFrame({"clip": [base64.b64encode(example_clip()).decode()], "text": ["What?!"]})
     answer = [*(ColSpec("double", name) for name in (*PROBABILITIES, *CALIBRATED)), ColSpec("string", "absent")]
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # the files are small

@@ -73,7 +73,8 @@ class Predictor:
     """A trained model in memory. Prepared clips are deleted after each call of `predict`."""
 
     def __init__(self, trained: TrainedModel) -> None:
-        """Loads the checkpoints. Raises CheckpointError."""
+        """Loads the checkpoints. Raises CheckpointError, also if they are not those of the training."""
+        trained.check_whole()
         self.name, self.modalities, self.temperature = trained.name, trained.modalities, trained.temperature
         self._loaded = load_for_plan(trained.plan, trained.weights)
         self._trained = trained
