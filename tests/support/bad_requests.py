@@ -38,13 +38,12 @@ def quiet_sound(seconds: float, rate_hz: int = 48_000, codec: str = "flac", cont
     """Sound of one constant, which lossless codecs store in almost nothing."""
     file = BytesIO()
     with av.open(file, "w", format=container) as output:
-        track = output.add_stream(codec, rate=rate_hz, layout="stereo")
-        track.format = "s16" if codec == "flac" else track.format
-        at_once = 4608 if codec == "flac" else 1024
-        kind = np.int16 if codec == "flac" else np.float32
-        samples = np.full((1, 2 * at_once), 3, dtype=kind) if codec == "flac" else np.full((2, at_once), 1e-4, kind)
+        track = output.add_stream(codec, rate=rate_hz, layout="mono")
+        form, value, at_once = ("s16", 3, 4608) if codec == "flac" else ("fltp", 1e-4, 1024)
+        track.format = form
+        samples = np.full((1, at_once), value, dtype=np.int16 if form == "s16" else np.float32)
         for number in range(round(seconds * rate_hz / at_once)):
-            frame = av.AudioFrame.from_ndarray(samples, format=track.format.name, layout="stereo")
+            frame = av.AudioFrame.from_ndarray(samples, format=form, layout="mono")
             frame.sample_rate, frame.pts, frame.time_base = rate_hz, number * at_once, Fraction(1, rate_hz)
             output.mux(track.encode(frame))
         output.mux(track.encode(None))

@@ -187,8 +187,8 @@ def differences(wanted: Mapping[str, Sequence[int]], shapes: Mapping[str, Sequen
 def tokenizer(folder: Path) -> CLIPTokenizer:
     """Loads CLIP's tokenizer with the vocabulary of a checkpoint folder; it pads with the end token.
 
-    Raises CheckpointError if the vocabulary is missing, or if the end token is not the highest id, by which the text
-    tower finds the end of an utterance.
+    Raises CheckpointError if the vocabulary is missing, damaged, or of another size than in config.json, or if the end
+    token is not the highest id, by which the text tower finds the end of an utterance.
     """
     if not any((folder / name).is_file() for name in ("vocab.json", "tokenizer.json")):
         raise CheckpointError(
@@ -200,6 +200,11 @@ def tokenizer(folder: Path) -> CLIPTokenizer:
     except Exception as error:  # the library's own errors are bare exceptions
         raise CheckpointError(f"{_unreadable(folder)}: the tokenizer cannot be read from it ({error}).") from error
     clip.pad_token = clip.eos_token
+    if len(clip.get_vocab()) != (wanted := read_config(folder).text.vocab_size):
+        raise CheckpointError(
+            f"{_unreadable(folder)}: the vocabulary has {len(clip.get_vocab()):,} tokens, and config.json says "
+            f"{wanted:,}. A file of the tokenizer is damaged or of another checkpoint: download them again."
+        )
     highest = max(clip.get_vocab().values())
     if clip.eos_token_id != highest:
         raise CheckpointError(

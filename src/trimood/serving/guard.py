@@ -67,7 +67,9 @@ class RequestGuard:
         try:
             size = self._size_to_read(scope, headers)
         except _Refused as error:
-            if b"expect" not in headers:  # a client that does not wait for 100-continue reads no answer while it sends
+            if (
+                scope["type"] == "http" and b"expect" not in headers
+            ):  # a client that does not wait for 100-continue reads no answer while it sends
                 await self._discard(receive)
             return await _answer(scope, send, error)
         if size is None:
