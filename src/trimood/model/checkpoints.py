@@ -200,16 +200,17 @@ def tokenizer(folder: Path) -> CLIPTokenizer:
     except Exception as error:  # the library's own errors are bare exceptions
         raise CheckpointError(f"{_unreadable(folder)}: the tokenizer cannot be read from it ({error}).") from error
     clip.pad_token = clip.eos_token
-    if len(clip.get_vocab()) != (wanted := read_config(folder).text.vocab_size):
-        raise CheckpointError(
-            f"{_unreadable(folder)}: the vocabulary has {len(clip.get_vocab()):,} tokens, and config.json says "
-            f"{wanted:,}. A file of the tokenizer is damaged or of another checkpoint: download them again."
-        )
     highest = max(clip.get_vocab().values())
     if clip.eos_token_id != highest:
         raise CheckpointError(
             f"{folder}: the end token {clip.eos_token!r} has id {clip.eos_token_id}, but the highest id is {highest}. "
             "The text tower reads an utterance at its highest id: use CLIP's own vocabulary."
+        )
+    size = len(clip.get_vocab())
+    if (folder / "config.json").is_file() and size != (wanted := read_config(folder).text.vocab_size):
+        raise CheckpointError(
+            f"{_unreadable(folder)}: the vocabulary has {size:,} tokens, and config.json says {wanted:,}. A file of "
+            "the tokenizer is damaged or of another checkpoint: download them again."
         )
     return clip
 
