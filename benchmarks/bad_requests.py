@@ -61,8 +61,8 @@ def logged_model(folder: Path) -> str:
     trained = write_trained(folder / "exp6_head", sources, ("text", "video", "audio"))
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
     mlflow.set_experiment(experiment_id=mlflow.create_experiment("serving", folder.as_uri()))
-    with mlflow.start_run():
-        return log_model(trained / "best.safetensors", trained / "calibration.json")
+    with mlflow.start_run() as run:
+        return log_model(trained / "best.safetensors", trained / "calibration.json", run.info.run_id)
 
 
 @contextmanager

@@ -90,7 +90,7 @@ def test_a_model_whose_parts_do_not_belong_together_is_neither_logged_nor_loaded
 ) -> None:
     weights, of_another = trained_folder / "exp3" / WEIGHTS, trained_folder / "exp6_head" / CALIBRATION
     with pytest.raises(ModelError, match="it does not belong to the weights"):
-        log_model(weights, of_another)
+        log_model(weights, of_another, "0" * 32)
     trained = load_trained("exp3", trained_folder)
     trained.check_whole()
     others = {name: tensor + 1 for name, tensor in trained.weights.tensors.items()}
