@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import requests
 
+from support.bad_requests import pictures, quiet_sound, request
 from support.demo_project import DemoProject
 from support.shared_data import SHARED, needs_shared
 from trimood.emotions import EMOTIONS
@@ -188,4 +189,24 @@ def test_the_server_refuses_what_is_wrong_with_a_400_that_says_what(server: str,
         assert status == 400, answer
         assert words in answer["message"]
         assert "Traceback" not in json.dumps(answer)
+    assert ask(server, {"text": "Still there ?"})[0] == 200
+
+
+def test_the_server_refuses_what_is_too_large_and_hosts_that_are_not_its_own(server: str) -> None:
+    """MLflow's server has no such limits: it is guarded as it loads the model."""
+    address, kind = f"{server}/invocations", {"Content-Type": "application/json"}
+    wrong = [
+        (400, "nested too deeply", {"data": b"[" * 100_000 + b"]" * 100_000, "headers": kind}),
+        (413, "the body is larger than the maximum of 70 MB", {"data": b" " * 71_000_000, "headers": kind}),
+        (403, "the host 'evil.com' is not allowed", {"json": {}, "headers": {"Host": "evil.com"}}),
+        (400, "the request has 33 rows; the maximum is 32", {"json": {"dataframe_records": [{"text": "a"}] * 33}}),
+        (400, "its frames have ", {"data": request(clip=pictures(4000, 4000, 1)), "headers": kind}),
+        (400, "it lasts more than 120 s", {"data": request(clip=quiet_sound(130)), "headers": kind}),
+        (400, "text has 50,000 characters", {"data": request(text="a" * 50_000), "headers": kind}),
+    ]
+    for status, words, arguments in wrong:
+        answer = requests.post(address, timeout=60, **arguments)
+        assert answer.status_code == status, answer.text
+        assert words in answer.json()["message"]
+    assert requests.get(f"{server}/ping", headers={"Host": "evil.com"}, timeout=60).status_code == 403
     assert ask(server, {"text": "Still there ?"})[0] == 200

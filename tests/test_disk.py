@@ -113,3 +113,15 @@ def test_an_equal_file_stays_as_it_is_if_that_is_asked_for(tmp_path: Path) -> No
         assert ((tmp_path / "file").stat().st_ino == before) is stays
         assert (tmp_path / "file").read_text() == content
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_a_file_has_the_mode_of_the_umask_whichever_library_writes_it(tmp_path: Path, writer: str, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        with written_whole(tmp_path / "file") as path:
+            WRITERS[writer](path)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o666 & ~umask

@@ -82,10 +82,13 @@ def written_whole(path: Path, keep_equal: bool = False) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.stem}.{os.getpid()}.{uuid.uuid4().hex}.tmp")
     try:
+        beside.touch()
+        mode = beside.stat().st_mode  # as the umask says; safetensors makes files that only their owner can read
         yield beside
         if keep_equal and path.is_file() and filecmp.cmp(beside, path, shallow=False):
             beside.unlink()
             return
+        beside.chmod(mode)
         synchronise(beside)
         os.replace(beside, path)
         synchronise(path.parent)

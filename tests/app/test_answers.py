@@ -6,16 +6,24 @@ from pathlib import Path
 import pytest
 import torch
 
+from support.made_media import make_clip
 from support.trained_experiments import write_trained
 from trimood.app.answers import NO_MODEL, NOTHING_THERE, answer
 from trimood.app.choices import ModelsInMemory
+from trimood.config.parameters import ServingParams
 from trimood.emotions import EMOTIONS
+from trimood.serving.decoding import Decoder
 from trimood.serving.predictor import Prediction, Utterance, load_predictor
 
 
+@pytest.fixture(scope="module")
+def decoder() -> Decoder:
+    return Decoder(ServingParams(longest_text_characters=100, most_frames=20))
+
+
 @pytest.fixture
-def memory(trained_folder: Path) -> ModelsInMemory:
-    return ModelsInMemory(trained_folder, {})
+def memory(trained_folder: Path, decoder: Decoder) -> ModelsInMemory:
+    return ModelsInMemory(trained_folder, {}, decoder)
 
 
 @pytest.mark.parametrize(
@@ -69,11 +77,11 @@ def test_two_models_answer_side_by_side_each_on_what_it_reads(memory: ModelsInMe
 
 
 def test_a_model_that_reads_nothing_of_it_says_so_and_costs_the_other_nothing(
-    sources: dict[str, str], trained_folder: Path, tmp_path: Path
+    sources: dict[str, str], trained_folder: Path, decoder: Decoder, tmp_path: Path
 ) -> None:
     write_trained(tmp_path / "exp_video", sources, ("video",))
     shutil.copytree(trained_folder / "exp3", tmp_path / "exp3")
-    blind, other = answer(ModelsInMemory(tmp_path, {}), None, "so happy !", ["exp_video", "exp3"])
+    blind, other = answer(ModelsInMemory(tmp_path, {}, decoder), None, "so happy !", ["exp_video", "exp3"])
     assert blind.probabilities is None
     assert "it lacks every modality that exp_video uses: video (no clip)" in blind.note
     assert other.probabilities
@@ -87,6 +95,8 @@ def test_a_model_that_reads_nothing_of_it_says_so_and_costs_the_other_nothing(
         ("list.mp4", "so happy !", ["exp3"], "list.mp4 is not a video. Use MP4, MOV, MKV, WebM or AVI."),
         ("empty.mp4", "so happy !", ["exp3"], "empty.mp4 is not a video."),
         ("broken.mp4", "so happy !", ["exp3"], "This cannot be predicted. unreadable: "),
+        ("long.mp4", "so happy !", ["exp3"], "This cannot be predicted. long.mp4: it has more than 20 frames"),
+        (None, "happy " * 20, ["exp3"], "text has 120 characters; the maximum is 100"),
         (None, "so happy !", ["exp77"], "This model cannot be loaded. model=exp77: no trained model of this name"),
     ],
 )
@@ -96,6 +106,7 @@ def test_what_cannot_be_answered_is_told_in_words(
     (tmp_path / "list.mp4").write_text("#EXTM3U\n#EXTINF:10,\nfile:///etc/passwd\n")
     (tmp_path / "empty.mp4").touch()
     shutil.copy(clips / "broken.mp4", tmp_path)
+    make_clip(tmp_path / "long.mp4", seconds=2.1)
     answers = answer(memory, tmp_path / clip if clip else None, words, names)
     assert len(answers) == max(1, len(names))
     for shown in answers:

@@ -9,8 +9,12 @@ import mlflow
 import pytest
 
 from trimood.app.choices import ModelsInMemory, registered_models, trained_experiments
+from trimood.config.parameters import ServingParams
+from trimood.serving.decoding import Decoder
 from trimood.serving.trained_model import CALIBRATION, WEIGHTS
 from trimood.tracking.store import use_store
+
+DECODER = Decoder(ServingParams())
 
 
 def test_experiments_that_have_weights_and_a_calibration_can_be_chosen(trained_folder: Path, tmp_path: Path) -> None:
@@ -40,7 +44,7 @@ def test_to_look_for_registered_models_makes_no_store(tmp_path: Path) -> None:
 
 
 def test_a_model_stays_in_memory_while_it_is_asked_for_and_leaves_it_afterwards(trained_folder: Path) -> None:
-    memory = ModelsInMemory(trained_folder, {})
+    memory = ModelsInMemory(trained_folder, {}, DECODER)
     memory.keep(["exp3", "exp6_head"])
     first = memory.load("exp3")
     memory.load("exp6_head")
@@ -55,7 +59,7 @@ def test_a_model_stays_in_memory_while_it_is_asked_for_and_leaves_it_afterwards(
 
 def test_a_model_that_was_trained_anew_is_loaded_anew(trained_folder: Path, tmp_path: Path) -> None:
     models = shutil.copytree(trained_folder, tmp_path / "06_models")
-    memory = ModelsInMemory(models, {})
+    memory = ModelsInMemory(models, {}, DECODER)
     before = memory.load("exp3")
     memory.keep(["exp3"])
     assert memory.load("exp3") is before
@@ -68,7 +72,7 @@ def test_a_model_that_was_trained_anew_is_loaded_anew(trained_folder: Path, tmp_
 
 @pytest.mark.parametrize("name", ["exp77", ""])
 def test_a_model_that_is_not_there_takes_no_room(trained_folder: Path, name: str) -> None:
-    memory = ModelsInMemory(trained_folder, {})
+    memory = ModelsInMemory(trained_folder, {}, DECODER)
     with pytest.raises(Exception, match=f"model={name}: no trained model of this name"):
         memory.load(name)
     assert memory.names == []

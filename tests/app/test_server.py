@@ -108,6 +108,22 @@ def test_the_page_is_for_this_machine_alone_and_tells_nobody(page: ServedPage) -
     assert page.config["run_history"] is False
 
 
+def test_a_foreign_host_is_refused_so_that_no_other_page_can_speak_to_this_one(page: ServedPage) -> None:
+    for path in ("", "config", "gradio_api/info"):
+        assert httpx.get(f"{page.url}{path}", headers={"Host": "evil.com"}).status_code == 403
+        assert httpx.get(f"{page.url}{path}").status_code == 200
+
+
+def test_requests_that_are_too_large_or_no_json_are_refused(page: ServedPage) -> None:
+    address = f"{page.url}gradio_api/call/predict"
+    large = httpx.post(address, json={"data": [None, "happy " * 300_000, "exp3", "–"]})
+    assert (large.status_code, large.json()["message"]) == (413, "the body is larger than the maximum of 1 MB.")
+    nested = httpx.post(address, content=b"[" * 100_000, headers={"Content-Type": "application/json"})
+    assert (nested.status_code, nested.json()["message"]) == (400, "the body is JSON that is nested too deeply.")
+    upload = httpx.post(f"{page.url}gradio_api/upload", files={"files": ("a.mp4", bytes(52_000_000))})
+    assert (upload.status_code, upload.json()["message"]) == (413, "the body is larger than the maximum of 51 MB.")
+
+
 def test_examples_of_the_corpus_are_offered(page: ServedPage) -> None:
     labels = [c["props"].get("sample_labels") for c in page.config["components"] if c["type"] == "dataset"]
     assert labels == [["joy: I feel joy , number 1 !"]]

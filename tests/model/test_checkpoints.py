@@ -153,3 +153,36 @@ def test_a_vocabulary_whose_end_token_is_not_the_highest_is_refused(tmp_path: Pa
     (folder / "vocab.json").unlink()
     with pytest.raises(CheckpointError, match="no tokenizer here"):
         tokenizer(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("vocab.json", "{", r"vocab\.json: the tokenizer cannot be read"),
+        ("vocab.json", "[]", r"vocab\.json: the tokenizer cannot be read"),
+        ("vocab.json", '{"a": "b"}', r"vocab\.json.*: the vocabulary has \d+ tokens, and config\.json says 514"),
+        ("tokenizer.json", '{"version": "1.0"}', r"tokenizer\.json.*: the tokenizer cannot be read"),
+        ("tokenizer.json", "", r"tokenizer\.json: the tokenizer cannot be read"),
+        ("tokenizer_config.json", "\x00", r"tokenizer_config\.json: the tokenizer cannot be read"),
+    ],
+)
+def test_a_broken_file_of_the_tokenizer_is_named(tmp_path: Path, name: str, content: str, words: str) -> None:
+    folder = made_checkpoint(tmp_path, TINY_VIDEO)
+    (folder / name).write_text(content)
+    with pytest.raises(CheckpointError, match=words):
+        tokenizer(folder)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.bfloat16])
+def test_a_checkpoint_with_inf_or_nan_is_refused_by_the_tensors_name(
+    tmp_path: Path, value: float, kind: torch.dtype
+) -> None:
+    folder = made_checkpoint(tmp_path, TINY_VIDEO, file="safetensors")
+    weights = {name: tensor.to(kind) for name, tensor in load_file(folder / "model.safetensors").items()}
+    save_file(weights, folder / "model.safetensors")
+    load_whole(folder)
+    weights["visual_projection.weight"][3, 5] = value
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"1 tensors have inf or nan: visual_projection\.weight, so every"):
+        load_whole(folder)

@@ -286,6 +286,8 @@ def test_a_trained_state_of_another_classifier_is_refused_and_changes_nothing(fo
         load_trained_state(classifier, {**shifted, "other": head})
     with pytest.raises(CheckpointError, match=r"1 of another shape: head\.weight \(\[7, 35\] in the file, \[7, 36\]"):
         load_trained_state(classifier, {**shifted, "head.weight": head[:, :35]})
+    with pytest.raises(CheckpointError, match=r"weights are damaged: 1 tensors have inf or nan: head\.weight"):
+        load_trained_state(classifier, {**shifted, "head.weight": head / 0})
     assert all(torch.equal(tensor, before[name]) for name, tensor in classifier.state_dict().items())
 
 

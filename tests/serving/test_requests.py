@@ -1,21 +1,27 @@
 """A request's clips are content, never paths, and whatever is wrong is said by row before anything is decoded."""
 
 import base64
+import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from trimood.config.parameters import ServingParams
 from trimood.serving.mlflow_model import example_clip
-from trimood.serving.requests import BadRequest, read_request
+from trimood.serving.requests import BadRequest, check_body, read_request
 
 CONTENT = example_clip()
 BASE64 = base64.b64encode(CONTENT).decode()
 
 
+LIMITS = ServingParams(largest_clip_megabytes=1)
+
+
 def refusal(folder: Path, *rows: dict, largest_clip_megabytes: float = 1) -> str:
+    limits = ServingParams(largest_clip_megabytes=largest_clip_megabytes)
     with pytest.raises(BadRequest) as caught:
-        read_request(pd.DataFrame(list(rows)), folder, largest_clip_megabytes)
+        read_request(pd.DataFrame(list(rows)), folder, limits)
     assert not list(folder.iterdir()) or len(rows) > 1
     return str(caught.value)
 
@@ -24,7 +30,7 @@ def refusal(folder: Path, *rows: dict, largest_clip_megabytes: float = 1) -> str
     "clip", [BASE64, CONTENT, base64.encodebytes(CONTENT).decode()], ids=["base64", "bytes", "base64 in lines"]
 )
 def test_content_comes_as_base64_or_as_bytes(tmp_path: Path, clip: str | bytes) -> None:
-    (utterance,) = read_request(pd.DataFrame({"clip": [clip], "text": ["What?!"]}), tmp_path, 1)
+    (utterance,) = read_request(pd.DataFrame({"clip": [clip], "text": ["What?!"]}), tmp_path, LIMITS)
     assert utterance.clip is not None
     assert utterance.clip.read_bytes() == CONTENT
     assert utterance.clip.parent == tmp_path
@@ -36,13 +42,13 @@ def test_content_comes_as_base64_or_as_bytes(tmp_path: Path, clip: str | bytes) 
     [{"text": "Hi ."}, {"text": "Hi .", "clip": None}, {"text": "Hi .", "clip": ""}, {"text": "Hi .", "clip": b""}],
 )
 def test_words_alone_need_no_clip(tmp_path: Path, row: dict) -> None:
-    (utterance,) = read_request(pd.DataFrame([row]), tmp_path, 1)
+    (utterance,) = read_request(pd.DataFrame([row]), tmp_path, LIMITS)
     assert (utterance.clip, utterance.text) == (None, "Hi .")
 
 
 @pytest.mark.parametrize("row", [{"clip": BASE64}, {"clip": BASE64, "text": None}, {"clip": BASE64, "text": " "}])
 def test_a_clip_needs_no_words(tmp_path: Path, row: dict) -> None:
-    (utterance,) = read_request(pd.DataFrame([row]), tmp_path, 1)
+    (utterance,) = read_request(pd.DataFrame([row]), tmp_path, LIMITS)
     assert utterance.clip is not None
     assert not utterance.text.strip()
 
@@ -88,7 +94,7 @@ def test_a_clip_above_the_limit_is_refused(tmp_path: Path) -> None:
         assert "clip is larger than the maximum of" in refusal(
             tmp_path, {"clip": clip}, largest_clip_megabytes=limit - 0.001
         )
-    read_request(pd.DataFrame({"clip": [BASE64]}), tmp_path, len(CONTENT) / 1e6)
+    read_request(pd.DataFrame({"clip": [BASE64]}), tmp_path, ServingParams(largest_clip_megabytes=len(CONTENT) / 1e6))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +114,7 @@ def test_wrong_kinds_and_wrong_columns_are_named(tmp_path: Path, row: dict, word
 
 def test_no_row_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadRequest, match="no row"):
-        read_request(pd.DataFrame({"clip": [], "text": []}), tmp_path, 1)
+        read_request(pd.DataFrame({"clip": [], "text": []}), tmp_path, LIMITS)
 
 
 def test_all_wrong_rows_are_named_at_once(tmp_path: Path) -> None:
@@ -116,3 +122,58 @@ def test_all_wrong_rows_are_named_at_once(tmp_path: Path) -> None:
     assert "row 1: clip is not base64" in said
     assert "row 2" not in said
     assert "row 3: clip and text are both missing" in said
+
+
+def test_long_text_and_many_rows_are_refused_by_their_number(tmp_path: Path) -> None:
+    limits = ServingParams(longest_text_characters=10, most_rows=2)
+    with pytest.raises(BadRequest, match=r"row 2: text has 11 characters; the maximum is 10 \(TRIMOOD_LONGEST_TEXT"):
+        read_request(pd.DataFrame({"text": ["a" * 10, "a" * 11]}), tmp_path, limits)
+    with pytest.raises(BadRequest, match=r"the request has 3 rows; the maximum is 2 \(TRIMOOD_MOST_ROWS\)"):
+        read_request(pd.DataFrame({"text": ["a"] * 3}), tmp_path, limits)
+
+
+ROWS = [{"text": "a", "clip": None}] * 3
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"dataframe_records": ROWS},
+        {"dataframe_split": {"columns": ["text"], "data": [["a"]] * 3}},
+        {"instances": ROWS},
+        {"inputs": {"text": ["a"] * 3}},
+    ],
+)
+def test_rows_are_counted_in_each_form_of_a_body(content: object) -> None:
+    body = json.dumps(content).encode()
+    check_body(body, "application/json; charset=utf-8", ServingParams(most_rows=3))
+    with pytest.raises(BadRequest, match="the request has 3 rows; the maximum is 2"):
+        check_body(body, "application/json", ServingParams(most_rows=2))
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
+        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "nested too deeply"),
+        (b'{"dataframe_records": [{"text": ' + b"9" * 5000 + b"}]}", "not valid JSON: Exceeds the limit"),
+        (b'{"dataframe_records": [', "not valid JSON: Expecting value"),
+        (b'{"text": "\xff"}', "not valid JSON: invalid start byte at byte 10"),
+        (b"", "not valid JSON"),
+        (b"[1, 2]", "the body is a JSON list; send"),
+        (b"[" + b"[]," * 400_000 + b"[]]", "the body has 800,002 values; 32 rows have fewer than"),
+    ],
+)
+def test_bodies_that_no_table_can_be_made_of_are_refused(body: bytes, words: str) -> None:
+    with pytest.raises(BadRequest, match=words):
+        check_body(body, "application/json", ServingParams())
+
+
+def test_csv_is_counted_by_its_separators_and_what_may_be_compressed_is_refused() -> None:
+    check_body(b"text\nHi .\n", "text/csv", ServingParams())
+    with pytest.raises(BadRequest, match="values"):
+        check_body(b"text\n" + b"a\n" * 400_000, "text/csv", ServingParams())
+    with pytest.raises(BadRequest, match=r"the content type is application/vnd\.apache\.parquet; allowed are"):
+        check_body(b"PAR1", "application/vnd.apache.parquet", ServingParams())
+    with pytest.raises(BadRequest, match="the content type is missing"):
+        check_body(b"{}", "", ServingParams())

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trimood.app.choices import ModelsInMemory
+from trimood.config.parameters import ServingParams
 from trimood.emotions import Modality
 from trimood.model.checkpoints import CheckpointError
 from trimood.serving.predictor import Prediction, Predictor, Refusal, Utterance
-from trimood.serving.requests import is_media
+from trimood.serving.requests import BadRequest, check_text, is_media
 from trimood.serving.trained_model import ModelError
 
 if TYPE_CHECKING:
@@ -33,15 +34,20 @@ class Answer:
 
 def answer(memory: ModelsInMemory, clip: Path | None, words: str, names: Sequence[str]) -> list[Answer]:
     """An answer from each model. Problems are reported in its note; no input raises an error."""
-    if problem := _problem(clip, words, names):
+    if problem := _problem(clip, words, names, memory.decoder.limits):
         return [Answer(problem) for _ in names] or [Answer(problem)]
     memory.keep(names)
-    return [_answer_of(memory, name, Utterance(clip, words, name)) for name in names]
+    utterance = Utterance(clip, words, clip.name if clip else "text")
+    return [_answer_of(memory, name, utterance) for name in names]
 
 
-def _problem(clip: Path | None, words: str, names: Sequence[str]) -> str:
+def _problem(clip: Path | None, words: str, names: Sequence[str], limits: ServingParams) -> str:
     if not names:
         return NO_MODEL
+    try:
+        check_text(words, limits)
+    except BadRequest as error:
+        return str(error)
     if clip is None:
         return "" if words.strip() else NOTHING_THERE
     with clip.open("rb") as file:
@@ -57,7 +63,10 @@ def _answer_of(memory: ModelsInMemory, name: str, utterance: Utterance) -> Answe
         predictor = memory.load(name)
     except (ModelError, CheckpointError) as error:
         return Answer(f"This model cannot be loaded. {error}")
-    (result,) = predictor.predict([utterance])
+    try:
+        (result,) = memory.decoder.predict(predictor, [utterance])
+    except BadRequest as error:
+        return Answer(f"This cannot be predicted. {error}")
     if isinstance(result, Refusal):
         return Answer(f"This cannot be predicted. {result.reason}")
     return Answer(

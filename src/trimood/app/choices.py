@@ -8,6 +8,7 @@ from pathlib import Path
 from trimood.corpus.corpus_files import TEST_FILES, clip_folder, first_present
 from trimood.corpus.ecf import AnnotationError, labelled, read_ecf
 from trimood.emotions import EMOTIONS
+from trimood.serving.decoding import Decoder
 from trimood.serving.predictor import Predictor, load_predictor
 from trimood.serving.trained_model import CALIBRATION, WEIGHTS
 from trimood.tracking.store import SQLITE
@@ -62,9 +63,9 @@ def registered_models(tracking_uri: str) -> dict[str, str]:
 class ModelsInMemory:
     """Loads models on request and drops those no longer requested: at full size each takes gigabytes."""
 
-    def __init__(self, models: Path, checkpoints: Mapping[str, str | None]) -> None:
-        """`models`: the folder of experiments; `checkpoints` as for `load_predictor`."""
-        self._models, self._checkpoints = models, checkpoints
+    def __init__(self, models: Path, checkpoints: Mapping[str, str | None], decoder: Decoder) -> None:
+        """`models`: the folder of experiments; `checkpoints` as for `load_predictor`; `decoder`: opens clips."""
+        self._models, self._checkpoints, self.decoder = models, checkpoints, decoder
         self._loaded: dict[tuple[str, int], Predictor] = {}
 
     @property

@@ -10,11 +10,15 @@ from pathlib import Path
 
 from trimood.app.choices import ModelsInMemory, corpus_examples, registered_models, trained_experiments
 from trimood.app.page import CSS, build_page
+from trimood.serving.decoding import Decoder
+from trimood.serving.guard import RequestGuard, read_limits
+from trimood.serving.requests import parse_json
 from trimood.tracking.store import use_store
 
 log = logging.getLogger(__name__)
 
-LARGEST_CLIP = "100mb"
+REQUEST_MEGABYTES = 1.0
+"""The largest request apart from uploads: words, and the names of models."""
 
 
 class PortInUse(Exception):
@@ -27,6 +31,7 @@ def serve(models: Path, corpus: Path, checkpoints: Mapping[str, str | None], tra
     `models`: the folder of experiments; `corpus`: the folder with example clips; `checkpoints` as for `load_predictor`.
     Raises PortInUse.
     """
+    limits = read_limits()
     use_store(tracking_uri)
     registered = registered_models(tracking_uri)
 
@@ -40,8 +45,15 @@ def serve(models: Path, corpus: Path, checkpoints: Mapping[str, str | None], tra
     with tempfile.TemporaryDirectory(prefix="trimood-app-") as uploads:
         os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": uploads}
         import gradio as gr
+        from starlette.middleware import Middleware
 
-        page = build_page(ModelsInMemory(models, checkpoints), choices, corpus_examples(corpus), no_model)
+        uploads_megabytes = {"/gradio_api/upload": limits.largest_clip_megabytes + REQUEST_MEGABYTES}
+        guard = Middleware(
+            RequestGuard, limits=limits, megabytes=REQUEST_MEGABYTES, check=_check_body, unread=uploads_megabytes
+        )
+        page = build_page(
+            ModelsInMemory(models, checkpoints, Decoder(limits)), choices, corpus_examples(corpus), no_model
+        )
         try:
             page.launch(
                 server_name="127.0.0.1",
@@ -57,7 +69,8 @@ def serve(models: Path, corpus: Path, checkpoints: Mapping[str, str | None], tra
                 ssr_mode=False,  # else Gradio starts Node if it is installed
                 pwa=False,
                 mcp_server=False,
-                max_file_size=LARGEST_CLIP,
+                max_file_size=int(limits.largest_clip_megabytes * 1e6),
+                app_kwargs={"middleware": [guard]},
             )
         except OSError as error:
             raise PortInUse(f"port {port}: {error}. Give another one: kedro app --port=7861") from error
@@ -68,3 +81,8 @@ def serve(models: Path, corpus: Path, checkpoints: Mapping[str, str | None], tra
             log.info("The page is stopped.")
         finally:
             page.close(verbose=False)
+
+
+def _check_body(body: bytes, content_type: str) -> None:
+    if "json" in content_type:
+        parse_json(body)

@@ -320,16 +320,26 @@ class PredictionParams(Parameters):
 
 
 class ServingParams(Parameters):
-    """Settings of a loaded MLflow model. An empty checkpoint means the one that training used.
+    """Settings and limits of a served model and of the page. An empty checkpoint means the one that training used.
 
-    The executor `processes` takes a second or two more per request, and survives clips that crash or hang the decoder.
+    A request may have `largest_request_megabytes` in all (the page's requests are small), `most_rows` rows, and in each
+    row a clip and text within the limits. `decoding_megabytes` is the memory of the process that opens clips,
+    `time_limit_seconds` the time from the arrival of a request to its answer. `allowed_hosts`: names separated by
+    commas under which the server may be addressed, besides localhost and IP addresses; * allows all.
     """
 
     video_checkpoint: str = ""
     audio_checkpoint: str = ""
+    largest_request_megabytes: Annotated[float, Field(gt=0)] = 70
     largest_clip_megabytes: Annotated[float, Field(gt=0)] = 50
-    executor: Literal["serial", "processes"] = "serial"
+    most_rows: Annotated[int, Field(ge=1)] = 32
+    longest_text_characters: Annotated[int, Field(ge=1)] = 10_000
+    largest_frame_megapixels: Annotated[float, Field(gt=0)] = 9
+    most_frames: Annotated[int, Field(ge=1)] = 7_200
+    longest_seconds: Annotated[float, Field(gt=0)] = 120
+    decoding_megabytes: Annotated[int, Field(ge=1)] = 1_000
     time_limit_seconds: Annotated[float, Field(gt=0)] = 30
+    allowed_hosts: str = ""
 
 
 class Paths(Parameters):

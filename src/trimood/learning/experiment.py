@@ -20,6 +20,7 @@ from trimood.learning.setup import clip_recipe, count_parameters, load_model, us
 from trimood.learning.trainer import Fitted, ReportFunction, ScoreFunction, fit
 from trimood.media.parts import Location, recipe_name
 from trimood.model.checkpoints import checkpoint_digest
+from trimood.model.memory import TRAINING_REMEDY, memory_explained
 from trimood.model.stored import RunIdentity, examples_fingerprint
 
 _PROCESS = Path("/proc/self")
@@ -103,6 +104,7 @@ def _code_digest() -> str:
     return digest.hexdigest()[:16]
 
 
+@memory_explained(TRAINING_REMEDY)
 def train_experiment(
     identity: RunIdentity,
     training_examples: pd.DataFrame,
@@ -115,7 +117,7 @@ def train_experiment(
     """Trains a plan; its checkpoints are in `training_checkpoints`, in a folder named by the digest of its identity.
 
     An interrupted training continues from its last epoch if it is started again with the same identity. Raises
-    CheckpointError if the tables are not those of the identity.
+    CheckpointError if the tables are not those of the identity, and OutOfMemory.
     """
     plan = identity.plan
     identity.check_examples(training=training_examples, validation=validation_examples)

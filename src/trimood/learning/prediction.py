@@ -14,9 +14,11 @@ from trimood.learning.batches import collate
 from trimood.learning.setup import LoadedModel
 from trimood.media.parts import Location
 from trimood.model.classifier import EmotionClassifier, classify
+from trimood.model.memory import PREDICTION_REMEDY, memory_explained
 from trimood.model.stored import Embeddings
 
 
+@memory_explained(PREDICTION_REMEDY)
 @torch.inference_mode()
 def probabilities(model: EmotionClassifier, examples: Dataset[dict[str, Tensor]], batch_size: int) -> np.ndarray:
     """Softmax over the seven emotions, [utterance, 7] float64, in the order of the examples; computed in float32."""
@@ -37,6 +39,7 @@ def embed_splits(
     return Embeddings(weights, {split: table["utterance"].tolist() for split, table in tables.items()}, splits)
 
 
+@memory_explained(PREDICTION_REMEDY)
 @torch.inference_mode()
 def embed(
     model: EmotionClassifier, examples: Dataset[dict[str, Tensor]], batch_size: int

@@ -52,12 +52,14 @@ def duration(seconds: float) -> str:
 class Execution:
     """Where clips are processed, the number of workers (0: one per core), and the time limit for one clip.
 
-    `serial` uses this process, without a time limit; a crash of the decoder ends the run.
+    `serial` uses this process, without a time limit; a crash of the decoder ends the run. `work` replaces the executor:
+    it is called with the function, the tasks and `clip_of`, and yields as `run_each` does.
     """
 
     executor: Executor = "processes"
     workers: int = 0
     time_limit_seconds: float = 60.0
+    work: Callable[..., Iterator[tuple[Any, Any]]] | None = None
 
 
 def run_each(
@@ -81,6 +83,9 @@ def run_each(
 def _work(
     function: Callable[[Task], Result], tasks: Sequence[Task], execution: Execution, clip_of: Callable[[Task], Path]
 ) -> Iterator[tuple[Task, Any]]:
+    if execution.work:
+        yield from execution.work(function, tasks, clip_of)
+        return
     if execution.executor == "serial":
         yield from _in_this_process(function, tasks)
         return

@@ -28,12 +28,15 @@ _STILL_CODECS = ("png", "mjpeg", "bmp", "gif", "webp", "tiff", "jpeg2000")
 Track = TypeVar("Track", av.VideoStream, av.AudioStream)
 
 
-def open_media(path: Path, formats: Sequence[str] = FORMATS) -> av.container.InputContainer:
-    """Opens a file of one of the formats for reading. Raises FFmpeg's errors; ArgumentError for another format."""
+def open_media(path: Path, formats: Sequence[str] = FORMATS, **options: str) -> av.container.InputContainer:
+    """Opens a file of one of the formats for reading, with more of FFmpeg's options.
+
+    Raises FFmpeg's errors; ArgumentError for another format.
+    """
     name = os.path.abspath(path)  # FFmpeg would read "12:" in "12:30.mp4" as a protocol
     try:
         # A title in another encoding than UTF-8 does not make a clip unusable.
-        return av.open(name, metadata_errors="ignore", options={"format_whitelist": ",".join(formats)})
+        return av.open(name, metadata_errors="ignore", options={"format_whitelist": ",".join(formats), **options})
     except av.error.ArgumentError as error:
         raise av.error.ArgumentError(
             errno.EINVAL, f"unsupported format; supported are {', '.join(formats)}", name

@@ -65,7 +65,7 @@ def _by_one_pool(
     # server has no such threads, imports torch once (3 s of CPU time), and workers of all later calls share it.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    pool = ProcessPool(workers, initializer=_start_worker, initargs=(function.__module__,), context=context)
+    pool = ProcessPool(workers, initializer=start_worker, initargs=(function.__module__,), context=context)
     running: dict[Future[Any], int] = {}
     try:
         for number in list(left):
@@ -104,7 +104,7 @@ def _finished(
         yield task, result
 
 
-def _start_worker(module: str) -> None:
+def start_worker(module: str) -> None:
     """Imports the function's module now: Pebble would do it under a lock that a killed worker never gives back."""
     importlib.import_module(module)
     torch.set_num_threads(1)

@@ -1,6 +1,7 @@
 """Finds LanguageBind checkpoints, in a folder or on the Hugging Face hub, and loads them strictly."""
 
 import hashlib
+import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
@@ -142,7 +143,21 @@ def read_strictly(folder: Path, config: LanguageBindConfig) -> dict[str, Tensor]
         wanted = LanguageBind(config)
     weights = read_state_dict(folder)
     check_strictly(folder, wanted, {name: tuple(tensor.shape) for name, tensor in weights.items()})
+    if broken := not_finite(weights):
+        raise CheckpointError(
+            f"{folder}: {broken}, so every prediction would be nan. The checkpoint is damaged: download it again."
+        )
     return weights
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> str:
+    """Names the tensors that have infinite or undefined numbers; "" if all are finite. Allocates no memory."""
+    broken = [
+        name
+        for name, tensor in tensors.items()
+        if tensor.numel() and tensor.is_floating_point() and not torch.stack(tensor.aminmax()).isfinite().all()
+    ]
+    return f"{len(broken)} tensors have inf or nan: {listed(broken, 3)}" if broken else ""
 
 
 def check_strictly(folder: Path, model: LanguageBind, shapes: Mapping[str, Sequence[int]]) -> None:
@@ -172,8 +187,8 @@ def differences(wanted: Mapping[str, Sequence[int]], shapes: Mapping[str, Sequen
 def tokenizer(folder: Path) -> CLIPTokenizer:
     """Loads CLIP's tokenizer with the vocabulary of a checkpoint folder; it pads with the end token.
 
-    Raises CheckpointError if the vocabulary is missing, or if the end token is not the highest id, by which the text
-    tower finds the end of an utterance.
+    Raises CheckpointError if the vocabulary is missing, damaged, or of another size than in config.json, or if the end
+    token is not the highest id, by which the text tower finds the end of an utterance.
     """
     if not any((folder / name).is_file() for name in ("vocab.json", "tokenizer.json")):
         raise CheckpointError(
@@ -182,10 +197,8 @@ def tokenizer(folder: Path) -> CLIPTokenizer:
         )
     try:
         clip = CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
-    except (ValueError, OSError, KeyError) as error:
-        raise CheckpointError(
-            f"{folder}: the tokenizer's files cannot be read ({error}). Download them again."
-        ) from error
+    except Exception as error:  # the library's own errors are bare exceptions
+        raise CheckpointError(f"{_unreadable(folder)}: the tokenizer cannot be read from it ({error}).") from error
     clip.pad_token = clip.eos_token
     highest = max(clip.get_vocab().values())
     if clip.eos_token_id != highest:
@@ -193,7 +206,26 @@ def tokenizer(folder: Path) -> CLIPTokenizer:
             f"{folder}: the end token {clip.eos_token!r} has id {clip.eos_token_id}, but the highest id is {highest}. "
             "The text tower reads an utterance at its highest id: use CLIP's own vocabulary."
         )
+    size = len(clip.get_vocab())
+    if (folder / "config.json").is_file() and size != (wanted := read_config(folder).text.vocab_size):
+        raise CheckpointError(
+            f"{_unreadable(folder)}: the vocabulary has {size:,} tokens, and config.json says {wanted:,}. A file of "
+            "the tokenizer is damaged or of another checkpoint: download them again."
+        )
     return clip
+
+
+def _unreadable(folder: Path) -> str:
+    """The first file of the tokenizer that is not valid on its own, else all of them, after an error of the library."""
+    there = [folder / name for name in _TOKENIZER_FILES if (folder / name).is_file()]
+    for path in there:
+        try:
+            text = path.read_text(encoding="utf-8")
+            if path.suffix == ".json" and not isinstance(json.loads(text), dict):
+                return str(path)
+        except ValueError:
+            return str(path)
+    return f"{folder}: {', '.join(path.name for path in there)}"
 
 
 def tokenize(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> Tensor:

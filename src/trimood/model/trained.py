@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trimood.emotions import MODALITIES
-from trimood.model.checkpoints import differences
+from trimood.model.checkpoints import differences, not_finite
 from trimood.model.classifier import EmotionClassifier
 from trimood.model.config import CheckpointError
 
@@ -37,7 +37,10 @@ def trained_state(classifier: EmotionClassifier) -> dict[str, Tensor]:
 
 
 def load_trained_state(classifier: EmotionClassifier, state: Mapping[str, Tensor]) -> None:
-    """Copies a `trained_state` into the model. Raises CheckpointError, unchanged, if a name or shape differs."""
+    """Copies a `trained_state` into the model.
+
+    Raises CheckpointError, and changes nothing, if a name or shape differs or a number is inf or nan.
+    """
     parameters = _trained(classifier)
     wanted, given = ({name: tensor.shape for name, tensor in of.items()} for of in (parameters, state))
     if found := differences(wanted, given):
@@ -45,6 +48,8 @@ def load_trained_state(classifier: EmotionClassifier, state: Mapping[str, Tensor
             f"the trained weights are not those of this classifier: {found}. Build it with the modalities, LoRA "
             "settings and checkpoints of the training."
         )
+    if broken := not_finite(state):
+        raise CheckpointError(f"the trained weights are damaged: {broken}. Run the experiment again.")
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(state[name])

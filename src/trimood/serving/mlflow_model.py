@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 import warnings
+from functools import partial
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -20,16 +21,17 @@ import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 from mlflow.pyfunc import PythonModel, PythonModelContext
 from mlflow.types import ColSpec, Schema
 
 import trimood
 from trimood.config.parameters import ServingParams
 from trimood.emotions import CALIBRATED, PROBABILITIES
-from trimood.media.execution import Execution
-from trimood.model.stored import read_weights
+from trimood.serving.decoding import Busy, Decoder
+from trimood.serving.guard import RequestGuard, read_limits
 from trimood.serving.predictor import Predictor, Refusal
-from trimood.serving.requests import REQUEST_COLUMNS, BadRequest, read_request
+from trimood.serving.requests import REQUEST_COLUMNS, BadRequest, check_body, read_request
 from trimood.serving.trained_model import read_trained
 
 MODEL = "model"
@@ -43,8 +45,11 @@ REQUIREMENTS = (
 
 
 def log_model(weights: Path, calibration: Path, run: str) -> str:
-    """Logs the model to the run with this id and returns its URI. Copies the files without loading them."""
-    reader = ["decord"] if read_weights(weights).about.plan.reader == "decord" else []
+    """Logs the model to the run with this id and returns its URI. Copies the files without loading their tensors.
+
+    Raises ModelError if the calibration does not belong to the weights.
+    """
+    reader = ["decord"] if read_trained(weights.parent.name, weights, calibration).plan.reader == "decord" else []
     example = pd.DataFrame({"clip": [base64.b64encode(example_clip()).decode()], "text": ["What?!"]})
     answer = [*(ColSpec("double", name) for name in (*PROBABILITIES, *CALIBRATED)), ColSpec("string", "absent")]
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # the files are small
@@ -96,34 +101,55 @@ def example_clip() -> bytes:
     return file.getvalue()
 
 
+def guard_next_server(limits: ServingParams) -> None:
+    """Puts a RequestGuard around every FastAPI app that is made later in this process.
+
+    `mlflow models serve` loads the model and then makes its app, and has no setting for the size of requests.
+    """
+    import fastapi
+
+    check = partial(check_body, limits=limits)
+
+    class GuardedFastAPI(fastapi.FastAPI):
+        def build_middleware_stack(self) -> Any:
+            return RequestGuard(super().build_middleware_stack(), limits, limits.largest_request_megabytes, check, {})
+
+    fastapi.FastAPI = GuardedFastAPI  # type: ignore[misc]
+
+
 class EmotionModel(PythonModel):
     """Predicts rows of clip (content) and text; returns rows of emotion, probabilities, and absent modalities."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Loads checkpoints and weights with the settings in `model_config`.
+        """Loads checkpoints and weights with the settings in `model_config` and in the environment.
 
-        Environment variables such as TRIMOOD_VIDEO_CHECKPOINT take precedence, because `mlflow models serve` has no
-        option for model_config.
+        In the process of `mlflow models serve`, also guards the server that MLflow makes next.
         """
-        self.config = ServingParams.model_validate(
-            {name: os.environ.get(f"TRIMOOD_{name.upper()}", default) for name, default in context.model_config.items()}
-        )
+        self.limits = read_limits(context.model_config)
         trained = read_trained("the model", *(Path(context.artifacts[name]) for name in ("weights", "calibration")))
-        others = {"video": self.config.video_checkpoint, "audio": self.config.audio_checkpoint}
+        others = {"video": self.limits.video_checkpoint, "audio": self.limits.audio_checkpoint}
         self.predictor = Predictor(trained.with_checkpoints(others))
+        self.decoder = Decoder(self.limits)
+        if "mlflow.pyfunc.scoring_server.app" in sys.modules:
+            self.decoder.start()
+            guard_next_server(self.limits)
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Returns a row for each input row, in order. Raises MlflowException (HTTP status 400) for a bad request."""
-        execution = Execution(self.config.executor, 0, self.config.time_limit_seconds)
+        """Returns a row for each input row, in order.
+
+        Raises MlflowException for a bad request (HTTP status 400) or when the server is busy (503).
+        """
         try:
             with tempfile.TemporaryDirectory(prefix="trimood-request-") as folder:
-                utterances = read_request(model_input, Path(folder), self.config.largest_clip_megabytes)
-                results = self.predictor.predict(utterances, execution)
+                utterances = read_request(model_input, Path(folder), self.limits)
+                results = self.decoder.predict(self.predictor, utterances)
             refused = [f"{r.name}: {r.reason}" for r in results if isinstance(r, Refusal)]
             if refused:
                 raise BadRequest("\n".join(refused))
+        except Busy as error:
+            raise MlflowException(str(error), TEMPORARILY_UNAVAILABLE) from None
         except BadRequest as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
         return pd.DataFrame(

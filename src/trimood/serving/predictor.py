@@ -1,6 +1,8 @@
 """Predicts new utterances with a trained model; preparation and model are the same as in evaluation."""
 
+import math
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,18 +65,28 @@ class Refusal:
     reason: str
 
 
+class TimeIsUp(Exception):
+    """A prediction was not finished in time."""
+
+
 class Predictor:
     """A trained model in memory. Prepared clips are deleted after each call of `predict`."""
 
     def __init__(self, trained: TrainedModel) -> None:
-        """Loads the checkpoints. Raises CheckpointError."""
+        """Loads the checkpoints. Raises CheckpointError, also if they are not those of the training."""
+        trained.check_whole()
         self.name, self.modalities, self.temperature = trained.name, trained.modalities, trained.temperature
         self._loaded = load_for_plan(trained.plan, trained.weights)
         self._trained = trained
         self._batch_size = trained.plan.settings.training.per_device_eval_batch_size
 
-    def predict(self, utterances: Sequence[Utterance], execution: Execution = HERE) -> list[Prediction | Refusal]:
-        """Returns a result for each utterance, in order; a Refusal if it cannot be predicted."""
+    def predict(
+        self, utterances: Sequence[Utterance], execution: Execution = HERE, until: float = math.inf
+    ) -> list[Prediction | Refusal]:
+        """Returns a result for each utterance, in order; a Refusal if it cannot be predicted.
+
+        Raises TimeIsUp before the first batch of utterances that would begin after `until` (of `time.monotonic`).
+        """
         table = pd.DataFrame(
             {
                 "utterance": [str(number) for number in range(len(utterances))],
@@ -86,7 +98,7 @@ class Predictor:
         results: dict[str, Prediction | Refusal] = {}
         with tempfile.TemporaryDirectory(prefix="trimood-") as folder:
             examples, refused = prepare_own(table, self._trained, Path(folder), execution)
-            found = self.probabilities(examples, Path(folder))
+            found = self._probabilities_until(until, examples, Path(folder))
             for row, raw, calibrated in zip(examples.to_dict("records"), found, self.calibrated(found), strict=True):
                 part = load_part(Path(folder) / row["part"]) if row["part"] else {}
                 results[row["utterance"]] = Prediction(
@@ -105,6 +117,14 @@ class Predictor:
     def probabilities(self, examples: pd.DataFrame, prepared_clips: Location) -> np.ndarray:
         """Computes probabilities as in evaluation, [utterance, 7] float64, for examples of `prepare_own`."""
         return probabilities(self._loaded.model, self._loaded.examples(examples, prepared_clips), self._batch_size)
+
+    def _probabilities_until(self, until: float, examples: pd.DataFrame, prepared_clips: Path) -> np.ndarray:
+        found = [np.empty((0, len(EMOTIONS)))]
+        for start in range(0, len(examples), self._batch_size):
+            if time.monotonic() > until:
+                raise TimeIsUp
+            found.append(self.probabilities(examples[start : start + self._batch_size], prepared_clips))
+        return np.concatenate(found)
 
     def calibrated(self, found: np.ndarray) -> np.ndarray:
         """Applies the temperature fitted on the validation split to probabilities."""

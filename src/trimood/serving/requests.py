@@ -1,17 +1,23 @@
-"""Checks the rows of a request and stores their clips; accepts the content of clips but never a path."""
+"""Checks the body and rows of a request and stores its clips; accepts the content of clips but never a path."""
 
 import base64
 import binascii
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from trimood.config.parameters import ServingParams
 from trimood.serving.predictor import Utterance
 
 REQUEST_COLUMNS = ("clip", "text")
 
+_SEPARATORS = {"application/json": (b",", b"[", b"{"), "text/csv": (b",", b"\n")}
+"""The content types of a request, with what separates the values in each. Parquet can be compressed without bound."""
+
+_SHAPE = 'send {"dataframe_records": [{"text": "…", "clip": "…"}]}.'
 _MEGABYTE = 1_000_000
 _ISO_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
 _BEGINNINGS = (b"\x1aE\xdf\xa3", b"OggS", b"fLaC")  # Matroska and WebM, Ogg, FLAC
@@ -22,17 +28,50 @@ class BadRequest(Exception):
     """A request is invalid; the message names each wrong row."""
 
 
-def read_request(rows: pd.DataFrame, folder: Path, largest_clip_megabytes: float) -> list[Utterance]:
+def check_body(body: bytes, content_type: str, limits: ServingParams) -> None:
+    """Refuses the body of an HTTP request that MLflow could not turn into a table, or only with far more memory.
+
+    Raises BadRequest.
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind not in _SEPARATORS:
+        raise BadRequest(f"the content type is {kind or 'missing'}; allowed are {' and '.join(_SEPARATORS)}.")
+    # Each value of JSON can take dozens of bytes of memory for one in the body.
+    values = sum(body.count(separator) for separator in _SEPARATORS[kind])
+    if values > (most := limits.most_rows * (limits.longest_text_characters + 100)):
+        raise BadRequest(f"the body has {values:,} values; {limits.most_rows} rows have fewer than {most:,}.")
+    content = parse_json(body) if kind == "application/json" else {}
+    if not isinstance(content, dict):
+        raise BadRequest(f"the body is a JSON {type(content).__name__}; {_SHAPE}")
+    for rows in content.values():
+        table = rows.get("data", rows) if isinstance(rows, dict) else rows
+        columns = [column for column in table.values() if isinstance(column, list)] if isinstance(table, dict) else []
+        _check_count(max([len(table) if isinstance(table, list) else 0, *map(len, columns)]), limits)
+
+
+def parse_json(body: bytes) -> object:
+    """Returns the content of a body. Raises BadRequest, also for JSON on which Python's parser gives up."""
+    try:
+        return json.loads(body)
+    except RecursionError:
+        raise BadRequest("the body is JSON that is nested too deeply.") from None
+    except ValueError as error:  # also for text that is not UTF-8, and for numbers with thousands of digits
+        reason = f"{error.reason} at byte {error.start}" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise BadRequest(f"the body is not valid JSON: {reason}.") from None
+
+
+def read_request(rows: pd.DataFrame, folder: Path, limits: ServingParams) -> list[Utterance]:
     """Returns an utterance for each row, and writes its clip to a file in `folder`. Raises BadRequest.
 
     `clip` is base64 text or bytes, `text` is the text; either may be missing, null or empty, but not both.
     """
     if not len(rows) or not set(REQUEST_COLUMNS) & set(rows.columns):
         raise BadRequest("the request has no row with a column clip (base64 of its content) or text.")
+    _check_count(len(rows), limits)
     utterances, problems = [], []
     for number, row in enumerate(rows.to_dict("records"), start=1):
         try:
-            utterances.append(_utterance(f"row {number}", row, folder, largest_clip_megabytes))
+            utterances.append(_utterance(f"row {number}", row, folder, limits))
         except BadRequest as error:
             problems.append(f"row {number}: {error}")
     if problems:
@@ -40,15 +79,30 @@ def read_request(rows: pd.DataFrame, folder: Path, largest_clip_megabytes: float
     return utterances
 
 
-def _utterance(name: str, row: Mapping[Any, object], folder: Path, largest_clip_megabytes: float) -> Utterance:
+def check_text(text: str, limits: ServingParams) -> None:
+    """Raises BadRequest for text that is too long, before it is split into tokens."""
+    if len(text) > limits.longest_text_characters:
+        raise BadRequest(
+            f"text has {len(text):,} characters; the maximum is {limits.longest_text_characters:,} "
+            "(TRIMOOD_LONGEST_TEXT_CHARACTERS)."
+        )
+
+
+def _check_count(count: int, limits: ServingParams) -> None:
+    if count > limits.most_rows:
+        raise BadRequest(f"the request has {count:,} rows; the maximum is {limits.most_rows} (TRIMOOD_MOST_ROWS).")
+
+
+def _utterance(name: str, row: Mapping[Any, object], folder: Path, limits: ServingParams) -> Utterance:
     clip, text = (_given(row.get(column)) for column in REQUEST_COLUMNS)
     if not isinstance(text, str | None):
         raise BadRequest(f"text is {type(text).__name__}; it must be a string.")
+    check_text(text or "", limits)
     if not clip and not (text or "").strip():
         raise BadRequest("clip and text are both missing.")
     if not clip:
         return Utterance(None, text or "", name)
-    content = _content(clip, largest_clip_megabytes)
+    content = _content(clip, limits.largest_clip_megabytes)
     path = folder / name
     path.write_bytes(content)
     return Utterance(path, text or "", name)
@@ -64,7 +118,9 @@ def _content(clip: Any, largest_clip_megabytes: float) -> bytes:
         raise BadRequest(f"clip is {type(clip).__name__}; it must be a string. {_HOW}")
     largest = int(largest_clip_megabytes * _MEGABYTE)
     if len(clip) > (largest + 2) * 4 / 3 if isinstance(clip, str) else len(clip) > largest:
-        raise BadRequest(f"clip is larger than the maximum of {largest_clip_megabytes:g} MB.")
+        raise BadRequest(
+            f"clip is larger than the maximum of {largest_clip_megabytes:g} MB (TRIMOOD_LARGEST_CLIP_MEGABYTES)."
+        )
     content = _decoded(clip) if isinstance(clip, str) else bytes(clip)
     if not is_media(content):
         raise BadRequest(f"clip is not a video or sound file: it begins with {content[:12]!r}. {_HOW}")
@@ -73,7 +129,9 @@ def _content(clip: Any, largest_clip_megabytes: float) -> bytes:
 
 def _decoded(clip: str) -> bytes:
     try:
-        return base64.b64decode("".join(clip.split()), validate=True)  # the command base64 writes several lines
+        if "\n" in clip or " " in clip or "\r" in clip:
+            clip = "".join(clip.split())  # the command base64 writes several lines
+        return base64.b64decode(clip, validate=True)
     except (binascii.Error, ValueError) as error:
         beginning = repr(clip[:40]) + ("…" if len(clip) > 40 else "")
         raise BadRequest(f"clip is not base64 ({error}); got {beginning}. {_HOW}") from None

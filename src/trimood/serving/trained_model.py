@@ -1,6 +1,7 @@
 """Finds a trained model by name: an experiment of this project, an MLflow run, or a registered model."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,8 +11,10 @@ from trimood.config.plan import Plan
 from trimood.emotions import MODALITIES, Modality
 from trimood.learning.setup import clip_recipe
 from trimood.media.parts import Recipe
+from trimood.model.checkpoints import checkpoint_digest
 from trimood.model.config import CheckpointError
 from trimood.model.stored import TrainedWeights, read_weights
+from trimood.model.trained import weights_fingerprint
 
 WEIGHTS, CALIBRATION = "best.safetensors", "calibration.json"
 """The file names of a model, in the folder of an experiment and as artifacts of an MLflow model."""
@@ -44,6 +47,20 @@ class TrainedModel:
     def recipe(self) -> Recipe:
         """How its clips are prepared."""
         return clip_recipe(self.plan.checkpoints, self.plan.reader)
+
+    def check_whole(self) -> None:
+        """Reads weights and checkpoints. Raises CheckpointError if they are not those of one training."""
+        if weights_fingerprint(self.weights.tensors) != self.weights.about.fingerprint:
+            raise CheckpointError(
+                f"{self.name}: the tensors of its weights are not those that their header describes. Run the "
+                "experiment again."
+            )
+        for source, place in self.plan.checkpoints.items():
+            if checkpoint_digest(place) != self.weights.about.identity.checkpoints[source]:
+                raise CheckpointError(
+                    f"{place}: not the {source} checkpoint that {self.name} was trained with; its files have other "
+                    "content. Give the place of that checkpoint, or run the experiment again with this one."
+                )
 
     def with_checkpoints(self, others: Mapping[str, str | None]) -> "TrainedModel":
         """Returns the same model with the checkpoint paths in `others`, if given."""
@@ -111,8 +128,15 @@ def read_trained(name: str, weights: Path, calibration: Path) -> TrainedModel:
     evaluate = f"Evaluate it: kedro run --pipelines={name} --from-nodes={name}.predict"
     try:
         calibrated = json.loads(calibration.read_text(encoding="utf-8"))
+        belongs, temperature = calibrated["weights"] == stored.about.fingerprint, float(calibrated["temperature"])
     except FileNotFoundError:
         raise ModelError(f"{calibration}: no such file, so {name} has no temperature. {evaluate}") from None
-    if calibrated["weights"] != stored.about.fingerprint:
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{calibration}: not a whole calibration ({type(error).__name__}: {error}). {evaluate}"
+        ) from None
+    if not belongs:
         raise ModelError(f"{calibration}: it does not belong to the weights in {weights.name} beside it. {evaluate}")
-    return TrainedModel(name, stored.about.plan, stored, calibrated["temperature"])
+    if not 0 < temperature < math.inf:
+        raise ModelError(f"{calibration}: the temperature is {temperature}; it must be above 0. {evaluate}")
+    return TrainedModel(name, stored.about.plan, stored, temperature)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import optuna
 import pandas as pd
-import torch
 
 from trimood.config.parameters import Dimension
 from trimood.config.plan import SearchPlan
@@ -15,6 +14,7 @@ from trimood.learning.experiment import identify_run, plan_experiment, remove_ch
 from trimood.learning.search.space import SpaceError, settings_with
 from trimood.learning.search.study import ENDED, RUN, drawn
 from trimood.learning.trainer import TrainingDiverged
+from trimood.model.memory import OutOfMemory
 from trimood.scoring.metrics import summary_scores
 from trimood.tracking.kinds import flat_plan
 from trimood.tracking.live import log_live, log_now, trial_run
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 OBJECTIVE = "validation/macro_f1"
 
-COSTS_ONE_TRIAL = (SpaceError, TrainingDiverged, torch.OutOfMemoryError)
+COSTS_ONE_TRIAL = (SpaceError, TrainingDiverged, OutOfMemory)
 """Errors that are caused by a trial's values, such as too large steps or batches, and fail only this trial."""
 
 
