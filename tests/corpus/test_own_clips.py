@@ -343,3 +343,12 @@ def test_names_and_words_that_are_no_utf_8_are_named(tmp_path: Path) -> None:
     put(tmp_path, "words.json", content=r'{"a": "Oh \ud83d"}')
     with pytest.raises(WordsError, match="'a': its name or its words are not UTF-8"):
         own_utterances(None, str(tmp_path / "words.json"))
+
+
+def test_an_empty_file_beside_a_clip_affects_only_its_clip(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    put(tmp_path, "a.mp4", "b.mp4", "c.mp4", "a.srt")
+    put(tmp_path, "a.vtt", content="WEBVTT\n")
+    put(tmp_path, "b.srt", content=ONE_CUE.format("Hi"))
+    put(tmp_path, "c.tsv", content="\n")
+    assert words_of(tmp_path) == {"a": "", "b": "Hi", "c": ""}
+    assert "a.srt is empty and is passed over" in caplog.text

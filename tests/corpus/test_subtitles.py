@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from trimood.corpus.subtitles import Cue, cues_of, is_transcript
@@ -90,6 +91,32 @@ def test_a_line_whose_words_are_marked_one_by_one_lasts_as_long_as_it_is_shown(t
 )
 def test_people_who_repeat_themselves_are_heard(tmp_path: Path, cues: list[tuple[float, float, str]]) -> None:
     assert texts(tmp_path, *cues) == [" ".join(text.split()) for _, _, text in cues]
+
+
+FEW_WORDS = ["no", "yes", "oh", "I", "you", "know", "what", "hey", "okay", "the"]
+
+
+def test_no_dialogue_of_few_words_is_taken_for_rolling_captions(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        cues, now = [], 0.0
+        for _ in range(rng.integers(2, 13)):
+            start, now = now + rng.choice([0, 0, 0.04, 1]), now + rng.uniform(1.1, 4)
+            lines = [" ".join(rng.choice(FEW_WORDS, rng.integers(1, 5))) for _ in range(rng.choice([1, 1, 1, 2]))]
+            cues.append((start, now, "\n".join(lines)))
+        assert texts(tmp_path, *cues) == [" ".join(text.split()) for _, _, text in cues]
+
+
+def test_rolling_captions_of_few_words_have_each_line_once(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        said = [" ".join(rng.choice(FEW_WORDS, rng.integers(2, 7))) for _ in range(rng.integers(3, 13))]
+        cues = [
+            cue
+            for place, (before, line) in enumerate(zip([" ", *said], said, strict=False))
+            for cue in [(4 * place, 4 * place + 3.99, f"{before}\n{line}"), (4 * place + 3.99, 4 * place + 4, line)]
+        ]
+        assert texts(tmp_path, *cues) == said
 
 
 def test_what_is_said_again_after_a_pause_is_said_again(tmp_path: Path) -> None:

@@ -63,6 +63,9 @@ def test_subtitles_are_cues_in_order_without_markup(tmp_path: Path) -> None:
     [
         ("a.csv", "file,words\na,b\n", "got the columns file, words"),
         ("a.csv", "clip,text\na,b\na,c\n", "a occurs twice"),
+        ("a.csv", "clip,text,text\na,b,c\n", "got the columns clip, text, text"),
+        ("a.csv", 'clip,text\na,"b\nc,d\n', r"a\.csv, line 2: the quote that opens in line 2 is never closed"),
+        ("a.json", '{"a": "b", "a": "c"}', "the key 'a' occurs 2 times in one object; keep one"),
         ("a.json", "{", "cannot be read"),
         ("a.json", '["a"]', "got a list of str"),
         ("a.json", '[{"clip": "a"}]', "row 1: got the keys clip"),
@@ -72,6 +75,13 @@ def test_subtitles_are_cues_in_order_without_markup(tmp_path: Path) -> None:
 def test_a_table_that_cannot_be_read_says_what_is_allowed(tmp_path: Path, name: str, content: str, words: str) -> None:
     with pytest.raises(WordsError, match=words):
         read_words(write(tmp_path / name, content))
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.csv", b"clip,text\na,I\x92m\n"), ("a.json", b'{"a": "I\x92m"}')])
+def test_another_encoding_is_named_with_its_byte(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(WordsError, match=r"byte \d+, 0x92, is not UTF-8: save the file as UTF-8"):
+        read_words(tmp_path / name)
 
 
 def test_subtitles_that_are_none_say_so(tmp_path: Path) -> None:

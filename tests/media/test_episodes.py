@@ -107,3 +107,16 @@ def test_a_fingerprint_stays_with_a_moved_file_and_changes_with_its_ends_and_siz
     (tmp_path / "d").write_bytes(content + b"0")
     assert len({*prints, file_fingerprint(tmp_path / "d")}) == 4
     assert file_fingerprint((tmp_path / "a").rename(tmp_path / "moved")) == prints[0]
+
+
+def test_episodes_in_linked_folders_are_found_and_circles_end(tmp_path: Path, video: bytes) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "S01E01.MKV").write_bytes(video)
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "Season 1").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk" / "all").symlink_to(tmp_path / "lib")
+    assert EpisodeFolder(tmp_path / "lib").find("S01E01") == tmp_path / "lib" / "Season 1" / "S01E01.MKV"
+
+
+def test_an_episode_with_an_accent_is_found_however_it_is_stored(tmp_path: Path, video: bytes) -> None:
+    assert put(tmp_path, video, "Pre\u0301face .mkv").find("Pr\u00e9face").is_file()

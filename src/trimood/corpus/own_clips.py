@@ -19,6 +19,7 @@ from trimood.media.names import ENDINGS, files_below, seems_media, spelling
 log = logging.getLogger(__name__)
 
 _NAMED = 5
+_BLANK_BYTES = 4  # Whisper writes empty files for silence
 
 # What may stand between a clip's name and the ending of its subtitles: "en", "pt-BR", "zh_Hans", "eng.sdh", "en-orig".
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:[-_][a-z0-9]{1,8})*|english|forced|default|sdh|cc|hi", re.IGNORECASE)
@@ -170,8 +171,12 @@ def _of_files_beside(place: Path, names: Mapping[str, Path]) -> Iterator[_Uttera
 def _files_with_words(folders: Iterable[Path]) -> Iterator[Path]:
     for folder in sorted(folders):
         for path in sorted(folder.iterdir()):
-            if path.suffix.lower() in (*TABLES, *SUBTITLES) and not path.name.startswith(".") and path.is_file():
+            if path.suffix.lower() not in (*TABLES, *SUBTITLES) or path.name.startswith(".") or not path.is_file():
+                continue
+            if path.suffix.lower() in TABLES or path.stat().st_size > _BLANK_BYTES or path.read_bytes().strip():
                 yield path
+            else:
+                log.warning("%s is empty and is passed over", path)
 
 
 def _clips_of(file: Path, owners: Mapping[tuple[Path, str], list[Path]]) -> tuple[list[Path], str]:

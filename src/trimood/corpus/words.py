@@ -27,7 +27,7 @@ def read_words(path: Path) -> dict[str, str]:
     except TextError as error:
         raise WordsError(f"{path}{', ' if error.place else ': '}{error}. {ALLOWED}") from error
     except (OSError, ValueError, AnnotationError) as error:
-        raise WordsError(f"{path}: cannot be read ({error}). {ALLOWED}") from error
+        raise WordsError(f"{path}: cannot be read ({_in_words(error)}). {ALLOWED}") from error
     words: dict[str, str] = {}
     for clip, text in pairs:
         if clip in words:
@@ -41,14 +41,20 @@ def read_cues(path: Path) -> list[Cue]:
     try:
         return cues_of(path)
     except (OSError, ValueError) as error:
-        raise WordsError(f"{path}: cannot be read as subtitles ({error}). {ALLOWED}") from error
+        raise WordsError(f"{path}: cannot be read as subtitles ({_in_words(error)}). {ALLOWED}") from error
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start}, {error.object[error.start]:#04x}, is not UTF-8: save the file as UTF-8"
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
 def _of_csv(path: Path) -> list[tuple[str, str]]:
     # Not pandas: if the first row has an extra comma, it shifts all columns.
     rows = csv_rows(path)
     _, columns = next(rows, (1, []))
-    if not {"clip", "text"} <= set(columns):
+    if columns.count("clip") != 1 or columns.count("text") != 1:
         raise TextError(f"got the columns {shortened(', '.join(columns))}")
     clip, text = columns.index("clip"), columns.index("text")
     pairs = []

@@ -38,8 +38,8 @@ MODEL = "model"
 """The name of the model within its run: runs:/RUN_ID/model."""
 
 REQUIREMENTS = (
-    *("av", "fsspec", "huggingface_hub", "mlflow", "numpy", "pandas", "pebble", "peft", "pydantic", "safetensors"),
-    *("scipy", "torch", "torchaudio", "tqdm", "transformers", "universal-pathlib"),
+    *("av", "filelock", "fsspec", "ftfy", "huggingface_hub", "mlflow", "numpy", "pandas", "pebble", "peft", "pydantic"),
+    *("safetensors", "scipy", "torch", "torchaudio", "tqdm", "transformers", "universal-pathlib"),
 )
 """The packages that the model's code imports; logging a model pins them to the installed versions."""
 
