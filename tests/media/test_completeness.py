@@ -7,11 +7,12 @@ import av
 import numpy as np
 import pytest
 
+from support.made_episodes import make_episode
 from support.made_media import make_wav, numbered_frame, sound
 from support.rewritten_media import remuxed
 from support.shared_data import SHARED, needs_shared
 from trimood.media.audio import read_waveform
-from trimood.media.completeness import require_whole
+from trimood.media.completeness import missing_end, require_whole
 from trimood.media.errors import ClipError
 from trimood.media.excerpts import SpanError, frames_within
 from trimood.media.probe import kept_facts
@@ -114,6 +115,16 @@ def test_frames_sound_and_facts_name_a_file_that_was_cut_short(tmp_path: Path) -
     for read in (lambda: read_frames(short, VideoRecipe()), lambda: read_waveform(short, 16000)):
         with pytest.raises(ClipError, match="the file was cut short"):
             read()
+
+
+@pytest.mark.parametrize("frames_per_second", [1, 25])
+def test_a_last_frame_that_is_shown_for_long_is_the_end_of_its_file(tmp_path: Path, frames_per_second: int) -> None:
+    whole = make_episode(tmp_path / "slides.flv", 4, frames_per_second, codec="flv", options={"g": "1"}, tracks=())
+    content = whole.read_bytes()
+    at = content.find(b"\x00\x08duration\x00") + 11
+    for stated, is_whole in ((4.0, True), (8.0, False)):
+        whole.write_bytes(content[:at] + np.array(stated, ">f8").tobytes() + content[at + 8 :])
+        assert (missing_end(whole) == "") == is_whole
 
 
 def test_an_mp3_that_states_its_frames_alone_is_counted(tmp_path: Path) -> None:

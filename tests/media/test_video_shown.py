@@ -93,6 +93,16 @@ def test_frames_that_share_a_time_all_count(tmp_path: Path) -> None:
     assert numbers_in(clip) == frame_indices(100, 8)
 
 
+def test_frames_of_joined_recordings_whose_times_begin_again_keep_their_order(tmp_path: Path) -> None:
+    late = make_episode(tmp_path / "late.flv", 2, begin_ms=60_000, tracks=(), options={"g": "25", "bf": "0"})
+    early = make_episode(tmp_path / "early.flv", 1, tracks=(), options={"g": "25", "bf": "0"})
+    clip = tmp_path / "joined.flv"
+    clip.write_bytes(late.read_bytes() + early.read_bytes()[13:])  # without its head
+    shown = [read_number(picture.transpose(2, 0, 1)) for picture in decoded(clip)]
+    assert shown == [*range(50), *range(25)]
+    assert numbers_in(clip) == [shown[index] for index in frame_indices(75, 8)]
+
+
 def test_frames_that_are_only_referred_to_are_not_shown(tmp_path: Path) -> None:
     options = {"lag-in-frames": "0", "auto-alt-ref": "0", "crf": "4", "b": "2M", "deadline": "realtime"}
     whole = make_episode(tmp_path / "whole.webm", 2.4, codec="libvpx", options=options, tracks=())

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import av
+import numpy as np
 
 from trimood.media.errors import ClipError
 from trimood.media.files import open_media
@@ -124,18 +125,21 @@ def _stated_seconds(info: bytes) -> float:
     return float(ticks * scale / 1e9)
 
 
-def _ends_early(path: Path, stated_seconds: float, allowed_share: float = _ALLOWED_SHARE) -> str:
+def _ends_early(path: Path, stated_seconds: float) -> str:
     with suppress(av.error.FFmpegError), open_media(path) as container:
-        timed = (
-            (packet, packet.dts if packet.pts is None else packet.pts) for packet in container.demux() if packet.size
-        )
-        ends = [(time + (packet.duration or 0)) * packet.time_base for packet, time in timed if time is not None]
-        return _shorter(float(max(ends, default=0)), stated_seconds, allowed_share)
+        times = [
+            float((packet.dts if packet.pts is None else packet.pts) * packet.time_base)
+            for packet in container.demux()
+            if packet.size and (packet.pts is not None or packet.dts is not None)
+        ]
+        return _shorter(times, stated_seconds)
     return ""
 
 
-def _shorter(end: float, stated: float, allowed_share: float = _ALLOWED_SHARE) -> str:
-    early = end < stated - max(_ALLOWED_SECONDS if allowed_share else 0.001, allowed_share * stated)
+def _shorter(times: list[float], stated: float) -> str:
+    """Compares the stated seconds with the last of the times, whose frame may last as long as the longest before it."""
+    end = max(times, default=0.0) + float(np.diff(sorted(times), prepend=0).max(initial=0))
+    early = end < stated - max(_ALLOWED_SECONDS, _ALLOWED_SHARE * stated)
     return f"it states {stated:.1f} s and ends after {end:.1f} s" if early else ""
 
 
@@ -173,19 +177,19 @@ def _mxf(path: Path, file: BinaryIO, size: int) -> str:
 
 def _flv(path: Path, file: BinaryIO, size: int) -> str:
     """Source: Adobe Flash Video File Format Specification, annex E: tags of 11 bytes, content, and their size."""
-    position, end = 13, 0.0
+    position, times = 13, []
     at = (head := _read_at(file, 0, _LONGEST_HEADER_BYTES)).find(b"\x00\x08duration\x00")
     stated = struct.unpack_from(">d", head, at + 11)[0] if 0 <= at <= len(head) - 19 else 0.0
     while size - position >= 11:
         tag = _read_at(file, position, 11)
         if tag[0] not in (8, 9, 18):
             return ""
-        end = max(end, int.from_bytes(tag[7:8] + tag[4:7]) / 1000)
+        times.append(int.from_bytes(tag[7:8] + tag[4:7]) / 1000)
         position += 11 + int.from_bytes(tag[1:4])
         if position > size:
             return _beyond(b"tag", position, size)
         position += 4
-    return _shorter(end, stated) if position == size else "it ends between two tags"
+    return _shorter(times, stated) if position == size else "it ends between two tags"
 
 
 def _ogg(path: Path, file: BinaryIO, size: int) -> str:
@@ -266,7 +270,11 @@ def _flac(path: Path, file: BinaryIO, size: int) -> str:
     """Source: RFC 9639, section 8.2: the stream's rate (20 bits) and number of samples (36 bits, 0 if unknown)."""
     fields = int.from_bytes(_read_at(file, 18, 8))
     rate_hz, samples = fields >> 44, fields & (1 << 36) - 1
-    return _ends_early(path, samples / rate_hz, allowed_share=0.0) if rate_hz and samples else ""
+    with suppress(av.error.FFmpegError), open_media(path) as container:
+        found = sum(packet.duration or 0 for packet in container.demux(audio=0) if packet.size)
+        found = round(found * container.streams.audio[0].time_base * rate_hz)
+        return f"it states {samples:,} samples, and it has {found:,}" if found < samples else ""
+    return ""
 
 
 _CHECKS: tuple[tuple[int, bytes, Callable[[Path, BinaryIO, int], str]], ...] = (

@@ -191,6 +191,7 @@ def _packets(path: Path) -> tuple[list[_Packet], bool]:
     of others but never displayed. Raises ClipError if frames have lost their references or the end is missing.
     """
     packets: list[_Packet] = []
+    stamps: list[int] = []
     lost, begun = 0, False
     with open_media(path) as container:
         track = _video_track(container, path)
@@ -202,6 +203,7 @@ def _packets(path: Path) -> tuple[list[_Packet], bool]:
                 begun = begun or packet.is_keyframe
                 lost += packet.is_corrupt or not begun
                 packets.append(_Packet(packet.pts, packet.is_keyframe, not packet.is_discard))
+                stamps += [packet.dts] if packet.dts is not None else []
         # Without the frames that an edit list leaves out, which are part of the header's own count.
         announced = len(track.index_entries) if "mp4" in container.format.name else 0
     if len(packets) < announced:
@@ -212,7 +214,8 @@ def _packets(path: Path) -> tuple[list[_Packet], bool]:
     known = {time for time in times if time is not None}
     # After a cut without encoding, frames before the first key frame may refer to others that are gone.
     leads = packets and known and packets[0].is_shown and packets[0].time != min(known)
-    return packets, is_sure and len(known) == len(times) and not leads
+    # Where recordings were joined, times begin again, and their order is not that of the frames.
+    return packets, is_sure and len(known) == len(times) and not leads and stamps == sorted(stamps)
 
 
 def _decode(path: Path, packets: Sequence[_Packet], wanted: set[int]) -> Iterator[tuple[int, av.VideoFrame]]:
