@@ -1,8 +1,8 @@
-"""Kedro hooks: check parameters and catalog, generate missing raw data, log result paths, print readable errors."""
+"""Kedro hooks: check parameters and catalog, generate missing raw data, log result paths."""
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from kedro.framework import project
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.session import KedroSession
-from kedro.io import DataCatalog, DatasetError
+from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from yaml import YAMLError
 
@@ -21,7 +21,7 @@ from trimood.config.experiments import experiment_names, read_experiments, sourc
 from trimood.config.metadata import MadeBy, check_metadata, metadata_of
 from trimood.config.parameters import flatten
 from trimood.datasets import GENERATED
-from trimood.disk import hold, release, says_disk_full
+from trimood.disk import hold, release
 from trimood.pipelines import Stage
 
 log = logging.getLogger(__name__)
@@ -178,32 +178,3 @@ class TellPaths:
         dataset = self._catalog.get(dataset_name)
         if words := metadata_of(dataset).tell:
             log.info("%s: %s", dataset._filepath, words)
-
-
-class SpeakPlainly:
-    """Prints only the message of an error of trimood, without a traceback."""
-
-    @hook_impl(trylast=True)
-    def on_pipeline_error(self, error: Exception) -> None:
-        """Applies on the command line only: a notebook or a test gets the error with its traceback."""
-        if not click.get_current_context(silent=True):
-            return
-        causes = list(_causes(error))  # Kedro wraps the error of a dataset
-        for cause in causes:
-            if type(cause).__module__.startswith("trimood."):
-                raise click.ClickException(str(cause)) from error
-        if says_disk_full(error):
-            raise click.ClickException(
-                f"{error} The disk is full: free some space and run again. Prepared clips, finished epochs and "
-                "finished experiments are kept."
-            ) from error
-        if isinstance(error, DatasetError):
-            hint = "It does not exist yet: first run the pipeline that writes it, such as kedro run --pipelines=exp3"
-            missing = any(isinstance(cause, FileNotFoundError) for cause in causes)
-            raise click.ClickException(f"{error}\n{hint}" if missing else str(error)) from error
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__

@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from trimood.hooks import CheckParameters, MakeMissingInputs, SpeakPlainly, TellPaths
+from trimood.hooks import CheckParameters, MakeMissingInputs, TellPaths
 from trimood.pipeline_registry import STAGES
 from trimood.runner import HoldLocks
 from trimood.tracking.hook import TrackRuns
@@ -26,7 +26,6 @@ HOOKS = (
     MakeMissingInputs(),
     TrackRuns(name for name, stage in STAGES.items() if stage.tracked),
     TellPaths(),
-    SpeakPlainly(),
 )
 
 CONFIG_LOADER_ARGS = {
