@@ -20,7 +20,7 @@ _ITEM = re.compile(r'(?:"(?:\\.|[^"\\])*"|\[[^\]]*\]|\{(?:[^{}]|\{[^{}]*\})*\}|[
 
 _RUNNERS = ("SequentialRunner", "ThreadRunner", "ParallelRunner")
 
-SHOWN = 15
+SHOWN = 25
 """Maximum number of allowed names that an error lists."""
 
 
@@ -34,12 +34,14 @@ def read_params(written: str, types: Mapping[str, object]) -> dict[str, Any]:
     seen = set()
     for item in filter(str.strip, _ITEM.findall(written)):
         name, equals, value = (part.strip() for part in item.partition("="))
-        if not equals or not name:
+        if not equals or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", name):
             raise click.UsageError(
                 f"--params {item.strip()}: expected NAME=VALUE, as in --params training.seed=1,text=Hi"
             )
-        if name in seen:
-            raise click.UsageError(f"--params {name}: given twice. Give it once.")
+        if twice := [
+            other for other in seen if f"{name}.".startswith(f"{other}.") or f"{other}.".startswith(f"{name}.")
+        ]:
+            raise click.UsageError(f"--params {name}: given twice, also as {twice[0]}. Give it once.")
         seen.add(name)
         try:
             OmegaConf.update(params, name, _value(name, value, types))

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,7 +30,7 @@ _OF_THE_SYSTEM = {
     errno.EPERM: f"permission denied. Make it readable and writable for this user, {_ELSEWHERE}",
     errno.EROFS: f"this disk is read-only. Make it writable, {_ELSEWHERE}",
     errno.ENAMETOOLONG: "this name is too long for the file system. Give a shorter one",
-    errno.ENOENT: "no such file or folder. Check the path; if another program removes files there, run again",
+    errno.ENOENT: "it does not exist yet. First run the pipeline that writes it, such as kedro run --pipelines=exp3",
     errno.ENOTDIR: "a part of this path is a file, not a folder. Check the path",
     errno.EISDIR: "this is a folder, but a file is expected. Check the path",
     errno.EMFILE: "too many open files. Raise the limit (ulimit -n 4096), or use --params data.clips.workers=1",
@@ -38,8 +39,13 @@ _OF_THE_SYSTEM = {
     errno.ESTALE: "the network folder was lost. Mount it again, then run again",
 }
 
-_OF_MEMORY = ("out of memory", "can't allocate memory", "Cannot allocate memory", "bad_alloc")
+_OF_MEMORY = re.compile("out of memory|can(no|')t allocate memory|bad_alloc", re.IGNORECASE)
 _OF_THE_NETWORK = ("requests", "urllib3", "httpx", "httpcore", "aiohttp", "huggingface_hub", "botocore")
+
+
+_REPETITIONS = re.compile(
+    r"Node %s failed with error|There are \d+ nodes that have not run|No nodes ran\. Repeat|Using synchronous mode"
+)
 
 
 class Command(click.Command):
@@ -51,9 +57,21 @@ class Command(click.Command):
             return super().make_context(*args, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs the command."""
-        with one_message():
-            return super().invoke(ctx)
+        """Runs the command; the log leaves out what the message says, and advice that does not hold here."""
+        handlers = list(logging.getLogger().handlers)
+        for handler in handlers:
+            handler.addFilter(_is_no_repetition)
+        try:
+            with one_message():
+                return super().invoke(ctx)
+        finally:
+            for handler in handlers:
+                handler.removeFilter(_is_no_repetition)
+
+
+def _is_no_repetition(record: logging.LogRecord) -> bool:
+    """False for Kedro's log of an error that is raised, and for its advice to go on with --from-nodes."""
+    return not (isinstance(record.msg, str) and _REPETITIONS.match(record.msg))
 
 
 class Stopped(click.ClickException):
@@ -99,33 +117,25 @@ def in_words(error: Exception) -> str | None:
 
 def _of_a_library(cause: BaseException) -> str | None:
     first = next(iter(str(cause).splitlines()), "")
-    if isinstance(cause, MemoryError) or (
-        isinstance(cause, RuntimeError) and any(words in str(cause) for words in _OF_MEMORY)
-    ):
-        return (
-            f"out of memory: {first}. Use smaller batches with as many steps of accumulation, such as --params "
-            "training.per_device_train_batch_size=1,training.gradient_accumulation_steps=64, "
+    message = None
+    if isinstance(cause, MemoryError) or (isinstance(cause, RuntimeError) and _OF_MEMORY.search(str(cause))):
+        message = (
+            f"out of memory{first and f': {first}'}. Use smaller batches with as many steps of accumulation, such as "
+            "--params training.per_device_train_batch_size=1,training.gradient_accumulation_steps=64, "
             f"training.per_device_eval_batch_size=1, or data.clips.workers=1. {KEPT}: run the same command again."
         )
-    if isinstance(cause, OSError) and cause.errno in _OF_THE_SYSTEM and cause.filename:
-        missing = cause.errno == errno.ENOENT
-        hint = "It does not exist yet: first run the pipeline that writes it, such as kedro run --pipelines=exp3"
-        return f"{cause.filename}: {hint if missing else _OF_THE_SYSTEM[cause.errno]}."
-    if type(cause).__module__.split(".")[0] in _OF_THE_NETWORK:
-        return f"the network failed: {first}. Check the connection, then run the same command again. {KEPT}."
-    if isinstance(cause, ImportError) and first.startswith("Install "):  # fsspec and pandas name the package
-        return f"a package is missing: {first}"
-    if isinstance(cause, OmegaConfBaseException):
-        return f"the configuration or --params cannot be resolved: {omegaconf_problem(cause)}"
-    if isinstance(cause, YAMLError):
-        return f"the configuration or --params{yaml_problem(cause)}"
-    return None
-
-
-def omegaconf_problem(error: OmegaConfBaseException) -> str:
-    """The first line of an error of OmegaConf, and the key at which it occurs."""
-    first = next(iter(str(error).splitlines()), "")
-    return f"{error.full_key}: {first}" if getattr(error, "full_key", None) else first
+    elif isinstance(cause, OSError) and cause.errno in _OF_THE_SYSTEM and cause.filename:
+        message = f"{cause.filename}: {_OF_THE_SYSTEM[cause.errno]}."
+    elif type(cause).__module__.split(".")[0] in _OF_THE_NETWORK:
+        message = f"the network failed: {first}. Check the connection, then run the same command again. {KEPT}."
+    elif isinstance(cause, ImportError) and first.startswith("Install "):  # fsspec and pandas name the package
+        message = f"a package is missing: {first}"
+    elif isinstance(cause, OmegaConfBaseException):
+        where = f"{cause.full_key}: " if getattr(cause, "full_key", None) else ""
+        message = f"the configuration cannot be resolved: {where}{first}. Correct it in conf/ or in --params."
+    elif isinstance(cause, YAMLError):
+        message = f"the configuration{yaml_problem(cause)}"
+    return message
 
 
 def shortened(message: str) -> str:
