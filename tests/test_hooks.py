@@ -82,7 +82,7 @@ def empty_place(conf: Path) -> Path:
 @pytest.mark.parametrize(
     ("env", "pipeline", "words"),
     [
-        ("demo", "submission", r"exp4/plan\.json: no such file\. Run this first: kedro run --pipelines=exp4"),
+        ("demo", "submission", r"exp4/identity\.json: no such file\. Run this first: kedro run --pipelines=exp4"),
         ("demo", "compare", r"corpus_description\.json: it does not exist yet\. .*kedro run --pipelines=exp1"),
         ("demo", "cut_clips", r"episodes: no such folder"),
         ("ecf", "exp4", r"01_raw/ecf: no such folder\. Give the right one with --params .*corpus_dir"),

@@ -17,10 +17,12 @@ TYPES = {**SHARED, **{name: kind for stage in STAGES.values() for name, kind in 
         ("training.seed=42", {"training": {"seed": 42}}),
         ("training.learning_rate=1e-5", {"training": {"learning_rate": 1e-5}}),
         ("training.learning_rate=1e3", {"training": {"learning_rate": 1000.0}}),
-        ("training.seed=089", {"training": {"seed": "089"}}),  # not an octal number; pydantic reads it as 89
         ("training.seed=0o17", {"training": {"seed": "0o17"}}),  # refused by its type
         ("training.bf16=true", {"training": {"bf16": True}}),
-        ("training.bf16=no", {"training": {"bf16": "no"}}),  # pydantic reads it as false
+        ("training.bf16=no", {"training": {"bf16": False}}),
+        ("rerun=Off,cutting.overwrite=yes", {"rerun": False, "cutting": {"overwrite": True}}),
+        ("training.bf16=auto", {"training": {"bf16": "auto"}}),
+        ("training.lr_scheduler_type=no", {"training": {"lr_scheduler_type": "no"}}),  # refused by its type
         ("data.split.unit=null", {"data": {"split": {"unit": None}}}),
         ("data_root=~", {"data_root": "~"}),
         ("data_root=~/a b/2026-01-02", {"data_root": "~/a b/2026-01-02"}),
@@ -54,6 +56,7 @@ def test_params_are_read_as_they_are_written(written: str, read: dict) -> None:
     ("written", "words"),
     [
         ("training.seed=042", r"training\.seed=042: YAML reads 042 as 34\. Write 34"),
+        ("training.seed=089", r"training\.seed=089: a number does not begin with 0\. Write 89"),
         ("training.seed=0x10", "YAML reads 0x10 as 16"),
         ("training.seed=1_000", "YAML reads 1_000 as 1000"),
         ("training.seed=12:30:45", "YAML reads 12:30:45 as 45045"),

@@ -21,15 +21,10 @@ from trimood.config.checks import check_globals, check_parameters
 from trimood.config.conf_files import check_conf_files
 from trimood.config.experiments import experiment_names, read_experiments, source_of_experiments
 from trimood.config.metadata import MadeBy, check_metadata, metadata_of
-<<<<<<< HEAD
-from trimood.config.parameters import flatten
-from trimood.datasets import GENERATED
-from trimood.disk import hold, release
-=======
 from trimood.config.parameters import did_you_mean, flatten
 from trimood.corpus.corpus_files import TEST_FILES, TRAIN_FILES, first_present, no_train_file
 from trimood.datasets import GENERATED, STORED, FolderDataset, ModelDataset
->>>>>>> aaf69b1 (Refuse a run whose inputs are missing before anything is made; say what stops a command in one message.)
+from trimood.disk import hold, release
 from trimood.pipelines import Stage
 from trimood.refusals import in_words
 

@@ -1,9 +1,9 @@
 """Options of `kedro run`: reads --params as they are written, and refuses names that do not exist."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import UnionType
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import click
 import yaml
@@ -31,7 +31,7 @@ def read_params(written: str, types: Mapping[str, object]) -> dict[str, Any]:
     number, true, false or null if it is written as one, else text. Raises UsageError.
     """
     params = OmegaConf.create({})
-    seen = set()
+    seen: set[str] = set()
     for item in filter(str.strip, _ITEM.findall(written)):
         name, equals, value = (part.strip() for part in item.partition("="))
         if not equals or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", name):
@@ -55,16 +55,16 @@ def _value(name: str, written: str, types: Mapping[str, object]) -> object:
     """Raises ValueError for what YAML cannot read, or reads in another way than it is written."""
     if "${" in written:
         raise ValueError("${…} is not replaced here. Give the value itself; text with ${ can be given in a file.")
-    is_text = _is_text(name, types)
+    kinds = _kinds(name, types)
     if written[:1] not in ('"', "'", "[", "{"):
-        return written if is_text else _plain(written)
+        return written if str in kinds else _plain(written, kinds)
     try:
         node = yaml.compose(written, Loader=yaml.SafeLoader)
-        if is_text and isinstance(node, yaml.SequenceNode):
+        if str in kinds and isinstance(node, yaml.SequenceNode):
             return [item.value for item in node.value]
-        if is_text and isinstance(node, yaml.ScalarNode):
+        if str in kinds and isinstance(node, yaml.ScalarNode):
             return node.value
-        if problem := next(problems_in(node, ""), None):
+        if node and (problem := next(problems_in(node, ""), None)):
             raise ValueError(problem.partition(": ")[2].removeprefix(": "))
         return OmegaConf.to_container(OmegaConf.create(f"value: {written}"))["value"]  # type: ignore[index,call-overload]
     except yaml.YAMLError as error:
@@ -74,22 +74,25 @@ def _value(name: str, written: str, types: Mapping[str, object]) -> object:
         ) from None
 
 
-def _plain(written: str) -> object:
+def _plain(written: str, kinds: Collection[object]) -> object:
     if problem := misread(written):
         raise ValueError(problem)
+    if re.fullmatch("[-+]?0[0-9]+", written):
+        raise ValueError(f"a number does not begin with 0. Write {int(written)}")
     if written.startswith("!"):
         raise ValueError("a YAML tag is not allowed; put text that begins with ! into double quotes")
-    if re.fullmatch(r"true|false|null", written, re.IGNORECASE) or re.match(r"[-+.]?[0-9.]", written):
-        try:
-            value = OmegaConf.create(f"value: {written}").value
-        except (yaml.YAMLError, OmegaConfBaseException):
-            return written
-        return value if value is None or isinstance(value, bool | int | float) else written
-    return written
+    is_word = re.fullmatch("true|false|null" + "|yes|no|on|off" * (bool in kinds), written, re.IGNORECASE)
+    if not is_word and not re.match(r"[-+.]?[0-9.]", written):
+        return written
+    try:
+        value = OmegaConf.create(f"value: {written}").value
+    except (yaml.YAMLError, OmegaConfBaseException):
+        return written
+    return value if value is None or isinstance(value, bool | int | float) else written
 
 
-def _is_text(name: str, types: Mapping[str, object]) -> bool:
-    """Whether a parameter is text, or a list of texts."""
+def _kinds(name: str, types: Mapping[str, object]) -> tuple[object, ...]:
+    """The type of a parameter, or the types in its union or list; empty if it has none."""
     first, *rest = name.split(".")
     kind = types.get(first)
     for part in rest:
@@ -97,7 +100,7 @@ def _is_text(name: str, types: Mapping[str, object]) -> bool:
         kind = field.annotation if field else None
     if get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
-    return str in (get_args(kind) if isinstance(kind, UnionType) or get_origin(kind) is tuple else (kind,))
+    return get_args(kind) if isinstance(kind, UnionType) or get_origin(kind) in (Union, tuple) else (kind,)
 
 
 def without_deprecated(options: Mapping[str, Any]) -> dict[str, Any]:
