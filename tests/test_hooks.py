@@ -15,6 +15,9 @@ from kedro.framework.startup import bootstrap_project
 from kedro.io import DatasetError
 
 from support.demo_project import PROJECT
+from trimood import pipeline_registry
+from trimood.config import experiments
+from trimood.config.experiments import read_experiments
 
 
 @pytest.fixture
@@ -155,6 +158,15 @@ def test_a_wrong_file_of_the_configuration_is_named(
     done = CliRunner().invoke(command, ["--pipelines=exp3", f"--conf-source={conf}"])
     assert done.exit_code in (1, 2), done.exception
     assert re.search(words, " ".join(done.output.split())), done.output
+
+
+def test_kedros_own_commands_name_a_wrong_file_too(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (conf / "base/experiments/exp4_lr0.001.yml").write_text("exp4_lr0.001: {modalities: [text], train: head}\n")
+    monkeypatch.setattr(experiments, "_read", None)
+    monkeypatch.setattr(pipeline_registry, "look_for_experiments", lambda: read_experiments(str(conf), ("base",)))
+    done = CliRunner().invoke(click.Command("list", callback=pipeline_registry.register_pipelines))
+    assert done.exit_code == 2, done.exception
+    assert "'exp4_lr0.001' cannot be the name of an experiment" in " ".join(done.output.split())
 
 
 @pytest.mark.parametrize("missing", ["base", "demo"])

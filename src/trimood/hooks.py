@@ -49,8 +49,8 @@ class CheckParameters:
         try:
             check_conf_files(str(loader.conf_source), (loader.base_env, loader.env or loader.default_run_env))
             check_globals(dict(loader["globals"]))
-            parameters = loader["parameters"]
             _read_experiments_of(loader)
+            parameters = loader["parameters"]
             check_parameters(parameters, experiment_names(), self._of_stages)
         except (MissingConfigException, ValueError, YAMLError, OmegaConfBaseException) as error:
             raise click.UsageError(in_words(error) or str(error)) from None

@@ -3,12 +3,13 @@
 import os
 from pathlib import Path
 
+import click
 from kedro.framework.project import settings
 from kedro.pipeline import Pipeline
 from kedro.utils import find_kedro_project
 
 from trimood.config.checks import SHARED
-from trimood.config.conf_files import check_conf_files
+from trimood.config.conf_files import ConfError, check_conf_files
 from trimood.config.experiments import ExperimentFileError, experiment_names, read_experiments, source_of_experiments
 from trimood.pipelines import Stage
 from trimood.pipelines.check_data import pipeline as check_data
@@ -34,7 +35,19 @@ STAGES: dict[str, Stage] = {
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Returns the pipelines for `kedro run --pipelines=NAME`; `__default__` is every experiment."""
+    """Returns the pipelines for `kedro run --pipelines=NAME`; `__default__` is every experiment.
+
+    Raises ConfError; in a command UsageError, for Kedro's own commands such as `kedro registry list`.
+    """
+    try:
+        return _pipelines()
+    except ConfError as error:
+        if click.get_current_context(silent=True):
+            raise click.UsageError(str(error)) from None
+        raise
+
+
+def _pipelines() -> dict[str, Pipeline]:
     if source_of_experiments() is None:  # a command without a session, such as `kedro registry list`
         look_for_experiments()
     data = ingestion.create_pipeline() + preprocessing.create_pipeline()
