@@ -17,9 +17,13 @@ EXPERIMENTS := $(subst $(empty) $(empty),$(comma),$(sort $(basename $(notdir $(w
 $(STAMP): requirements.txt pyproject.toml
 	@test -x $(BIN)/python || $(or $(PYTHON),false) -c $(FITS) || { $(NO_PYTHON) exit 1; }
 	@echo "Installing about 250 packages (7 GB) into .venv: minutes the first time, seconds when they are there already."
+	@echo "1 of 4: a virtual environment in .venv"
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "2 of 4: uv $(UV_VERSION), which installs the packages"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@echo "3 of 4: downloading, unpacking and compiling the packages; a terminal shows the progress of each"
 	$(UV) pip install --python $(BIN)/python --compile-bytecode --requirement requirements.txt
+	@echo "4 of 4: trimood itself, from this folder"
 	$(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 	@echo "Installed. The first command starts slowly, because it reads all libraries from disk; later ones start faster."

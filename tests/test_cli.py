@@ -1,5 +1,6 @@
 """`kedro run` with many seeds, on real sessions and a real MLflow store; only the nodes are small."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,6 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
-from kedro import KedroDeprecationWarning
 from kedro.framework.cli.utils import find_run_command
 from kedro.framework.startup import bootstrap_project
 
@@ -151,11 +151,92 @@ def test_one_seed_may_stand_without_brackets(kedro_run: Command, project: Path) 
     assert [run.data.params["training.seed"] for run in runs_in(project)] == ["5"]
 
 
-def test_kedros_deprecated_option_for_one_pipeline_still_works(kedro_run: Command, project: Path) -> None:
-    with pytest.warns(KedroDeprecationWarning, match="--pipeline"):
-        done = kedro_run("--pipeline=exp3", "--params", "seeds=[5]")
+@pytest.mark.filterwarnings("error::kedro.KedroDeprecationWarning")
+def test_kedros_older_spelling_for_one_pipeline_works_without_a_deprecation(kedro_run: Command, project: Path) -> None:
+    done = kedro_run("--pipeline=exp3", "--params", "seeds=[5]")
     assert done.exit_code == 0, done.output
+    assert "eprecat" not in done.output + done.stderr
     assert [run.data.params["training.seed"] for run in runs_in(project)] == ["5"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--pipelines=exp44"], "exp44: no such pipeline; there are: .* Did you mean exp4"),
+        (["--pipelines="], "--pipelines= names no pipeline"),
+        (["--pipeline=exp44"], "exp44: no such pipeline"),
+        (["--pipeline=exp4", "--pipelines=exp3"], "both given"),
+        (["--nodes=exp4.scor"], r"--nodes=exp4\.scor: not in the chosen pipelines; .* Did you mean exp4\.score"),
+        (["--from-nodes=exp4.trian"], r"--from-nodes=exp4\.trian: .* Did you mean exp4\.train"),
+        (["--to-nodes=score"], r"--to-nodes=score: .* Did you mean exp4\.score"),
+        (["--tags=evaluatoin"], "--tags=evaluatoin: .* Did you mean evaluation"),
+        (["--namespaces=exp44"], "--namespaces=exp44: .* Did you mean exp4"),
+        (["--to-outputs=exp4.scors"], r"--to-outputs=exp4\.scors: .* Did you mean exp4\.scores"),
+        (["--from-inputs=corpsu"], "--from-inputs=corpsu: .* Did you mean corpus"),
+        (["--tags=training", "--nodes=exp4.score"], "no node of the chosen pipelines fits all of these"),
+        (["--load-versions=abc"], "'dataset_name:YYYY-MM-DDThh.mm.ss.sssZ'"),
+        (["--load-versions=nosuch:2026-01-01T00.00.00.000Z"], r"keys \[nosuch\] are not found in the catalog"),
+        (["--runner=NoSuchRunner"], "--runner=NoSuchRunner: no such runner; there are: SequentialRunner"),
+        (["--runner-params=abc"], "Item `abc` must contain a key and a value"),
+        (["--env=dmeo"], r"--env=dmeo: .* has no environment dmeo, .*; there are: demo, ecf\. Did you mean demo"),
+        ([f"--conf-source={PROJECT / 'docs'}"], "docs: no experiments here; expected files such as base/experiments"),
+        (["--conf-source=/no/such"], "'/no/such' does not exist"),
+        (["--config=/no/such.yml"], "'/no/such.yml' does not exist"),
+        (["--params", "training.seed=042"], r"training\.seed=042: YAML reads 042 as 34"),
+        (["--params", "training.seed"], r"training\.seed: expected NAME=VALUE"),
+        (["--params", "training.seed=0o17"], r"training\.seed: Input should be a valid integer, .*\(got '0o17'\)"),
+        (["--params", "training.learning_rate=nan"], r"training\.learning_rate: Input should be a finite number"),
+        (["--params", "data.clips.on_bad_clip=!!python/name:os.system"], "a YAML tag is not allowed"),
+        (["--params", "experiment=${home:~}"], "is not replaced here"),
+        (["--params", "experiment=0123"], r"experiment: 0123: no such experiment"),
+        (["exp4"], r"unexpected extra argument \(exp4\)"),
+        (["--piplines=exp4"], "Did you mean .*--pipelines"),
+    ],
+)
+def test_a_wrong_word_is_refused_in_one_sentence_before_anything_is_done(
+    trimood_run: click.Command, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+) -> None:
+    monkeypatch.chdir(PROJECT)
+    chosen = [] if any("pipeline" in argument for argument in arguments) else ["--pipelines=exp4"]
+    done = CliRunner().invoke(trimood_run, [*chosen, *arguments])
+    said = " ".join(done.output.split())
+    assert done.exit_code in (1, 2), done.exception
+    assert re.search(f"Error: .*{words}", said), said
+    assert "Traceback" not in said
+    assert "Running node" not in said
+    assert len(said) < 1500
+
+
+def config_file(folder: Path, content: str) -> str:
+    (folder / "run.yml").write_text(content)
+    return f"--config={folder / 'run.yml'}"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("run:\n  params: {training: {seed: 042}}\n", r"line 2: run\.params\.training\.seed: YAML reads 042"),
+        ("run: {params: training.seed=042}\n", r"--params training\.seed=042: YAML reads 042 as 34"),
+        ("pipelines: exp4\n", r"expected options of the command, as in run: \{pipelines: exp4\}"),
+        ("", "expected options of the command"),
+        ("run: [exp4]\n", "--config: "),
+        ("run: {piplines: exp4}\n", "piplines"),
+        ("run: {a: [}\n", "line 1: not valid YAML"),
+    ],
+)  # fmt: skip
+def test_a_wrong_file_of_options_is_refused(
+    trimood_run: click.Command, tmp_path: Path, content: str, words: str
+) -> None:
+    done = CliRunner().invoke(trimood_run, [config_file(tmp_path, content)])
+    assert done.exit_code == 2, done.exception
+    assert re.search(words, " ".join(done.output.split())), done.output
+
+
+def test_a_file_of_options_gives_options(trimood_run: click.Command, tmp_path: Path) -> None:
+    content = "run:\n  pipelines: exp3,exp4\n  params: {training: {seed: 3}, model: 'a,b'}\n"
+    found = trimood_run.make_context("run", [config_file(tmp_path, content)]).params
+    assert found["pipelines"] == ["exp3", "exp4"]
+    assert found["params"] == {"training": {"seed": 3}, "model": "a,b"}
 
 
 @pytest.mark.parametrize("name", ["compare", "predict", "register", "submission"])

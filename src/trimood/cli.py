@@ -2,20 +2,26 @@
 
 import copy
 import logging
-import re
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
 import click
+from click.core import ParameterSource
+from fsspec.core import OpenFile
+from fsspec.implementations.local import LocalFileSystem
 from kedro.framework import project
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.project import pipelines
 from kedro.pipeline import Pipeline
 from omegaconf import OmegaConf
+from yaml import MappingNode
 
-from trimood.config.checks import read_seeds
-from trimood.config.experiments import ExperimentFileError, experiment_names, experiment_of
-from trimood.config.parameters import did_you_mean
+from trimood.config.checks import SHARED, read_seeds
+from trimood.config.conf_files import ConfError, read_node
+from trimood.config.experiments import experiment_names, experiment_of
+from trimood.options import check_runner, check_selection, read_params, refuse_unless_known, without_deprecated
+from trimood.refusals import Command
 
 log = logging.getLogger(__name__)
 
@@ -23,44 +29,60 @@ Options = dict[str, Any]
 """Options of `kedro run` by name, or the values of --params."""
 
 
-def split_params(context: click.Context, option: click.Parameter, value: Any) -> Any:
-    """Parses --params as Kedro does, except that a comma within brackets or double quotes separates nothing.
+def parse_params(_: click.Context, __: click.Parameter, value: Any) -> Any:
+    """Reads --params as they are written; those of a file given with --config are read already."""
+    if isinstance(value, dict) or not value.strip():
+        return value or {}
+    from trimood.pipeline_registry import STAGES
 
-    seeds=[1,2,3] is a list, text="Oh, no!" and text="No" are strings.
-    """
-    if isinstance(value, dict):  # read from a file that was given with --config
-        return value
-    items = [item for item in re.findall(r'(?:"[^"]*"|\[[^\]]*\]|[^,])+', value) if item.strip()]
-    own = [item.strip() for item in items if "," in item or '"' in item]
-    read = _kedros_params.callback(context, option, ",".join(item for item in items if item.strip() not in own))
-    return OmegaConf.to_container(OmegaConf.merge(read, OmegaConf.from_dotlist(own))) if own else read
+    return read_params(
+        value, {**SHARED, **{name: kind for stage in STAGES.values() for name, kind in stage.parameters.items()}}
+    )
 
 
-def run_experiments(**options: Any) -> Any:
-    """Runs Kedro's `run` once for each seed in the parameter `seeds`. Raises UsageError for a misspelt pipeline."""
-    names = options["pipelines"] or ([options["pipeline"]] if options["pipeline"] else [])
+def read_config(context: click.Context, option: click.Parameter, value: str | None) -> Any:
+    """Reads the file of --config as Kedro does. Raises UsageError if it is not as it should be."""
+    try:
+        if value:
+            node = read_node(OpenFile(LocalFileSystem(), value))
+            if not isinstance(node, MappingNode) or context.info_name not in [key.value for key, _ in node.value]:
+                raise ValueError(
+                    f"{value}: expected options of the command, as in {context.info_name}: {{pipelines: exp4}}"
+                )
+        assert _kedros["config"].callback  # noqa: S101 - for mypy
+        return _kedros["config"].callback(context, option, value)
+    except (ValueError, AttributeError, TypeError) as error:
+        raise click.UsageError(f"--config: {error}") from None
+
+
+def run_experiments(**given: Any) -> Any:
+    """Runs Kedro's `run` once for each seed in the parameter `seeds`. Raises UsageError for a misspelt name."""
     from trimood.pipeline_registry import STAGES, look_for_experiments
 
+    options = without_deprecated(given)
+    names = options["pipelines"]
+    if not names and click.get_current_context().get_parameter_source("pipelines") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--pipelines= names no pipeline. Leave it out to run all experiments.")
     try:
         if look_for_experiments(options["conf_source"], options["env"]):
             pipelines.configure(f"{project.PACKAGE_NAME}.pipeline_registry")
         pipelines.set_requested(None)
         known = list(pipelines)
-    except ExperimentFileError as error:
+    except ConfError as error:
         raise click.UsageError(str(error)) from None
     for name in names:
-        if name not in known:
-            hint = did_you_mean(name, known)
-            raise click.UsageError(f"{name}: no such pipeline; there are: {', '.join(known)}.{hint}")
+        refuse_unless_known(name, known, f"{name}: no such pipeline")
         if len(names) > 1 and name in STAGES and STAGES[name].run_separately:
             raise click.UsageError(
                 f"{name}: reads the results of finished experiments; run it as a separate command afterwards: "
                 f"kedro run --pipelines={name}"
             )
+    whole = sum((pipelines[name] for name in names or ["__default__"]), Pipeline([]))
+    check_selection(options, whole)
+    check_runner(options["runner"])
     assert kedro_run.callback  # noqa: S101 - for mypy
     if "seeds" not in options["params"]:
         return kedro_run.callback(**options)
-    whole = sum((pipelines[name] for name in names or ["__default__"]), Pipeline([]))
     return _run_seeds(options, whole)
 
 
@@ -168,20 +190,31 @@ def refuse_viz(**_: Any) -> None:
     raise click.ClickException("kedro viz needs Kedro-Viz, which is not installed: pip install 'trimood[viz]'")
 
 
-run = copy.copy(kedro_run)
-run.callback = run_experiments
-run.context_settings = {**run.context_settings, "default_map": {"runner": "trimood.runner.ExperimentRunner"}}
-_kedros_params = next(option for option in kedro_run.params if option.name == "params")
-_params = copy.copy(_kedros_params)
-_params.callback = split_params
-run.params = [_params if option is _kedros_params else option for option in kedro_run.params]
+_kedros = {option.name: option for option in kedro_run.params}
 
-app = click.Command(
+
+def _with_callback(name: str, callback: Callable[..., Any]) -> click.Parameter:
+    option = copy.copy(_kedros[name])
+    option.callback = callback
+    return option
+
+
+_own = {"params": _with_callback("params", parse_params), "config": _with_callback("config", read_config)}
+
+run = Command(
+    "run",
+    callback=run_experiments,
+    params=[_own.get(name, option) for name, option in _kedros.items()],
+    context_settings={**kedro_run.context_settings, "default_map": {"runner": "trimood.runner.ExperimentRunner"}},
+    help=kedro_run.help,
+)
+
+app = Command(
     "app",
     callback=try_models,
     params=[
-        next(option for option in kedro_run.params if option.name == "env"),
-        _params,
+        _kedros["env"],
+        _own["params"],
         click.Option(["--port"], type=click.IntRange(1, 65535), default=7860, show_default=True),
     ],
     help="Serve a local web page where trained models predict clips and text.",

@@ -1,8 +1,8 @@
-"""Kedro hooks: check parameters and catalog, generate missing raw data, log result paths, print readable errors."""
+"""Kedro hooks: check parameters and catalog, generate missing raw data, log result paths."""
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,21 @@ from kedro.framework import project
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.framework.session import KedroSession
-from kedro.io import DataCatalog, DatasetError
+from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
+from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from trimood.config.checks import check_globals, check_parameters
+from trimood.config.conf_files import check_conf_files
 from trimood.config.experiments import experiment_names, read_experiments, source_of_experiments
 from trimood.config.metadata import MadeBy, check_metadata, metadata_of
-from trimood.config.parameters import flatten
-from trimood.datasets import GENERATED
-from trimood.disk import hold, release, says_disk_full
+from trimood.config.parameters import did_you_mean, flatten
+from trimood.corpus.corpus_files import TEST_FILES, TRAIN_FILES, first_present, no_train_file
+from trimood.datasets import GENERATED, STORED, FolderDataset, ModelDataset
+from trimood.disk import hold, release
 from trimood.pipelines import Stage
+from trimood.refusals import in_words
 
 log = logging.getLogger(__name__)
 
@@ -41,17 +45,15 @@ class CheckParameters:
         Runs before Kedro's own check, which covers only parameters with a type and has less readable errors.
         """
         loader = context.config_loader
+        _refuse_missing_environments(loader)
         try:
+            check_conf_files(str(loader.conf_source), (loader.base_env, loader.env or loader.default_run_env))
             check_globals(dict(loader["globals"]))
-            parameters = loader["parameters"]
             _read_experiments_of(loader)
+            parameters = loader["parameters"]
             check_parameters(parameters, experiment_names(), self._of_stages)
-        except MissingConfigException:
-            raise click.UsageError(
-                f"--env={context.env}: no such environment in {loader.conf_source}{_environments(loader)}"
-            ) from None
-        except (ValueError, YAMLError) as error:
-            raise click.UsageError(str(error)) from None
+        except (MissingConfigException, ValueError, YAMLError, OmegaConfBaseException) as error:
+            raise click.UsageError(in_words(error) or str(error)) from None
         loader["parameters"] = parameters  # Kedro then does not read the files again
 
     @hook_impl
@@ -75,10 +77,69 @@ def _read_experiments_of(loader: AbstractConfigLoader) -> None:
         project.pipelines.configure(f"{project.PACKAGE_NAME}.pipeline_registry")
 
 
-def _environments(loader: AbstractConfigLoader) -> str:
+def _refuse_missing_environments(loader: AbstractConfigLoader) -> None:
+    """Raises UsageError if a folder of configuration has no folder of the environment, or none of shared values."""
     conf = Path(loader.conf_source)
-    names = sorted(path.name for path in conf.iterdir() if path.is_dir()) if conf.is_dir() else []
-    return "; there are: " + ", ".join(name for name in names if name != loader.base_env) if names else ""
+    if not conf.is_dir():  # an archive
+        return
+    names = sorted(path.name for path in conf.iterdir() if path.is_dir() and any(path.rglob("*.yml")))
+    environment = loader.env or loader.default_run_env
+    for name, given in ((loader.base_env, f"--conf-source={conf}"), (environment, f"--env={environment}")):
+        if name not in names:
+            others = [known for known in names if known != loader.base_env]
+            hint = did_you_mean(name, others)
+            raise click.UsageError(
+                f"{given}: {conf} has no environment {name}, a folder with YAML files; there are: "
+                f"{', '.join(others) or 'none'}.{hint}"
+            )
+
+
+class RefuseMissingInputs:
+    """Refuses a run whose inputs are missing and cannot be made, before anything is made or loaded for it."""
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, run_params: Mapping[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Raises UsageError for a missing file, with the command that writes it, and for a corpus without annotations.
+
+        Raises DatasetError of a missing folder and of a missing file that knows its command.
+        """
+        given = run_params.get("runtime_params") or {}
+        inputs = {
+            name: dataset for name in sorted(pipeline.inputs()) if isinstance(dataset := catalog.get(name), STORED)
+        }
+        made = {
+            dataset._filepath
+            for dataset in inputs.values()
+            if (maker := metadata_of(dataset).made_by) and maker.unless_given not in given
+        }
+        # The corpus first; then files that know the command which writes them, as its message is the better one.
+        for name in sorted(inputs, key=lambda name: (name != "corpus", not isinstance(inputs[name], ModelDataset))):
+            dataset = inputs[name]
+            if dataset._filepath in made:
+                continue
+            if not catalog.exists(name):
+                if isinstance(dataset, FolderDataset | ModelDataset):
+                    catalog.load(name)
+                else:
+                    raise click.UsageError(f"{dataset._filepath}: it does not exist yet.{_command_for(name)}")
+            if name == "corpus":
+                _refuse_no_annotations(catalog.load(name), {node.name for node in pipeline.nodes})
+        for name in pipeline.outputs():
+            if isinstance(dataset := catalog.get(name), FolderDataset):
+                dataset.check_generated()
+
+
+def _command_for(dataset: str) -> str:
+    """The command that writes a dataset: an experiment if one does, else the first pipeline."""
+    writers = [name for name, pipeline in project.pipelines.items() if dataset in pipeline.all_outputs()]
+    chosen = next((name for name in writers if name in experiment_names()), next(iter(writers), None))
+    return f" First run the pipeline that writes it: kedro run --pipelines={chosen}" if chosen else " Check its path."
+
+
+def _refuse_no_annotations(corpus: Path, nodes: set[str]) -> None:
+    needed = TRAIN_FILES if "ingestion.read_annotations" in nodes else TRAIN_FILES + TEST_FILES
+    if not first_present(corpus, needed):
+        raise click.UsageError(no_train_file(corpus))
 
 
 class MakeMissingInputs:
@@ -178,32 +239,3 @@ class TellPaths:
         dataset = self._catalog.get(dataset_name)
         if words := metadata_of(dataset).tell:
             log.info("%s: %s", dataset._filepath, words)
-
-
-class SpeakPlainly:
-    """Prints only the message of an error of trimood, without a traceback."""
-
-    @hook_impl(trylast=True)
-    def on_pipeline_error(self, error: Exception) -> None:
-        """Applies on the command line only: a notebook or a test gets the error with its traceback."""
-        if not click.get_current_context(silent=True):
-            return
-        causes = list(_causes(error))  # Kedro wraps the error of a dataset
-        for cause in causes:
-            if type(cause).__module__.startswith("trimood."):
-                raise click.ClickException(str(cause)) from error
-        if says_disk_full(error):
-            raise click.ClickException(
-                f"{error} The disk is full: free some space and run again. Prepared clips, finished epochs and "
-                "finished experiments are kept."
-            ) from error
-        if isinstance(error, DatasetError):
-            hint = "It does not exist yet: first run the pipeline that writes it, such as kedro run --pipelines=exp3"
-            missing = any(isinstance(cause, FileNotFoundError) for cause in causes)
-            raise click.ClickException(f"{error}\n{hint}" if missing else str(error)) from error
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__

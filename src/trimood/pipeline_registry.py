@@ -3,10 +3,13 @@
 import os
 from pathlib import Path
 
+import click
 from kedro.framework.project import settings
 from kedro.pipeline import Pipeline
 from kedro.utils import find_kedro_project
 
+from trimood.config.checks import SHARED
+from trimood.config.conf_files import ConfError, check_conf_files
 from trimood.config.experiments import ExperimentFileError, experiment_names, read_experiments, source_of_experiments
 from trimood.pipelines import Stage
 from trimood.pipelines.check_data import pipeline as check_data
@@ -32,7 +35,19 @@ STAGES: dict[str, Stage] = {
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Returns the pipelines for `kedro run --pipelines=NAME`; `__default__` is every experiment."""
+    """Returns the pipelines for `kedro run --pipelines=NAME`; `__default__` is every experiment.
+
+    Raises ConfError; in a command UsageError, for Kedro's own commands such as `kedro registry list`.
+    """
+    try:
+        return _pipelines()
+    except ConfError as error:
+        if click.get_current_context(silent=True):
+            raise click.UsageError(str(error)) from None
+        raise
+
+
+def _pipelines() -> dict[str, Pipeline]:
     if source_of_experiments() is None:  # a command without a session, such as `kedro registry list`
         look_for_experiments()
     data = ingestion.create_pipeline() + preprocessing.create_pipeline()
@@ -51,17 +66,21 @@ def register_pipelines() -> dict[str, Pipeline]:
         "predict": predict.create_pipeline(),
         "register": register.create_pipeline(),
     }
-    if taken := sorted(experiments.keys() & (stages.keys() | STAGES.keys())):
-        raise ExperimentFileError(f"{taken[0]}.yml: a stage already has this name; rename the experiment.")
+    parameters = {name for stage in STAGES.values() for name in stage.parameters}
+    for what, names in (("stage", stages.keys() | STAGES.keys()), ("parameter", {*SHARED, *parameters, "seeds"})):
+        if taken := sorted(experiments.keys() & names):
+            raise ExperimentFileError(f"{taken[0]}.yml: a {what} already has this name; rename the experiment.")
     return {**stages, **experiments, "__default__": sum(experiments.values(), Pipeline([]))}
 
 
 def look_for_experiments(conf_source: str | None = None, env: str | None = None) -> bool:
     """Finds the experiments in the configuration that Kedro uses for these command options.
 
-    Returns whether they differ from those known before. Raises ExperimentFileError.
+    Returns whether they differ from those known before. Raises ConfError, also for another wrong file there.
     """
     project = Path(find_kedro_project(Path.cwd()) or Path.cwd()).resolve()
     loader = settings.CONFIG_LOADER_ARGS
-    environment = env or os.environ.get("KEDRO_ENV") or loader["default_run_env"]
-    return read_experiments(conf_source or str(project / settings.CONF_SOURCE), (loader["base_env"], environment))
+    environments = (loader["base_env"], env or os.environ.get("KEDRO_ENV") or loader["default_run_env"])
+    source = conf_source or str(project / settings.CONF_SOURCE)
+    check_conf_files(source, environments)
+    return read_experiments(source, environments)

@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from trimood.hooks import CheckParameters, MakeMissingInputs, SpeakPlainly, TellPaths
+from trimood.hooks import CheckParameters, MakeMissingInputs, RefuseMissingInputs, TellPaths
 from trimood.pipeline_registry import STAGES
 from trimood.runner import HoldLocks
 from trimood.tracking.hook import TrackRuns
@@ -23,10 +23,10 @@ def configured_path(name: str, default: str | None = None) -> str | None:
 HOOKS = (
     HoldLocks(),
     CheckParameters(STAGES.values()),
+    RefuseMissingInputs(),
     MakeMissingInputs(),
     TrackRuns(name for name, stage in STAGES.items() if stage.tracked),
     TellPaths(),
-    SpeakPlainly(),
 )
 
 CONFIG_LOADER_ARGS = {

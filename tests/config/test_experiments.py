@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from trimood.config.conf_files import ConfError
 from trimood.config.experiments import ExperimentFileError, find_experiments
 
 EXPERIMENT = "{}: {{modalities: [text], train: head}}\n"
@@ -44,12 +45,46 @@ def test_a_configuration_without_experiments_is_refused(tmp_path: Path) -> None:
         find_experiments(str(tmp_path), ENVIRONMENTS)
 
 
-@pytest.mark.parametrize("name", ["exp4_lr0.001", "4exp", "exp-4"])
-def test_a_name_that_is_no_identifier_is_refused(conf: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["exp4_lr0.001", "4exp", "exp-4", "exp 4", "Exp7", "EXP7", "expé", "class", "none", "true", "yes", "on",
+     "__default__", "_exp", "exp7 "],
+)  # fmt: skip
+def test_a_name_that_cannot_be_a_pipeline_and_a_namespace_is_refused(conf: Path, name: str) -> None:
     path = write(conf / "base", name)
-    with pytest.raises(ExperimentFileError, match=r"cannot be the name of an experiment; allowed are letters") as error:
+    with pytest.raises(ExperimentFileError, match=r"cannot be the name of an experiment; allowed are lower-case"):
+        find_experiments(str(conf), ENVIRONMENTS)
+    with pytest.raises(ExperimentFileError) as error:
         find_experiments(str(conf), ENVIRONMENTS)
     assert str(error.value).startswith(f"{path}: {name!r} ")
+
+
+@pytest.mark.parametrize("ending", ["yaml", "YML", "Yaml"])
+def test_another_ending_is_refused_also_beside_the_right_one(conf: Path, ending: str) -> None:
+    write(conf / "base", "exp7", ending=ending)
+    with pytest.raises(ExperimentFileError, match=rf"exp7\.{ending}: rename it to exp7\.yml"):
+        find_experiments(str(conf), ENVIRONMENTS)
+
+
+def test_a_folder_an_empty_file_and_a_file_in_a_sub_folder_are_refused_by_name(conf: Path) -> None:
+    experiments = conf / "base" / "experiments"
+    (experiments / "exp5.yml").mkdir()
+    with pytest.raises(ConfError, match=r"exp5\.yml: cannot be read: it is a folder"):
+        find_experiments(str(conf), ENVIRONMENTS)
+    (experiments / "exp5.yml").rmdir()
+    (experiments / "exp5.yml").touch()
+    with pytest.raises(ExperimentFileError, match=r"exp5\.yml: it has no top key; allowed is exactly one, 'exp5'"):
+        find_experiments(str(conf), ENVIRONMENTS)
+    (experiments / "mine").mkdir()
+    (experiments / "exp5.yml").rename(experiments / "mine" / "exp5.yml")
+    with pytest.raises(ExperimentFileError, match=r"experiments in sub-folders are not read\. Move the file"):
+        find_experiments(str(conf), ENVIRONMENTS)
+
+
+def test_files_of_another_kind_and_hidden_ones_are_no_experiments(conf: Path) -> None:
+    for name in ("README.md", "exp7.yml~", "._exp7.yml", ".exp7.yml.swp"):
+        (conf / "base" / "experiments" / name).write_text("x")
+    assert find_experiments(str(conf), ENVIRONMENTS) == ("exp7", "exp8", "exp9")
 
 
 def test_a_file_whose_top_key_is_not_its_name_is_refused(conf: Path) -> None:
@@ -60,7 +95,7 @@ def test_a_file_whose_top_key_is_not_its_name_is_refused(conf: Path) -> None:
 
 def test_a_file_that_cannot_be_read_as_an_experiment_is_named(conf: Path) -> None:
     path = write(conf / "base", "exp7", "exp7: {{modalities: [text], train: head\n")
-    with pytest.raises(ValueError, match=r"exp7\.yml: not valid YAML: "):
+    with pytest.raises(ValueError, match=r"exp7\.yml, line 2: not valid YAML: "):
         find_experiments(str(conf), ENVIRONMENTS)
     path.rename(path.with_suffix(".yaml"))
     with pytest.raises(ValueError, match=r"exp7\.yaml: rename it to exp7\.yml"):

@@ -11,6 +11,11 @@ _PATHS = {name: field.annotation for name, field in Paths.model_fields.items()}
 SHARED: Mapping[str, object] = {**_PATHS, "experiment": str, "model": str, "data": DataParams}
 """Top-level parameters that belong to no single stage."""
 
+_WANTED = {
+    "tuple_type": "give a list, in brackets: [a,b]",
+    "string_type": "Input should be a valid string; text that YAML reads as another type needs double quotes",
+}
+
 
 def check_globals(values: Mapping[str, object]) -> None:
     """Checks globals.yml. Raises ValueError, which names the full path of each wrong key."""
@@ -66,9 +71,10 @@ def error_lines(error: ValidationError, name: str = "") -> list[str]:
     found = []
     for item in error.errors():
         where = ".".join([*([name] if name else []), *map(str, item["loc"])])
-        got = "" if isinstance(item["input"], dict) else f" (got {item['input']!r})"
-        wanted = "give a list, in brackets: [a,b]" if item["type"] == "tuple_type" else item["msg"]
-        found.append(f"{where}: {wanted.removeprefix('Value error, ')}{got}".removeprefix(": "))
+        value = repr(item["input"])
+        got = "" if isinstance(item["input"], dict) else f" (got {value if len(value) <= 100 else value[:97] + '…'})"
+        wanted = _WANTED.get(item["type"], item["msg"].removeprefix("Value error, "))
+        found.append(f"{where}: {wanted}{got}".removeprefix(": "))
     return found
 
 

@@ -1,19 +1,20 @@
 """Finds the experiments: the YAML files in the folder `experiments` of the configuration's environments."""
 
+import keyword
+import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-import fsspec
 import yaml
 from fsspec.core import OpenFile
 
-_ARCHIVES = {".tar": "tar", ".tar.gz": "tar", ".tgz": "tar", ".zip": "zip"}
+from trimood.config.conf_files import ConfError, conf_files, read_node
 
 _read: tuple[str, tuple[str, ...], tuple[str, ...]] | None = None  # source, environments, names
 
 
-class ExperimentFileError(ValueError):
-    """There is no experiment, or an experiment's file has a wrong name or top key, or is not valid YAML."""
+class ExperimentFileError(ConfError):
+    """There is no experiment, or an experiment's file has a wrong name or top key."""
 
 
 def experiment_names() -> list[str]:
@@ -31,8 +32,7 @@ def source_of_experiments() -> tuple[str, tuple[str, ...]] | None:
 def read_experiments(source: str, environments: tuple[str, ...]) -> bool:
     """Finds the experiments of a configuration; returns whether they differ from those known before.
 
-    `source`: a folder, an archive written by `kedro package`, or an fsspec URL. `environments`: its subfolders to
-    read, such as `base` and `demo`. Raises ExperimentFileError.
+    `source`: as for `conf_files`. `environments`: its subfolders to read, such as `base` and `demo`. Raises ConfError.
     """
     global _read  # Kedro calls `register_pipelines` without arguments
     before, _read = _read, (source, environments, find_experiments(source, environments))
@@ -41,7 +41,12 @@ def read_experiments(source: str, environments: tuple[str, ...]) -> bool:
 
 def find_experiments(source: str, environments: tuple[str, ...]) -> tuple[str, ...]:
     """The sorted names of the experiments in a configuration; parameters as for `read_experiments`."""
-    names = {name for environment in environments for name in _in_environment(source, environment)}
+    names = {
+        name
+        for environment in environments
+        for file in conf_files(source, environment, "experiments/**")
+        if (name := _name_of(file, f"{environment}/experiments"))
+    }
     if not names:
         raise ExperimentFileError(
             f"{source}: no experiments here; expected files such as base/experiments/exp1.yml. Give the folder or "
@@ -50,35 +55,34 @@ def find_experiments(source: str, environments: tuple[str, ...]) -> tuple[str, .
     return tuple(sorted(names))
 
 
-def _in_environment(source: str, environment: str) -> list[str]:
-    inside = f"{environment}/experiments/*.y*ml"
-    protocol = next((kind for ending, kind in _ARCHIVES.items() if source.endswith(ending)), None)
-    files = fsspec.open_files(f"{protocol}://*/{inside}::{source}" if protocol else f"{source}/{inside}")
-    return [_checked(file) for file in files]
-
-
-def _checked(file: OpenFile) -> str:
-    """The name of the experiment in a file. Raises ExperimentFileError."""
+def _name_of(file: OpenFile, folder: str) -> str | None:
+    """The name of the experiment in a file, None for a file of another kind. Raises ConfError."""
     path = PurePosixPath(file.path)
+    if path.suffix.lower() not in (".yml", ".yaml"):
+        return None
     if path.suffix != ".yml":
         raise ExperimentFileError(f"{path}: rename it to {path.stem}.yml; the file of an experiment ends with .yml.")
-    if not path.stem.isidentifier():
+    if not str(path.parent).endswith(folder):
+        raise ExperimentFileError(f"{path}: experiments in sub-folders are not read. Move the file to {folder}/.")
+    if not re.fullmatch("[a-z][a-z0-9_]*", path.stem) or not _is_free(path.stem):
         raise ExperimentFileError(
-            f"{path}: {path.stem!r} cannot be the name of an experiment; allowed are letters, digits and _, but no "
-            "digit at the start. Rename the file and its top key."
+            f"{path}: {path.stem!r} cannot be the name of an experiment; allowed are lower-case letters, digits and _, "
+            "a letter at the start, and no word of Python or YAML. Rename the file and its top key."
         )
-    try:
-        with file as opened:
-            content = yaml.safe_load(opened)
-    except yaml.YAMLError as error:
-        raise ExperimentFileError(f"{path}: not valid YAML: {error}") from error
-    keys = list(content) if isinstance(content, dict) else []
+    node = read_node(file)
+    keys = [key.value for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
     if keys != [path.stem]:
+        found = f"the top keys are {keys}" if keys else "it has no top key"
         raise ExperimentFileError(
-            f"{path}: the top keys are {keys}; allowed is exactly one, {path.stem!r}: the file, its top key and the "
+            f"{path}: {found}; allowed is exactly one, {path.stem!r}: the file, its top key and the "
             "pipeline have the same name. Rename the key or the file."
         )
     return path.stem
+
+
+def _is_free(name: str) -> bool:
+    """Whether neither Python nor YAML reads the name as a word of its own, such as `class`, `none` or `yes`."""
+    return not keyword.iskeyword(name) and not keyword.iskeyword(name.title()) and yaml.safe_load(name) == name
 
 
 def experiment_of(namespace: str | None, names: Sequence[str]) -> str | None:

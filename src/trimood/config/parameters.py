@@ -16,7 +16,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     """A suggestion for the end of an error message: words of `allowed` that are spelt like `word`, or nothing."""
-    close = get_close_matches(word, list(allowed), n=2)
+    names = list(allowed)
+    close = get_close_matches(word, names, n=2) or [name for name in names if name.endswith(f".{word}")][:2]
     return f" Did you mean {' or '.join(close)}?" if close else ""
 
 
@@ -291,16 +292,6 @@ class TrackingParams(Parameters):
     tracking_uri: str
     artifacts: str
     experiment: str
-
-
-def _in_quotes(value: object) -> object:
-    """Raises ValueError for text that YAML has read as another type, such as No or 5."""
-    if not isinstance(value, str):
-        raise ValueError("text that YAML reads as another type needs double quotes: --params 'text=\"No\"'")
-    return value
-
-
-Words = Annotated[str, BeforeValidator(_in_quotes)]
 
 
 def _an_alias(value: str) -> str:

@@ -2,11 +2,11 @@
 
 from kedro.pipeline import Pipeline
 
-from trimood.config.parameters import PredictionParams, Words
+from trimood.config.parameters import PredictionParams
 from trimood.pipelines import Stage, as_node
 from trimood.pipelines.predict.nodes import draw, predict, prepare, read_utterances, tabulate
 
-STAGE = Stage(run_separately=True, parameters={"clips": str, "text": Words, "prediction": PredictionParams})
+STAGE = Stage(run_separately=True, parameters={"clips": str, "text": str, "prediction": PredictionParams})
 
 
 def create_pipeline() -> Pipeline:
