@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from trimood.config.parameters import ClipParams, flatten
-from trimood.tracking.kinds import flat_ablation, numbers
 from trimood.tracking.store import tracking_uri
 
 
@@ -30,14 +28,3 @@ def test_nested_values_become_flat_names() -> None:
         "data.clips.reader": "pyav",
         **{f"data.clips.{name}": value for name, value in where.items()},
     }
-
-
-def test_only_numbers_become_metrics_and_their_names_tell_where_they_stood() -> None:
-    nested = {"clips": {"missing": 3, "there": True, "worst": "dia1utt1"}, "share": 0.5, "sizes": [1, 2]}
-    assert numbers(nested) == {"clips/missing": 3.0, "share": 0.5}
-
-
-def test_what_a_modality_is_worth_is_a_metric_for_each_split_and_change() -> None:
-    rows = [("test", "all", "intact", 0.0), ("test", "video", "blanked", 0.25), ("test", "video", "shuffled", -0.5)]
-    ablation = pd.DataFrame(rows, columns=["split", "modality", "change", "macro_f1_drop"])
-    assert flat_ablation(ablation) == {"test ablation/video blanked": 0.25, "test ablation/video shuffled": -0.5}
