@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm.contrib.logging import logging_redirect_tqdm
-from transformers import EvalPrediction, PrinterCallback, ProgressCallback, Trainer, TrainingArguments
+from transformers import EvalPrediction, PrinterCallback, ProgressCallback, Trainer, TrainerState, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import logging as transformers_logging
 
 from trimood.config.parameters import TrainingParams
@@ -80,6 +81,9 @@ def fit(
     with _without_overrides():
         trainer = _Trainer(model, _training_arguments(training, folder), train, validation, score, report)
         whole = last_whole(folder)
+        if whole:
+            epoch = TrainerState.load_from_json(str(whole / TRAINER_STATE_NAME)).epoch
+            _log.info("the training goes on after epoch %d of %d", epoch, training.num_train_epochs)
         try:
             with logging_redirect_tqdm():  # prints log lines above the progress bar
                 trainer.train(resume_from_checkpoint=str(whole) if whole else None)

@@ -1,0 +1,194 @@
+"""Real `kedro run` commands on a project with some thirty utterances, quick enough to be killed again and again.
+
+Each command is a process of its own. They are forked by a server that has imported the libraries, so that a command
+takes some seconds less.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from support.demo_project import DemoProject, copy_project
+from support.made_checkpoints import TINY_AUDIO, TINY_VIDEO, made_checkpoint
+from support.made_corpus import write_ecf
+from support.made_media import make_clip
+from trimood.emotions import EMOTIONS
+
+SERVER = """
+import json, os, sys
+from importlib.metadata import entry_points
+import kedro.framework.cli.cli, matplotlib.pyplot, mlflow.pyfunc, peft, pyarrow.parquet, sklearn.metrics, torch
+import kedro_datasets.json, kedro_datasets.matplotlib, kedro_datasets.pandas, kedro_datasets.text
+import trimood.learning.experiment, trimood.media.cache, trimood.pipeline_registry, trimood.serving.mlflow_model
+import trimood.settings
+
+torch.set_num_threads(1)
+for group in ("kedro.hooks", "kedro.project_commands", "kedro.line_magic"):
+    for entry in entry_points(group=group):
+        if "kedro" in entry.value:
+            entry.load()
+for line in sys.stdin:
+    folder, log, arguments = json.loads(line)
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        for stream in (1, 2):
+            os.dup2(output, stream)
+        os.chdir(folder)
+        os.environ["DO_NOT_TRACK"] = "1"
+        sys.argv[:] = ["kedro", *arguments]
+        try:
+            kedro.framework.cli.cli.main()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.close(output)
+    print(pid, flush=True)
+    while os.waitpid(-1, os.WNOHANG)[0]:
+        pass
+"""
+
+
+@dataclass
+class Command:
+    """A `kedro` command that was started; what it says is in `log`."""
+
+    pid: int
+    log: Path
+
+    @property
+    def said(self) -> str:
+        """All that it has said until now."""
+        return self.log.read_text() if self.log.exists() else ""
+
+    def is_running(self) -> bool:
+        """Whether it still does something."""
+        try:
+            return "zombie" not in Path(f"/proc/{self.pid}/status").read_text()
+        except FileNotFoundError:
+            return False
+
+    def wait(self, seconds: float = 300) -> str:
+        """Waits for its end, and returns what it has said."""
+        self._until(lambda: False, seconds)
+        return self.said
+
+    def wait_for(self, words: str, count: int = 1, seconds: float = 300) -> bool:
+        """Waits until it has said these words so often; returns False if it ends before."""
+        return self._until(lambda: self.said.count(words) >= count, seconds)
+
+    def wait_for_lines(self, count: int) -> bool:
+        """Waits until it has written so many lines; returns False if it ends before."""
+        return self._until(lambda: self.said.count("\n") >= count, 300)
+
+    def kill(self) -> None:
+        """Ends it as a power failure does."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        self.wait()
+
+    def _until(self, is_enough, seconds: float) -> bool:  # type: ignore[no-untyped-def]
+        end = time.monotonic() + seconds
+        while not is_enough():
+            if not self.is_running():
+                return bool(is_enough())
+            assert time.monotonic() < end, f"{self.pid} still runs:\n{self.said}"
+            time.sleep(0.01)
+        return True
+
+
+@dataclass
+class SmallWorld:
+    """A project in a folder, with a corpus and checkpoints beside it."""
+
+    project: DemoProject
+    server: "subprocess.Popen[str]"
+    paths: str
+    logs: list[Path] = field(default_factory=list)
+
+    @property
+    def data(self) -> Path:
+        """Where results are."""
+        return self.project.path / "data" / "demo"
+
+    def start(self, pipelines: str, params: str = "") -> Command:
+        """Starts `kedro run`."""
+        log = self.project.path / f"{len(self.logs)}.log"
+        self.logs.append(log)
+        settings = "training.per_device_train_batch_size=4,training.num_train_epochs=4,data.clips.executor=serial"
+        given = ",".join(item for item in (self.paths, settings, params) if item)
+        assert self.server.stdin
+        assert self.server.stdout
+        arguments = ["run", f"--pipelines={pipelines}", "--params", given]
+        self.server.stdin.write(json.dumps([str(self.project.path), str(log), arguments]) + "\n")
+        self.server.stdin.flush()
+        return Command(int(self.server.stdout.readline()), log)
+
+    def run(self, pipelines: str, params: str = "") -> str:
+        """Runs `kedro run` to its end."""
+        return self.start(pipelines, params).wait()
+
+
+@pytest.fixture(scope="session")
+def command_server() -> Iterator["subprocess.Popen[str]"]:
+    """The server, which has imported everything."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "KEDRO_ENV")}
+    environment |= {"PYTHONPATH": os.pathsep.join(sys.path), "DO_NOT_TRACK": "1"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", SERVER], **pipes, text=True, env=environment) as process:  # type: ignore[call-overload]
+        yield process
+        process.kill()
+
+
+@pytest.fixture(scope="session")
+def small_raw_data(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A corpus of thirty clips with the same content, and two checkpoints, as parameters."""
+    folder = tmp_path_factory.mktemp("raw")
+    emotions = np.random.default_rng(0).choice(EMOTIONS, size=(10, 3)).tolist()
+    train = {number: emotions[number - 1] for number in range(1, 9)}
+    test = {number: emotions[number - 1] for number in (9, 10)}
+    corpus = folder / "corpus"
+    write_ecf(corpus, train)
+    write_ecf(corpus, test, "Subtask_2_test.json")
+    clip = make_clip(folder / "clip.mp4", seconds=0.5)
+    for part, conversations in (("train", train), ("test", test)):
+        (corpus / part).mkdir()
+        for number, emotions in conversations.items():
+            for utterance in range(1, len(emotions) + 1):
+                (corpus / part / f"dia{number}utt{utterance}.mp4").hardlink_to(clip)
+    video = made_checkpoint(folder / "video", TINY_VIDEO)
+    audio = made_checkpoint(folder / "audio", TINY_AUDIO, file="safetensors")
+    return f"corpus_dir={corpus},video_checkpoint={video},audio_checkpoint={audio}"
+
+
+@pytest.fixture
+def small_world(
+    tmp_path: Path, command_server: "subprocess.Popen[str]", small_raw_data: str, empty_store: Path
+) -> SmallWorld:
+    """A fresh project in which nothing has run; MLflow's store has its tables already."""
+    project = copy_project(tmp_path / "trimood")
+    shutil.copy(empty_store, project.path)
+    return SmallWorld(project, command_server, small_raw_data)
+
+
+@pytest.fixture
+def calm_world(
+    tmp_path: Path, command_server: "subprocess.Popen[str]", small_raw_data: str, empty_store: Path
+) -> SmallWorld:
+    """Another one, in which nobody is killed."""
+    project = copy_project(tmp_path / "calm")
+    shutil.copy(empty_store, project.path)
+    return SmallWorld(project, command_server, small_raw_data)
