@@ -1,4 +1,4 @@
-"""Opens and decodes clips that anybody may have sent, in a process of its own, within limits; it is killed when it exceeds them."""
+"""Opens and decodes clips that anybody may have sent, in a process of its own that is killed beyond its limits."""
 
 import math
 import multiprocessing
