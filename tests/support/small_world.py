@@ -117,7 +117,7 @@ class SmallWorld:
     project: DemoProject
     server: "subprocess.Popen[str]"
     paths: str
-    logs: list[Path] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
 
     @property
     def data(self) -> Path:
@@ -126,8 +126,7 @@ class SmallWorld:
 
     def start(self, pipelines: str, params: str = "") -> Command:
         """Starts `kedro run`."""
-        log = self.project.path / f"{len(self.logs)}.log"
-        self.logs.append(log)
+        log = self.project.path / f"{len(self.commands)}.log"
         settings = "training.per_device_train_batch_size=4,training.num_train_epochs=4,data.clips.executor=serial"
         given = ",".join(item for item in (self.paths, settings, params) if item)
         assert self.server.stdin
@@ -135,7 +134,8 @@ class SmallWorld:
         arguments = ["run", f"--pipelines={pipelines}", "--params", given]
         self.server.stdin.write(json.dumps([str(self.project.path), str(log), arguments]) + "\n")
         self.server.stdin.flush()
-        return Command(int(self.server.stdout.readline()), log)
+        self.commands.append(Command(int(self.server.stdout.readline()), log))
+        return self.commands[-1]
 
     def run(self, pipelines: str, params: str = "") -> str:
         """Runs `kedro run` to its end."""
@@ -177,18 +177,25 @@ def small_raw_data(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def small_world(
     tmp_path: Path, command_server: "subprocess.Popen[str]", small_raw_data: str, empty_store: Path
-) -> SmallWorld:
+) -> Iterator[SmallWorld]:
     """A fresh project in which nothing has run; MLflow's store has its tables already."""
-    project = copy_project(tmp_path / "trimood")
-    shutil.copy(empty_store, project.path)
-    return SmallWorld(project, command_server, small_raw_data)
+    yield from _world(tmp_path / "trimood", command_server, small_raw_data, empty_store)
 
 
 @pytest.fixture
 def calm_world(
     tmp_path: Path, command_server: "subprocess.Popen[str]", small_raw_data: str, empty_store: Path
-) -> SmallWorld:
+) -> Iterator[SmallWorld]:
     """Another one, in which nobody is killed."""
-    project = copy_project(tmp_path / "calm")
+    yield from _world(tmp_path / "calm", command_server, small_raw_data, empty_store)
+
+
+def _world(
+    folder: Path, command_server: "subprocess.Popen[str]", small_raw_data: str, empty_store: Path
+) -> Iterator[SmallWorld]:
+    project = copy_project(folder)
     shutil.copy(empty_store, project.path)
-    return SmallWorld(project, command_server, small_raw_data)
+    world = SmallWorld(project, command_server, small_raw_data)
+    yield world
+    for command in world.commands:
+        command.kill()

@@ -120,6 +120,19 @@ def test_other_examples_than_those_of_the_training_are_refused_by_name(sources, 
         predict(embeddings, others, validation, test)
 
 
+def test_predictions_of_other_weights_are_neither_calibrated_nor_ablated(sources, prepared_clips, tmp_path) -> None:
+    embeddings, weights, predictions = evaluated(sources, ("text",), prepared_clips, *splits())
+    predictions.to_parquet(tmp_path / "predictions.parquet")
+    stored = pd.read_parquet(tmp_path / "predictions.parquet")
+    assert calibrate(stored, weights) == calibrate(predictions, weights)
+    others = stage_inputs(sources, ("text", "video"), *splits())
+    with pytest.raises(CheckpointError, match=r"predictions are those of other weights.*--from-nodes=NAME\.predict"):
+        calibrate(stored, others)
+    stored.attrs.clear()
+    with pytest.raises(CheckpointError, match="predictions are those of other weights"):
+        ablate(embeddings, weights, stored)
+
+
 def test_each_utterance_goes_through_the_towers_once_after_training(sources, prepared_clips, monkeypatch) -> None:
     passes: list[int] = []
     whole = EmotionClassifier.embed

@@ -11,6 +11,7 @@ import pandas as pd
 from trimood.config.parameters import ClipParams, ExperimentParams, LoraParams, TrainingParams, resolve
 from trimood.config.plan import Plan
 from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES
+from trimood.model.config import CheckpointError
 from trimood.model.stored import AboutWeights, Embeddings, Epoch, RunIdentity, TrainedWeights
 from trimood.scoring.metrics import Scores
 from trimood.tracking.live import log_live, log_now
@@ -161,7 +162,9 @@ def predict(
         rows["predicted"] = [EMOTIONS[number] for number in found.argmax(axis=1)]
         rows[list(PROBABILITIES)] = found
         tables.append(rows)
-    return pd.concat(tables, ignore_index=True)
+    predictions = pd.concat(tables, ignore_index=True)
+    predictions.attrs["weights"] = best_weights.about.fingerprint  # kept in the Parquet file
+    return predictions
 
 
 def score(predictions: pd.DataFrame) -> Scores:
@@ -182,9 +185,13 @@ def score(predictions: pd.DataFrame) -> Scores:
 
 
 def calibrate(predictions: pd.DataFrame, best_weights: TrainedWeights) -> StoredCalibration:
-    """Fits the temperature on the validation split, and scores the effect there."""
+    """Fits the temperature on the validation split, and scores the effect there.
+
+    Raises CheckpointError if the predictions are of other weights.
+    """
     from trimood.scoring import calibration
 
+    _check_predictions(predictions, best_weights)
     rows = predictions[predictions["split"] == "validation"]
     found = calibration.calibrate(rows["label"].to_numpy(dtype=int), rows[list(PROBABILITIES)].to_numpy())
     if found.not_fitted:
@@ -223,11 +230,13 @@ def ablate(embeddings: Embeddings, best_weights: TrainedWeights, predictions: pd
     """Returns the table of `scoring.ablation.ablate_modalities` for each split that has utterances.
 
     Only the head combines modalities, so blanking or shuffling embeddings gives exactly the same predictions as
-    blanking or shuffling the inputs of the whole model.
+    blanking or shuffling the inputs of the whole model. Raises CheckpointError if the predictions or embeddings are of
+    other weights.
     """
     from trimood.learning.prediction import head_probabilities
     from trimood.scoring.ablation import ablate_modalities
 
+    _check_predictions(predictions, best_weights)
     head, batch_size = best_weights.head, _batch_size(best_weights)
 
     def classes(changed: "SplitEmbeddings") -> np.ndarray:
@@ -263,6 +272,14 @@ def draw_learning_curves(history: History, plan: Plan):  # type: ignore[no-untyp
     from trimood.reports.figures import learning_curves_figure
 
     return learning_curves_figure(history["epochs"], plan.title)
+
+
+def _check_predictions(predictions: pd.DataFrame, weights: TrainedWeights) -> None:
+    if predictions.attrs.get("weights") != weights.about.fingerprint:
+        raise CheckpointError(
+            "the stored predictions are those of other weights than the stored ones. Predict again: kedro run "
+            "--pipelines=NAME --from-nodes=NAME.predict"
+        )
 
 
 def _batch_size(weights: TrainedWeights) -> int:
