@@ -19,6 +19,7 @@ from trimood.config.plan import ExampleFingerprints, Plan
 from trimood.disk import holder_of, is_held, release_all
 from trimood.model.stored import AboutWeights, RunIdentity, TrainedWeights
 from trimood.runner import ExperimentRunner, HoldLocks
+from trimood.tracking.store import OutOfReach
 
 
 def identity_of(name: str, seed: int) -> RunIdentity:
@@ -34,7 +35,9 @@ class Project:
         self.folder, self.seed, self.rerun = folder, 1, False
         self.done: list[str] = []
         self.broken = ""
-        self.finished: dict[str, str] | Exception = {}
+        self.finished: dict[str, str] = {}
+        self.store: str | None = "sqlite:///mlflow.db"
+        self.out_of_reach = False
 
     def experiment(self, name: str) -> Pipeline:
         """The nodes of one experiment."""
@@ -105,7 +108,7 @@ class Project:
             self.held = {name for name in names or ("exp3",) if is_held(self.lock(name))}
             release_all()
         for name in names or ("exp3",):  # what tracking does when the last node of an experiment is done
-            if isinstance(self.finished, dict) and f"{name}.score" in self.done and not only:
+            if self.store and not self.out_of_reach and f"{name}.score" in self.done and not only:
                 self.finished[identity_of(name, self.seed).digest] = f"run of {name}"
         return self.done
 
@@ -123,12 +126,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
     made = Project(tmp_path)
 
     def finished_run(identity: str) -> str | None:
-        if isinstance(made.finished, Exception):
-            raise made.finished
+        if made.out_of_reach:
+            raise OutOfReach
         return made.finished.get(identity)
 
     monkeypatch.setattr(runner, "pipelines", {name: made.experiment(name) for name in ("exp1", "exp3", "exp4")})
     monkeypatch.setattr(runner, "finished_run", finished_run)
+    monkeypatch.setattr(runner, "store_in_use", lambda: made.store)
     for name in (*runner.SEVERAL, *runner.RANKS):
         monkeypatch.delenv(name, raising=False)
     yield made
@@ -179,8 +183,9 @@ def test_what_mlflow_does_not_know_as_finished_is_run_again(project: Project) ->
     assert project.run() == ALL
 
 
-def test_without_an_answer_of_mlflow_the_mark_beside_the_weights_counts(project: Project) -> None:
-    project.finished = ConnectionError("refused")
+@pytest.mark.parametrize("was_selected", [True, False])
+def test_without_an_answer_of_mlflow_the_mark_beside_the_weights_counts(project: Project, was_selected: bool) -> None:
+    project.out_of_reach, project.store = was_selected, project.store if was_selected else None
     assert project.run() == ALL
     assert project.run() == ["exp3.identify"]
     project.seed = 2
@@ -190,7 +195,7 @@ def test_without_an_answer_of_mlflow_the_mark_beside_the_weights_counts(project:
 def test_a_run_of_some_nodes_is_never_skipped_and_marks_nothing(project: Project) -> None:
     project.run()
     assert project.run(only="exp3.score") == ["exp3.score"]
-    project.seed, project.finished = 2, ConnectionError("refused")
+    project.seed, project.out_of_reach = 2, True
     project.run(only="exp3.train")
     marked = json.loads((project.folder / "06_models/exp3/finished.json").read_text())
     assert marked["identity"] == identity_of("exp3", 1).digest

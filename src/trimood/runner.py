@@ -24,6 +24,7 @@ from trimood.disk import InUse, hold, is_held, note_holder, release, release_all
 from trimood.model.stored import RunIdentity
 from trimood.tracking.hook import CHECKS
 from trimood.tracking.runs import finished_run
+from trimood.tracking.store import OutOfReach, store_in_use
 
 log = logging.getLogger(__name__)
 
@@ -161,10 +162,12 @@ class WholeExperiment:
 
     def _finished_run(self) -> str | None:
         try:
-            return finished_run(self.identity.digest)
-        except Exception as error:  # the errors of a store that is out of reach depend on its kind
-            log.debug("MLflow does not answer: %s", error)
-            return "(MLflow does not answer)" if self._marked() == self.identity.digest else None
+            run, is_answer = finished_run(self.identity.digest), store_in_use() is not None
+        except OutOfReach:
+            run, is_answer = None, False
+        if run is None and not is_answer and self._marked() == self.identity.digest:
+            return "(MLflow does not answer now)"
+        return run
 
     def _files_are_here(self) -> bool:
         if not all(self.catalog.exists(output) for output in self.outputs):

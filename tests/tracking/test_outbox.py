@@ -2,6 +2,7 @@
 
 import logging
 import os
+import platform
 import shutil
 import socket
 import sqlite3
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
+import psutil
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -329,3 +331,14 @@ def test_a_server_that_does_not_answer_is_not_waited_for(tmp_path: Path, is_hung
 
 def test_nothing_is_current_outside_a_node() -> None:
     assert current_run() is None
+
+
+def test_a_killed_process_that_nobody_has_waited_for_is_not_alive() -> None:
+    """As in a container without an init process."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        tags = {"host": platform.node(), "process": f"{process.pid} {psutil.Process(process.pid).create_time():.0f}"}
+        assert is_alive(tags)
+        process.kill()
+        while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        assert not is_alive(tags)

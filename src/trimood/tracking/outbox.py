@@ -464,9 +464,11 @@ def this_process() -> str:
 
 
 def is_alive(tags: Mapping[str, str]) -> bool:
-    """Whether the process in a run's tags is alive on this host."""
+    """Whether the process in a run's tags is alive on this host; one that its parent has not waited for is not."""
     pid, _, started = tags.get("process", "").partition(" ")
     try:
-        return tags.get("host") == platform.node() and abs(psutil.Process(int(pid)).create_time() - float(started)) < 2
+        process = psutil.Process(int(pid))
+        is_same = tags.get("host") == platform.node() and abs(process.create_time() - float(started)) < 2
+        return is_same and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.Error, ValueError):
         return False
