@@ -175,5 +175,6 @@ def test_a_temperature_that_cannot_be_fitted_is_said(sources, prepared_clips, ca
     reason = "of the validation split, all answers are right, so more confidence would always fit better"
     assert judge_calibration(answers) == f"temperature 1, which changes nothing: {reason}"
     weights = evaluated(sources, THREE, prepared_clips, *splits())[1]
+    answers.attrs["weights"] = weights.about.fingerprint
     assert calibrate(answers, weights)["temperature"] == 1
     assert f"the temperature is 1, which changes nothing: {reason}" in caplog.text
