@@ -1,6 +1,7 @@
 """What MLflow cannot take is kept in order and sent later, and nothing is sent twice in a way that shows."""
 
 import logging
+import math
 import os
 import platform
 import shutil
@@ -271,8 +272,6 @@ def resume(run: TrackedRun) -> None:
 def test_a_training_that_is_alive_elsewhere_keeps_its_run(folder: Path) -> None:
     other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
-        import psutil
-
         first = new_outbox(folder).open("exp4", {}, IDENTITY)
         tag = f"{other.pid} {psutil.Process(other.pid).create_time():.0f}"
         MlflowClient(STORE.format(folder)).set_tag(first.id, "process", tag)
@@ -327,6 +326,39 @@ def test_a_server_that_does_not_answer_is_not_waited_for(tmp_path: Path, is_hung
         assert outbox.end() == 6
         assert time.monotonic() - began < 3
     assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_a_record_that_cannot_be_read_stops_nobody(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with locked(folder):
+        outbox = new_outbox(folder)
+        run = outbox.open("a study/with a slash trial 0", {})
+        run.log({"curves/loss": math.nan, "curves/gradient": math.inf}, step=1)
+        log_training(run, folder)
+        outbox.end()
+    files = kept(folder)
+    assert len(files) == 7
+    files[2].write_text('{"kind": "of another version"}')
+    shutil.rmtree(files[-1].with_suffix(""))
+    new_outbox(folder)
+    (found,) = runs_in(folder)
+    assert history(folder, found, "curves/loss")[1:] == [(1, 1.0), (2, 0.5), (3, 1 / 3)]
+    assert math.isnan(history(folder, found, "curves/loss")[0][1])
+    assert "train" not in found.data.params
+    assert "MLflow does not get this record of a study/with a slash trial 0" in caplog.text
+    assert list((folder / "unsent").iterdir()) == []
+
+
+def test_a_process_that_nobody_has_waited_for_is_gone() -> None:
+    killed = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    tags = {"process": f"{killed.pid} {psutil.Process(killed.pid).create_time():.0f}", "host": platform.node()}
+    assert is_alive(tags)
+    killed.kill()
+    for _ in range(100):
+        if not is_alive(tags):
+            break
+        time.sleep(0.1)
+    assert not is_alive(tags)
+    killed.wait()
 
 
 def test_nothing_is_current_outside_a_node() -> None:

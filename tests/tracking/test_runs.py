@@ -1,11 +1,27 @@
 """Which runs are compared: the latest that are alike in all but the seed, or those that are named."""
 
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
+import mlflow
 import pandas as pd
 import pytest
 
-from trimood.tracking.runs import NoRuns, WrongRun, latest_runs, named_runs, system_names
+from trimood.config.parameters import CompareParams
+from trimood.tracking import store
+from trimood.tracking.runs import (
+    CannotCompare,
+    NoRuns,
+    WrongRun,
+    choose_runs,
+    finished_run,
+    latest_runs,
+    named_runs,
+    system_names,
+)
 
 CORPUS = {"train": {"sha256": "0a1b2c3d4e5f"}, "official_test": {"sha256": None}}
 
@@ -161,3 +177,54 @@ def test_a_named_run_that_is_not_there_or_not_whole_is_refused() -> None:
         named_runs(pd.DataFrame(), ["abc"])
     with pytest.raises(WrongRun, match=r"compare\.runs: exp3-42-2026-01-01 cannot be compared: not a finished run"):
         named_runs(runs, ["exp4-42-2026-01-01", "exp3-42-2026-01-01"])
+
+
+OTHER_TEST = {"tags.examples.validation": "1", "tags.examples.test": "other"}
+SAME_TEST = {"tags.examples.validation": "1", "tags.examples.test": "2"}
+
+
+def test_runs_on_other_examples_than_the_latest_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """A clip or a text was changed between them, which no parameter tells."""
+    before, unknown = made_run("exp4", 0.1, 1, **OTHER_TEST), made_run("exp4", 0.3, 3)
+    now = made_run("exp4", 0.2, 2, start="2026-01-02", **SAME_TEST)
+    assert chosen(before, now, unknown) == [("exp4", 2, 0.2), ("exp4", 3, 0.3)]
+    assert "left out: 1 earlier runs of exp4, with different values of examples.test" in caplog.text
+
+
+def test_named_runs_on_other_examples_are_refused_unless_a_parameter_says_why() -> None:
+    first, second = made_run("exp3", 0.1, **SAME_TEST), made_run("exp4", 0.2, **OTHER_TEST)
+    names = [first["run_id"], second["run_id"]]
+    with pytest.raises(CannotCompare, match=r"other test examples, although .*exp3-42-2026-01-01; other: exp4-42"):
+        named_runs(pd.DataFrame([first, second]), names)
+    second["params.data.clips.reader"] = "decord"
+    assert len(named_runs(pd.DataFrame([first, second]), names)) == 2
+    assert len(named_runs(pd.DataFrame([first, {**second, **SAME_TEST}]), names)) == 2
+
+
+def test_a_checkpoint_that_was_moved_is_the_same_checkpoint() -> None:
+    digest = {"tags.checkpoint_files.video": "0a1b"}
+    here = made_run("exp4", 0.1, 1, **digest, **{"params.checkpoint.video": "/a/video"})
+    there = made_run("exp4", 0.2, 2, "2026-01-02", **digest, **{"params.checkpoint.video": "/b/video"})
+    compared = CompareParams(baseline="exp4", resamples=100, confidence=0.95, seed=1, runs=())
+    assert list(choose_runs(pd.DataFrame([here, there]), CORPUS, compared)["seed"]) == [1, 2]
+    there["tags.checkpoint_files.video"] = "of other weights"
+    assert list(choose_runs(pd.DataFrame([here, there]), CORPUS, compared)["seed"]) == [2]
+
+
+def test_whether_a_run_is_finished_is_not_known_while_the_store_is_locked(
+    tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(store, "PATIENCE_SECONDS", 0.05)
+    store.use_store(f"sqlite:///{tmp_path}/mlflow.db")
+    assert finished_run("0123456789abcdef") is None
+    assert list(tmp_path.iterdir()) == []  # asking makes no store
+    shutil.copy(empty_store, tmp_path)
+    try:
+        assert finished_run("0123456789abcdef") is None
+        with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as connection:
+            connection.execute("BEGIN EXCLUSIVE")
+            with pytest.raises(store.OutOfReach, match="locked"):
+                finished_run("0123456789abcdef")
+    finally:
+        mlflow.set_tracking_uri(None)

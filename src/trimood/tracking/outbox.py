@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import psutil
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from trimood.disk import written_whole
 from trimood.tracking.store import OutOfReach, check, impatient, use_store
@@ -51,6 +51,8 @@ class Opening(BaseModel):
 
 class Values(BaseModel):
     """Params, tags, and metrics as (name, value, time in ms, step)."""
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")
 
     kind: Literal["values"] = "values"
     params: dict[str, str] = Field(default_factory=dict)
@@ -96,7 +98,6 @@ class TrackedRun:
         self._kept = len(list(folder.glob("[0-9]*.json")))
         self._lock: FileLock | None = None
         self._continued = folder.exists()
-        self._params: dict[str, str] = {}
         self._steps: dict[str, set[int]] = {}
         self._is_refused = False
         self.tags, self.params = dict(opening.tags), dict[str, str]()
@@ -191,9 +192,14 @@ class TrackedRun:
         """Sends what is kept, and returns how many operations that were. Raises OutOfReach."""
         sent = 0
         for path in sorted(self.folder.glob("[0-9]*.json")):
-            operation = _OPERATION.validate_json(path.read_bytes())
-            files = {name: self.folder / value for name, value in operation if isinstance(value, Path)}
-            self._send(operation.model_copy(update=files))
+            try:
+                operation = _OPERATION.validate_json(path.read_bytes())
+            except ValidationError as error:
+                log.warning("%s: MLflow does not get this record of %s: %s", path, self.name, error)
+            else:
+                files = {name: self.folder / value for name, value in operation if isinstance(value, Path)}
+                if all(file.exists() for file in files.values()):  # else someone has cleared the folder
+                    self._send(operation.model_copy(update=files))
             path.unlink()
             shutil.rmtree(path.with_suffix(""), ignore_errors=True)
             self._kept -= 1
@@ -368,7 +374,7 @@ class Outbox:
             tags={**tags, **here, **({"identity": identity} if identity else {})},
             identity=identity,
         )
-        run = TrackedRun(self, opening, self._folder / f"{now}-{name.replace(' ', '-')}-{key[:8]}")
+        run = TrackedRun(self, opening, self._folder / re.sub(r"\W+", "-", f"{now} {name} {key[:8]}"))
         run.log()
         self._open.append(run)
         return run
@@ -428,7 +434,13 @@ class Outbox:
         """What other commands have kept, the oldest first, unless they are at work."""
         for folder in sorted(path.parent for path in self._folder.glob(f"*/{OPENING}")):
             with suppress(Timeout), FileLock(folder / LOCK, blocking=False, thread_local=False):
-                yield TrackedRun(self, Opening.model_validate_json((folder / OPENING).read_bytes()), folder)
+                try:
+                    opening = Opening.model_validate_json((folder / OPENING).read_bytes())
+                except (OSError, ValidationError):  # another command has sent it this instant, or it is damaged
+                    if not list(folder.glob("*.json")):
+                        shutil.rmtree(folder, ignore_errors=True)
+                    continue
+                yield TrackedRun(self, opening, folder)
 
     def _close_interrupted(self) -> None:
         """Closes runs of this checkout and host as killed if their process is gone."""

@@ -93,7 +93,7 @@ def choose_runs(
 def _with_digests(mlflow_runs: pd.DataFrame) -> pd.DataFrame:
     """Replaces the paths of checkpoints by digests of their files, where known: a moved checkpoint is the same."""
     digests = {
-        f"params.checkpoint.{name.rpartition('.')[2]}": mlflow_runs[name]
+        f"params.checkpoint.{str(name).rpartition('.')[2]}": mlflow_runs[name]
         for name in map(str, mlflow_runs)
         if name.startswith("tags.checkpoint_files.")
     }
