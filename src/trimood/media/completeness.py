@@ -4,6 +4,7 @@ MPEG streams state nothing, and neither do recordings that were sent while they 
 """
 
 import os
+import re
 import struct
 from collections.abc import Callable
 from contextlib import suppress
@@ -117,12 +118,10 @@ _EBML_NAMES = {
 
 def _stated_seconds(info: bytes) -> float:
     """Duration (4489) of a segment, in units of TimestampScale (2AD7B1) nanoseconds; 0 if it is not stated."""
-    at, scale_at = info.find(b"\x44\x89"), info.find(b"\x2a\xd7\xb1")
-    if at < 0 or info[at + 2] not in (0x84, 0x88):
-        return 0.0
-    ticks = struct.unpack_from(">f" if info[at + 2] == 0x84 else ">d", info, at + 3)[0]
-    scale = int.from_bytes(info[scale_at + 4 :][: info[scale_at + 3] & 0x7F]) if scale_at >= 0 else 1_000_000
-    return float(ticks * scale / 1e9)
+    found = re.search(rb"\x44\x89(?:\x84(.{4})|\x88(.{8}))", info, re.DOTALL)
+    ticks = struct.unpack(">f" if found[1] else ">d", found[1] or found[2])[0] if found else 0.0
+    scale = re.search(rb"\x2a\xd7\xb1(?:\x83(.{3})|\x84(.{4}))", info, re.DOTALL)
+    return float(ticks) * (int.from_bytes(scale[1] or scale[2]) if scale else 1_000_000) / 1e9
 
 
 def _ends_early(path: Path, stated_seconds: float) -> str:
@@ -234,8 +233,9 @@ def _mp3(path: Path, file: BinaryIO, size: int) -> str:
     frames, stated = 0, 0
     if (at := max(frame.find(b"Xing"), frame.find(b"Info"))) >= 0:
         fields = [int.from_bytes(frame[at + 8 + 4 * number :][:4]) for number in (0, 1)]
-        frames = fields.pop(0) if frame[at + 7] & 1 else 0
-        stated = fields[0] if frame[at + 7] & 2 else 0
+        flags = int.from_bytes(frame[at + 4 : at + 8])
+        frames = fields.pop(0) if flags & 1 else 0
+        stated = fields[0] if flags & 2 else 0
     elif (at := frame.find(b"VBRI")) >= 0:
         stated = int.from_bytes(frame[at + 10 : at + 14])
     return _lacks_frames(path, frames) if frames and not stated else _beyond(b"of sound", position + stated, size)

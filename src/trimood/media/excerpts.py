@@ -5,7 +5,7 @@ Times count from the beginning of the file as players show it: from the containe
 
 from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, count
 from math import ceil
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +17,7 @@ from av.audio.resampler import AudioResampler
 from trimood.media.audio import samples_of
 from trimood.media.completeness import missing_end
 from trimood.media.files import decodable, open_media, video_track
-from trimood.media.video import has_times, sorted_stamps
+from trimood.media.video import decoded_in_order, has_times, sorted_stamps
 
 # After seeking, the first decoded frames and samples are not exact; one second is enough.
 _RUN_UP_SECONDS = 1
@@ -100,15 +100,15 @@ def _frames_from(path: Path, seek_to: Fraction) -> Generator[tuple[Fraction, av.
         if track is None:
             raise SpanError("unreadable", "it has no video track")
         # Without times in the file, all frames from the first are counted.
-        counted = None if has_times(container, track) else iter(sorted_stamps(path))
-        seek_to = seek_to if counted is None else Fraction(0)
+        stamps = None if has_times(container, track) else _counted_stamps(path)
+        seek_to = seek_to if stamps is None else Fraction(0)
         origin = _seek(container, seek_to)
         usual = 1 / Fraction(track.average_rate or track.guessed_rate or 25)
         key_time, before = None, Fraction(-1)
         for frame in container.decode(decodable(track)):
             stamp = frame.pts if frame.pts is not None else frame.dts
-            if counted is not None:
-                stamp = next(counted, None)
+            if stamps is not None:
+                stamp = next(stamps, None)
             if stamp is None:
                 raise SpanError("unreadable", f"its frames have no time stamps. {_RE_ENCODE}")
             time = stamp * frame.time_base - origin
@@ -123,6 +123,15 @@ def _frames_from(path: Path, seek_to: Fraction) -> Generator[tuple[Fraction, av.
                 key_time = time
             if key_time is not None and time >= key_time:  # earlier frames may refer to skipped ones
                 yield time, frame, frame.duration * frame.time_base if frame.duration else usual
+
+
+def _counted_stamps(path: Path) -> Iterator[int]:
+    """The times of frames in order of display: those of the packets, from the one with which the first frame comes."""
+    stamps = sorted_stamps(path)
+    first = next(decoded_in_order(path), None)
+    late = stamps.index(first.dts) if first is not None and first.dts in stamps else 0
+    gap = stamps[-1] - stamps[-2] if len(stamps) > 1 else 1
+    return chain(stamps[late:], count(stamps[-1] + gap, gap) if stamps else ())
 
 
 def samples_within(path: Path, start: Fraction, end: Fraction, track_index: int) -> Iterator[np.ndarray]:
