@@ -68,8 +68,8 @@ def test_the_command_predicts_what_evaluation_stored(own_demo_project: DemoProje
     assert len(table) == 4 + len(found)
     start = said.index(table[0])
     assert said[start : start + 14] == table[:14]  # the first ten rows
-    assert len(said) <= 40
-    assert any("08_reporting/own_clips" in line for line in said[-4:])
+    assert len(said) <= 45
+    assert any("08_reporting/own_clips/predictions.md" in line for line in said[-4:])
 
 
 def test_words_in_quotes_are_words(registered: DemoProject, evaluated: pd.DataFrame) -> None:

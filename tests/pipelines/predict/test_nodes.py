@@ -5,11 +5,13 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from support.made_media import make_clip
 from trimood.config.parameters import ClipParams, PredictionParams
+from trimood.corpus.tables import ABSENCE_COLUMNS
 from trimood.emotions import EMOTIONS
 from trimood.pipelines.predict.nodes import NothingPredicted, draw, predict, prepare, read_utterances, tabulate
 from trimood.serving.predictor import Prediction, Utterance, load_predictor
@@ -54,9 +56,8 @@ def test_a_folder_is_predicted_and_what_is_bad_costs_only_itself(
     with caplog.at_level(logging.INFO, logger="trimood"):
         examples, refused = prepared(str(own), trained, tmp_path)
     assert refused["utterance"].tolist() == ["broken"]
-    assert (
-        "1 of 3 utterances are not predicted (1 unreadable); refused.csv lists them:\n  broken: unread" in caplog.text
-    )
+    said = "1 of 3 utterances are not predicted; refused.csv lists them with the reasons:\n  broken: unreadable: "
+    assert said in caplog.text
     predictions = predict(examples, trained, tmp_path / "parts")
     assert predictions["utterance"].tolist() == ["mute", "whole"]
     assert predictions["absent"].tolist() == ["audio (no audio track), text (no words)", ""]
@@ -73,11 +74,11 @@ def test_the_table_shows_calibrated_numbers_and_what_was_left_out(
     own: Path, trained: TrainedModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     examples, refused = prepared(str(own), trained, tmp_path)
-    predictions = predict(examples, trained, tmp_path / "parts")
     caplog.clear()
     with caplog.at_level(logging.INFO, logger="trimood"):
-        table = tabulate(predictions, refused)
-    shown, left_out = table.split("\nNot predicted:\n")
+        predictions = predict(examples, trained, tmp_path / "parts")
+    table = tabulate(predictions, refused)
+    shown, left_out = table.split("\n\nNot predicted:\n")
     assert shown in caplog.text
     assert "broken" in left_out
     assert "broken" not in caplog.text  # it was named before
@@ -99,22 +100,44 @@ def test_probabilities_that_no_temperature_changes_are_not_called_calibrated(
         assert ("not calibrated" in title) == (temperature == 1)
 
 
-def test_of_two_thousand_utterances_the_log_names_the_first_and_counts_the_causes_of_five_hundred(
+class Undecided:
+    """A predictor to which all emotions are equally likely."""
+
+    name, modalities = "exp4", ("text",)
+
+    def __init__(self, trained: object) -> None:
+        del trained
+
+    def probabilities(self, examples: pd.DataFrame, prepared_clips: Path) -> np.ndarray:
+        return np.full((len(examples), 7), 1 / 7)
+
+    def calibrated(self, probabilities: np.ndarray) -> np.ndarray:
+        return probabilities
+
+
+def test_of_two_thousand_utterances_the_log_shows_the_first_and_counts_the_causes_of_five_hundred(
     trained: TrainedModel, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = [f"u{number:04}" for number in range(2000)]
     utterances = pd.DataFrame({"utterance": keys, "text": "Oh\u2028no\rnever", "clip": "a\nb.mp4"})
+    utterances[list(ABSENCE_COLUMNS.values())] = ""
     bad = utterances.iloc[:500].assign(message=[f"{('unreadable', 'silent')[n % 5 == 0]}: {n}" for n in range(500)])
     monkeypatch.setattr("trimood.serving.preparation.cut_spans", lambda *_: (utterances, bad.iloc[:0]))
     monkeypatch.setattr("trimood.serving.preparation.prepare_own", lambda *_: (utterances.iloc[500:], bad))
+    monkeypatch.setattr("trimood.serving.predictor.Predictor", Undecided)
     with caplog.at_level(logging.INFO, logger="trimood"):
         examples, refused = prepare(utterances, trained, tmp_path, tmp_path, HERE)
-        chances = {f"{start}{emotion}": 1 / 7 for start in ("p_", "calibrated_") for emotion in EMOTIONS}
-        table = tabulate(examples.assign(model="exp4", predicted="joy", absent="", **chances), refused)
+        table = tabulate(predict(examples, trained, tmp_path), refused)
     printed = "\n".join(record.getMessage() for record in caplog.records).splitlines()
-    assert len(printed) <= 40
-    assert "500 of 2000 utterances are not predicted (400 unreadable, 100 silent); refused.csv lists them:" in printed
-    assert sum("unreadable: " in line or "silent: " in line for line in printed) == 20
+    assert len(printed) <= 25
+    assert printed[0] == "500 of 2000 utterances are not predicted; refused.csv lists them with the reasons:"
+    first = [f"u{number:04}" for number in range(500) if number % 5][:20]
+    assert printed[1:4] == [
+        f"  400 unreadable: {', '.join(first)}, and 380 more",
+        "  100 silent",
+        "  the first reason in full: silent: 0",
+    ]
+    assert printed[-1] == "and 1,490 more"
     assert len(table.splitlines()) == 4 + 1500 + 3 + 500
     assert len(refused) == 500
 
@@ -152,7 +175,5 @@ def test_the_picture_has_a_row_for_each_of_the_first_utterances(
 def test_where_nothing_can_be_predicted_the_reasons_are_the_error(
     clips: Path, trained: TrainedModel, tmp_path: Path
 ) -> None:
-    with pytest.raises(
-        NothingPredicted, match=r"none of 1 utterances can be predicted \(1 unreadable\):\n  broken: unread"
-    ):
+    with pytest.raises(NothingPredicted, match="none of 1 utterances can be predicted:\n  broken: unreadable: "):
         prepared(str(clips / "broken.mp4"), trained, tmp_path)

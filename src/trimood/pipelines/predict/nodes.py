@@ -1,7 +1,6 @@
 """Nodes of the prediction stage."""
 
 import logging
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ from trimood.emotions import CALIBRATED, EMOTIONS, PROBABILITIES
 
 log = logging.getLogger(__name__)
 
-NAMED, SHOWN = 20, 10
-"""How many refused utterances and predictions are in the log, or in an error message."""
+NAMED, EACH_NAMED, SHOWN = 20, 5, 10
+"""The log and errors name at most this many refused utterances, each with its reason, and show so many predictions."""
 
 
 class NothingPredicted(Exception):
@@ -47,20 +46,20 @@ def prepare(
     whole, not_cut = cut_spans(utterances, cut_clips, execution)
     examples, refused = prepare_own(whole, trained_model, prepared_clips, execution)
     refused = pd.concat([not_cut, refused], ignore_index=True)
-    lines = _lines(refused)
-    causes = Counter(message.partition(":")[0] for message in refused["message"])
-    counted = ", ".join(f"{count:,} {cause}" for cause, count in causes.most_common())
+    by_cause = _by_cause(refused)
     if not len(examples):
-        named = listed(lines, NAMED, "\n  ")
-        raise NothingPredicted(f"none of {len(utterances):,} utterances can be predicted ({counted}):\n  {named}")
-    if lines:
-        message = "%d of %d utterances are not predicted (%s); refused.csv lists them:\n  %s"
-        log.warning(message, len(lines), len(utterances), counted, listed(lines, NAMED, "\n  "))
+        raise NothingPredicted(f"none of {len(utterances):,} utterances can be predicted:\n  {by_cause}")
+    if len(refused):
+        message = "%d of %d utterances are not predicted; refused.csv lists them with the reasons:\n  %s"
+        log.warning(message, len(refused), len(utterances), by_cause)
     return examples, refused
 
 
 def predict(examples: pd.DataFrame, trained_model: Any, prepared_clips: Path | UPath) -> pd.DataFrame:
-    """Returns a row for each example: model, utterance, text, emotion, absent modalities, PROBABILITIES, CALIBRATED."""
+    """Returns a row for each example: model, utterance, text, emotion, absent modalities, PROBABILITIES, CALIBRATED.
+
+    Logs the number of each emotion and the first rows.
+    """
     from trimood.serving.predictor import Predictor
 
     predictor = Predictor(trained_model)
@@ -72,28 +71,15 @@ def predict(examples: pd.DataFrame, trained_model: Any, prepared_clips: Path | U
     rows["absent"] = [_absences(row) for row in examples.to_dict("records")]
     rows[list(PROBABILITIES)] = found
     rows[list(CALIBRATED)] = predictor.calibrated(found)
+    counts = ", ".join(f"{count:,} {emotion}" for emotion, count in rows["predicted"].value_counts().items())
+    log.info("%s\n\n%s", counts, "\n".join([*_head(rows), listed(_rows(rows), SHOWN, "\n")]))
     return rows
 
 
 def tabulate(predictions: pd.DataFrame, refused: pd.DataFrame) -> str:
-    """Returns a Markdown table of the calibrated predictions and the refused utterances; logs the first predictions."""
-    unlike = (predictions[list(CALIBRATED)].to_numpy() != predictions[list(PROBABILITIES)].to_numpy()).any()
-    kind = "calibrated probabilities" if unlike else "probabilities, not calibrated (temperature 1)"
-    head = [
-        f"Predictions of {predictions['model'].iloc[0]}, {kind}",
-        "",
-        "| utterance | words | emotion | " + " | ".join(EMOTIONS) + " | absent |",
-        "|---|---|---|" + "--:|" * len(EMOTIONS) + "---|",
-    ]
-    rows = []
-    for row in predictions.to_dict("records"):
-        numbers = " | ".join(f"{row[column]:.2f}" for column in CALIBRATED)
-        cells = (row["utterance"], row["text"], row["predicted"])
-        rows.append(f"| {' | '.join(map(_cell, cells))} | {numbers} | {_cell(row['absent'])} |")
-    counts = ", ".join(f"{count:,} {emotion}" for emotion, count in predictions["predicted"].value_counts().items())
-    log.info("%s\n\n%s", counts, "\n".join([*head, listed(rows, SHOWN, "\n")]))
-    more = ["", "Not predicted:", "", *(f"- {line}" for line in _lines(refused))] if len(refused) else []
-    return "\n".join([*head, *rows, *more]) + "\n"
+    """Returns a Markdown table of the calibrated predictions, and a list of the refused utterances."""
+    more = ["", "Not predicted:", "", *_lines(refused, "- ")] if len(refused) else []
+    return "\n".join([*_head(predictions), *_rows(predictions), *more]) + "\n"
 
 
 def draw(  # type: ignore[no-untyped-def]
@@ -106,8 +92,45 @@ def draw(  # type: ignore[no-untyped-def]
     return predictions_figure(shown, prepared_clips, len(predictions))
 
 
-def _lines(refused: pd.DataFrame) -> list[str]:
-    return [in_one_line(f"{name}: {why}") for name, why in zip(refused["utterance"], refused["message"], strict=True)]
+def _lines(refused: pd.DataFrame, before: str = "") -> list[str]:
+    pairs = zip(refused["utterance"], refused["message"], strict=True)
+    return [in_one_line(f"{before}{name}: {message}") for name, message in pairs]
+
+
+def _by_cause(refused: pd.DataFrame) -> str:
+    """A line for each utterance; or, of more than a few, for each cause: the count, the first names, and an example."""
+    if len(refused) <= EACH_NAMED:
+        return "\n  ".join(_lines(refused))
+    causes: dict[str, list[str]] = {}
+    for name, message in zip(refused["utterance"], refused["message"], strict=True):
+        causes.setdefault(message.partition(":")[0], []).append(name)
+    most_frequent = sorted(causes.items(), key=lambda item: -len(item[1]))
+    lines, left = [], NAMED
+    for cause, names in most_frequent:
+        named = f": {listed(names, left)}" if left else ""
+        lines.append(in_one_line(f"{len(names):,} {cause}{named}"))
+        left = max(0, left - len(names))
+    return "\n  ".join([*lines, in_one_line(f"the first reason in full: {refused['message'].iloc[0]}")])
+
+
+def _head(predictions: pd.DataFrame) -> list[str]:
+    unlike = (predictions[list(CALIBRATED)].to_numpy() != predictions[list(PROBABILITIES)].to_numpy()).any()
+    kind = "calibrated probabilities" if unlike else "probabilities, not calibrated (temperature 1)"
+    return [
+        f"Predictions of {predictions['model'].iloc[0]}, {kind}",
+        "",
+        "| utterance | words | emotion | " + " | ".join(EMOTIONS) + " | absent |",
+        "|---|---|---|" + "--:|" * len(EMOTIONS) + "---|",
+    ]
+
+
+def _rows(predictions: pd.DataFrame) -> list[str]:
+    rows = []
+    for row in predictions.to_dict("records"):
+        numbers = " | ".join(f"{row[column]:.2f}" for column in CALIBRATED)
+        cells = (row["utterance"], row["text"], row["predicted"])
+        rows.append(f"| {' | '.join(map(_cell, cells))} | {numbers} | {_cell(row['absent'])} |")
+    return rows
 
 
 def _absences(row: dict[Any, Any]) -> str:
