@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from trimood.config.parameters import CompareParams
+from trimood.scoring.agreement import different_settings
 from trimood.scoring.comparison import Comparison
 from trimood.tracking.runs import check_training_examples
 
@@ -41,8 +42,10 @@ def compare_runs(
 
     predictions = pd.concat([compared_predictions, reference_predictions], ignore_index=True)
     comparison = build_comparison(compared_runs, predictions, compared_curves, compared_modality_ablation, compare)
+    logged = different_settings(compared_runs)  # by choose_runs
     for remark in comparison.remarks:
-        log.warning("%s", remark)
+        if remark not in logged:
+            log.warning("%s", remark)
     for name, system in comparison.systems.items():
         log.info("%s", in_a_line(name, system, compare.baseline))
     return comparison, headline_scores(comparison)
