@@ -2,8 +2,8 @@
 
     python benchmarks/bad_requests.py [--only WORDS] [--port 5077]
 
-Logs a tiny model, serves it with `mlflow models serve`, and sends each request of tests/support/bad_requests.py to a
-server that has answered one good request. The table has the status, the seconds until the answer, the seconds until the
+Logs a tiny model, serves it with `mlflow models serve`, and sends each request of tests/support/bad_requests.py after a
+good one. The table has the status, the seconds until the answer, the seconds until the
 server's processes are idle again, and the peak of their memory above that before the request (proportional set size,
 of all processes, sampled every 20 ms).
 """
@@ -41,11 +41,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         model = logged_model(Path(name))
         print(f"{'request':34} {'status':>6} {'answer':>8} {'idle':>8} {'memory':>9}  message", flush=True)
-        for title, make in SIX.items():
-            if arguments.only in title:
-                body = make()
-                with served(model, Path(name), arguments.port) as (url, process):
-                    print(f"{title:34} {measured(url, process, body)}", flush=True)
+        with served(model, Path(name), arguments.port) as (url, process):
+            for title, make in SIX.items():
+                if arguments.only in title:
+                    print(f"{title:34} {measured(url, process, make())}", flush=True)
 
 
 def logged_model(folder: Path) -> str:
@@ -81,7 +80,7 @@ def served(model: str, folder: Path, port: int) -> Iterator[tuple[str, int]]:
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(300):
+        for _ in range(1000):
             if process.poll() is not None:
                 raise RuntimeError((folder / "server.log").read_text())
             try:

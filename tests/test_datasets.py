@@ -1,9 +1,11 @@
 import json
+import re
 import shutil
 from pathlib import Path
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from kedro.io import DatasetError
@@ -22,6 +24,7 @@ from trimood.datasets import (
     MlflowRunsDataset,
     ModelDataset,
     WeightsDataset,
+    WholeFileDataset,
 )
 from trimood.disk import DiskFull
 from trimood.model.stored import AboutWeights, Embeddings, RunIdentity, TrainedWeights
@@ -434,3 +437,23 @@ def test_every_dataset_keeps_its_metadata_and_describes_itself(dataset: FolderDa
     assert dataset.metadata == {"kedro-viz": {"layer": "raw"}}
     assert json.dumps(dataset._describe())
     assert type(dataset).__name__ in repr(dataset)
+
+
+def test_cells_that_a_spreadsheet_would_run_are_text_in_the_file_and_unchanged_when_loaded(tmp_path: Path) -> None:
+    words = ["=1+1", "+1", "-2", "@A1", "\t=1", "\r=1", "'quoted'", "'=1", "plain", "a=b", "- a dash", "x@y"]
+    table = pd.DataFrame({"utterance": [f"u{number}" for number in range(len(words))], "message": words, "size": -1.5})
+    dataset = WholeFileDataset(filepath=str(tmp_path / "refused.csv"), of="trimood.datasets.SpreadsheetDataset")
+    dataset.save(table)
+    stored = pd.read_csv(tmp_path / "refused.csv")
+    assert not stored["message"].str.match(r"[=+@\t\r-]").any()
+    assert stored["size"].tolist() == [-1.5] * len(words)
+    pd.testing.assert_frame_equal(dataset.load(), table, check_dtype=False)
+
+
+def test_every_table_with_words_under_reporting_is_safe_in_a_spreadsheet() -> None:
+    conf = Path(__file__).parents[1] / "conf" / "base"
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(conf.rglob("catalog.yml")))
+    kinds = dict(re.findall(r"of: (\S+)\n\s+filepath: \S+/(\w+\.csv)", text))
+    assert {"trimood.datasets.SpreadsheetDataset", "pandas.CSVDataset"} == set(kinds)
+    plain = re.findall(r"of: pandas\.CSVDataset\n\s+filepath: \S+/(\w+\.csv)", text)
+    assert sorted(plain) == ["modality_ablation.csv", "trials.csv"]  # numbers, and names of ours

@@ -2,6 +2,7 @@
 
 import filecmp
 import os
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from kedro.io import AbstractDataset, AbstractVersionedDataset, DatasetError
 from kedro_datasets._typing import JSONPreview
+from kedro_datasets.pandas import CSVDataset
 from pydantic import BaseModel, ValidationError
 from upath import UPath
 
@@ -180,6 +182,26 @@ class WholeFileDataset(_FileDataset[Any]):
 
     def _describe(self) -> dict[str, str]:
         return {"filepath": str(self._filepath), "of": self._of}
+
+
+class SpreadsheetDataset(CSVDataset):
+    """A CSV file that a person may open in a spreadsheet, which would run a cell such as `=HYPERLINK(…)`.
+
+    Text that begins with = + - @ tab, carriage return or an apostrophe is stored behind an apostrophe, and loaded
+    without it. See https://owasp.org/www-community/attacks/CSV_Injection.
+    """
+
+    def load(self) -> "pd.DataFrame":
+        """The table as it was saved."""
+        return _in_texts(super().load(), "^'(?=['=+@\t\r-])", "")
+
+    def save(self, data: "pd.DataFrame") -> None:
+        """Saves the table without its index."""
+        super().save(_in_texts(data, "^(?=['=+@\t\r-])", "'"))
+
+
+def _in_texts(table: "pd.DataFrame", pattern: str, replacement: str) -> "pd.DataFrame":
+    return table.map(lambda cell: re.sub(pattern, replacement, cell) if isinstance(cell, str) else cell)
 
 
 class WeightsDataset(_FileDataset[stored.TrainedWeights]):

@@ -315,7 +315,7 @@ class ServingParams(Parameters):
 
     A request may have `largest_request_megabytes` in all (the page's requests are small), `most_rows` rows, and in each
     row a clip and text within the limits. `decoding_megabytes` is the memory of the process that opens clips,
-    `time_limit_seconds` the time from the arrival of a request to its answer. `allowed_hosts`: names separated by
+    `time_limit_seconds` the time of a request, and of waiting for its turn. `allowed_hosts`: names separated by
     commas under which the server may be addressed, besides localhost and IP addresses; * allows all.
     """
 

@@ -54,10 +54,11 @@ class Decoder:
         up, and Busy if earlier requests took all the time.
         """
         seconds = self.limits.time_limit_seconds
-        until = time.monotonic() + seconds
         if not self._turn.acquire(timeout=seconds):
             raise Busy(f"the server was busy with earlier requests for {seconds:g} s. Send the request again later.")
         try:
+            self.start()  # imports take seconds, which are not the request's
+            until = time.monotonic() + seconds
             self._check([utterance for utterance in utterances if utterance.clip], until)
             return predictor.predict(utterances, Execution(work=self._work_until(until)), until)
         except TimeIsUp:
@@ -66,7 +67,7 @@ class Decoder:
             self._turn.release()
 
     def start(self) -> None:
-        """Starts the process, so that the first request does not wait for its imports."""
+        """Returns when the process is ready."""
         self._call(Path(), math.inf, _exceeded, Path(), self.limits)
 
     def _check(self, utterances: Sequence[Utterance], until: float) -> None:
