@@ -392,6 +392,7 @@ def test_a_disk_that_fills_up_while_working_is_said_and_what_is_finished_stays(
     assert prepare_clips(clips, RECIPE, cache, execution).hits >= len(left)
 
 
+@pytest.mark.slow
 def test_hundreds_of_prepared_clips_are_found_by_their_own_bytes(clips: dict[str, Path], tmp_path: Path) -> None:
     part = prepare_clips({"": clips["dia1utt1"]}, RECIPE, tmp_path / "cache", SERIAL).parts[""]
     copies = {str(number): tmp_path / f"{number}.mp4" for number in range(400)}

@@ -47,6 +47,7 @@ def test_ascii_texts_have_the_tokens_that_they_had_without_ftfy(clip: CLIPTokeni
 
 
 @needs_shared
+@pytest.mark.slow
 def test_every_published_text_of_ecf_has_upstreams_tokens(clip: CLIPTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     files = sorted(((SHARED or Path()) / "reference" / "ecf2").glob("Subtask_*.json"))
     rows = [

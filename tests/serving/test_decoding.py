@@ -118,6 +118,7 @@ def test_all_clips_above_a_limit_are_named_at_once(
     assert [line.partition(":")[0] for line in said.splitlines()] == ["whole.mp4", "mute.mp4"]
 
 
+@pytest.mark.slow
 def test_work_that_takes_too_long_is_ended_with_its_process(decoder: Decoder) -> None:
     (process,) = {work(decoder, eval, "__import__('os').getpid()") for _ in range(2)}
     start = time.monotonic()
@@ -137,6 +138,7 @@ def test_memory_above_the_limit_is_refused_and_costs_no_later_clip(decoder: Deco
     assert work(decoder, eval, "len(bytearray(500_000_000))") == 500_000_000
 
 
+@pytest.mark.slow
 def test_a_crash_of_the_decoder_is_the_clips(decoder: Decoder) -> None:
     result = work(decoder, eval, "__import__('os').abort()")
     assert isinstance(result, ClipError)

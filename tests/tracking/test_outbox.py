@@ -81,6 +81,7 @@ def file_of(folder: Path, run: Run, name: str = "scores.json") -> str:
     return path.read_text()
 
 
+@pytest.mark.slow
 def test_what_a_locked_store_cannot_take_is_sent_in_order_when_it_answers(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

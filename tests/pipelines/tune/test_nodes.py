@@ -185,6 +185,7 @@ def test_a_trial_below_the_median_is_stopped_early_if_that_is_asked_for(searched
     assert list(folders["training_checkpoints"].iterdir()) == []
 
 
+@pytest.mark.slow
 def test_trials_wait_for_a_store_that_is_locked(searched, tracked, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None) as connection:
         connection.execute("BEGIN EXCLUSIVE")
