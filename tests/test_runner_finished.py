@@ -17,14 +17,14 @@ from support.lock_holder import lock_holder
 from trimood import runner
 from trimood.config.plan import ExampleFingerprints, Plan
 from trimood.disk import holder_of, is_held, release_all
-from trimood.model.stored import AboutWeights, RunIdentity, TrainedWeights
+from trimood.model.stored import AboutWeights, RunIdentity, TrainedWeights, read_weights
 from trimood.runner import ExperimentRunner, HoldLocks
 from trimood.tracking.store import OutOfReach
 
 
-def identity_of(name: str, seed: int) -> RunIdentity:
+def identity_of(name: str, seed: int, checkpoint: str = "/here/video") -> RunIdentity:
     examples = ExampleFingerprints(training="aa", validation="bb", test=f"{seed}")
-    plan = Plan(title="", settings=settings("head"), checkpoints={}, parameters={}, reader="pyav")
+    plan = Plan(title="", settings=settings("head"), checkpoints={"video": checkpoint}, parameters={}, reader="pyav")
     return RunIdentity(experiment=name, plan=plan, examples=examples, checkpoints={}, recipe="ee", code="ff")
 
 
@@ -34,7 +34,7 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.folder, self.seed, self.rerun = folder, 1, False
         self.done: list[str] = []
-        self.broken = ""
+        self.broken, self.checkpoint = "", "/here/video"
         self.finished: dict[str, str] = {}
         self.store: str | None = "sqlite:///mlflow.db"
         self.out_of_reach = False
@@ -59,7 +59,13 @@ class Project:
 
         return Pipeline(
             [
-                node("identify", [], f"{name}.identity", lambda: identity_of(name, self.seed), tags=["checks"]),
+                node(
+                    "identify",
+                    [],
+                    f"{name}.identity",
+                    lambda: identity_of(name, self.seed, self.checkpoint),
+                    tags=["checks"],
+                ),
                 node("train", [f"{name}.identity"], [f"{name}.best_weights", f"{name}.last_weights"], weights),
                 node("score", [f"{name}.best_weights"], f"{name}.scores", lambda: {"seed": self.seed}),
             ]
@@ -190,6 +196,16 @@ def test_without_an_answer_of_mlflow_the_mark_beside_the_weights_counts(project:
     assert project.run() == ["exp3.identify"]
     project.seed = 2
     assert project.run() == ALL
+
+
+def test_in_a_moved_checkout_nothing_is_trained_and_the_weights_name_the_new_places(project: Project) -> None:
+    project.run()
+    project.checkpoint = "/there/video"
+    assert project.run() == ["exp3.identify"]
+    for epoch in ("best", "last"):
+        stored = read_weights(project.folder / f"06_models/exp3/{epoch}.safetensors")
+        assert stored.about.plan.checkpoints == {"video": "/there/video"}
+        assert torch.equal(stored.head, torch.ones(7, 2))
 
 
 def test_a_run_of_some_nodes_is_never_skipped_and_marks_nothing(project: Project) -> None:

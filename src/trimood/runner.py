@@ -21,7 +21,7 @@ from kedro.runner import SequentialRunner
 from trimood.config.experiments import experiment_names, experiment_of
 from trimood.datasets import FolderDataset
 from trimood.disk import InUse, hold, is_held, note_holder, release, release_all, written_whole
-from trimood.model.stored import RunIdentity
+from trimood.model.stored import RunIdentity, TrainedWeights
 from trimood.tracking.hook import CHECKS
 from trimood.tracking.runs import finished_run
 from trimood.tracking.store import OutOfReach, store_in_use
@@ -152,6 +152,8 @@ class WholeExperiment:
             where,
         )
         self._remove_checkpoints()
+        if not more_seeds:
+            self._follow_moved_checkpoints()
         return True
 
     def finish(self) -> None:
@@ -172,8 +174,17 @@ class WholeExperiment:
     def _files_are_here(self) -> bool:
         if not all(self.catalog.exists(output) for output in self.outputs):
             return False
-        weights = [self.catalog.load(f"{self.name}.{epoch}_weights") for epoch in ("best", "last")]
-        return all(stored.about.identity.digest == self.identity.digest for stored in weights)
+        return all(stored.about.identity.digest == self.identity.digest for stored in self._weights().values())
+
+    def _weights(self) -> dict[str, TrainedWeights]:
+        return {name: self.catalog.load(name) for name in (f"{self.name}.best_weights", f"{self.name}.last_weights")}
+
+    def _follow_moved_checkpoints(self) -> None:
+        """Writes the present paths of the checkpoints into the weights, as after the checkout was moved."""
+        for name, stored in self._weights().items():
+            if stored.about.identity != self.identity:
+                about = stored.about.model_copy(update={"identity": self.identity})
+                self.catalog.save(name, TrainedWeights(about, stored.tensors))
 
     @property
     def _folder(self) -> Path:
