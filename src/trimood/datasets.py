@@ -191,6 +191,9 @@ class SpreadsheetDataset(CSVDataset):
     without it. See https://owasp.org/www-community/attacks/CSV_Injection.
     """
 
+    # Python quotes a cell that contains a part of the line terminator; an unquoted carriage return would end its row.
+    DEFAULT_SAVE_ARGS = CSVDataset.DEFAULT_SAVE_ARGS | {"lineterminator": "\r\n"}
+
     def load(self) -> "pd.DataFrame":
         """The table as it was saved."""
         return _in_texts(super().load(), "^'(?=['=+@\t\r-])", "")
