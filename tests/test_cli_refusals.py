@@ -45,8 +45,8 @@ pytestmark = pytest.mark.slow
             ["unknown key 'rank'"],
         ),
         (["--pipelines=tune", "--params", "tune.space.training.learning_rate.low=1"], ["low 1 is not below high 0.03"]),
-        (["--pipelines=exp3", "--env=nope"], ["--env=nope: no such environment", "demo, ecf"]),
-        (["--pipelines=compare", "--params", "data_root=/no/such"], ["corpus_description", "It does not exist yet"]),
+        (["--pipelines=exp3", "--env=nope"], ["--env=nope: ", "has no environment nope", "demo, ecf"]),
+        (["--pipelines=compare", "--params", "data_root=/no/such"], ["corpus_description", "it does not exist yet"]),
         (["--pipelines=demo", "--env=ecf"], ["nothing is generated here", "without --env"]),
     ],
 )
