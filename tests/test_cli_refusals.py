@@ -38,7 +38,7 @@ pytestmark = pytest.mark.slow
         ),
         (
             ["--pipelines=submission", "--params", "experiment=exp5"],
-            ["exp5/plan.json: no such file", "Run this first: kedro run --pipelines=exp5"],
+            ["exp5/identity.json: no such file", "Run this first: kedro run --pipelines=exp5"],
         ),
         (
             ["--pipelines=tune", "--params", "tune.space.lora.rank.low=1,tune.space.lora.rank.high=2"],
