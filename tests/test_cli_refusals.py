@@ -38,15 +38,15 @@ pytestmark = pytest.mark.slow
         ),
         (
             ["--pipelines=submission", "--params", "experiment=exp5"],
-            ["exp5/plan.json: no such file", "Run this first: kedro run --pipelines=exp5"],
+            ["exp5/identity.json: no such file", "Run this first: kedro run --pipelines=exp5"],
         ),
         (
             ["--pipelines=tune", "--params", "tune.space.lora.rank.low=1,tune.space.lora.rank.high=2"],
             ["unknown key 'rank'"],
         ),
         (["--pipelines=tune", "--params", "tune.space.training.learning_rate.low=1"], ["low 1 is not below high 0.03"]),
-        (["--pipelines=exp3", "--env=nope"], ["--env=nope: no such environment", "demo, ecf"]),
-        (["--pipelines=compare", "--params", "data_root=/no/such"], ["corpus_description", "It does not exist yet"]),
+        (["--pipelines=exp3", "--env=nope"], ["--env=nope: ", "has no environment nope", "demo, ecf"]),
+        (["--pipelines=compare", "--params", "data_root=/no/such"], ["corpus_description", "it does not exist yet"]),
         (["--pipelines=demo", "--env=ecf"], ["nothing is generated here", "without --env"]),
     ],
 )
