@@ -66,6 +66,12 @@ def test_the_pictures_are_of_what_the_model_was_given(
     assert image.get_extent()[1] == pytest.approx(len(wanted.log_mel) / 100)  # seconds
 
 
+def test_gradio_takes_the_pictures(memory: ModelsInMemory, clips: Path) -> None:
+    plot = pytest.importorskip("gradio").Plot()
+    (given,) = answer(memory, clips / "whole.mp4", "so happy !", ["exp6"])
+    assert {plot.postprocess(figure).type for figure in (given.frames, given.log_mel)} == {"matplotlib"}
+
+
 def test_two_models_answer_side_by_side_each_on_what_it_reads(memory: ModelsInMemory, clips: Path) -> None:
     of_exp3, of_exp6 = answer(memory, clips / "whole.mp4", "so happy !", ["exp3", "exp6_head"])
     assert of_exp3.probabilities != of_exp6.probabilities

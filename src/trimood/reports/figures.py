@@ -29,6 +29,8 @@ class PlainFigure(Figure):
     a formula, and stop at one that is none.
     """
 
+    __module__ = Figure.__module__  # by which Gradio knows a figure of matplotlib
+
     def __init__(self, width: float, height: float) -> None:
         super().__init__(figsize=(width, height), layout="constrained")
 
