@@ -68,7 +68,7 @@ def test_the_pictures_are_of_what_the_model_was_given(
 
 def test_gradio_takes_the_pictures(memory: ModelsInMemory, clips: Path) -> None:
     plot = pytest.importorskip("gradio").Plot()
-    (given,) = answer(memory, clips / "whole.mp4", "so happy !", ["exp6"])
+    (given,) = answer(memory, clips / "whole.mp4", "so happy !", ["exp6_head"])
     assert {plot.postprocess(figure).type for figure in (given.frames, given.log_mel)} == {"matplotlib"}
 
 
