@@ -1,5 +1,6 @@
 """Files that were cut short are named; whole files, as real tools write them, never are."""
 
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -188,6 +189,36 @@ def test_a_recording_whose_duration_alone_is_stated_is_compared_with_its_last_fr
         else:
             with pytest.raises(ClipError, match=r"it states 4\.0 s and ends after 2\.0 s"):
                 require_whole(stated)
+
+
+def test_a_browsers_recording_may_end_at_any_byte_of_its_clusters(tmp_path: Path) -> None:
+    # A page that does not wait for the last piece of MediaRecorder has such a file.
+    content = made(tmp_path, CLIPS["webm recorded live"]).read_bytes()
+    content = re.sub(rb"\x1fC\xb6u..(?=\xe7)", b"\x1fC\xb6u\x7f\xff", content, flags=re.DOTALL)  # of unknown size
+    recording = tmp_path / "recording.webm"
+    for end in range(len(content) - 2500, len(content), 7):
+        recording.write_bytes(content[:end])
+        require_whole(recording)
+    assert len(read_frames(recording, VideoRecipe(8, 32))) == 8
+    assert len(read_waveform(recording, 16000)) > 28000
+
+
+def test_a_live_ogg_may_lack_its_last_page_but_no_part_of_one(tmp_path: Path) -> None:
+    whole = made(tmp_path, SOUNDS["ogg"])
+    content = whole.read_bytes()
+    last = content.rfind(b"OggS")
+    for end in (last - 1, last + 1, last + 4, last + 26, last + 28):
+        whole.write_bytes(content[:end])
+        with pytest.raises(ClipError, match="the file was cut short: (it ends within|its part page)"):
+            require_whole(whole)
+    whole.write_bytes(content[:last])
+    require_whole(whole)
+    before = content.rfind(b"OggS", 0, last)
+    at = before + 26 + content[before + 26]  # the size of the page's last piece
+    assert content[at] < 255
+    whole.write_bytes(content[:at] + b"\xff" + content[at + 1 : last] + bytes(255 - content[at]))
+    with pytest.raises(ClipError, match="the file was cut short: its last page is missing"):
+        require_whole(whole)
 
 
 @pytest.mark.parametrize("stated", [0, 0xFFFFFFFF, 0x7FFFFFFF])

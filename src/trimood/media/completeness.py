@@ -83,8 +83,11 @@ def _lacks_samples(path: Path, size: int) -> str:
 
 
 def _matroska(path: Path, file: BinaryIO, size: int) -> str:
-    """Source: RFC 8794 (EBML) and RFC 9559 (Matroska). Elements of unknown size are entered, all others skipped."""
-    position, seconds = 0, 0.0
+    """Source: RFC 8794 (EBML) and RFC 9559 (Matroska). Elements of unknown size are entered, all others skipped.
+
+    A recording that was sent while it was made ends wherever its connection or its recorder stopped.
+    """
+    position, seconds, entered = 0, 0.0, b""
     while position < size:
         head = _read_at(file, position, 12)
         name_bytes = 9 - head[0].bit_length()
@@ -92,13 +95,17 @@ def _matroska(path: Path, file: BinaryIO, size: int) -> str:
         if not head[0] or name_bytes > 4 or (size_bytes > 8 and len(head) == 12):
             return ""  # no element: whatever follows is not Matroska
         if len(head) < name_bytes + size_bytes:
+            if entered:
+                break
             return "it ends within the head of an element"
         name, begin = head[:name_bytes], position + name_bytes + size_bytes
         length = int.from_bytes(head[name_bytes:][:size_bytes]) & (1 << 7 * size_bytes) - 1
         if length == (1 << 7 * size_bytes) - 1:
-            position = begin
+            position, entered = begin, name
             continue
         if begin + length > size:
+            if entered == _CLUSTER and name != _CLUSTER:
+                break
             return _beyond(_EBML_NAMES.get(name, name.hex().encode()), begin + length, size)
         if name == _SEGMENT:
             return ""  # of known size; nothing behind it matters
@@ -107,10 +114,10 @@ def _matroska(path: Path, file: BinaryIO, size: int) -> str:
     return _ends_early(path, seconds) if seconds else ""
 
 
-_SEGMENT, _INFO = bytes.fromhex("18538067"), bytes.fromhex("1549a966")
+_SEGMENT, _INFO, _CLUSTER = (bytes.fromhex(name) for name in ("18538067", "1549a966", "1f43b675"))
 _EBML_NAMES = {
     _SEGMENT: b"Segment",
-    bytes.fromhex("1f43b675"): b"Cluster",
+    _CLUSTER: b"Cluster",
     b"\xa3": b"SimpleBlock",
     b"\xa0": b"BlockGroup",
 }
@@ -192,9 +199,12 @@ def _flv(path: Path, file: BinaryIO, size: int) -> str:
 
 
 def _ogg(path: Path, file: BinaryIO, size: int) -> str:
-    """Source: RFC 3533, section 6: the last page of each logical stream says so."""
+    """Source: RFC 3533, section 6: the last page of each logical stream says so, but that of a live recording does not.
+
+    A packet whose last piece has 255 bytes goes on in the next page of its stream.
+    """
     position = 0
-    open_streams: set[bytes] = set()
+    unfinished: set[bytes] = set()
     while size - position >= 27:
         head = _read_at(file, position, 27 + 255)
         if head[:4] != b"OggS":
@@ -203,8 +213,11 @@ def _ogg(path: Path, file: BinaryIO, size: int) -> str:
         position += 27 + head[26] + sum(segments)
         if position > size or len(segments) < head[26]:
             return _beyond(b"page", position, size) or "it ends within the head of a page"
-        (open_streams.discard if head[5] & 4 else open_streams.add)(head[14:18])
-    return "its last page is missing" if open_streams else ""
+        (unfinished.add if segments[-1:] == b"\xff" else unfinished.discard)(head[14:18])
+    rest = _read_at(file, position, 4)
+    if rest and b"OggS".startswith(rest):
+        return "it ends within the head of a page"
+    return "its last page is missing" if unfinished else ""
 
 
 def _asf(path: Path, file: BinaryIO, size: int) -> str:
