@@ -51,6 +51,23 @@ def test_a_clip_cut_from_a_phones_recording_stands_upright_for_every_reader(
     assert cut(episode, 1000, 2000)[0].state == "kept"
 
 
+def test_an_episode_without_frames_and_one_of_an_unknown_codec_refuse_their_own_clips(tmp_path: Path) -> None:
+    empty, unknown = tmp_path / "empty.mkv", tmp_path / "unknown.avi"
+    with av.open(str(empty), "w") as container:
+        container.add_stream("libx264", rate=25).width = 64
+        container.streams[0].height = 64
+        sound_track = container.add_stream("pcm_s16le", rate=16000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.ones((1, 32000), dtype=np.int16), format="s16", layout="mono")
+        frame.sample_rate = 16000
+        container.mux(sound_track.encode(frame))
+    made = make_episode(unknown, 2, codec="mpeg4", tracks=())
+    made.write_bytes(made.read_bytes().replace(b"FMP4", b"ZZZ9"))
+    assert cut(empty, 500, 1000)[0].state == "refused"
+    result, _ = cut(unknown, 500, 1000)
+    assert (result.state, result.problem) == ("refused", "unreadable")
+    assert "FFmpeg does not know the codec of its video track" in result.detail
+
+
 def test_a_clip_that_an_earlier_version_cut_lying_is_cut_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     episode = with_matrix(make_episode(tmp_path / "plain.mp4", 2, tracks=()), tmp_path / "phone.mp4", 0, 1, -1, 0)
     with monkeypatch.context() as earlier:

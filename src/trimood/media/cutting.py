@@ -260,7 +260,8 @@ def _mark(task: CutTask) -> dict[str, object]:
 def _is_turned(episode: Path) -> bool:
     with suppress(av.error.FFmpegError, ValueError, OSError), open_media(episode) as container:
         if track := video_track(container):
-            return any(orientation(next(container.decode(decodable(track)))))
+            frame = next(container.decode(decodable(track)), None)
+            return frame is not None and any(orientation(frame))
     return False
 
 

@@ -181,7 +181,7 @@ def decoded_in_order(path: Path) -> Iterator[av.VideoFrame]:
 
 def has_times(container: av.container.InputContainer, track: av.VideoStream) -> bool:
     """Whether the container says when frames are displayed. AVI does not; FFmpeg's guesses for it are wrong."""
-    return container.format.name != "avi" or not track.codec_context.has_b_frames
+    return container.format.name != "avi" or not (track.codec_context and track.codec_context.has_b_frames)
 
 
 def _packets(path: Path) -> tuple[list[_Packet], bool]:
