@@ -221,6 +221,30 @@ def test_a_live_ogg_may_lack_its_last_page_but_no_part_of_one(tmp_path: Path) ->
         require_whole(whole)
 
 
+def test_a_flac_that_was_copied_in_part_is_whole_until_its_last_frame_is_broken(tmp_path: Path) -> None:
+    whole = made(tmp_path, SOUNDS["flac"])
+    content = whole.read_bytes()
+    with av.open(str(whole)) as container:
+        sizes = [packet.size for packet in container.demux(audio=0)]
+    copied = len(content) - sum(sizes[len(sizes) // 2 :])  # as ffmpeg -t 1 -c copy leaves it
+    whole.write_bytes(content[:copied])
+    require_whole(whole)
+    whole.write_bytes(content[: copied - 9])
+    with pytest.raises(ClipError, match="the file was cut short: it states 96,000 samples, and it has"):
+        require_whole(whole)
+
+
+def test_what_lies_behind_the_last_tag_of_an_flv_does_not_matter(tmp_path: Path) -> None:
+    whole = made(tmp_path, CLIPS["flv"])
+    content = whole.read_bytes()
+    for behind in (content[:-4], content[:-2], content + bytes(6), content + b"\xff" * 9):
+        whole.write_bytes(behind)
+        require_whole(whole)
+    whole.write_bytes(content + b"\x09\x00\x01")
+    with pytest.raises(ClipError, match="it ends within the head of a tag"):
+        require_whole(whole)
+
+
 @pytest.mark.parametrize("stated", [0, 0xFFFFFFFF, 0x7FFFFFFF])
 def test_sound_written_to_a_pipe_states_no_length_and_is_whole(tmp_path: Path, stated: int) -> None:
     wav = make_wav(tmp_path / "pipe.wav", sound("sine", 1.0, 16000), 16000)

@@ -195,7 +195,8 @@ def _flv(path: Path, file: BinaryIO, size: int) -> str:
         if position > size:
             return _beyond(b"tag", position, size)
         position += 4
-    return _shorter(times, stated) if position == size else "it ends between two tags"
+    rest = _read_at(file, position, 1)  # empty too if the size of the last tag is missing
+    return "it ends within the head of a tag" if rest and rest[0] in (8, 9, 18) else _shorter(times, stated)
 
 
 def _ogg(path: Path, file: BinaryIO, size: int) -> str:
@@ -280,14 +281,31 @@ def _ivf(path: Path, file: BinaryIO, size: int) -> str:
 
 
 def _flac(path: Path, file: BinaryIO, size: int) -> str:
-    """Source: RFC 9639, section 8.2: the stream's rate (20 bits) and number of samples (36 bits, 0 if unknown)."""
+    """Source: RFC 9639, section 8.2: the stream's rate (20 bits) and number of samples (36 bits, 0 if unknown).
+
+    A part that was copied without encoding may keep the number of the whole: its last frame is whole.
+    """
     fields = int.from_bytes(_read_at(file, 18, 8))
     rate_hz, samples = fields >> 44, fields & (1 << 36) - 1
     with suppress(av.error.FFmpegError), open_media(path) as container:
-        found = sum(packet.duration or 0 for packet in container.demux(audio=0) if packet.size)
+        found, last = 0, b""
+        for packet in container.demux(audio=0):
+            if packet.size:
+                found, last = found + (packet.duration or 0), bytes(packet)
         found = round(found * container.streams.audio[0].time_base * rate_hz)
-        return f"it states {samples:,} samples, and it has {found:,}" if found < samples else ""
+        lacks = found < samples and (not last or _crc_16(last) != 0)
+        return f"it states {samples:,} samples, and it has {found:,}" if lacks else ""
     return ""
+
+
+def _crc_16(frame: bytes) -> int:
+    """Source: RFC 9639, section 9.3: 0 for a frame with its own checksum at the end."""
+    crc = 0
+    for byte in frame:
+        crc ^= byte << 8
+        for _ in range(8):
+            crc = (crc << 1 ^ (0x8005 if crc & 0x8000 else 0)) & 0xFFFF
+    return crc
 
 
 _CHECKS: tuple[tuple[int, bytes, Callable[[Path, BinaryIO, int], str]], ...] = (
