@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import pytest
 
 from support.bad_requests import pictures, quiet_sound
+from support.made_episodes import make_episode
+from support.rewritten_media import with_edits
 from trimood.config.parameters import ServingParams
 from trimood.media.errors import ClipError
-from trimood.serving.decoding import Busy, Decoder
+from trimood.serving.decoding import Busy, Decoder, _exceeded
 from trimood.serving.predictor import Prediction, Predictor, Refusal, TimeIsUp, Utterance, load_predictor
 from trimood.serving.requests import BadRequest
 
@@ -108,6 +112,43 @@ def test_long_sound_is_refused(
     assert refusal(decoder, predictor, clip) == "long: it lasts more than 9 s, the maximum (TRIMOOD_LONGEST_SECONDS)."
     limit(decoder, longest_seconds=11)
     decoder.predict(predictor, [Utterance(clip, "Hi .")])
+
+
+def test_what_no_reader_takes_of_a_clip_does_not_count(tmp_path: Path) -> None:
+    few = ServingParams(longest_seconds=10, largest_frame_megapixels=0.3)
+    whole = make_episode(tmp_path / "whole.mp4", 20, key_every=999)
+    trimmed = with_edits(whole, tmp_path / "trimmed.mp4", [(15, 5)])
+    assert "lasts more than 10 s" in _exceeded(whole, few)
+    assert _exceeded(trimmed, few) == ""
+
+    for default, refused in ((0, True), (1, False)):
+        clip = tmp_path / f"default_{default}.mkv"
+        with av.open(str(clip), "w") as output:
+            tracks = [output.add_stream("pcm_s16le", rate=16000, layout="mono") for _ in range(2)]
+            tracks[default].disposition = av.stream.Disposition.default
+            tracks[1 - default].disposition = av.stream.Disposition(0)
+            for track, seconds in zip(tracks, (11, 5), strict=True):
+                silence = np.ones((1, seconds * 16000), dtype=np.int16)
+                frame = av.AudioFrame.from_ndarray(silence, format="s16", layout="mono")
+                frame.sample_rate = 16000
+                output.mux(track.encode(frame))
+        assert ("lasts more than 10 s" in _exceeded(clip, few)) is refused
+
+    covered = tmp_path / "covered.mp4"
+    (tmp_path / "cover.mov").write_bytes(pictures(640, 480, 1, "png"))
+    small = make_episode(tmp_path / "small.mp4", 2, tracks=())
+    with av.open(str(covered), "w") as output, av.open(str(small)) as source, av.open(tmp_path / "cover.mov") as cover:
+        video = output.add_stream_from_template(source.streams.video[0])
+        picture = output.add_stream_from_template(cover.streams.video[0])
+        picture.disposition = av.stream.Disposition.attached_pic
+        for read, track in ((cover, picture), (source, video)):
+            for packet in read.demux(video=0):
+                if packet.size:
+                    packet.stream = track
+                    output.mux(packet)
+    with av.open(str(covered)) as made:
+        assert [track.width for track in made.streams.video if track.disposition & av.stream.Disposition.attached_pic]
+    assert _exceeded(covered, few) == ""
 
 
 def test_all_clips_above_a_limit_are_named_at_once(

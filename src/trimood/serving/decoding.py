@@ -18,7 +18,7 @@ from pebble import ProcessExpired, ProcessPool
 from trimood.config.parameters import ServingParams
 from trimood.media.errors import ClipError, Result, Task, attempt, how_it_ended
 from trimood.media.execution import Execution
-from trimood.media.files import open_media, video_track
+from trimood.media.files import audio_track, open_media, video_track
 from trimood.media.on_processes import PRELOADED, start_worker
 from trimood.model.memory import lacks_memory
 from trimood.serving.predictor import Prediction, Predictor, Refusal, TimeIsUp, Utterance
@@ -153,15 +153,13 @@ def _exceeded(clip: Path, limits: ServingParams) -> str:
     largest = int(limits.largest_frame_megapixels * 1e6)
     try:
         with open_media(clip, max_pixels=str(largest)) as container:
-            for track in container.streams.video:
-                if track.codec_context and not 0 < track.width * track.height <= largest:
-                    known = (
-                        f"{track.width}x{track.height} pixels" if track.width else "no known size, or too many pixels"
-                    )
-                    return (
-                        f"its frames have {known}; the maximum is {limits.largest_frame_megapixels:g} megapixels "
-                        "(TRIMOOD_LARGEST_FRAME_MEGAPIXELS)."
-                    )
+            track = video_track(container)
+            if track and track.codec_context and not 0 < track.width * track.height <= largest:
+                known = f"{track.width}x{track.height} pixels" if track.width else "no known size, or too many pixels"
+                return (
+                    f"its frames have {known}; the maximum is {limits.largest_frame_megapixels:g} megapixels "
+                    "(TRIMOOD_LARGEST_FRAME_MEGAPIXELS)."
+                )
             return _too_long(container, limits)
     except MemoryError:
         return f"opening it takes more than {limits.decoding_megabytes} MB of memory (TRIMOOD_DECODING_MEGABYTES)."
@@ -172,7 +170,7 @@ def _exceeded(clip: Path, limits: ServingParams) -> str:
 def _too_long(container: av.container.InputContainer, limits: ServingParams) -> str:
     """Counts frames and adds up the durations of packets until a limit is exceeded; decodes nothing."""
     video = video_track(container)
-    tracks = [track for track in (video, next(iter(container.streams.audio), None)) if track is not None]
+    tracks = [track for track in (video, audio_track(container)) if track is not None]
     counts = dict.fromkeys((track.index for track in tracks), 0)
     first: dict[int, float] = {}
     played = dict.fromkeys(counts, 0.0)
@@ -181,10 +179,11 @@ def _too_long(container: av.container.InputContainer, limits: ServingParams) -> 
             continue
         index, tick = packet.stream_index, float(packet.time_base)
         counts[index] += 1
-        played[index] += max((packet.duration or 0) * tick, _SHORTEST_PACKET_SECONDS)
-        if packet.pts is not None:
-            at = packet.pts * tick
-            played[index] = max(played[index], at - first.setdefault(index, at))
+        if not packet.is_discard:  # an edit list leaves out the others
+            played[index] += max((packet.duration or 0) * tick, _SHORTEST_PACKET_SECONDS)
+            if packet.pts is not None:
+                at = packet.pts * tick
+                played[index] = max(played[index], at - first.setdefault(index, at))
         if video is not None and counts[video.index] > limits.most_frames:
             return f"it has more than {limits.most_frames:,} frames, the maximum (TRIMOOD_MOST_FRAMES)."
         if played[index] > limits.longest_seconds:
