@@ -147,8 +147,21 @@ def test_clips_of_ones_own_stay_as_they_are(corpus: Path, episodes: Path, tmp_pa
     assert run_stage(corpus, episodes, tmp_path, overwrite=True).loc["train/dia1utt1.mp4", "state"] == "cut"
 
 
-def test_where_clips_lie_beside_the_annotations_the_others_join_them(corpus: Path, episodes: Path) -> None:
-    make_clip(corpus / "dia1utt1.mp4")
+@pytest.mark.parametrize("ending", [".MP4", ".mkv"])
+def test_no_clip_is_cut_beside_ones_own_of_another_ending(
+    corpus: Path, episodes: Path, tmp_path: Path, ending: str
+) -> None:
+    own = make_clip(tmp_path / "own.mp4").rename(corpus / f"dia1utt1{ending}")
+    table = run_stage(corpus, episodes, tmp_path)
+    assert table.loc["dia1utt1.mp4", "problem"] == "not_cut_here"
+    assert f"{own.name} is in its place" in table.loc["dia1utt1.mp4", "detail"]
+    assert not (corpus / "dia1utt1.mp4").exists()
+    assert (corpus / "dia1utt3.mp4").is_file()
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".MP4", ".mkv"])
+def test_where_clips_lie_beside_the_annotations_the_others_join_them(corpus: Path, tmp_path: Path, ending: str) -> None:
+    make_clip(tmp_path / "own.mp4").rename(corpus / f"dia1utt1{ending}")
     assert list_spans(corpus, params())["clip"].str.fullmatch(r"dia\d+utt\d+\.mp4").all()
 
 

@@ -11,6 +11,7 @@ from trimood.corpus.corpus_files import TEST_FILES, TRAIN_FILES, TRAIN_SPANS, fi
 from trimood.corpus.ecf import AnnotationError, read_ecf
 from trimood.corpus.tables import CUT_COLUMNS, SPAN_COLUMNS
 from trimood.disk import remove_leftovers
+from trimood.media.names import video_names
 
 if TYPE_CHECKING:
     from trimood.media.cutting import Cut, Span
@@ -36,7 +37,9 @@ def list_spans(corpus: Path, cutting: CuttingParams) -> pd.DataFrame:
             sources = [read_spans(corpus / name) for name in (*names, *more) if (corpus / name).is_file()]
             spans = pd.concat(sources).drop_duplicates("utterance").set_index("utterance")
             # Once the split's own folder exists, clips beside the annotations are no longer used (see clip_folder).
-            beside = not (corpus / split).is_dir() and any(corpus.glob("dia*utt*.mp4"))
+            beside = not (corpus / split).is_dir() and any(
+                name.startswith("dia") and "utt" in name for name in video_names(corpus)
+            )
             table = read_ecf(path, "" if beside else split)[["utterance", "clip"]]
             tables.append(table.join(spans, on="utterance"))
     if not tables:
@@ -85,13 +88,18 @@ def _plan(table: pd.DataFrame, corpus: Path, episodes: Path) -> "dict[str, Span 
     from trimood.media.episodes import EpisodeError
 
     files = _episode_files(sorted(table["episode"].dropna().unique()), episodes)
+    present = {folder: video_names(corpus / folder) for folder in {Path(str(clip)).parent for clip in table["clip"]}}
     plan: dict[str, Span | Cut] = {}
     for row in table.sort_values(["episode", "start_seconds"]).to_dict("records"):
         clip = str(row["clip"])
+        own = present[Path(clip).parent].get(Path(clip).stem, Path(clip).name)
         if pd.isna(row["episode"]):
             plan[clip] = Cut("refused", "no_source", "the annotations give no episode and span for it")
         elif isinstance(path := files[row["episode"]], EpisodeError):
             plan[clip] = Cut("refused", "no_episode", str(path))
+        elif own != Path(clip).name:
+            detail = f"{own} is in its place and was not cut here. Move it elsewhere to have the clip cut"
+            plan[clip] = Cut("refused", "not_cut_here", detail)
         else:
             plan[clip] = Span(corpus / clip, path, *(round(row[f"{end}_seconds"] * 1000) for end in ("start", "end")))
     return plan
