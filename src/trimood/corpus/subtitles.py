@@ -5,7 +5,7 @@ import logging
 import math
 import re
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +31,11 @@ _FLASH_MILLISECONDS = 50
 """The cues between two lines of YouTube's automatic captions last 10 ms."""
 
 _GAP_MILLISECONDS = 100
+
+_REPEATS_IN_A_ROW = 3
+"""People say "Wait." and "Wait. What?", but do not go on like this."""
+
+_SAID_NOW = re.compile(r"<[cu]>|<(?:\d+:)?\d\d:\d\d[.,]\d{3}>")
 
 
 class Cue(NamedTuple):
@@ -126,17 +131,22 @@ def _segments(content: str) -> Iterator[tuple[int, int, str]]:
 def _rolls(shown: list[_Shown]) -> bool:
     """Whether these are rolling captions: most cues show again what the cue before has shown.
 
-    The same single line again is no sign of it, unless only its markup differs: people repeat themselves.
+    People repeat themselves too. So there must be a mark that they do not make, which is a flash or the markup of the
+    word that is being said, or many repeats in a row.
     """
-    pairs = [(one, other) for one, other in pairwise(shown) if other.start - one.end <= _GAP_MILLISECONDS]
-    repeats = 0
-    for one, other in pairs:
+    repeats: list[bool] = []
+    marks, pairs = False, 0
+    for one, other in pairwise(shown):
+        is_next = other.start - one.end <= _GAP_MILLISECONDS
         new = _new_words(one, other)
-        several_lines = len(one.lines) + len(other.lines) > 2
         flash = min(cue.end - cue.start for cue in (one, other)) <= _FLASH_MILLISECONDS
-        rolled = several_lines or flash or new or one.marked_up != other.marked_up
-        repeats += len(new) < len(other.words()) and bool(rolled)
-    return repeats > 1 and 2 * repeats >= len(pairs)
+        said = one.marked_up != other.marked_up and any(_SAID_NOW.search(cue.marked_up) for cue in (one, other))
+        rolled = len(one.lines) + len(other.lines) > 2 or flash or said or bool(new)
+        repeats.append(is_next and rolled and len(new) < len(other.words()))
+        marks |= repeats[-1] and (flash or said)
+        pairs += is_next
+    in_a_row = max((sum(group) for _, group in groupby(repeats)), default=0)
+    return sum(repeats) > 1 and 2 * sum(repeats) >= pairs and (marks or in_a_row >= _REPEATS_IN_A_ROW)
 
 
 def _each_word_once(path: Path, shown: list[_Shown]) -> list[Cue]:
@@ -144,7 +154,7 @@ def _each_word_once(path: Path, shown: list[_Shown]) -> list[Cue]:
     before = _Shown(0, 0, (), "")
     for cue in shown:
         new = _new_words(before, cue)
-        if cue.start - before.end > _GAP_MILLISECONDS and (not new or len(cue.lines) == 1):  # said again, after a pause
+        if cue.start - before.end > _GAP_MILLISECONDS:  # said again, after a pause
             new = cue.words()
         if new:
             said.append(Cue(cue.start, cue.end, " ".join(new)))
