@@ -172,8 +172,20 @@ def test_kedros_own_commands_name_a_wrong_file_too(conf: Path, monkeypatch: pyte
 @pytest.mark.parametrize("missing", ["base", "demo"])
 def test_a_configuration_without_a_needed_folder_says_which(conf: Path, missing: str) -> None:
     shutil.rmtree(conf / missing)
-    with pytest.raises(click.UsageError, match=f"has no environment {missing}, a folder with YAML files"):
+    with pytest.raises(click.UsageError, match=f"has no environment {missing}, no folder of this name"):
         KedroSession.create(PROJECT, conf_source=str(conf)).load_context()
+
+
+def test_an_environment_is_a_folder_with_or_without_files(conf: Path) -> None:
+    shutil.rmtree(conf / "local")
+    (conf / "mine").mkdir()
+    (conf / "mine/globals.yaml").write_text("experiment: exp3\n")
+    with pytest.raises(click.UsageError, match=r"has no environment local, .*; there are: demo, ecf, mine\."):
+        KedroSession.create(PROJECT, conf_source=str(conf), env="local").load_context()
+    (conf / "local").mkdir()
+    for environment in ("local", "mine"):
+        with KedroSession.create(PROJECT, conf_source=str(conf), env=environment) as session:
+            assert "exp7" in session.load_context().params
 
 
 def test_a_misspelt_kind_of_logging_is_refused_by_the_name_of_its_dataset(conf: Path) -> None:

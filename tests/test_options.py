@@ -24,6 +24,9 @@ TYPES = {**SHARED, **{name: kind for stage in STAGES.values() for name, kind in 
         ("training.bf16=auto", {"training": {"bf16": "auto"}}),
         ("training.lr_scheduler_type=no", {"training": {"lr_scheduler_type": "no"}}),  # refused by its type
         ("data.split.unit=null", {"data": {"split": {"unit": None}}}),
+        ("prepared_clips=null,meld_dir=~", {"prepared_clips": None, "meld_dir": None}),
+        ("text=null", {"text": "null"}),
+        ('meld_dir="null"', {"meld_dir": "null"}),
         ("data_root=~", {"data_root": "~"}),
         ("data_root=~/a b/2026-01-02", {"data_root": "~/a b/2026-01-02"}),
         ("data_root=042", {"data_root": "042"}),

@@ -117,9 +117,10 @@ def test_quick_commands_import_no_torch(arguments: list[str]) -> None:
     assert "imported ['kedro']" in done.stdout, done.stdout + done.stderr
 
 
-def test_an_experiment_never_takes_the_place_of_a_stage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trimood.pipeline_registry.experiment_names", lambda: ["compare", "exp1"])
-    with pytest.raises(ExperimentFileError, match=r"compare\.yml: a stage already has this name"):
+@pytest.mark.parametrize("name", ["compare", "Compare"])
+def test_an_experiment_never_takes_the_place_of_a_stage(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr("trimood.pipeline_registry.experiment_names", lambda: [name, "exp1"])
+    with pytest.raises(ExperimentFileError, match=rf"{name}\.yml: a stage already has this name"):
         register_pipelines()
 
 

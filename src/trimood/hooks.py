@@ -82,14 +82,14 @@ def _refuse_missing_environments(loader: AbstractConfigLoader) -> None:
     conf = Path(loader.conf_source)
     if not conf.is_dir():  # an archive
         return
-    names = sorted(path.name for path in conf.iterdir() if path.is_dir() and any(path.rglob("*.yml")))
+    names = sorted(path.name for path in conf.iterdir() if path.is_dir())
     environment = loader.env or loader.default_run_env
     for name, given in ((loader.base_env, f"--conf-source={conf}"), (environment, f"--env={environment}")):
         if name not in names:
-            others = [known for known in names if known != loader.base_env]
+            others = [known for known in names if known != loader.base_env and any(conf.glob(f"{known}/**/*.y*ml"))]
             hint = did_you_mean(name, others)
             raise click.UsageError(
-                f"{given}: {conf} has no environment {name}, a folder with YAML files; there are: "
+                f"{given}: {conf} has no environment {name}, no folder of this name; there are: "
                 f"{', '.join(others) or 'none'}.{hint}"
             )
 

@@ -27,8 +27,9 @@ SHOWN = 25
 def read_params(written: str, types: Mapping[str, object]) -> dict[str, Any]:
     """Reads "a.b=1,c=[x,y]" as nested blocks. A comma within brackets, braces or double quotes separates nothing.
 
-    `types`: the type of each top-level parameter. A text is taken as it is written; elsewhere a plain value is a
-    number, true, false or null if it is written as one, else text. Raises UsageError.
+    `types`: the type of each top-level parameter. A text is taken as it is written, except null and ~ where a value may
+    be missing; elsewhere a plain value is a number, true, false or null if it is written as one, else text. Raises
+    UsageError.
     """
     params = OmegaConf.create({})
     seen: set[str] = set()
@@ -57,7 +58,9 @@ def _value(name: str, written: str, types: Mapping[str, object]) -> object:
         raise ValueError("${…} is not replaced here. Give the value itself; text with ${ can be given in a file.")
     kinds = _kinds(name, types)
     if written[:1] not in ('"', "'", "[", "{"):
-        return written if str in kinds else _plain(written, kinds)
+        if str not in kinds:
+            return _plain(written, kinds)
+        return None if type(None) in kinds and written.lower() in ("null", "~") else written
     try:
         node = yaml.compose(written, Loader=yaml.SafeLoader)
         if str in kinds and isinstance(node, yaml.SequenceNode):

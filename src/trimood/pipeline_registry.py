@@ -68,7 +68,7 @@ def _pipelines() -> dict[str, Pipeline]:
     }
     parameters = {name for stage in STAGES.values() for name in stage.parameters}
     for what, names in (("stage", stages.keys() | STAGES.keys()), ("parameter", {*SHARED, *parameters, "seeds"})):
-        if taken := sorted(experiments.keys() & names):
+        if taken := sorted(name for name in experiments if name.lower() in names):
             raise ExperimentFileError(f"{taken[0]}.yml: a {what} already has this name; rename the experiment.")
     return {**stages, **experiments, "__default__": sum(experiments.values(), Pipeline([]))}
 

@@ -47,16 +47,26 @@ def test_a_configuration_without_experiments_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["exp4_lr0.001", "4exp", "exp-4", "exp 4", "Exp7", "EXP7", "expé", "class", "none", "true", "yes", "on",
+    ["exp4_lr0.001", "4exp", "exp-4", "exp 4", "expé", "class", "Class", "none", "None", "true", "yes", "yES", "on",
      "__default__", "_exp", "exp7 "],
 )  # fmt: skip
 def test_a_name_that_cannot_be_a_pipeline_and_a_namespace_is_refused(conf: Path, name: str) -> None:
     path = write(conf / "base", name)
-    with pytest.raises(ExperimentFileError, match=r"cannot be the name of an experiment; allowed are lower-case"):
+    with pytest.raises(ExperimentFileError, match=r"cannot be the name of an experiment; allowed are letters"):
         find_experiments(str(conf), ENVIRONMENTS)
     with pytest.raises(ExperimentFileError) as error:
         find_experiments(str(conf), ENVIRONMENTS)
     assert str(error.value).startswith(f"{path}: {name!r} ")
+
+
+def test_upper_case_is_allowed_but_not_as_the_only_difference_between_two_names(conf: Path) -> None:
+    write(conf / "base", "Exp7_LR")
+    assert find_experiments(str(conf), ENVIRONMENTS) == ("Exp7_LR", "exp7", "exp8", "exp9")
+    path = write(conf / "demo", "EXP7")
+    with pytest.raises(ExperimentFileError, match=r"'EXP7' and the experiment 'exp7' differ only in upper and lower") as e:
+        find_experiments(str(conf), ENVIRONMENTS)
+    assert str(e.value).startswith(f"{path}: ")
+    assert find_experiments(str(conf), ("base", "ecf")) == ("Exp7_LR", "exp10", "exp7", "exp8")
 
 
 @pytest.mark.parametrize("ending", ["yaml", "YML", "Yaml"])

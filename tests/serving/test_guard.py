@@ -81,6 +81,14 @@ def test_any_other_name_may_be_that_of_a_foreign_page(host: str) -> None:
     assert is_allowed(host, "*")
 
 
+@pytest.mark.parametrize("host", ["my-host:5000", "My-Host.:5000", "my-host"])
+def test_the_name_that_a_refusal_says_can_be_added_as_it_is_said(host: str) -> None:
+    (answer,) = ask(guarded(Echo()), {"headers": {"Host": host}})
+    assert said(answer)[1].startswith("the host 'my-host' is not allowed.")
+    for added in ("my-host", "my-host:5000", "a.b, My-Host.:80"):
+        assert is_allowed(host, added)
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_foreign_host_is_refused_by_name(method: str) -> None:
     app = Echo()

@@ -41,18 +41,22 @@ def read_experiments(source: str, environments: tuple[str, ...]) -> bool:
 
 def find_experiments(source: str, environments: tuple[str, ...]) -> tuple[str, ...]:
     """The sorted names of the experiments in a configuration; parameters as for `read_experiments`."""
-    names = {
-        name
-        for environment in environments
-        for file in conf_files(source, environment, "experiments/**")
-        if (name := _name_of(file, f"{environment}/experiments"))
-    }
+    names: dict[str, str] = {}  # by their lower case
+    for environment in environments:
+        for file in conf_files(source, environment, "experiments/**"):
+            if name := _name_of(file, f"{environment}/experiments"):
+                other = names.setdefault(name.lower(), name)
+                if other != name:
+                    raise ExperimentFileError(
+                        f"{file.path}: {name!r} and the experiment {other!r} differ only in upper and lower case, "
+                        "so some disks take their results for the same files. Rename one and its top key."
+                    )
     if not names:
         raise ExperimentFileError(
             f"{source}: no experiments here; expected files such as base/experiments/exp1.yml. Give the folder or "
             "archive of the configuration: --conf-source=FOLDER-OR-ARCHIVE"
         )
-    return tuple(sorted(names))
+    return tuple(sorted(names.values()))
 
 
 def _name_of(file: OpenFile, folder: str) -> str | None:
@@ -64,10 +68,10 @@ def _name_of(file: OpenFile, folder: str) -> str | None:
         raise ExperimentFileError(f"{path}: rename it to {path.stem}.yml; the file of an experiment ends with .yml.")
     if not str(path.parent).endswith(folder):
         raise ExperimentFileError(f"{path}: experiments in sub-folders are not read. Move the file to {folder}/.")
-    if not re.fullmatch("[a-z][a-z0-9_]*", path.stem) or not _is_free(path.stem):
+    if not re.fullmatch("[a-zA-Z][a-zA-Z0-9_]*", path.stem) or not _is_free(path.stem):
         raise ExperimentFileError(
-            f"{path}: {path.stem!r} cannot be the name of an experiment; allowed are lower-case letters, digits and _, "
-            "a letter at the start, and no word of Python or YAML. Rename the file and its top key."
+            f"{path}: {path.stem!r} cannot be the name of an experiment; allowed are letters from a to z, digits "
+            "and _, a letter at the start, and no word of Python or YAML. Rename the file and its top key."
         )
     node = read_node(file)
     keys = [key.value for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
@@ -81,8 +85,9 @@ def _name_of(file: OpenFile, folder: str) -> str | None:
 
 
 def _is_free(name: str) -> bool:
-    """Whether neither Python nor YAML reads the name as a word of its own, such as `class`, `none` or `yes`."""
-    return not keyword.iskeyword(name) and not keyword.iskeyword(name.title()) and yaml.safe_load(name) == name
+    """Whether neither Python nor YAML reads it as a word of its own in any case, such as `class`, `None` or `yES`."""
+    lower = name.lower()
+    return not keyword.iskeyword(lower) and not keyword.iskeyword(name.title()) and yaml.safe_load(lower) == lower
 
 
 def experiment_of(namespace: str | None, names: Sequence[str]) -> str | None:

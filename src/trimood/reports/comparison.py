@@ -34,7 +34,7 @@ def markdown(comparison: Comparison) -> str:
 
 
 def remarks(comparison: Comparison) -> str:
-    """What makes the systems unlike, in Markdown; MLflow shows it on top of the run."""
+    """In what the systems differ, in Markdown; MLflow shows it on top of the run."""
     lines = [f"- {_sentence(remark)}" for remark in comparison.remarks]
     return "\n".join(lines) or "All experiments have the same seeds and training settings."
 

@@ -141,7 +141,7 @@ class System(_Stored):
 class Comparison(_Stored):
     """All systems by name, the published scores, and the parameters of the comparison.
 
-    `remarks` are sentences about what makes the systems unlike: seeds that were left out, training settings, and
+    `remarks` are sentences about in what the systems differ: seeds that were left out, training settings, and
     temperatures that do not help.
     """
 

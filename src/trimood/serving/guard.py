@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import json
 import os
+import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
 from typing import Any
@@ -92,7 +93,8 @@ class RequestGuard:
         """The largest possible size of the body; None if the request is passed on unread. Raises _Refused."""
         host = headers.get(b"host", "")
         if not is_allowed(host, self._limits.allowed_hosts):
-            raise _Refused(403, f"the host {host!r} is not allowed. Use localhost, or add it to TRIMOOD_ALLOWED_HOSTS.")
+            name = _without_port(host)
+            raise _Refused(403, f"the host {name!r} is not allowed. Use localhost, or add it to TRIMOOD_ALLOWED_HOSTS.")
         if scope["type"] == "websocket" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
             return None
         unread = next((size for path, size in self._unread.items() if scope["path"].startswith(path)), None)
@@ -146,16 +148,21 @@ class RequestGuard:
 
 
 def is_allowed(host: str, allowed: str) -> bool:
-    """Whether a Host header is an IP address, localhost, absent, or in the names of `allowed`, with any port."""
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-    names = {"", "localhost", *(one.strip().lower() for one in allowed.split(","))}
-    if "*" in names or name.lower().rstrip(".") in names:
+    """Whether a Host header is an IP address, localhost, absent, or in the names of `allowed`; ports do not matter."""
+    name = _without_port(host)
+    names = {"", "localhost", *map(_without_port, allowed.split(","))}
+    if "*" in names or name in names:
         return True
     try:
         ipaddress.ip_address(name.strip("[]"))
     except ValueError:
         return False
     return True
+
+
+def _without_port(host: str) -> str:
+    """The name in a Host header, in lower case."""
+    return re.sub(r"\.?(:[0-9]+)?$", "", host.strip().lower())
 
 
 def _too_large(largest: int) -> _Refused:

@@ -66,7 +66,7 @@ def write_report(comparison: Comparison) -> tuple[str, str, Mapping[str, object]
 
 
 def write_remarks(comparison: Comparison) -> str:
-    """Returns what makes the systems unlike as Markdown, which MLflow shows as the description of the run."""
+    """Returns in what the systems differ, as Markdown, which MLflow shows as the description of the run."""
     from trimood.reports.comparison import remarks
 
     return remarks(comparison)
