@@ -375,3 +375,46 @@ def test_a_killed_process_that_nobody_has_waited_for_is_not_alive() -> None:
         while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.01)
         assert not is_alive(tags)
+
+
+def test_records_of_another_store_are_kept_until_a_command_uses_it(
+    tmp_path: Path, empty_store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+        shutil.copy(empty_store, folder)
+    first = outbox_of(here, here)
+    run = first.open("exp4", {})
+    with locked(here):
+        log_training(run, here)
+        first.end()
+    files = kept(here)
+    assert len(files) == 5
+    second = outbox_of(here, there)
+    second.open("exp5", {}).close("FINISHED")
+    assert second.end() == 0
+    assert kept(here) == files
+    assert [found.info.run_name for found in runs_in(there)] == ["exp5"]
+    assert f"5 records for the MLflow store sqlite:///{here}/mlflow.db, which this command does not use" in caplog.text
+    here.rename(tmp_path / "moved")
+    new_outbox(tmp_path / "moved")
+    (found,) = runs_in(tmp_path / "moved")
+    assert len(history(tmp_path / "moved", found, "curves/loss")) == 3
+    assert kept(tmp_path / "moved") == []
+
+
+def outbox_of(project: Path, store: Path) -> Outbox:
+    """The outbox of a command in `project` that uses the store in another folder."""
+    outbox = Outbox(project / "unsent", lambda: use_experiment(CONF, store), STORE.format(store), None)
+    outbox.begin()
+    return outbox
+
+
+def test_no_password_is_kept(tmp_path: Path) -> None:
+    uri = "http://me:secret@127.0.0.1:1"
+    outbox = Outbox(tmp_path / "unsent", lambda: "0", uri, None)
+    outbox.open("exp4", {})
+    (opening,) = (tmp_path / "unsent").rglob("opening.json")
+    assert '"http://127.0.0.1:1"' in opening.read_text()
+    assert outbox.end() == 1

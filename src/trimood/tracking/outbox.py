@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
@@ -19,7 +20,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from trimood.disk import written_whole
-from trimood.tracking.store import OutOfReach, check, impatient, use_store
+from trimood.tracking.store import SQLITE, OutOfReach, check, impatient, use_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,13 +36,14 @@ LOCK, OPENING = "sending.lock", "opening.json"
 
 
 class Opening(BaseModel):
-    """How a run is opened. `run` is its id in MLflow once it is known.
+    """How a run is opened. `run` is its id in MLflow once it is known, `uri` the store of which it is a run.
 
     `key` is a tag of the run, by which it is found again. With an `identity`, the run of an unfinished training of this
     identity in this checkout is opened again.
     """
 
     name: str
+    uri: str
     key: str
     start_time: int
     tags: dict[str, str]
@@ -143,7 +145,7 @@ class TrackedRun:
         self._do(Closing(status=status, end_time=time.time_ns() // 10**6, partial=partial))
 
     def release(self) -> None:
-        """Leaves it to whoever comes next to send what is kept."""
+        """Leaves it to the next command to send what is kept."""
         if self._lock:
             self._lock.release()
 
@@ -248,7 +250,7 @@ class TrackedRun:
             if "partial" in again.data.tags:
                 client.delete_tag(self._opening.run, "partial")
             _send_values(self, client, Values(tags=opening.tags | {"key": opening.key}))
-            log.info("%s goes on in its MLflow run %s", opening.name, self._opening.run)
+            log.info("%s continues in its MLflow run %s", opening.name, self._opening.run)
         if self.folder.exists():
             self._store_opening()
 
@@ -345,6 +347,7 @@ class Outbox:
         """
         self._folder, self._select, self._checkout = folder, select, checkout
         self.uri, self.experiment = uri, ""
+        self._own = _portable(uri, folder)
         self.lock = threading.RLock()
         self.is_silent = False
         self._has_warned = False
@@ -369,6 +372,7 @@ class Outbox:
         here = {"host": platform.node(), "process": this_process(), "checkout": self._checkout or "this store's"}
         opening = Opening(
             name=name,
+            uri=self._own,
             key=key,
             start_time=now // 10**6,
             tags={**tags, **here, **({"identity": identity} if identity else {})},
@@ -393,12 +397,25 @@ class Outbox:
                 return
 
     def end(self) -> int:
-        """Tries a last time; returns how many records are kept for the next command."""
+        """Tries a last time; returns how many records are kept for the next command. Names other stores' records."""
         self.retry()
         for run in self._open:
             run.release()
         self._open = []
-        return len(list(self._folder.glob("*/[0-9]*.json")))
+        kept: Counter[str] = Counter()
+        for folder in self._folder.glob("*/"):
+            opening = _opening_in(folder)
+            kept[opening.uri if opening else self._own] += len(list(folder.glob("[0-9]*.json")))
+        own = kept.pop(self._own, 0)
+        for uri, count in (+kept).items():
+            log.warning(
+                "%s has %d records for the MLflow store %s, which this command does not use. They are sent by the next "
+                "kedro run that uses it, as with MLFLOW_TRACKING_URI.",
+                self._folder,
+                count,
+                f"{SQLITE}{os.path.normpath(self._folder / uri.removeprefix(SQLITE))}" if SQLITE in uri else uri,
+            )
+        return own
 
     def client(self) -> "MlflowClient":
         """A client of the store. Raises OutOfReach."""
@@ -431,16 +448,14 @@ class Outbox:
         return self._checkout is None or tags.get("checkout") == self._checkout
 
     def _left(self) -> Iterator[TrackedRun]:
-        """What other commands have kept, the oldest first, unless they are at work."""
+        """What other commands have kept for this store, the oldest first, unless they are at work."""
         for folder in sorted(path.parent for path in self._folder.glob(f"*/{OPENING}")):
             with suppress(Timeout), FileLock(folder / LOCK, blocking=False, thread_local=False):
-                try:
-                    opening = Opening.model_validate_json((folder / OPENING).read_bytes())
-                except (OSError, ValidationError):  # another command has sent it this instant, or it is damaged
-                    if not list(folder.glob("*.json")):
-                        shutil.rmtree(folder, ignore_errors=True)
-                    continue
-                yield TrackedRun(self, opening, folder)
+                if opening := _opening_in(folder):
+                    if opening.uri == self._own:
+                        yield TrackedRun(self, opening, folder)
+                elif not list(folder.glob("*.json")):
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def _close_interrupted(self) -> None:
         """Closes runs of this checkout and host as killed if their process is gone."""
@@ -454,6 +469,21 @@ class Outbox:
                         log.info("%s: run %s is closed, its process was killed", run.info.run_name, run.info.run_id)
             except Exception as error:
                 raise OutOfReach(str(error).partition("\n")[0]) from error
+
+
+def _portable(uri: str, folder: Path) -> str:
+    """The URI without a password. A SQLite file is named from `folder`, because both may be moved together."""
+    if uri.startswith(SQLITE):
+        return f"{SQLITE}{os.path.relpath(uri.removeprefix(SQLITE), folder)}"
+    return re.sub(r"(?<=://)[^/]*@", "", uri).rstrip("/")
+
+
+def _opening_in(folder: Path) -> Opening | None:
+    """How the run in this folder is opened; None if another command has just sent it, or if the file is damaged."""
+    try:
+        return Opening.model_validate_json((folder / OPENING).read_bytes())
+    except (OSError, ValidationError):
+        return None
 
 
 _current: ContextVar[TrackedRun | None] = ContextVar("current", default=None)
@@ -470,7 +500,7 @@ def set_current_run(run: TrackedRun | None) -> None:
 
 
 def this_process() -> str:
-    """Process id and start time, which tell a process from a later one with the same id."""
+    """Process id and start time. A later process with the same id has another start time."""
     process = psutil.Process()
     return f"{process.pid} {process.create_time():.0f}"
 

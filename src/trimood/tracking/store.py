@@ -1,4 +1,4 @@
-"""The MLflow store: selects it, makes it, follows it when its folder moves, and tells whether it answers."""
+"""The MLflow store: selects it, makes it, follows it when its folder moves, and checks that it answers."""
 
 import logging
 import os
