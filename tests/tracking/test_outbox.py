@@ -418,3 +418,62 @@ def test_no_password_is_kept(tmp_path: Path) -> None:
     (opening,) = (tmp_path / "unsent").rglob("opening.json")
     assert '"http://127.0.0.1:1"' in opening.read_text()
     assert outbox.end() == 1
+
+
+@pytest.mark.parametrize("is_kept_first", [False, True])
+def test_a_record_that_can_never_be_sent_is_set_aside(
+    folder: Path, is_kept_first: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(client: MlflowClient, run: str, path: str, artifact_path: str | None = None) -> None:
+        raise RuntimeError("Unable to locate credentials")
+
+    monkeypatch.setattr(MlflowClient, "log_artifact", refuse)
+    outbox = new_outbox(folder)
+    run = outbox.open("exp4", {})
+    if is_kept_first:
+        with locked(folder):
+            log_training(run, folder)
+        outbox.end()
+        outbox = new_outbox(folder)
+    else:
+        log_training(run, folder)
+        run.log({"curves/loss": 0.1}, step=4)
+        run.close("FINISHED")
+    other = outbox.open("exp5", {})
+    other.close("FINISHED")
+    assert outbox.end() == 0
+    exp4, exp5 = runs_in(folder)
+    assert len(history(folder, exp4, "curves/loss")) == (3 if is_kept_first else 4)
+    assert exp5.info.status == "FINISHED"
+    (aside,) = (folder / "unsent").glob("*/aside-*.json")
+    (warning,) = [words for words in caplog.messages if "does not take a record of exp4" in words]
+    assert "Unable to locate credentials" in warning
+    assert str(aside) in warning
+    monkeypatch.undo()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    new_outbox(folder)
+    assert aside.exists()
+    aside.rename(aside.with_name(aside.name.removeprefix("aside-")))
+    new_outbox(folder)
+    assert file_of(folder, exp4) == "first"
+    assert list((folder / "unsent").iterdir()) == []
+
+
+def test_a_run_that_cannot_be_opened_stops_no_other(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with locked(folder):
+        outbox = new_outbox(folder)
+        for name in ("exp4", "exp5"):
+            outbox.open(name, {}).close("FINISHED")
+        outbox.end()
+
+    def create(client: MlflowClient, experiment: str, start: int, tags: dict[str, str], name: str) -> Run:
+        if name == "exp4":
+            raise PermissionError("you may not")
+        return create_run(client, experiment, start, tags, name)
+
+    create_run = MlflowClient.create_run
+    monkeypatch.setattr(MlflowClient, "create_run", create)
+    outbox = new_outbox(folder)
+    assert [run.info.run_name for run in runs_in(folder)] == ["exp5"]
+    assert not outbox.is_silent
+    assert outbox.end() == 2

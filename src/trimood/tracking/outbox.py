@@ -30,9 +30,21 @@ log = logging.getLogger(__name__)
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 REFUSED = ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST")
-"""MLflow's codes for what it will never take, as for a run that was deleted; everything else is tried again."""
+"""MLflow's codes for what it will never take, as for a run that was deleted."""
 
-LOCK, OPENING = "sending.lock", "opening.json"
+PASSING = ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
+"""MLflow's codes for a store that is locked or too busy."""
+
+LOCK, OPENING, ASIDE = "sending.lock", "opening.json", "aside-"
+"""Names in the folder of a run; a record that MLflow does not take is renamed to `aside-NUMBER.json`."""
+
+
+class CannotOpen(OutOfReach):
+    """The store answers, but opens no such run."""
+
+
+class NotTaken(Exception):
+    """The store answers, but does not take this record."""
 
 
 class Opening(BaseModel):
@@ -167,15 +179,17 @@ class TrackedRun:
                 except OutOfReach as error:
                     self._outbox.fall_silent(error)
                     self._keep(operation)
+                except NotTaken as error:
+                    self._set_aside(self._keep(operation), error)
 
-    def _keep(self, operation: Operation) -> None:
+    def _keep(self, operation: Operation) -> Path:
         """Writes the operation, and links or copies its files, which the next run of the experiment replaces."""
         if self._lock is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self.folder / LOCK, thread_local=False)
             self._lock.acquire()
             self._store_opening()
-        last = max((path.stem for path in self.folder.glob("[0-9]*.json")), default="0")
+        last = max((path.stem.removeprefix(ASIDE) for path in self.folder.glob("*[0-9].json")), default="0")
         number = f"{int(last) + 1:08d}"
         paths = {name: value for name, value in operation if isinstance(value, Path)}
         copies = {name: self.folder / number / path.name for name, path in paths.items()}
@@ -189,6 +203,20 @@ class TrackedRun:
         with written_whole(self.folder / f"{number}.json") as beside:
             beside.write_text(operation.model_copy(update=relative).model_dump_json(), encoding="utf-8")
         self._kept += 1
+        return self.folder / f"{number}.json"
+
+    def _set_aside(self, path: Path, error: NotTaken) -> None:
+        """Renames a record that MLflow does not take, so that the later ones can be sent."""
+        self._kept -= 1
+        path.rename(path.with_name(ASIDE + path.name))
+        log.warning(
+            "MLflow does not take a record of %s (%s). It is set aside as %s and its files stay beside it. To send it "
+            "when the cause is removed, rename it to %s and start a kedro run.",
+            self.name,
+            error,
+            path.with_name(ASIDE + path.name),
+            path.name,
+        )
 
     def send_kept(self) -> int:
         """Sends what is kept, and returns how many operations that were. Raises OutOfReach."""
@@ -201,18 +229,22 @@ class TrackedRun:
             else:
                 files = {name: self.folder / value for name, value in operation if isinstance(value, Path)}
                 if all(file.exists() for file in files.values()):  # else someone has cleared the folder
-                    self._send(operation.model_copy(update=files))
+                    try:
+                        self._send(operation.model_copy(update=files))
+                    except NotTaken as error:
+                        self._set_aside(path, error)
+                        continue
             path.unlink()
             shutil.rmtree(path.with_suffix(""), ignore_errors=True)
             self._kept -= 1
             sent += 1
-        if self.folder.exists():
+        if self.folder.exists() and not list(self.folder.glob(f"{ASIDE}*")):
             shutil.rmtree(self.folder, ignore_errors=True)
             self._lock = None
         return sent
 
     def _send(self, operation: Operation) -> None:
-        """Sends one operation, after opening the run if need be. Raises OutOfReach."""
+        """Sends one operation, after opening the run if need be. Raises OutOfReach and NotTaken."""
         if self._is_refused:
             return
         client = self._outbox.client()
@@ -222,10 +254,27 @@ class TrackedRun:
                     self._open(client)
                 _SEND[type(operation)](self, client, operation)
             except Exception as error:
-                if getattr(error, "error_code", None) not in REFUSED or self._opening.run is None:
-                    raise OutOfReach(str(error).partition("\n")[0]) from error
+                reason, code = str(error).partition("\n")[0], getattr(error, "error_code", None)
+                if code in PASSING or not self._is_answered(client):
+                    raise OutOfReach(reason) from error
+                if self._opening.run is None:
+                    raise CannotOpen(reason) from error
+                if code not in REFUSED:
+                    raise NotTaken(reason) from error
                 self._is_refused = not self._is_active(client)
                 log.warning("MLflow refuses what run %s of %s logs: %s", self.id, self.name, error)
+
+    def _is_answered(self, client: "MlflowClient") -> bool:
+        """Whether the store answers a plain question, so that a failure is one of the record and not of the store."""
+        try:
+            check(self._outbox.uri)
+            if self._opening.run:
+                client.get_run(self._opening.run)
+            else:
+                client.get_experiment(self._outbox.experiment)
+        except Exception as error:
+            return getattr(error, "error_code", None) in REFUSED
+        return True
 
     def _is_active(self, client: "MlflowClient") -> bool:
         """Whether the run was not deleted in MLflow. One that was gets nothing any more."""
@@ -363,7 +412,10 @@ class Outbox:
 
     def _send_left(self) -> None:
         for run in self._left():
-            log.info("sent to MLflow: %d records of %s that an earlier command had kept", run.send_kept(), run.name)
+            try:
+                log.info("sent to MLflow: %d records of %s that an earlier command had kept", run.send_kept(), run.name)
+            except CannotOpen as error:
+                log.warning("MLflow cannot open run %s (%s). What it logs stays in %s", run.name, error, run.folder)
         self._close_interrupted()
 
     def open(self, name: str, tags: Mapping[str, str], identity: str | None = None) -> TrackedRun:
@@ -390,9 +442,14 @@ class Outbox:
                 return
             try:
                 self._send_left()
-                sent = sum(run.send_kept() for run in self._open)
-                self.is_silent = False
-                log.info("MLflow answers again: the %d records that were kept have been sent", sent)
+                sent, failed = 0, False
+                for run in self._open:
+                    try:
+                        sent += run.send_kept()
+                    except CannotOpen:
+                        failed = True
+                self.is_silent = failed
+                log.info("MLflow answers again: %d records that were kept have been sent", sent)
             except OutOfReach:
                 return
 
@@ -452,20 +509,29 @@ class Outbox:
         for folder in sorted(path.parent for path in self._folder.glob(f"*/{OPENING}")):
             with suppress(Timeout), FileLock(folder / LOCK, blocking=False, thread_local=False):
                 if opening := _opening_in(folder):
-                    if opening.uri == self._own:
+                    is_done = not list(folder.glob("[0-9]*.json")) and list(folder.glob(f"{ASIDE}*"))
+                    if opening.uri == self._own and not is_done:
                         yield TrackedRun(self, opening, folder)
                 elif not list(folder.glob("*.json")):
                     shutil.rmtree(folder, ignore_errors=True)
 
     def _close_interrupted(self) -> None:
         """Closes runs of this checkout and host as killed if their process is gone."""
+        from mlflow.exceptions import MlflowException
+
         client, here = self.client(), f"attributes.status = 'RUNNING' and tags.host = '{platform.node()}'"
         with impatient():
             try:
                 for run in client.search_runs([self.experiment], here):
                     if self.is_of_checkout(run.data.tags) and not is_alive(run.data.tags):
-                        client.set_tag(run.info.run_id, "partial", "true")
-                        client.set_terminated(run.info.run_id, "KILLED")
+                        try:
+                            client.set_tag(run.info.run_id, "partial", "true")
+                            client.set_terminated(run.info.run_id, "KILLED")
+                        except MlflowException as error:
+                            if error.error_code in PASSING:
+                                raise
+                            log.warning("MLflow does not close run %s: %s", run.info.run_id, error)
+                            continue
                         log.info("%s: run %s is closed, its process was killed", run.info.run_name, run.info.run_id)
             except Exception as error:
                 raise OutOfReach(str(error).partition("\n")[0]) from error
