@@ -19,6 +19,7 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
 from support.tracked_project import STORE, new_outbox, runs_in
 from trimood.tracking import outbox as outbox_module
@@ -477,3 +478,26 @@ def test_a_run_that_cannot_be_opened_stops_no_other(folder: Path, monkeypatch: p
     assert [run.info.run_name for run in runs_in(folder)] == ["exp5"]
     assert not outbox.is_silent
     assert outbox.end() == 2
+
+
+@pytest.mark.parametrize("error", [RuntimeError, TimeoutError])
+def test_what_the_store_has_although_it_did_not_answer_is_not_sent_twice(
+    folder: Path, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def log_and_time_out(client: MlflowClient, *arguments: object) -> None:
+        log_batch(client, *arguments)  # type: ignore[arg-type]
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise MlflowException("no answer in time") from error()
+
+    calls: list[object] = []
+    outbox = new_outbox(folder)
+    run = outbox.open("exp4", {})
+    log_batch = MlflowClient.log_batch
+    monkeypatch.setattr(MlflowClient, "log_batch", log_and_time_out)
+    run.log({"curves/loss": 1.0}, step=1)
+    run.log({"curves/loss": 0.5}, step=2)
+    outbox.retry()
+    run.close("FINISHED")
+    assert outbox.end() == 0
+    assert history(folder, runs_in(folder)[0], "curves/loss") == [(1, 1.0), (2, 0.5)]

@@ -243,8 +243,8 @@ class TrackedRun:
             self._lock = None
         return sent
 
-    def _send(self, operation: Operation) -> None:
-        """Sends one operation, after opening the run if need be. Raises OutOfReach and NotTaken."""
+    def _send(self, operation: Operation, is_second_try: bool = False) -> None:
+        """Sends one operation, after opening the run if need be. Raises OutOfReach, and NotTaken at the second try."""
         if self._is_refused:
             return
         client = self._outbox.client()
@@ -254,13 +254,17 @@ class TrackedRun:
                     self._open(client)
                 _SEND[type(operation)](self, client, operation)
             except Exception as error:
+                self._continued, self._steps = True, {}  # the store may have it although it has not answered
                 reason, code = str(error).partition("\n")[0], getattr(error, "error_code", None)
-                if code in PASSING or not self._is_answered(client):
+                is_passing = code in PASSING or isinstance(error.__cause__, OSError)  # the server was too slow
+                if is_passing or not self._is_answered(client):
                     raise OutOfReach(reason) from error
                 if self._opening.run is None:
                     raise CannotOpen(reason) from error
                 if code not in REFUSED:
-                    raise NotTaken(reason) from error
+                    if is_second_try:
+                        raise NotTaken(reason) from error
+                    return self._send(operation, is_second_try=True)  # a server may have been started again meanwhile
                 self._is_refused = not self._is_active(client)
                 log.warning("MLflow refuses what run %s of %s logs: %s", self.id, self.name, error)
 
