@@ -501,3 +501,21 @@ def test_what_the_store_has_although_it_did_not_answer_is_not_sent_twice(
     run.close("FINISHED")
     assert outbox.end() == 0
     assert history(folder, runs_in(folder)[0], "curves/loss") == [(1, 1.0), (2, 0.5)]
+
+
+def test_a_finished_run_that_was_taken_for_interrupted_is_whole_when_its_end_is_sent(folder: Path) -> None:
+    outbox = new_outbox(folder)
+    run, partial = outbox.open("exp4", {}), outbox.open("exp5", {"partial": "true"})
+    for of in (run, partial):
+        gone(folder, of)
+    with locked(folder):
+        run.close("FINISHED")
+        partial.close("FINISHED")
+        outbox.end()
+    (folder / "unsent").rename(folder / "elsewhere")
+    new_outbox(folder)  # with another data_root
+    assert [found.info.status for found in runs_in(folder)] == ["KILLED", "KILLED"]
+    (folder / "elsewhere").rename(folder / "unsent")
+    new_outbox(folder)
+    found = {run.info.run_name: (run.info.status, run.data.tags.get("partial")) for run in runs_in(folder)}
+    assert found == {"exp4": ("FINISHED", None), "exp5": ("FINISHED", "true")}

@@ -376,6 +376,8 @@ def _send_model(run: TrackedRun, client: "MlflowClient", model: Model) -> None:
 def _send_closing(run: TrackedRun, client: "MlflowClient", closing: Closing) -> None:
     if closing.partial:
         client.set_tag(run.id, "partial", "true")
+    elif "partial" not in run._opening.tags and "partial" in client.get_run(run.id).data.tags:
+        client.delete_tag(run.id, "partial")  # of a command that took this run for an interrupted one
     client.set_terminated(run.id, closing.status, closing.end_time)
 
 
