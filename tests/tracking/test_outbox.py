@@ -25,7 +25,8 @@ from support.tracked_project import STORE, new_outbox, runs_in
 from trimood.tracking import outbox as outbox_module
 from trimood.tracking import store as store_module
 from trimood.tracking.outbox import Outbox, TrackedRun, current_run, is_alive, set_current_run, this_process
-from trimood.tracking.store import use_experiment
+from trimood.tracking.runs import finished_run
+from trimood.tracking.store import OutOfReach, use_experiment
 
 CONF = {"tracking_uri": "sqlite:///mlflow.db", "artifacts": "mlruns", "experiment": "trimood"}
 IDENTITY = "0123456789abcdef"
@@ -519,3 +520,24 @@ def test_a_finished_run_that_was_taken_for_interrupted_is_whole_when_its_end_is_
     new_outbox(folder)
     found = {run.info.run_name: (run.info.status, run.data.tags.get("partial")) for run in runs_in(folder)}
     assert found == {"exp4": ("FINISHED", None), "exp5": ("FINISHED", "true")}
+
+
+@pytest.mark.parametrize("is_answering", [False, True])
+@pytest.mark.parametrize("partial", [False, True])
+def test_a_training_whose_end_is_not_sent_is_finished(folder: Path, is_answering: bool, partial: bool) -> None:
+    outbox = new_outbox(folder)
+    run = outbox.open("exp4", {"experiment": "exp4"}, IDENTITY)
+    with locked(folder):
+        run.close("FINISHED", partial)
+        outbox.end()
+        second = new_outbox(folder)
+        if not is_answering:
+            for identity in ("another", IDENTITY) if partial else ("another",):
+                with pytest.raises(OutOfReach):
+                    finished_run(identity)
+            if not partial:
+                assert finished_run(IDENTITY) == run.id
+    if is_answering:
+        assert finished_run(IDENTITY) == (None if partial else run.id)
+        assert kept(folder) == []
+    second.end()

@@ -189,8 +189,7 @@ class TrackedRun:
             self._lock = FileLock(self.folder / LOCK, thread_local=False)
             self._lock.acquire()
             self._store_opening()
-        last = max((path.stem.removeprefix(ASIDE) for path in self.folder.glob("*[0-9].json")), default="0")
-        number = f"{int(last) + 1:08d}"
+        number = f"{max(map(_number, self.folder.glob('*[0-9].json')), default=0) + 1:08d}"
         paths = {name: value for name, value in operation if isinstance(value, Path)}
         copies = {name: self.folder / number / path.name for name, path in paths.items()}
         for name, path in paths.items():
@@ -410,6 +409,7 @@ class Outbox:
 
     def begin(self) -> None:
         """Sends what earlier commands have kept, and closes the runs whose process is gone."""
+        _at_work.append(self)
         with self.lock:
             try:
                 self._send_left()
@@ -462,6 +462,8 @@ class Outbox:
     def end(self) -> int:
         """Tries a last time; returns how many records are kept for the next command. Names other stores' records."""
         self.retry()
+        if self in _at_work:
+            _at_work.remove(self)
         for run in self._open:
             run.release()
         self._open = []
@@ -479,6 +481,17 @@ class Outbox:
                 f"{SQLITE}{os.path.normpath(self._folder / uri.removeprefix(SQLITE))}" if SQLITE in uri else uri,
             )
         return own
+
+    def finished(self, identity: str) -> str | None:
+        """The finished, complete run with this identity of which records are kept: its id, or its name without one."""
+        for folder in sorted(self._folder.glob("*/"), reverse=True):
+            opening, last = _opening_in(folder), max(folder.glob("*[0-9].json"), key=_number, default=None)
+            if last and opening and (opening.identity, opening.uri) == (identity, self._own):
+                with suppress(OSError, ValidationError):
+                    closing = _OPERATION.validate_json(last.read_bytes())
+                    if isinstance(closing, Closing) and closing.status == "FINISHED" and not closing.partial:
+                        return opening.run or f"{opening.name} (not sent yet)"
+        return None
 
     def client(self) -> "MlflowClient":
         """A client of the store. Raises OutOfReach."""
@@ -550,12 +563,28 @@ def _portable(uri: str, folder: Path) -> str:
     return re.sub(r"(?<=://)[^/]*@", "", uri).rstrip("/")
 
 
+def _number(path: Path) -> int:
+    return int(path.stem.removeprefix(ASIDE))
+
+
 def _opening_in(folder: Path) -> Opening | None:
     """How the run in this folder is opened; None if another command has just sent it, or if the file is damaged."""
     try:
         return Opening.model_validate_json((folder / OPENING).read_bytes())
     except (OSError, ValidationError):
         return None
+
+
+_at_work: list[Outbox] = []
+
+
+def finished_but_kept(identity: str) -> str | None:
+    """The run of `Outbox.finished` in the outbox of this command, after it has tried to send what is kept."""
+    for outbox in _at_work:
+        outbox.retry()
+        if run := outbox.finished(identity):
+            return run
+    return None
 
 
 _current: ContextVar[TrackedRun | None] = ContextVar("current", default=None)
