@@ -541,3 +541,13 @@ def test_a_training_whose_end_is_not_sent_is_finished(folder: Path, is_answering
         assert finished_run(IDENTITY) == (None if partial else run.id)
         assert kept(folder) == []
     second.end()
+
+
+def test_a_running_training_of_another_host_keeps_its_run(folder: Path) -> None:
+    first = new_outbox(folder, "of a shared disk").open("exp4", {}, IDENTITY)
+    MlflowClient(STORE.format(folder)).set_tag(first.id, "host", "another")
+    second = new_outbox(folder, "of a shared disk").open("exp4", {}, IDENTITY)
+    assert second.id != first.id
+    gone(folder, second)
+    first.close("KILLED")
+    assert new_outbox(folder, "of a shared disk").open("exp4", {}, IDENTITY).id == second.id

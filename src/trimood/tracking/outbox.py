@@ -307,14 +307,14 @@ class TrackedRun:
             self._store_opening()
 
     def _unfinished(self, client: "MlflowClient"):  # type: ignore[no-untyped-def]
-        """The latest unfinished run of the same identity that no living process is writing."""
+        """The latest unfinished run of the same identity that no living process and no other host is writing."""
         if self._opening.identity is None:
             return None
         wanted = f"tags.identity = '{self._opening.identity}' and attributes.status != 'FINISHED'"
         for run in client.search_runs([self._outbox.experiment], wanted, order_by=["attributes.start_time DESC"]):
-            if self._outbox.is_of_checkout(run.data.tags) and not (
-                run.info.status == "RUNNING" and is_alive(run.data.tags)
-            ):
+            is_elsewhere = run.data.tags.get("host") != platform.node()
+            is_written = run.info.status == "RUNNING" and (is_elsewhere or is_alive(run.data.tags))
+            if self._outbox.is_of_checkout(run.data.tags) and not is_written:
                 return run
         return None
 
