@@ -37,6 +37,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(store_module, "PATIENCE_SECONDS", 0.05)
     yield
+    outbox_module._at_work.clear()
     set_current_run(None)
     mlflow.set_tracking_uri(None)
 

@@ -409,7 +409,7 @@ class Outbox:
 
     def begin(self) -> None:
         """Sends what earlier commands have kept, and closes the runs whose process is gone."""
-        _at_work.append(self)
+        _at_work[:] = [self]
         with self.lock:
             try:
                 self._send_left()
@@ -576,6 +576,7 @@ def _opening_in(folder: Path) -> Opening | None:
 
 
 _at_work: list[Outbox] = []
+"""The outbox of the command that runs in this process, if any."""
 
 
 def finished_but_kept(identity: str) -> str | None:
