@@ -19,12 +19,14 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
 from support.tracked_project import STORE, new_outbox, runs_in
 from trimood.tracking import outbox as outbox_module
 from trimood.tracking import store as store_module
 from trimood.tracking.outbox import Outbox, TrackedRun, current_run, is_alive, set_current_run, this_process
-from trimood.tracking.store import use_experiment
+from trimood.tracking.runs import finished_run
+from trimood.tracking.store import OutOfReach, use_experiment
 
 CONF = {"tracking_uri": "sqlite:///mlflow.db", "artifacts": "mlruns", "experiment": "trimood"}
 IDENTITY = "0123456789abcdef"
@@ -35,6 +37,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(store_module, "PATIENCE_SECONDS", 0.05)
     yield
+    outbox_module._at_work.clear()
     set_current_run(None)
     mlflow.set_tracking_uri(None)
 
@@ -375,3 +378,177 @@ def test_a_killed_process_that_nobody_has_waited_for_is_not_alive() -> None:
         while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.01)
         assert not is_alive(tags)
+
+
+def test_records_of_another_store_are_kept_until_a_command_uses_it(
+    tmp_path: Path, empty_store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+        shutil.copy(empty_store, folder)
+    first = outbox_of(here, here)
+    run = first.open("exp4", {})
+    with locked(here):
+        log_training(run, here)
+        first.end()
+    files = kept(here)
+    assert len(files) == 5
+    second = outbox_of(here, there)
+    second.open("exp5", {}).close("FINISHED")
+    assert second.end() == 0
+    assert kept(here) == files
+    assert [found.info.run_name for found in runs_in(there)] == ["exp5"]
+    assert f"5 records for the MLflow store sqlite:///{here}/mlflow.db, which this command does not use" in caplog.text
+    here.rename(tmp_path / "moved")
+    new_outbox(tmp_path / "moved")
+    (found,) = runs_in(tmp_path / "moved")
+    assert len(history(tmp_path / "moved", found, "curves/loss")) == 3
+    assert kept(tmp_path / "moved") == []
+
+
+def outbox_of(project: Path, store: Path) -> Outbox:
+    """The outbox of a command in `project` that uses the store in another folder."""
+    outbox = Outbox(project / "unsent", lambda: use_experiment(CONF, store), STORE.format(store), None)
+    outbox.begin()
+    return outbox
+
+
+def test_no_password_is_kept(tmp_path: Path) -> None:
+    uri = "http://me:secret@127.0.0.1:1"
+    outbox = Outbox(tmp_path / "unsent", lambda: "0", uri, None)
+    outbox.open("exp4", {})
+    (opening,) = (tmp_path / "unsent").rglob("opening.json")
+    assert '"http://127.0.0.1:1"' in opening.read_text()
+    assert outbox.end() == 1
+
+
+@pytest.mark.parametrize("is_kept_first", [False, True])
+def test_a_record_that_can_never_be_sent_is_set_aside(
+    folder: Path, is_kept_first: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(client: MlflowClient, run: str, path: str, artifact_path: str | None = None) -> None:
+        raise RuntimeError("Unable to locate credentials")
+
+    monkeypatch.setattr(MlflowClient, "log_artifact", refuse)
+    outbox = new_outbox(folder)
+    run = outbox.open("exp4", {})
+    if is_kept_first:
+        with locked(folder):
+            log_training(run, folder)
+        outbox.end()
+        outbox = new_outbox(folder)
+    else:
+        log_training(run, folder)
+        run.log({"curves/loss": 0.1}, step=4)
+        run.close("FINISHED")
+    other = outbox.open("exp5", {})
+    other.close("FINISHED")
+    assert outbox.end() == 0
+    exp4, exp5 = runs_in(folder)
+    assert len(history(folder, exp4, "curves/loss")) == (3 if is_kept_first else 4)
+    assert exp5.info.status == "FINISHED"
+    (aside,) = (folder / "unsent").glob("*/aside-*.json")
+    (warning,) = [words for words in caplog.messages if "does not take a record of exp4" in words]
+    assert "Unable to locate credentials" in warning
+    assert str(aside) in warning
+    monkeypatch.undo()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    new_outbox(folder)
+    assert aside.exists()
+    aside.rename(aside.with_name(aside.name.removeprefix("aside-")))
+    new_outbox(folder)
+    assert file_of(folder, exp4) == "first"
+    assert list((folder / "unsent").iterdir()) == []
+
+
+def test_a_run_that_cannot_be_opened_stops_no_other(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with locked(folder):
+        outbox = new_outbox(folder)
+        for name in ("exp4", "exp5"):
+            outbox.open(name, {}).close("FINISHED")
+        outbox.end()
+
+    def create(client: MlflowClient, experiment: str, start: int, tags: dict[str, str], name: str) -> Run:
+        if name == "exp4":
+            raise PermissionError("you may not")
+        return create_run(client, experiment, start, tags, name)
+
+    create_run = MlflowClient.create_run
+    monkeypatch.setattr(MlflowClient, "create_run", create)
+    outbox = new_outbox(folder)
+    assert [run.info.run_name for run in runs_in(folder)] == ["exp5"]
+    assert not outbox.is_silent
+    assert outbox.end() == 2
+
+
+@pytest.mark.parametrize("error", [RuntimeError, TimeoutError])
+def test_what_the_store_has_although_it_did_not_answer_is_not_sent_twice(
+    folder: Path, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def log_and_time_out(client: MlflowClient, *arguments: object) -> None:
+        log_batch(client, *arguments)  # type: ignore[arg-type]
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise MlflowException("no answer in time") from error()
+
+    calls: list[object] = []
+    outbox = new_outbox(folder)
+    run = outbox.open("exp4", {})
+    log_batch = MlflowClient.log_batch
+    monkeypatch.setattr(MlflowClient, "log_batch", log_and_time_out)
+    run.log({"curves/loss": 1.0}, step=1)
+    run.log({"curves/loss": 0.5}, step=2)
+    outbox.retry()
+    run.close("FINISHED")
+    assert outbox.end() == 0
+    assert history(folder, runs_in(folder)[0], "curves/loss") == [(1, 1.0), (2, 0.5)]
+
+
+def test_a_finished_run_that_was_taken_for_interrupted_is_whole_when_its_end_is_sent(folder: Path) -> None:
+    outbox = new_outbox(folder)
+    run, partial = outbox.open("exp4", {}), outbox.open("exp5", {"partial": "true"})
+    for of in (run, partial):
+        gone(folder, of)
+    with locked(folder):
+        run.close("FINISHED")
+        partial.close("FINISHED")
+        outbox.end()
+    (folder / "unsent").rename(folder / "elsewhere")
+    new_outbox(folder)  # with another data_root
+    assert [found.info.status for found in runs_in(folder)] == ["KILLED", "KILLED"]
+    (folder / "elsewhere").rename(folder / "unsent")
+    new_outbox(folder)
+    found = {run.info.run_name: (run.info.status, run.data.tags.get("partial")) for run in runs_in(folder)}
+    assert found == {"exp4": ("FINISHED", None), "exp5": ("FINISHED", "true")}
+
+
+@pytest.mark.parametrize("is_answering", [False, True])
+@pytest.mark.parametrize("partial", [False, True])
+def test_a_training_whose_end_is_not_sent_is_finished(folder: Path, is_answering: bool, partial: bool) -> None:
+    outbox = new_outbox(folder)
+    run = outbox.open("exp4", {"experiment": "exp4"}, IDENTITY)
+    with locked(folder):
+        run.close("FINISHED", partial)
+        outbox.end()
+        second = new_outbox(folder)
+        if not is_answering:
+            for identity in ("another", IDENTITY) if partial else ("another",):
+                with pytest.raises(OutOfReach):
+                    finished_run(identity)
+            if not partial:
+                assert finished_run(IDENTITY) == run.id
+    if is_answering:
+        assert finished_run(IDENTITY) == (None if partial else run.id)
+        assert kept(folder) == []
+    second.end()
+
+
+def test_a_running_training_of_another_host_keeps_its_run(folder: Path) -> None:
+    first = new_outbox(folder, "of a shared disk").open("exp4", {}, IDENTITY)
+    MlflowClient(STORE.format(folder)).set_tag(first.id, "host", "another")
+    second = new_outbox(folder, "of a shared disk").open("exp4", {}, IDENTITY)
+    assert second.id != first.id
+    gone(folder, second)
+    first.close("KILLED")
+    assert new_outbox(folder, "of a shared disk").open("exp4", {}, IDENTITY).id == second.id

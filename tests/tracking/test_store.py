@@ -1,11 +1,15 @@
 """Which store is used, and flat names; that runs land there is shown in test_tracking.py."""
 
+import base64
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 from trimood.config.parameters import ClipParams, flatten
-from trimood.tracking.store import tracking_uri
+from trimood.tracking.store import OutOfReach, check, tracking_uri
 
 
 def test_a_relative_sqlite_file_is_taken_from_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,3 +32,63 @@ def test_nested_values_become_flat_names() -> None:
         "data.clips.reader": "pyav",
         **{f"data.clips.{name}": value for name, value in where.items()},
     }
+
+
+class Server(HTTPServer):
+    """A server that answers everything with `status`, and remembers the last Authorization."""
+
+    status = 200
+    authorization: str | None = None
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        assert isinstance(self.server, Server)
+        self.server.authorization = self.headers["Authorization"]
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    for name in ("USERNAME", "PASSWORD", "TOKEN"):
+        monkeypatch.delenv(f"MLFLOW_TRACKING_{name}", raising=False)
+    with Server(("127.0.0.1", 0), Handler) as made:
+        thread = threading.Thread(target=made.serve_forever, args=(0.01,))
+        thread.start()
+        yield made
+        made.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("status", [200, 401, 404, 429])
+def test_any_answer_but_an_error_of_the_server_is_one(server: Server, status: int) -> None:
+    server.status = status
+    check(f"http://127.0.0.1:{server.server_port}/")
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_server_with_an_error_is_out_of_reach(server: Server, status: int) -> None:
+    server.status = status
+    with pytest.raises(OutOfReach, match=f"HTTP {status} "):
+        check(f"http://127.0.0.1:{server.server_port}")
+
+
+def test_a_server_is_asked_with_the_password_or_token_of_the_user(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check(f"http://me:secret@127.0.0.1:{server.server_port}")
+    assert server.authorization == f"Basic {base64.b64encode(b'me:secret').decode()}"
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "a-token")
+    check(f"http://127.0.0.1:{server.server_port}")
+    assert server.authorization == "Bearer a-token"
+
+
+def test_no_password_is_said() -> None:
+    with pytest.raises(OutOfReach, match="refused") as refused:
+        check("http://me:secret@127.0.0.1:9")
+    assert "secret" not in str(refused.value)

@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
@@ -19,7 +20,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from trimood.disk import written_whole
-from trimood.tracking.store import OutOfReach, check, impatient, use_store
+from trimood.tracking.store import SQLITE, OutOfReach, check, impatient, use_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,19 +30,32 @@ log = logging.getLogger(__name__)
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 REFUSED = ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST")
-"""MLflow's codes for what it will never take, as for a run that was deleted; everything else is tried again."""
+"""MLflow's codes for what it will never take, as for a run that was deleted."""
 
-LOCK, OPENING = "sending.lock", "opening.json"
+PASSING = ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
+"""MLflow's codes for a store that is locked or too busy."""
+
+LOCK, OPENING, ASIDE = "sending.lock", "opening.json", "aside-"
+"""Names in the folder of a run; a record that MLflow does not take is renamed to `aside-NUMBER.json`."""
+
+
+class CannotOpen(OutOfReach):
+    """The store answers, but opens no such run."""
+
+
+class NotTaken(Exception):
+    """The store answers, but does not take this record."""
 
 
 class Opening(BaseModel):
-    """How a run is opened. `run` is its id in MLflow once it is known.
+    """How a run is opened. `run` is its id in MLflow once it is known, `uri` the store of which it is a run.
 
     `key` is a tag of the run, by which it is found again. With an `identity`, the run of an unfinished training of this
     identity in this checkout is opened again.
     """
 
     name: str
+    uri: str
     key: str
     start_time: int
     tags: dict[str, str]
@@ -143,7 +157,7 @@ class TrackedRun:
         self._do(Closing(status=status, end_time=time.time_ns() // 10**6, partial=partial))
 
     def release(self) -> None:
-        """Leaves it to whoever comes next to send what is kept."""
+        """Leaves it to the next command to send what is kept."""
         if self._lock:
             self._lock.release()
 
@@ -165,16 +179,17 @@ class TrackedRun:
                 except OutOfReach as error:
                     self._outbox.fall_silent(error)
                     self._keep(operation)
+                except NotTaken as error:
+                    self._set_aside(self._keep(operation), error)
 
-    def _keep(self, operation: Operation) -> None:
+    def _keep(self, operation: Operation) -> Path:
         """Writes the operation, and links or copies its files, which the next run of the experiment replaces."""
         if self._lock is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self.folder / LOCK, thread_local=False)
             self._lock.acquire()
             self._store_opening()
-        last = max((path.stem for path in self.folder.glob("[0-9]*.json")), default="0")
-        number = f"{int(last) + 1:08d}"
+        number = f"{max(map(_number, self.folder.glob('*[0-9].json')), default=0) + 1:08d}"
         paths = {name: value for name, value in operation if isinstance(value, Path)}
         copies = {name: self.folder / number / path.name for name, path in paths.items()}
         for name, path in paths.items():
@@ -187,6 +202,20 @@ class TrackedRun:
         with written_whole(self.folder / f"{number}.json") as beside:
             beside.write_text(operation.model_copy(update=relative).model_dump_json(), encoding="utf-8")
         self._kept += 1
+        return self.folder / f"{number}.json"
+
+    def _set_aside(self, path: Path, error: NotTaken) -> None:
+        """Renames a record that MLflow does not take, so that the later ones can be sent."""
+        self._kept -= 1
+        path.rename(path.with_name(ASIDE + path.name))
+        log.warning(
+            "MLflow does not take a record of %s (%s). It is set aside as %s and its files stay beside it. To send it "
+            "when the cause is removed, rename it to %s and start a kedro run.",
+            self.name,
+            error,
+            path.with_name(ASIDE + path.name),
+            path.name,
+        )
 
     def send_kept(self) -> int:
         """Sends what is kept, and returns how many operations that were. Raises OutOfReach."""
@@ -199,18 +228,22 @@ class TrackedRun:
             else:
                 files = {name: self.folder / value for name, value in operation if isinstance(value, Path)}
                 if all(file.exists() for file in files.values()):  # else someone has cleared the folder
-                    self._send(operation.model_copy(update=files))
+                    try:
+                        self._send(operation.model_copy(update=files))
+                    except NotTaken as error:
+                        self._set_aside(path, error)
+                        continue
             path.unlink()
             shutil.rmtree(path.with_suffix(""), ignore_errors=True)
             self._kept -= 1
             sent += 1
-        if self.folder.exists():
+        if self.folder.exists() and not list(self.folder.glob(f"{ASIDE}*")):
             shutil.rmtree(self.folder, ignore_errors=True)
             self._lock = None
         return sent
 
-    def _send(self, operation: Operation) -> None:
-        """Sends one operation, after opening the run if need be. Raises OutOfReach."""
+    def _send(self, operation: Operation, is_second_try: bool = False) -> None:
+        """Sends one operation, after opening the run if need be. Raises OutOfReach, and NotTaken at the second try."""
         if self._is_refused:
             return
         client = self._outbox.client()
@@ -220,10 +253,31 @@ class TrackedRun:
                     self._open(client)
                 _SEND[type(operation)](self, client, operation)
             except Exception as error:
-                if getattr(error, "error_code", None) not in REFUSED or self._opening.run is None:
-                    raise OutOfReach(str(error).partition("\n")[0]) from error
+                self._continued, self._steps = True, {}  # the store may have it although it has not answered
+                reason, code = str(error).partition("\n")[0], getattr(error, "error_code", None)
+                is_passing = code in PASSING or isinstance(error.__cause__, OSError)  # the server was too slow
+                if is_passing or not self._is_answered(client):
+                    raise OutOfReach(reason) from error
+                if self._opening.run is None:
+                    raise CannotOpen(reason) from error
+                if code not in REFUSED:
+                    if is_second_try:
+                        raise NotTaken(reason) from error
+                    return self._send(operation, is_second_try=True)  # a server may have been started again meanwhile
                 self._is_refused = not self._is_active(client)
                 log.warning("MLflow refuses what run %s of %s logs: %s", self.id, self.name, error)
+
+    def _is_answered(self, client: "MlflowClient") -> bool:
+        """Whether the store answers a plain question, so that a failure is one of the record and not of the store."""
+        try:
+            check(self._outbox.uri)
+            if self._opening.run:
+                client.get_run(self._opening.run)
+            else:
+                client.get_experiment(self._outbox.experiment)
+        except Exception as error:
+            return getattr(error, "error_code", None) in REFUSED
+        return True
 
     def _is_active(self, client: "MlflowClient") -> bool:
         """Whether the run was not deleted in MLflow. One that was gets nothing any more."""
@@ -248,19 +302,19 @@ class TrackedRun:
             if "partial" in again.data.tags:
                 client.delete_tag(self._opening.run, "partial")
             _send_values(self, client, Values(tags=opening.tags | {"key": opening.key}))
-            log.info("%s goes on in its MLflow run %s", opening.name, self._opening.run)
+            log.info("%s continues in its MLflow run %s", opening.name, self._opening.run)
         if self.folder.exists():
             self._store_opening()
 
     def _unfinished(self, client: "MlflowClient"):  # type: ignore[no-untyped-def]
-        """The latest unfinished run of the same identity that no living process is writing."""
+        """The latest unfinished run of the same identity that no living process and no other host is writing."""
         if self._opening.identity is None:
             return None
         wanted = f"tags.identity = '{self._opening.identity}' and attributes.status != 'FINISHED'"
         for run in client.search_runs([self._outbox.experiment], wanted, order_by=["attributes.start_time DESC"]):
-            if self._outbox.is_of_checkout(run.data.tags) and not (
-                run.info.status == "RUNNING" and is_alive(run.data.tags)
-            ):
+            is_elsewhere = run.data.tags.get("host") != platform.node()
+            is_written = run.info.status == "RUNNING" and (is_elsewhere or is_alive(run.data.tags))
+            if self._outbox.is_of_checkout(run.data.tags) and not is_written:
                 return run
         return None
 
@@ -321,6 +375,8 @@ def _send_model(run: TrackedRun, client: "MlflowClient", model: Model) -> None:
 def _send_closing(run: TrackedRun, client: "MlflowClient", closing: Closing) -> None:
     if closing.partial:
         client.set_tag(run.id, "partial", "true")
+    elif "partial" not in run._opening.tags and "partial" in client.get_run(run.id).data.tags:
+        client.delete_tag(run.id, "partial")  # of a command that took this run for an interrupted one
     client.set_terminated(run.id, closing.status, closing.end_time)
 
 
@@ -345,6 +401,7 @@ class Outbox:
         """
         self._folder, self._select, self._checkout = folder, select, checkout
         self.uri, self.experiment = uri, ""
+        self._own = _portable(uri, folder)
         self.lock = threading.RLock()
         self.is_silent = False
         self._has_warned = False
@@ -352,6 +409,7 @@ class Outbox:
 
     def begin(self) -> None:
         """Sends what earlier commands have kept, and closes the runs whose process is gone."""
+        _at_work[:] = [self]
         with self.lock:
             try:
                 self._send_left()
@@ -360,7 +418,10 @@ class Outbox:
 
     def _send_left(self) -> None:
         for run in self._left():
-            log.info("sent to MLflow: %d records of %s that an earlier command had kept", run.send_kept(), run.name)
+            try:
+                log.info("sent to MLflow: %d records of %s that an earlier command had kept", run.send_kept(), run.name)
+            except CannotOpen as error:
+                log.warning("MLflow cannot open run %s (%s). What it logs stays in %s", run.name, error, run.folder)
         self._close_interrupted()
 
     def open(self, name: str, tags: Mapping[str, str], identity: str | None = None) -> TrackedRun:
@@ -369,6 +430,7 @@ class Outbox:
         here = {"host": platform.node(), "process": this_process(), "checkout": self._checkout or "this store's"}
         opening = Opening(
             name=name,
+            uri=self._own,
             key=key,
             start_time=now // 10**6,
             tags={**tags, **here, **({"identity": identity} if identity else {})},
@@ -386,19 +448,50 @@ class Outbox:
                 return
             try:
                 self._send_left()
-                sent = sum(run.send_kept() for run in self._open)
-                self.is_silent = False
-                log.info("MLflow answers again: the %d records that were kept have been sent", sent)
+                sent, failed = 0, False
+                for run in self._open:
+                    try:
+                        sent += run.send_kept()
+                    except CannotOpen:
+                        failed = True
+                self.is_silent = failed
+                log.info("MLflow answers again: %d records that were kept have been sent", sent)
             except OutOfReach:
                 return
 
     def end(self) -> int:
-        """Tries a last time; returns how many records are kept for the next command."""
+        """Tries a last time; returns how many records are kept for the next command. Names other stores' records."""
         self.retry()
+        if self in _at_work:
+            _at_work.remove(self)
         for run in self._open:
             run.release()
         self._open = []
-        return len(list(self._folder.glob("*/[0-9]*.json")))
+        kept: Counter[str] = Counter()
+        for folder in self._folder.glob("*/"):
+            opening = _opening_in(folder)
+            kept[opening.uri if opening else self._own] += len(list(folder.glob("[0-9]*.json")))
+        own = kept.pop(self._own, 0)
+        for uri, count in (+kept).items():
+            log.warning(
+                "%s has %d records for the MLflow store %s, which this command does not use. They are sent by the next "
+                "kedro run that uses it, as with MLFLOW_TRACKING_URI.",
+                self._folder,
+                count,
+                f"{SQLITE}{os.path.normpath(self._folder / uri.removeprefix(SQLITE))}" if SQLITE in uri else uri,
+            )
+        return own
+
+    def finished(self, identity: str) -> str | None:
+        """The finished, complete run with this identity of which records are kept: its id, or its name without one."""
+        for folder in sorted(self._folder.glob("*/"), reverse=True):
+            opening, last = _opening_in(folder), max(folder.glob("*[0-9].json"), key=_number, default=None)
+            if last and opening and (opening.identity, opening.uri) == (identity, self._own):
+                with suppress(OSError, ValidationError):
+                    closing = _OPERATION.validate_json(last.read_bytes())
+                    if isinstance(closing, Closing) and closing.status == "FINISHED" and not closing.partial:
+                        return opening.run or f"{opening.name} (not sent yet)"
+        return None
 
     def client(self) -> "MlflowClient":
         """A client of the store. Raises OutOfReach."""
@@ -431,29 +524,68 @@ class Outbox:
         return self._checkout is None or tags.get("checkout") == self._checkout
 
     def _left(self) -> Iterator[TrackedRun]:
-        """What other commands have kept, the oldest first, unless they are at work."""
+        """What other commands have kept for this store, the oldest first, unless they are at work."""
         for folder in sorted(path.parent for path in self._folder.glob(f"*/{OPENING}")):
             with suppress(Timeout), FileLock(folder / LOCK, blocking=False, thread_local=False):
-                try:
-                    opening = Opening.model_validate_json((folder / OPENING).read_bytes())
-                except (OSError, ValidationError):  # another command has sent it this instant, or it is damaged
-                    if not list(folder.glob("*.json")):
-                        shutil.rmtree(folder, ignore_errors=True)
-                    continue
-                yield TrackedRun(self, opening, folder)
+                if opening := _opening_in(folder):
+                    is_done = not list(folder.glob("[0-9]*.json")) and list(folder.glob(f"{ASIDE}*"))
+                    if opening.uri == self._own and not is_done:
+                        yield TrackedRun(self, opening, folder)
+                elif not list(folder.glob("*.json")):
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def _close_interrupted(self) -> None:
         """Closes runs of this checkout and host as killed if their process is gone."""
+        from mlflow.exceptions import MlflowException
+
         client, here = self.client(), f"attributes.status = 'RUNNING' and tags.host = '{platform.node()}'"
         with impatient():
             try:
                 for run in client.search_runs([self.experiment], here):
                     if self.is_of_checkout(run.data.tags) and not is_alive(run.data.tags):
-                        client.set_tag(run.info.run_id, "partial", "true")
-                        client.set_terminated(run.info.run_id, "KILLED")
+                        try:
+                            client.set_tag(run.info.run_id, "partial", "true")
+                            client.set_terminated(run.info.run_id, "KILLED")
+                        except MlflowException as error:
+                            if error.error_code in PASSING:
+                                raise
+                            log.warning("MLflow does not close run %s: %s", run.info.run_id, error)
+                            continue
                         log.info("%s: run %s is closed, its process was killed", run.info.run_name, run.info.run_id)
             except Exception as error:
                 raise OutOfReach(str(error).partition("\n")[0]) from error
+
+
+def _portable(uri: str, folder: Path) -> str:
+    """The URI without a password. A SQLite file is named from `folder`, because both may be moved together."""
+    if uri.startswith(SQLITE):
+        return f"{SQLITE}{os.path.relpath(uri.removeprefix(SQLITE), folder)}"
+    return re.sub(r"(?<=://)[^/]*@", "", uri).rstrip("/")
+
+
+def _number(path: Path) -> int:
+    return int(path.stem.removeprefix(ASIDE))
+
+
+def _opening_in(folder: Path) -> Opening | None:
+    """How the run in this folder is opened; None if another command has just sent it, or if the file is damaged."""
+    try:
+        return Opening.model_validate_json((folder / OPENING).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+_at_work: list[Outbox] = []
+"""The outbox of the command that runs in this process, if any."""
+
+
+def finished_but_kept(identity: str) -> str | None:
+    """The run of `Outbox.finished` in the outbox of this command, after it has tried to send what is kept."""
+    for outbox in _at_work:
+        outbox.retry()
+        if run := outbox.finished(identity):
+            return run
+    return None
 
 
 _current: ContextVar[TrackedRun | None] = ContextVar("current", default=None)
@@ -470,7 +602,7 @@ def set_current_run(run: TrackedRun | None) -> None:
 
 
 def this_process() -> str:
-    """Process id and start time, which tell a process from a later one with the same id."""
+    """Process id and start time. A later process with the same id has another start time."""
     process = psutil.Process()
     return f"{process.pid} {process.create_time():.0f}"
 

@@ -13,6 +13,7 @@ from trimood.emotions import EMOTIONS
 from trimood.scoring.agreement import SETTINGS, different_settings
 from trimood.scoring.baselines import REFERENCES
 from trimood.tracking.kinds import words_fingerprint
+from trimood.tracking.outbox import finished_but_kept
 from trimood.tracking.store import OutOfReach, check, impatient, store_in_use
 
 log = logging.getLogger(__name__)
@@ -226,10 +227,13 @@ def latest_whole_run(runs: pd.DataFrame, model: str) -> pd.Series | None:
 def finished_run(identity: str) -> str | None:
     """Returns the id of the latest finished, complete run with this identity in the store in use; None without one.
 
-    Raises OutOfReach.
+    A run whose end is kept until MLflow takes it is finished, too; without an id, its name is returned. Raises
+    OutOfReach.
     """
     import mlflow
 
+    if run := finished_but_kept(identity):
+        return run
     if (uri := store_in_use()) is None:
         return None
     check(uri)

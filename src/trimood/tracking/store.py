@@ -1,4 +1,4 @@
-"""The MLflow store: selects it, makes it, follows it when its folder moves, and tells whether it answers."""
+"""The MLflow store: selects it, makes it, follows it when its folder moves, and checks that it answers."""
 
 import logging
 import os
@@ -6,11 +6,8 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from http import HTTPStatus
-from http.client import HTTPException
 from pathlib import Path
-from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
-from urllib.request import urlopen
 
 from filelock import FileLock
 
@@ -118,14 +115,23 @@ def check(uri: str) -> None:
         except sqlite3.Error as error:
             raise OutOfReach(str(error)) from error
     elif uri.startswith("http"):
-        try:
-            with urlopen(f"{uri.rstrip('/')}/health", timeout=PATIENCE_SECONDS):  # noqa: S310 - http, as checked
-                pass
-        except HTTPError as error:
-            if error.code >= HTTPStatus.INTERNAL_SERVER_ERROR:  # anything else is an answer
-                raise OutOfReach(str(error)) from error
-        except (OSError, HTTPException) as error:
-            raise OutOfReach(str(getattr(error, "reason", error))) from error
+        from mlflow.utils.credentials import get_default_host_creds
+        from mlflow.utils.rest_utils import http_request
+
+        try:  # as MLflow itself asks, with the user's passwords, tokens and certificates
+            answer = http_request(
+                get_default_host_creds(uri),
+                "/health",
+                "GET",
+                timeout=PATIENCE_SECONDS,
+                max_retries=0,
+                raise_on_status=False,
+            )
+        except Exception as error:
+            cause = error.__context__ or error  # without the URL, in which a password may stand
+            raise OutOfReach(str(getattr(next(iter(cause.args), None), "reason", cause))) from error
+        if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:  # anything else is an answer
+            raise OutOfReach(f"HTTP {answer.status_code} {answer.reason}")
 
 
 @contextmanager
