@@ -66,8 +66,15 @@ class Project:
                     lambda: identity_of(name, self.seed, self.checkpoint),
                     tags=["checks"],
                 ),
-                node("train", [f"{name}.identity"], [f"{name}.best_weights", f"{name}.last_weights"], weights),
-                node("score", [f"{name}.best_weights"], f"{name}.scores", lambda: {"seed": self.seed}),
+                node(
+                    "train",
+                    [f"{name}.identity"],
+                    [f"{name}.best_weights", f"{name}.last_weights"],
+                    weights,
+                    tags=["training"],
+                ),
+                node("embed", [f"{name}.best_weights"], f"{name}.embeddings", lambda: {"of": self.seed}),
+                node("score", [f"{name}.embeddings"], f"{name}.scores", lambda: {"seed": self.seed}),
             ]
         )
 
@@ -91,10 +98,13 @@ class Project:
                 "type": f"{own}WeightsDataset",
                 "filepath": str(models / "{name}" / "{epoch}.safetensors"),
             },
-            "{name}.scores": {
-                "type": f"{own}WholeFileDataset",
-                "of": "json.JSONDataset",
-                "filepath": str(self.folder / "{name}" / "scores.json"),
+            **{
+                f"{{name}}.{output}": {
+                    "type": f"{own}WholeFileDataset",
+                    "of": "json.JSONDataset",
+                    "filepath": str(self.folder / "{name}" / f"{output}.json"),
+                }
+                for output in ("embeddings", "scores")
             },
         }
         catalog = DataCatalog.from_config(entries)
@@ -145,7 +155,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
     release_all()
 
 
-ALL = ["exp3.identify", "exp3.train", "exp3.score"]
+ALL = ["exp3.identify", "exp3.train", "exp3.embed", "exp3.score"]
 
 
 def test_a_finished_experiment_is_not_trained_again_and_the_log_says_why(
@@ -163,7 +173,7 @@ def test_a_finished_experiment_is_not_trained_again_and_the_log_says_why(
 
 def test_of_several_experiments_only_the_rest_is_trained(project: Project) -> None:
     project.run("exp1", "exp3")
-    assert project.run("exp1", "exp3", "exp4")[3:] == ["exp4.train", "exp4.score"]
+    assert project.run("exp1", "exp3", "exp4")[3:] == ["exp4.train", "exp4.embed", "exp4.score"]
 
 
 def test_other_settings_data_or_code_are_trained(project: Project) -> None:
@@ -181,6 +191,18 @@ def test_a_missing_file_is_made_again(project: Project, file: str) -> None:
     project.run()
     (project.folder / file).unlink()
     assert project.run() == ALL
+
+
+@pytest.mark.parametrize("rerun", [False, True])
+def test_a_damaged_file_of_weights_is_made_again(
+    project: Project, caplog: pytest.LogCaptureFixture, rerun: bool
+) -> None:
+    project.run()
+    project.rerun = rerun
+    (project.folder / "06_models/exp3/last.safetensors").write_bytes(b"damaged")
+    assert project.run() == ALL
+    assert "exp3 is trained again: " in caplog.text
+    assert "last.safetensors" in caplog.text
 
 
 def test_what_mlflow_does_not_know_as_finished_is_run_again(project: Project) -> None:
@@ -215,6 +237,48 @@ def test_a_run_of_some_nodes_is_never_skipped_and_marks_nothing(project: Project
     project.run(only="exp3.train")
     marked = json.loads((project.folder / "06_models/exp3/finished.json").read_text())
     assert marked["identity"] == identity_of("exp3", 1).digest
+
+
+def test_files_of_another_seed_are_not_taken_for_those_of_a_killed_run(project: Project) -> None:
+    for seed in (1, 2):
+        project.seed = seed
+        project.run()
+    project.seed, project.broken = 1, "exp3.embed"  # where kill -9 hits it: the weights are stored
+    with pytest.raises(RuntimeError):
+        project.run()
+    assert not list((project.folder / "exp3").glob("scores*"))
+    project.broken = ""
+    assert project.run() == ALL
+    assert json.loads((project.folder / "exp3/scores.json").read_text()) == {"seed": 1}
+
+
+def test_a_training_that_fails_costs_no_results_of_another_seed(project: Project) -> None:
+    project.run()
+    project.seed, project.broken = 2, "exp3.train"
+    with pytest.raises(RuntimeError):
+        project.run()
+    assert json.loads((project.folder / "exp3/scores.json").read_text()) == {"seed": 1}
+
+
+@pytest.mark.parametrize("marked", [None, {"identity": "another"}])
+def test_files_that_are_not_marked_are_not_finished_whatever_mlflow_says(
+    project: Project, marked: dict[str, str] | None
+) -> None:
+    project.run()
+    marker = project.folder / "06_models/exp3/finished.json"
+    marker.unlink()
+    if marked:
+        marker.write_text(json.dumps(marked))
+    assert project.run() == ALL
+
+
+def test_a_run_of_some_nodes_under_another_identity_leaves_no_mark(project: Project) -> None:
+    project.run()
+    project.seed = 2
+    identity = project.folder / "exp3/identity.json"
+    identity.write_text(identity_of("exp3", 2).model_dump_json())
+    project.run(only="exp3.train")
+    assert not (project.folder / "06_models/exp3/finished.json").exists()
 
 
 def test_rerun_trains_again_from_the_beginning(project: Project) -> None:
@@ -272,7 +336,7 @@ def test_an_experiment_of_another_command_is_refused_before_anything_runs(projec
     ):
         project.run("exp1", "exp3")
     assert project.done == []
-    assert project.run("exp4") == [f"exp4.{step}" for step in ("identify", "train", "score")]
+    assert project.run("exp4") == [f"exp4.{step}" for step in ("identify", "train", "embed", "score")]
 
 
 def test_an_experiment_is_free_as_soon_as_it_is_done_and_its_tables_are_protected_until_then(
