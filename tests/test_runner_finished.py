@@ -8,9 +8,12 @@ from pathlib import Path
 import click
 import pytest
 import torch
-from kedro.framework.hooks.manager import _NullPluginManager
+from kedro.framework.hooks import hook_impl
+from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.io import DataCatalog
 from kedro.pipeline import Node, Pipeline
+from kedro.runner import AbstractRunner, SequentialRunner
+from pluggy import PluginManager
 
 from support.learning_examples import settings
 from support.lock_holder import lock_holder
@@ -28,6 +31,14 @@ def identity_of(name: str, seed: int, checkpoint: str = "/here/video") -> RunIde
     return RunIdentity(experiment=name, plan=plan, examples=examples, checkpoints={}, recipe="ee", code="ff")
 
 
+def hook_manager(*others: object) -> PluginManager:
+    """Kedro's hooks: that of the locks, and those of a test."""
+    manager = _create_hook_manager()
+    for hooks in (HoldLocks(), *others):
+        manager.register(hooks)
+    return manager
+
+
 class Project:
     """Experiments of small nodes, what has run of them, and what MLflow knows."""
 
@@ -38,6 +49,7 @@ class Project:
         self.finished: dict[str, str] = {}
         self.store: str | None = "sqlite:///mlflow.db"
         self.out_of_reach = False
+        self.runner: AbstractRunner = ExperimentRunner()
 
     def experiment(self, name: str) -> Pipeline:
         """The nodes of one experiment."""
@@ -116,10 +128,11 @@ class Project:
         self.done = []
         whole = sum((self.experiment(name) for name in names or ("exp3",)), Pipeline([]))
         pipeline = whole.filter(from_nodes=[only]) if only else whole
-        catalog = self.catalog()
-        HoldLocks().before_pipeline_run(pipeline, catalog)
+        catalog, hooks = self.catalog(), hook_manager()
+        hooks.hook.before_pipeline_run(run_params={}, pipeline=pipeline, catalog=catalog)
         try:
-            ExperimentRunner().run(pipeline, catalog, _NullPluginManager())  # type: ignore[arg-type]
+            self.runner.run(pipeline, catalog, hooks)
+            hooks.hook.after_pipeline_run(run_params={}, run_result={}, pipeline=pipeline, catalog=catalog)
         finally:
             self.held = {name for name in names or ("exp3",) if is_held(self.lock(name))}
             release_all()
@@ -327,6 +340,71 @@ def test_of_several_seeds_all_but_the_last_need_no_files(project: Project) -> No
         assert project.run() == ["exp3.identify"]
         project.seed = 1  # as the last seed, it must leave its own files
         assert project.run() == ALL
+
+
+def test_another_runner_marks_and_unmarks_too(project: Project) -> None:
+    project.run()
+    marker, project.runner, project.seed = project.folder / "06_models/exp3/finished.json", SequentialRunner(), 2
+    project.broken = "exp3.train"
+    with pytest.raises(RuntimeError):
+        project.run()
+    assert not marker.exists()
+    project.broken = ""
+    assert project.run() == ALL
+    assert json.loads(marker.read_text())["identity"] == identity_of("exp3", 2).digest
+    assert not project.checkpoints("exp3").exists()
+    project.runner = ExperimentRunner()
+    assert project.run() == ["exp3.identify"]
+
+
+class Refusing:
+    """A hook that refuses every run."""
+
+    @hook_impl
+    def before_pipeline_run(self) -> None:
+        """Raises UsageError."""
+        raise click.UsageError("refused")
+
+
+def test_what_is_refused_in_a_notebook_leaves_no_lock(project: Project) -> None:
+    both = project.experiment("exp1") + project.experiment("exp3")
+
+    def begin(*others: object) -> None:
+        hook_manager(*others).hook.before_pipeline_run(run_params={}, pipeline=both, catalog=project.catalog())
+
+    with lock_holder(project.lock("exp3")), pytest.raises(click.ClickException, match="in use by"):
+        begin()
+    assert not is_held(project.lock("exp1"))
+    with pytest.raises(click.UsageError, match="refused"):
+        begin(Refusing())
+    assert not is_held(project.lock("exp1"))
+    begin()
+    assert is_held(project.lock("exp1"))
+
+
+def test_generated_folders_are_locked_and_are_not_replaced_under_a_training(project: Project) -> None:
+    pipeline = Pipeline([Node(lambda: None, None, "corpus", name="make_corpus", namespace="demo")])
+    corpus, models = project.folder / "corpus", project.folder / "06_models"
+    made_by = {"pipeline": "demo", "unless_given": "corpus_dir", "parameters": "demo"}
+    entry = {"type": "trimood.datasets.FolderDataset", "filepath": str(corpus), "metadata": {"made_by": made_by}}
+    of_models = {"type": "trimood.datasets.FolderDataset", "filepath": str(models), "create": True}
+    catalog = DataCatalog.from_config({"corpus": entry, "models": of_models})
+    hooks = HoldLocks()
+    hooks.before_pipeline_run(pipeline, catalog)
+    assert is_held(corpus.with_name(".corpus.lock"))
+    hooks.after_pipeline_run(pipeline, catalog)
+    assert not is_held(corpus.with_name(".corpus.lock"))
+    corpus.mkdir()
+    for lock, name in ((project.lock("exp3"), "exp3"), (models / ".search-exp4.lock", "search-exp4")):
+        with lock_holder(lock) as other:
+            hooks.before_pipeline_run(pipeline, catalog)
+            hooks.after_pipeline_run(pipeline, catalog)
+            other.train()
+            with pytest.raises(
+                click.ClickException, match=rf"corpus: not generated anew, because {name} is trained by"
+            ):
+                hooks.before_pipeline_run(pipeline, catalog)
+            assert not is_held(corpus.with_name(".corpus.lock"))
 
 
 def test_an_experiment_of_another_command_is_refused_before_anything_runs(project: Project) -> None:

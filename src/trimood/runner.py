@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -19,8 +19,9 @@ from kedro.pipeline.node import Node
 from kedro.runner import SequentialRunner
 
 from trimood.config.experiments import experiment_names, experiment_of
-from trimood.datasets import FolderDataset
-from trimood.disk import InUse, hold, is_held, note_holder, release, release_all, written_whole
+from trimood.config.metadata import metadata_of
+from trimood.datasets import FolderDataset, training_in
+from trimood.disk import InUse, hold, is_held, lock_of_folder, note_holder, release, release_all, written_whole
 from trimood.model.config import CheckpointError
 from trimood.model.stored import RunIdentity, TrainedWeights
 from trimood.tracking.hook import CHECKS
@@ -94,7 +95,6 @@ class ExperimentRunner(SequentialRunner):
                 whole = WholeExperiment.of(name, pipeline, catalog)
                 if whole and whole.is_finished(more_seeds):
                     continue
-                unmark(name, catalog)
                 if whole is None:
                     run(nodes)
                     continue
@@ -178,6 +178,11 @@ class WholeExperiment:
             beside.write_text(json.dumps({"identity": self.identity.digest}), encoding="utf-8")
         self._remove_checkpoints()
 
+    def finish_unless_other_files(self) -> None:
+        """As `finish`, unless the stored weights are of another seed, for which this one was skipped."""
+        if self._files_are_here():
+            self.finish()
+
     def remove_evaluation_of_another(self) -> None:
         """Removes what was computed with the weights that this training has replaced."""
         if _marked(self._folder) != self.identity.digest:
@@ -230,11 +235,15 @@ def _marked(folder: Path) -> str | None:
 
 
 def unmark(name: str, catalog: DataCatalog) -> None:
-    """Removes the marker of an experiment before files of another run are written beside it."""
+    """Removes the marker of an experiment unless it is that of the stored identity."""
     models = _models(catalog)
-    if models is None or name not in experiment_names() or not catalog.exists(f"{name}.identity"):
+    if models is None or not catalog.exists(f"{name}.identity"):
         return
-    if _marked(models / name) != catalog.load(f"{name}.identity").digest:
+    try:
+        identity = catalog.load(f"{name}.identity").digest
+    except DatasetError:  # of another version
+        identity = None
+    if _marked(models / name) != identity:
         (models / name / MARKER).unlink(missing_ok=True)
 
 
@@ -261,6 +270,8 @@ def lock_of(name: str, catalog: DataCatalog) -> Path | None:
 class HoldLocks:
     """Takes the locks of a command before anything is prepared, and refuses what another command is working on."""
 
+    _folders: Sequence[Path] = ()
+
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Raises ClickException if another command runs one of the experiments, and for several processes of one.
@@ -282,26 +293,76 @@ class HoldLocks:
                     hold(lock, wait=name not in trained)
             except InUse as error:
                 raise click.ClickException(f"{name}: {error}. {REMEDY}") from None
+        self._folders = _hold_generated(pipeline, catalog)
+
+    @hook_impl(wrapper=True, specname="before_pipeline_run")
+    def release_if_refused(self, pipeline: Pipeline) -> Generator[None, None, None]:
+        """Releases the locks if this or another hook refuses the run, as nothing is called then after it."""
+        try:
+            return (yield)
+        except BaseException:
+            self._release_after(pipeline)
+            raise
+
+    @hook_impl
+    def before_node_run(self, node: Node, catalog: DataCatalog) -> None:
+        """Removes the marker of an experiment before files of another run are written beside it."""
+        name = experiment_of(node.namespace, experiment_names())
+        if name and CHECKS not in node.tags:
+            unmark(name, catalog)
 
     @hook_impl(trylast=True)
-    def after_pipeline_run(self, pipeline: Pipeline) -> None:
-        """Releases the locks, except on the command line, where further sessions may follow."""
-        _release_after(pipeline)
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Releases the locks, except on the command line, where further sessions may follow.
+
+        Marks whole experiments as finished, which ExperimentRunner has done already, but no other runner does.
+        """
+        for name in _stages_of(pipeline).intersection(experiment_names()):
+            lock = lock_of(name, catalog)
+            if lock and is_held(lock) and (whole := WholeExperiment.of(name, pipeline, catalog)):
+                whole.finish_unless_other_files()
+        self._release_after(pipeline)
 
     @hook_impl(trylast=True)
     def on_pipeline_error(self, pipeline: Pipeline) -> None:
         """As after a run without errors."""
-        _release_after(pipeline)
+        self._release_after(pipeline)
+
+    def _release_after(self, pipeline: Pipeline) -> None:
+        if click.get_current_context(silent=True):
+            return
+        release(*self._folders)
+        if _stages_of(pipeline):
+            release_all()
+
+
+def _generated_folder(dataset: object) -> Path | None:
+    return dataset._filepath if isinstance(dataset, FolderDataset) and metadata_of(dataset).made_by else None
+
+
+def _hold_generated(pipeline: Pipeline, catalog: DataCatalog) -> list[Path]:
+    """Holds the folders that the pipeline generates, unless this process does already; returns the locks.
+
+    Raises ClickException if a folder would be replaced while an experiment is trained, which reads the checkpoints.
+    """
+    paths = sorted(path for name in pipeline.all_outputs() if (path := _generated_folder(catalog.get(name))))
+    locks = [lock_of_folder(path) for path in paths]
+    models = _models(catalog)
+    for name, holder in training_in(models) if models and any(path.exists() for path in paths) else ():
+        raise click.ClickException(
+            f"{', '.join(map(str, paths))}: not generated anew, because {name} is trained by {holder}. Wait until that "
+            "command has finished, or use another place for this command: --params data_root=FOLDER"
+        )
+    if any(map(is_held, locks)):  # a session within another one, which holds what it needs
+        return []
+    for lock in locks:
+        hold(lock, wait=True)
+    return locks
 
 
 def _stages_of(pipeline: Pipeline) -> set[str]:
     """Experiments and stages but for `demo`, whose folders are locked one by one, within sessions of other stages."""
     return {str(node.namespace).split(".")[0] for node in pipeline.nodes} - {"demo"}
-
-
-def _release_after(pipeline: Pipeline) -> None:
-    if _stages_of(pipeline) and not click.get_current_context(silent=True):
-        release_all()
 
 
 REMEDY = (
