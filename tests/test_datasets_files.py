@@ -67,20 +67,27 @@ def test_every_file_of_the_catalog_is_written_whole() -> None:
     assert others == {"comparison_pictures", "comparison_drawings"}
 
 
-def test_a_table_is_not_replaced_by_another_while_a_command_trains_on_it(tmp_path: Path) -> None:
+def test_the_tables_of_a_submission_may_change_while_an_experiment_is_trained() -> None:
+    entries = yaml.safe_load((PROJECT / "conf/base/submission/catalog.yml").read_text())
+    for name in ("submission_utterances", "excluded_submission_clips", "submission_examples"):
+        assert "trained_in" not in entries[name]
+
+
+@pytest.mark.parametrize(("lock", "name"), [("exp3/.lock", "exp3"), (".search-exp4.lock", "search-exp4")])
+def test_a_table_is_not_replaced_by_another_while_a_command_trains_on_it(tmp_path: Path, lock: str, name: str) -> None:
     models = tmp_path / "06_models"
     path = tmp_path / "05_model_input" / "training_examples.parquet"
     dataset = WholeFileDataset(filepath=str(path), of="pandas.ParquetDataset", trained_in=str(models))
     table, other = pd.DataFrame({"utterance": ["a", "b"]}), pd.DataFrame({"utterance": ["b", "a"]})
     dataset.save(table)
-    with lock_holder(models / "exp3" / ".lock") as other_command:
+    with lock_holder(models / lock) as other_command:
         dataset.save(other)  # the other command has not begun to train
         other_command.train()
         before = path.stat().st_ino
         dataset.save(other)
         assert path.stat().st_ino == before
         with pytest.raises(
-            DatasetError, match=r"exp3 is trained on this table by `kedro run .*data_root=FOLDER"
+            DatasetError, match=rf"{name} is trained on this table by `kedro run .*data_root=FOLDER"
         ) as error:
             dataset.save(table)
         assert isinstance(error.value.__cause__, InUse)

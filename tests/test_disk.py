@@ -19,6 +19,7 @@ from trimood.disk import (
     says_disk_full,
     written_whole,
 )
+from trimood.media.parts import write_whole
 
 LARGE = {"weights": torch.zeros(100_000)}
 WRITERS = {
@@ -100,6 +101,13 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatc
     with written_whole(tmp_path / "a") as path:
         path.write_text("new")
     assert done == ["fsync .tmp", "replace", "fsync folder"]
+    done.clear()
+    with written_whole(tmp_path / "a", outlasts_power=False) as path:
+        path.write_text("newer")
+    assert done == ["replace"]
+    done.clear()
+    write_whole(tmp_path / "part", b"content")  # whose damage would not all be noticed
+    assert done == ["fsync .tmp", "replace"]
 
 
 def test_an_equal_file_stays_as_it_is_if_that_is_asked_for(tmp_path: Path) -> None:

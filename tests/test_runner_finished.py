@@ -8,9 +8,12 @@ from pathlib import Path
 import click
 import pytest
 import torch
-from kedro.framework.hooks.manager import _NullPluginManager
+from kedro.framework.hooks import hook_impl
+from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.io import DataCatalog
 from kedro.pipeline import Node, Pipeline
+from kedro.runner import AbstractRunner, SequentialRunner
+from pluggy import PluginManager
 
 from support.learning_examples import settings
 from support.lock_holder import lock_holder
@@ -28,6 +31,14 @@ def identity_of(name: str, seed: int, checkpoint: str = "/here/video") -> RunIde
     return RunIdentity(experiment=name, plan=plan, examples=examples, checkpoints={}, recipe="ee", code="ff")
 
 
+def hook_manager(*others: object) -> PluginManager:
+    """Kedro's hooks: that of the locks, and those of a test."""
+    manager = _create_hook_manager()
+    for hooks in (HoldLocks(), *others):
+        manager.register(hooks)
+    return manager
+
+
 class Project:
     """Experiments of small nodes, what has run of them, and what MLflow knows."""
 
@@ -38,6 +49,7 @@ class Project:
         self.finished: dict[str, str] = {}
         self.store: str | None = "sqlite:///mlflow.db"
         self.out_of_reach = False
+        self.runner: AbstractRunner = ExperimentRunner()
 
     def experiment(self, name: str) -> Pipeline:
         """The nodes of one experiment."""
@@ -66,8 +78,15 @@ class Project:
                     lambda: identity_of(name, self.seed, self.checkpoint),
                     tags=["checks"],
                 ),
-                node("train", [f"{name}.identity"], [f"{name}.best_weights", f"{name}.last_weights"], weights),
-                node("score", [f"{name}.best_weights"], f"{name}.scores", lambda: {"seed": self.seed}),
+                node(
+                    "train",
+                    [f"{name}.identity"],
+                    [f"{name}.best_weights", f"{name}.last_weights"],
+                    weights,
+                    tags=["training"],
+                ),
+                node("embed", [f"{name}.best_weights"], f"{name}.embeddings", lambda: {"of": self.seed}),
+                node("score", [f"{name}.embeddings"], f"{name}.scores", lambda: {"seed": self.seed}),
             ]
         )
 
@@ -91,10 +110,13 @@ class Project:
                 "type": f"{own}WeightsDataset",
                 "filepath": str(models / "{name}" / "{epoch}.safetensors"),
             },
-            "{name}.scores": {
-                "type": f"{own}WholeFileDataset",
-                "of": "json.JSONDataset",
-                "filepath": str(self.folder / "{name}" / "scores.json"),
+            **{
+                f"{{name}}.{output}": {
+                    "type": f"{own}WholeFileDataset",
+                    "of": "json.JSONDataset",
+                    "filepath": str(self.folder / "{name}" / f"{output}.json"),
+                }
+                for output in ("embeddings", "scores")
             },
         }
         catalog = DataCatalog.from_config(entries)
@@ -106,10 +128,11 @@ class Project:
         self.done = []
         whole = sum((self.experiment(name) for name in names or ("exp3",)), Pipeline([]))
         pipeline = whole.filter(from_nodes=[only]) if only else whole
-        catalog = self.catalog()
-        HoldLocks().before_pipeline_run(pipeline, catalog)
+        catalog, hooks = self.catalog(), hook_manager()
+        hooks.hook.before_pipeline_run(run_params={}, pipeline=pipeline, catalog=catalog)
         try:
-            ExperimentRunner().run(pipeline, catalog, _NullPluginManager())  # type: ignore[arg-type]
+            self.runner.run(pipeline, catalog, hooks)
+            hooks.hook.after_pipeline_run(run_params={}, run_result={}, pipeline=pipeline, catalog=catalog)
         finally:
             self.held = {name for name in names or ("exp3",) if is_held(self.lock(name))}
             release_all()
@@ -145,7 +168,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
     release_all()
 
 
-ALL = ["exp3.identify", "exp3.train", "exp3.score"]
+ALL = ["exp3.identify", "exp3.train", "exp3.embed", "exp3.score"]
 
 
 def test_a_finished_experiment_is_not_trained_again_and_the_log_says_why(
@@ -163,7 +186,7 @@ def test_a_finished_experiment_is_not_trained_again_and_the_log_says_why(
 
 def test_of_several_experiments_only_the_rest_is_trained(project: Project) -> None:
     project.run("exp1", "exp3")
-    assert project.run("exp1", "exp3", "exp4")[3:] == ["exp4.train", "exp4.score"]
+    assert project.run("exp1", "exp3", "exp4")[3:] == ["exp4.train", "exp4.embed", "exp4.score"]
 
 
 def test_other_settings_data_or_code_are_trained(project: Project) -> None:
@@ -181,6 +204,18 @@ def test_a_missing_file_is_made_again(project: Project, file: str) -> None:
     project.run()
     (project.folder / file).unlink()
     assert project.run() == ALL
+
+
+@pytest.mark.parametrize("rerun", [False, True])
+def test_a_damaged_file_of_weights_is_made_again(
+    project: Project, caplog: pytest.LogCaptureFixture, rerun: bool
+) -> None:
+    project.run()
+    project.rerun = rerun
+    (project.folder / "06_models/exp3/last.safetensors").write_bytes(b"damaged")
+    assert project.run() == ALL
+    assert "exp3 is trained again: " in caplog.text
+    assert "last.safetensors" in caplog.text
 
 
 def test_what_mlflow_does_not_know_as_finished_is_run_again(project: Project) -> None:
@@ -215,6 +250,48 @@ def test_a_run_of_some_nodes_is_never_skipped_and_marks_nothing(project: Project
     project.run(only="exp3.train")
     marked = json.loads((project.folder / "06_models/exp3/finished.json").read_text())
     assert marked["identity"] == identity_of("exp3", 1).digest
+
+
+def test_files_of_another_seed_are_not_taken_for_those_of_a_killed_run(project: Project) -> None:
+    for seed in (1, 2):
+        project.seed = seed
+        project.run()
+    project.seed, project.broken = 1, "exp3.embed"  # where kill -9 hits it: the weights are stored
+    with pytest.raises(RuntimeError):
+        project.run()
+    assert not list((project.folder / "exp3").glob("scores*"))
+    project.broken = ""
+    assert project.run() == ALL
+    assert json.loads((project.folder / "exp3/scores.json").read_text()) == {"seed": 1}
+
+
+def test_a_training_that_fails_costs_no_results_of_another_seed(project: Project) -> None:
+    project.run()
+    project.seed, project.broken = 2, "exp3.train"
+    with pytest.raises(RuntimeError):
+        project.run()
+    assert json.loads((project.folder / "exp3/scores.json").read_text()) == {"seed": 1}
+
+
+@pytest.mark.parametrize("marked", [None, {"identity": "another"}])
+def test_files_that_are_not_marked_are_not_finished_whatever_mlflow_says(
+    project: Project, marked: dict[str, str] | None
+) -> None:
+    project.run()
+    marker = project.folder / "06_models/exp3/finished.json"
+    marker.unlink()
+    if marked:
+        marker.write_text(json.dumps(marked))
+    assert project.run() == ALL
+
+
+def test_a_run_of_some_nodes_under_another_identity_leaves_no_mark(project: Project) -> None:
+    project.run()
+    project.seed = 2
+    identity = project.folder / "exp3/identity.json"
+    identity.write_text(identity_of("exp3", 2).model_dump_json())
+    project.run(only="exp3.train")
+    assert not (project.folder / "06_models/exp3/finished.json").exists()
 
 
 def test_rerun_trains_again_from_the_beginning(project: Project) -> None:
@@ -265,6 +342,71 @@ def test_of_several_seeds_all_but_the_last_need_no_files(project: Project) -> No
         assert project.run() == ALL
 
 
+def test_another_runner_marks_and_unmarks_too(project: Project) -> None:
+    project.run()
+    marker, project.runner, project.seed = project.folder / "06_models/exp3/finished.json", SequentialRunner(), 2
+    project.broken = "exp3.train"
+    with pytest.raises(RuntimeError):
+        project.run()
+    assert not marker.exists()
+    project.broken = ""
+    assert project.run() == ALL
+    assert json.loads(marker.read_text())["identity"] == identity_of("exp3", 2).digest
+    assert not project.checkpoints("exp3").exists()
+    project.runner = ExperimentRunner()
+    assert project.run() == ["exp3.identify"]
+
+
+class Refusing:
+    """A hook that refuses every run."""
+
+    @hook_impl
+    def before_pipeline_run(self) -> None:
+        """Raises UsageError."""
+        raise click.UsageError("refused")
+
+
+def test_what_is_refused_in_a_notebook_leaves_no_lock(project: Project) -> None:
+    both = project.experiment("exp1") + project.experiment("exp3")
+
+    def begin(*others: object) -> None:
+        hook_manager(*others).hook.before_pipeline_run(run_params={}, pipeline=both, catalog=project.catalog())
+
+    with lock_holder(project.lock("exp3")), pytest.raises(click.ClickException, match="in use by"):
+        begin()
+    assert not is_held(project.lock("exp1"))
+    with pytest.raises(click.UsageError, match="refused"):
+        begin(Refusing())
+    assert not is_held(project.lock("exp1"))
+    begin()
+    assert is_held(project.lock("exp1"))
+
+
+def test_generated_folders_are_locked_and_are_not_replaced_under_a_training(project: Project) -> None:
+    pipeline = Pipeline([Node(lambda: None, None, "corpus", name="make_corpus", namespace="demo")])
+    corpus, models = project.folder / "corpus", project.folder / "06_models"
+    made_by = {"pipeline": "demo", "unless_given": "corpus_dir", "parameters": "demo"}
+    entry = {"type": "trimood.datasets.FolderDataset", "filepath": str(corpus), "metadata": {"made_by": made_by}}
+    of_models = {"type": "trimood.datasets.FolderDataset", "filepath": str(models), "create": True}
+    catalog = DataCatalog.from_config({"corpus": entry, "models": of_models})
+    hooks = HoldLocks()
+    hooks.before_pipeline_run(pipeline, catalog)
+    assert is_held(corpus.with_name(".corpus.lock"))
+    hooks.after_pipeline_run(pipeline, catalog)
+    assert not is_held(corpus.with_name(".corpus.lock"))
+    corpus.mkdir()
+    for lock, name in ((project.lock("exp3"), "exp3"), (models / ".search-exp4.lock", "search-exp4")):
+        with lock_holder(lock) as other:
+            hooks.before_pipeline_run(pipeline, catalog)
+            hooks.after_pipeline_run(pipeline, catalog)
+            other.train()
+            with pytest.raises(
+                click.ClickException, match=rf"corpus: not generated anew, because {name} is trained by"
+            ):
+                hooks.before_pipeline_run(pipeline, catalog)
+            assert not is_held(corpus.with_name(".corpus.lock"))
+
+
 def test_an_experiment_of_another_command_is_refused_before_anything_runs(project: Project) -> None:
     with (
         lock_holder(project.lock("exp3")),
@@ -272,7 +414,7 @@ def test_an_experiment_of_another_command_is_refused_before_anything_runs(projec
     ):
         project.run("exp1", "exp3")
     assert project.done == []
-    assert project.run("exp4") == [f"exp4.{step}" for step in ("identify", "train", "score")]
+    assert project.run("exp4") == [f"exp4.{step}" for step in ("identify", "train", "embed", "score")]
 
 
 def test_an_experiment_is_free_as_soon_as_it_is_done_and_its_tables_are_protected_until_then(

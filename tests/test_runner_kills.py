@@ -67,7 +67,7 @@ def test_a_command_that_is_killed_ten_times_ends_as_one_that_was_not(
         # At a random line of what it says, so in every phase, however fast the machine is.
         killed += command.wait_for_lines(int(draws.integers(1, lines)))
         command.kill()
-        went_on = re.search(r"goes on after epoch (\d+) of 4", command.said)
+        went_on = re.search(r"continues after epoch (\d+) of 4", command.said)
         if "training on" in command.said and before and "epoch 1 of" in command.said:
             assert went_on
             assert int(went_on[1]) * steps == before  # at most the epoch that was not whole is done again
@@ -101,7 +101,7 @@ def test_a_kill_after_the_training_costs_no_epoch(small_world: SmallWorld) -> No
     assert command.wait_for("Running node: score")
     command.kill()
     said = small_world.run("exp3")
-    assert "goes on after epoch 4 of 4" in said
+    assert "continues after epoch 4 of 4" in said
     assert runs_of(small_world) == [("exp3", "FINISHED")]
 
 
@@ -110,6 +110,6 @@ def test_rerun_trains_again_in_a_run_of_its_own_with_the_same_bits(small_world: 
     first = results_of(small_world, "exp3")
     said = small_world.run("exp3", "rerun=true")
     assert "epoch 1 of 4" in said
-    assert "goes on" not in said
+    assert "continues after" not in said
     assert_same(results_of(small_world, "exp3"), first)
     assert runs_of(small_world) == [("exp3", "FINISHED")] * 2

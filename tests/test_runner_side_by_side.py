@@ -11,8 +11,6 @@ __all__ = ["command_server", "small_raw_data", "small_world"]
 
 pytestmark = pytest.mark.slow
 
-LONG = "training.num_train_epochs=400"
-
 
 def statuses(world: SmallWorld) -> dict[str, str]:
     with sqlite3.connect(world.project.path / "mlflow.db") as store:
@@ -21,10 +19,10 @@ def statuses(world: SmallWorld) -> dict[str, str]:
 
 def test_while_an_experiment_is_trained(small_world: SmallWorld) -> None:
     """One long training, and all that others may and may not do meanwhile."""
-    training = small_world.start("exp3", LONG)
+    training = small_world.start("exp3", epochs=400)
     assert training.wait_for("epoch 1 of 400")
 
-    second = small_world.run("exp3", LONG)
+    second = small_world.run("exp3", epochs=400)
     assert f"Error: exp3: {small_world.data / '06_models' / 'exp3'}: in use by `kedro run --pipelines=exp3" in second
     assert f"(process {training.pid} on " in second
     assert "--params seeds=[1,2]" in second
@@ -32,7 +30,7 @@ def test_while_an_experiment_is_trained(small_world: SmallWorld) -> None:
     assert "Running node" not in second  # nothing was prepared
     assert "Traceback" not in second
 
-    seed = small_world.run("exp3,exp4", f"{LONG},training.seed=7")
+    seed = small_world.run("exp3,exp4", "training.seed=7", epochs=400)
     assert "in use by" in seed
     assert "Running node" not in seed
 

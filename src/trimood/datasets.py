@@ -4,7 +4,7 @@ import filecmp
 import os
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,7 +15,7 @@ from kedro_datasets.pandas import CSVDataset
 from pydantic import BaseModel, ValidationError
 from upath import UPath
 
-from trimood.disk import InUse, holder_of, written_whole
+from trimood.disk import Holder, InUse, holder_of, written_whole
 from trimood.model import stored
 from trimood.tracking.store import SQLITE, tracking_uri, use_store
 
@@ -116,6 +116,13 @@ class CheckpointDataset(FolderDataset):
         return {"source": self._source}
 
 
+def training_in(models: Path) -> Iterator[tuple[str, Holder]]:
+    """The experiments and searches in the folder of models that other commands train now, and these commands."""
+    for lock in sorted([*models.glob("*/.lock"), *models.glob(".search-*.lock")]):
+        if (holder := holder_of(lock)) and holder.trains:
+            yield (lock.parent if lock.name == ".lock" else lock).name.removeprefix(".").removesuffix(".lock"), holder
+
+
 class _FileDataset(AbstractDataset[Content, Content]):
     """One local file, which is written completely or not at all."""
 
@@ -169,13 +176,12 @@ class WholeFileDataset(_FileDataset[Any]):
                 self._refuse_while_training(self._trained_in)
 
     def _refuse_while_training(self, models: Path) -> None:
-        for lock in sorted(models.glob("*/.lock")):
-            if (holder := holder_of(lock)) and holder.trains:
-                raise InUse(
-                    f"{self._filepath}: {lock.parent.name} is trained on this table by {holder}, and this command "
-                    "would replace it by another, because the corpus, data.split or data.clips differ. Wait until that "
-                    "command has finished, or prepare the data in another place: --params data_root=FOLDER"
-                )
+        for name, holder in training_in(models):
+            raise InUse(
+                f"{self._filepath}: {name} is trained on this table by {holder}, and this command would replace it by "
+                "another, because the corpus, data.split or data.clips differ. Wait until that command has finished, "
+                "or prepare the data in another place: --params data_root=FOLDER"
+            )
 
     def _at(self, path: Path) -> AbstractDataset[Any, Any]:
         return AbstractDataset.from_config(str(path), {"type": self._of, "filepath": str(path), **self._arguments})

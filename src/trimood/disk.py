@@ -73,11 +73,13 @@ def says_disk_full(error: BaseException | None) -> bool:
 
 
 @contextmanager
-def written_whole(path: Path, keep_equal: bool = False) -> Iterator[Path]:
+def written_whole(path: Path, keep_equal: bool = False, outlasts_power: bool = True) -> Iterator[Path]:
     """Yields a temporary path beside `path` and renames it to `path` at the end; on an error, deletes it.
 
     The content is on the disk before the file has its name, so that a file is whole also after a power failure. With
-    `keep_equal`, an equal file stays as it is. Creates the folder. Raises DiskFull if the disk is full.
+    `keep_equal`, an equal file stays as it is. `outlasts_power` is False for caches that notice a damaged file when
+    they read it, and make it again: waiting for the disk takes longer than making a small file. Creates the folder.
+    Raises DiskFull if the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.stem}.{os.getpid()}.{uuid.uuid4().hex}.tmp")
@@ -89,9 +91,11 @@ def written_whole(path: Path, keep_equal: bool = False) -> Iterator[Path]:
             beside.unlink()
             return
         beside.chmod(mode)
-        synchronise(beside)
+        if outlasts_power:
+            synchronise(beside)
         os.replace(beside, path)
-        synchronise(path.parent)
+        if outlasts_power:
+            synchronise(path.parent)
     except BaseException as error:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
@@ -141,7 +145,7 @@ _held: dict[Path, FileLock] = {}
 _STARTED = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 _PATIENCE_SECONDS = 1.0
-"""A lock that is held for less than this is not worth a word: `holder_of` takes one for an instant."""
+"""Nothing is logged about a lock that is held for less than this: `holder_of` takes one for an instant."""
 
 
 def hold(lock: Path, wait: bool) -> None:
@@ -165,6 +169,11 @@ def hold(lock: Path, wait: bool) -> None:
             said = holder
     _held[lock] = file
     note_holder(lock)
+
+
+def lock_of_folder(path: Path) -> Path:
+    """The lock of a generated folder, beside it."""
+    return path.with_name(f".{path.name}.lock")
 
 
 def note_holder(lock: Path, trains: bool = False) -> None:

@@ -24,7 +24,7 @@ from trimood.config.metadata import MadeBy, check_metadata, metadata_of
 from trimood.config.parameters import did_you_mean, flatten
 from trimood.corpus.corpus_files import TEST_FILES, TRAIN_FILES, first_present, no_train_file
 from trimood.datasets import GENERATED, STORED, FolderDataset, ModelDataset
-from trimood.disk import hold, release
+from trimood.disk import hold, lock_of_folder, release
 from trimood.pipelines import Stage
 from trimood.refusals import in_words
 
@@ -171,7 +171,7 @@ class MakeMissingInputs:
 
         # Another command may be making them; then nothing is missing once it is done.
         paths = [Path(catalog[name]._filepath) for names in missing().values() for name in names]
-        locks = sorted({path.with_name(f".{path.name}.lock") for path in paths})
+        locks = sorted(map(lock_of_folder, set(paths)))
         for lock in locks:
             hold(lock, wait=True)
         try:

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -13,14 +13,16 @@ from typing import Any
 import click
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
-from kedro.io import DataCatalog
+from kedro.io import DataCatalog, DatasetError
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro.runner import SequentialRunner
 
 from trimood.config.experiments import experiment_names, experiment_of
-from trimood.datasets import FolderDataset
-from trimood.disk import InUse, hold, is_held, note_holder, release, release_all, written_whole
+from trimood.config.metadata import metadata_of
+from trimood.datasets import FolderDataset, training_in
+from trimood.disk import InUse, hold, is_held, lock_of_folder, note_holder, release, release_all, written_whole
+from trimood.model.config import CheckpointError
 from trimood.model.stored import RunIdentity, TrainedWeights
 from trimood.tracking.hook import CHECKS
 from trimood.tracking.runs import finished_run
@@ -34,11 +36,17 @@ SHARED = ("ingestion", "preprocessing")
 SEARCH = "tune"
 """The stage that trains as experiments do: it runs after the shared stages, too."""
 
+TRAINING = "training"
+"""Tag of the nodes that write trained weights."""
+
 REACHED = "trimood.runner.reached"
 """True in a command's `click.Context.meta` once the shared stages and the checks have finished."""
 
 MORE_SEEDS = "trimood.runner.more_seeds"
 """True in a command's `click.Context.meta` while sessions with other seeds follow."""
+
+MARKER = "finished.json"
+"""A file beside the weights with the identity of the run whose results are all stored."""
 
 SEVERAL = (
     "WORLD_SIZE",
@@ -87,9 +95,14 @@ class ExperimentRunner(SequentialRunner):
                 whole = WholeExperiment.of(name, pipeline, catalog)
                 if whole and whole.is_finished(more_seeds):
                     continue
-                run(nodes)
-                if whole:
-                    whole.finish()
+                if whole is None:
+                    run(nodes)
+                    continue
+                if training := [node for node in nodes if TRAINING in node.tags]:
+                    run(training)
+                    whole.remove_evaluation_of_another()
+                run(node for node in nodes if TRAINING not in node.tags)
+                whole.finish()
             except Exception as error:
                 log.error("%s failed: %s", name, error)
                 errors.append(error)
@@ -118,6 +131,7 @@ class WholeExperiment:
     identity: RunIdentity
     catalog: DataCatalog
     outputs: list[str]
+    evaluation: list[str]
 
     @classmethod
     def of(cls, name: str, pipeline: Pipeline, catalog: DataCatalog) -> "WholeExperiment | None":
@@ -128,7 +142,8 @@ class WholeExperiment:
         if not {node.name for node in nodes} <= {node.name for node in pipeline.nodes}:
             return None
         outputs = [output for node in nodes for output in node.outputs]
-        return cls(name, catalog.load(f"{name}.identity"), catalog, outputs)
+        evaluation = [output for node in nodes if not node.tags & {CHECKS, TRAINING} for output in node.outputs]
+        return cls(name, catalog.load(f"{name}.identity"), catalog, outputs, evaluation)
 
     def is_finished(self, more_seeds: bool) -> bool:
         """Whether a run with the same result is finished and its files are here; says so, and how to train again.
@@ -136,11 +151,12 @@ class WholeExperiment:
         With `more_seeds`, the files need not be here: the command goes on with another seed, which replaces them.
         """
         run = self._finished_run()
-        if not run or not (more_seeds or self._files_are_here()):
+        is_marked = _marked(self._folder) == self.identity.digest
+        if not run or not (more_seeds or (is_marked and self._files_are_here())):
             return False
         if self.catalog.load("parameters").get("rerun"):
-            if self._marked() == self.identity.digest:  # else it is a `rerun` that was interrupted, which goes on
-                self._marker.unlink()
+            if is_marked:  # else it is a `rerun` that was interrupted, which goes on
+                (self._folder / MARKER).unlink()
                 self._remove_checkpoints()
             return False
         where = "its files are replaced by those of the next seed" if more_seeds else f"its files are in {self._folder}"
@@ -158,23 +174,39 @@ class WholeExperiment:
 
     def finish(self) -> None:
         """Marks the files as those of this identity, and removes the checkpoints, which nobody needs any more."""
-        with written_whole(self._marker) as beside:
+        with written_whole(self._folder / MARKER) as beside:
             beside.write_text(json.dumps({"identity": self.identity.digest}), encoding="utf-8")
         self._remove_checkpoints()
+
+    def finish_unless_other_files(self) -> None:
+        """As `finish`, unless the stored weights are of another seed, for which this one was skipped."""
+        if self._files_are_here():
+            self.finish()
+
+    def remove_evaluation_of_another(self) -> None:
+        """Removes what was computed with the weights that this training has replaced."""
+        if _marked(self._folder) != self.identity.digest:
+            for output in self.evaluation:
+                if path := getattr(self.catalog.get(output), "_filepath", None):
+                    Path(path).unlink(missing_ok=True)
 
     def _finished_run(self) -> str | None:
         try:
             run, is_answer = finished_run(self.identity.digest), store_in_use() is not None
         except OutOfReach:
             run, is_answer = None, False
-        if run is None and not is_answer and self._marked() == self.identity.digest:
+        if run is None and not is_answer and _marked(self._folder) == self.identity.digest:
             return "(MLflow does not answer now)"
         return run
 
     def _files_are_here(self) -> bool:
         if not all(self.catalog.exists(output) for output in self.outputs):
             return False
-        return all(stored.about.identity.digest == self.identity.digest for stored in self._weights().values())
+        try:
+            return all(stored.about.identity.digest == self.identity.digest for stored in self._weights().values())
+        except (CheckpointError, DatasetError) as error:
+            log.warning("%s is trained again: %s", self.name, error)
+            return False
 
     def _weights(self) -> dict[str, TrainedWeights]:
         return {name: self.catalog.load(name) for name in (f"{self.name}.best_weights", f"{self.name}.last_weights")}
@@ -190,18 +222,29 @@ class WholeExperiment:
     def _folder(self) -> Path:
         return (_models(self.catalog) or Path()) / self.name
 
-    @property
-    def _marker(self) -> Path:
-        return self._folder / "finished.json"
-
-    def _marked(self) -> str | None:
-        try:
-            return str(json.loads(self._marker.read_text(encoding="utf-8"))["identity"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
     def _remove_checkpoints(self) -> None:
         shutil.rmtree(self.catalog.load("training_checkpoints") / self.identity.digest, ignore_errors=True)
+
+
+def _marked(folder: Path) -> str | None:
+    """The identity of the run whose whole results are stored, from the marker in the folder of the experiment."""
+    try:
+        return str(json.loads((folder / MARKER).read_text(encoding="utf-8"))["identity"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def unmark(name: str, catalog: DataCatalog) -> None:
+    """Removes the marker of an experiment unless it is that of the stored identity."""
+    models = _models(catalog)
+    if models is None or not catalog.exists(f"{name}.identity"):
+        return
+    try:
+        identity = catalog.load(f"{name}.identity").digest
+    except DatasetError:  # of another version
+        identity = None
+    if _marked(models / name) != identity:
+        (models / name / MARKER).unlink(missing_ok=True)
 
 
 def _models(catalog: DataCatalog) -> Path | None:
@@ -227,6 +270,8 @@ def lock_of(name: str, catalog: DataCatalog) -> Path | None:
 class HoldLocks:
     """Takes the locks of a command before anything is prepared, and refuses what another command is working on."""
 
+    _folders: Sequence[Path] = ()
+
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Raises ClickException if another command runs one of the experiments, and for several processes of one.
@@ -248,26 +293,76 @@ class HoldLocks:
                     hold(lock, wait=name not in trained)
             except InUse as error:
                 raise click.ClickException(f"{name}: {error}. {REMEDY}") from None
+        self._folders = _hold_generated(pipeline, catalog)
+
+    @hook_impl(wrapper=True, specname="before_pipeline_run")
+    def release_if_refused(self, pipeline: Pipeline) -> Generator[None, None, None]:
+        """Releases the locks if this or another hook refuses the run, as nothing is called then after it."""
+        try:
+            return (yield)
+        except BaseException:
+            self._release_after(pipeline)
+            raise
+
+    @hook_impl
+    def before_node_run(self, node: Node, catalog: DataCatalog) -> None:
+        """Removes the marker of an experiment before files of another run are written beside it."""
+        name = experiment_of(node.namespace, experiment_names())
+        if name and CHECKS not in node.tags:
+            unmark(name, catalog)
 
     @hook_impl(trylast=True)
-    def after_pipeline_run(self, pipeline: Pipeline) -> None:
-        """Releases the locks, except on the command line, where further sessions may follow."""
-        _release_after(pipeline)
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Releases the locks, except on the command line, where further sessions may follow.
+
+        Marks whole experiments as finished, which ExperimentRunner has done already, but no other runner does.
+        """
+        for name in _stages_of(pipeline).intersection(experiment_names()):
+            lock = lock_of(name, catalog)
+            if lock and is_held(lock) and (whole := WholeExperiment.of(name, pipeline, catalog)):
+                whole.finish_unless_other_files()
+        self._release_after(pipeline)
 
     @hook_impl(trylast=True)
     def on_pipeline_error(self, pipeline: Pipeline) -> None:
         """As after a run without errors."""
-        _release_after(pipeline)
+        self._release_after(pipeline)
+
+    def _release_after(self, pipeline: Pipeline) -> None:
+        if click.get_current_context(silent=True):
+            return
+        release(*self._folders)
+        if _stages_of(pipeline):
+            release_all()
+
+
+def _generated_folder(dataset: object) -> Path | None:
+    return dataset._filepath if isinstance(dataset, FolderDataset) and metadata_of(dataset).made_by else None
+
+
+def _hold_generated(pipeline: Pipeline, catalog: DataCatalog) -> list[Path]:
+    """Holds the folders that the pipeline generates, unless this process does already; returns the locks.
+
+    Raises ClickException if a folder would be replaced while an experiment is trained, which reads the checkpoints.
+    """
+    paths = sorted(path for name in pipeline.all_outputs() if (path := _generated_folder(catalog.get(name))))
+    locks = [lock_of_folder(path) for path in paths]
+    models = _models(catalog)
+    for name, holder in training_in(models) if models and any(path.exists() for path in paths) else ():
+        raise click.ClickException(
+            f"{', '.join(map(str, paths))}: not generated anew, because {name} is trained by {holder}. Wait until that "
+            "command has finished, or use another place for this command: --params data_root=FOLDER"
+        )
+    if any(map(is_held, locks)):  # a session within another one, which holds what it needs
+        return []
+    for lock in locks:
+        hold(lock, wait=True)
+    return locks
 
 
 def _stages_of(pipeline: Pipeline) -> set[str]:
     """Experiments and stages but for `demo`, whose folders are locked one by one, within sessions of other stages."""
     return {str(node.namespace).split(".")[0] for node in pipeline.nodes} - {"demo"}
-
-
-def _release_after(pipeline: Pipeline) -> None:
-    if _stages_of(pipeline) and not click.get_current_context(silent=True):
-        release_all()
 
 
 REMEDY = (

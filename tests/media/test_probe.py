@@ -146,7 +146,16 @@ def test_facts_are_kept_by_content_and_the_same_bytes_are_probed_once(tmp_path: 
     assert len(list(folder.rglob("*.json"))) == 2
 
 
-@pytest.mark.parametrize("broken", ["", "{", "[]", '{"frames": 3}'])
+def test_facts_do_not_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def waits(_: int) -> None:
+        raise AssertionError("waits for the disk")
+
+    clip = make_clip(tmp_path / "c.mp4")
+    monkeypatch.setattr("os.fsync", waits)
+    assert kept_facts((clip, tmp_path / "facts", "pyav")) == kept_facts((clip, tmp_path / "facts", "pyav"))
+
+
+@pytest.mark.parametrize("broken", ["\0" * 300, "", "{", "[]", '{"frames": 3}'])
 def test_kept_facts_that_are_not_whole_are_made_anew(tmp_path: Path, broken: str) -> None:
     clip, folder = make_clip(tmp_path / "c.mp4"), tmp_path / "facts"
     first = kept_facts((clip, folder, "pyav"))

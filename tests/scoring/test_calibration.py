@@ -11,7 +11,6 @@ from trimood.scoring.calibration import (
     CalibrationScores,
     calibrate,
     expected_calibration_error,
-    fit_temperature,
     made_worse,
     negative_log_likelihood,
     reliability,
@@ -75,7 +74,7 @@ def test_the_negative_log_likelihood_is_scikit_learns_log_loss() -> None:
 @pytest.mark.parametrize("known", [0.5, 1.0, 2.5])
 def test_the_temperature_that_the_logits_were_multiplied_by_is_found(known: float) -> None:
     labels, probabilities = made(known)
-    temperature = fit_temperature(labels, probabilities)
+    temperature = calibrate(labels, probabilities).temperature
     assert temperature == pytest.approx(known, rel=0.04)
     mended = with_temperature(probabilities, temperature)
     assert (mended.argmax(axis=1) == probabilities.argmax(axis=1)).all()
@@ -95,7 +94,7 @@ def test_calibrate_fits_on_one_split_and_scores_before_and_after_on_another() ->
     validation = ([3] * 7 + [0] * 3, chances(*[(3, 0.95)] * 10))
     test = ([3, 3, 3, 3, 0], chances(*[(3, 0.95)] * 5))
     on_itself, on_test = calibrate(*validation), calibrate(*validation, scored_on=test)
-    assert on_itself.temperature == on_test.temperature == fit_temperature(*validation) > 1
+    assert on_itself.temperature == on_test.temperature > 1
     assert on_test.before.expected_calibration_error == expected_calibration_error(*test)
     cooled = with_temperature(test[1], on_test.temperature)
     assert on_test.after.negative_log_likelihood == negative_log_likelihood(test[0], cooled)
@@ -121,7 +120,7 @@ def test_too_little_to_fit_leaves_probabilities_as_they_are_and_says_why(reason:
     """Two right answers at confidence 0.4 gave a temperature of 0.04, and every answer became certain."""
     labels, probabilities = TOO_LITTLE[reason]
     found = calibrate(labels, probabilities)
-    assert found.temperature == fit_temperature(labels, probabilities) == 1
+    assert found.temperature == 1
     assert found.not_fitted is not None
     assert reason in found.not_fitted
     assert found.before == found.after

@@ -124,10 +124,11 @@ class SmallWorld:
         """Where results are."""
         return self.project.path / "data" / "demo"
 
-    def start(self, pipelines: str, params: str = "") -> Command:
+    def start(self, pipelines: str, params: str = "", epochs: int = 4) -> Command:
         """Starts `kedro run`."""
         log = self.project.path / f"{len(self.commands)}.log"
-        settings = "training.per_device_train_batch_size=4,training.num_train_epochs=4,data.clips.executor=serial"
+        training = f"training.num_train_epochs={epochs},training.per_device_train_batch_size=4"
+        settings = f"{training},data.clips.executor=serial"
         given = ",".join(item for item in (self.paths, settings, params) if item)
         assert self.server.stdin
         assert self.server.stdout
@@ -137,9 +138,9 @@ class SmallWorld:
         self.commands.append(Command(int(self.server.stdout.readline()), log))
         return self.commands[-1]
 
-    def run(self, pipelines: str, params: str = "") -> str:
+    def run(self, pipelines: str, params: str = "", epochs: int = 4) -> str:
         """Runs `kedro run` to its end."""
-        return self.start(pipelines, params).wait()
+        return self.start(pipelines, params, epochs).wait()
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from trimood.disk import require_space
 from trimood.learning.setup import clip_recipe, count_parameters, load_model, used_checkpoints
 from trimood.learning.trainer import Fitted, ReportFunction, ScoreFunction, fit
 from trimood.media.parts import Location, recipe_name
-from trimood.model.checkpoints import checkpoint_digest
+from trimood.model.checkpoints import check_checkpoints, checkpoint_digest
 from trimood.model.memory import TRAINING_REMEDY, memory_explained
 from trimood.model.stored import RunIdentity, examples_fingerprint
 
@@ -48,12 +48,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """The result of a training, its cost, and the folder of its checkpoints, which is kept until all is stored."""
+    """The result of a training and its cost; its checkpoints are kept until all is stored."""
 
     fitted: Fitted
     seconds: float
     peak_memory_gib: float
-    folder: Path
 
 
 def plan_experiment(settings: Settings, video_checkpoint: str, audio_checkpoint: str, reader: Reader) -> Plan:
@@ -99,7 +98,7 @@ def _code_digest() -> str:
     """16 hexadecimal digits of the modules that train and score, so that a changed module gets new results."""
     package = Path(__file__).parents[1]
     digest = hashlib.sha256()
-    for path in sorted(file for room in ("learning", "model", "scoring") for file in (package / room).rglob("*.py")):
+    for path in sorted(file for name in ("learning", "model", "scoring") for file in (package / name).rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -121,6 +120,7 @@ def train_experiment(
     """
     plan = identity.plan
     identity.check_examples(training=training_examples, validation=validation_examples)
+    check_checkpoints(plan.checkpoints, identity.checkpoints, identity.experiment)
     _require_space(plan, training_checkpoints)
     forget_peak_memory()
     loaded = load_model(plan.settings, plan.checkpoints)
@@ -135,7 +135,7 @@ def train_experiment(
         score,
         report,
     )
-    return TrainingOutcome(fitted, fitted.history[-1]["seconds"], peak_memory_gib(), folder)
+    return TrainingOutcome(fitted, fitted.history[-1]["seconds"], peak_memory_gib())
 
 
 def remove_checkpoints(folder: Path) -> None:

@@ -15,7 +15,7 @@ from trimood.learning.batches import AudioInput, Examples, presence
 from trimood.media.audio import AudioRecipe
 from trimood.media.parts import Location, Recipe
 from trimood.media.video import VideoRecipe
-from trimood.model.checkpoints import check_strictly, locate, state_dict_shapes, tokenize, tokenizer
+from trimood.model.checkpoints import check_checkpoints, check_strictly, locate, state_dict_shapes, tokenize, tokenizer
 from trimood.model.classifier import SOURCES, EmotionClassifier, build_classifier, load_towers
 from trimood.model.config import LanguageBindConfig, read_config
 from trimood.model.stored import TrainedWeights
@@ -108,7 +108,12 @@ def load_model(settings: Settings, sources: Mapping[Source, str]) -> LoadedModel
 
 
 def load_for_plan(plan: Plan, weights: TrainedWeights) -> LoadedModel:
-    """Loads the model with the checkpoints' towers and the trained weights. Raises CheckpointError."""
+    """Loads the model with the checkpoints' towers and the trained weights.
+
+    Raises CheckpointError, also if the checkpoints' files have changed since the training.
+    """
+    identity = weights.about.identity
+    check_checkpoints(plan.checkpoints, identity.checkpoints, identity.experiment)
     loaded = load_model(plan.settings, plan.checkpoints)
     load_trained_state(loaded.model, weights.tensors)
     return loaded

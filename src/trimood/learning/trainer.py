@@ -83,7 +83,7 @@ def fit(
         whole = last_whole(folder)
         if whole:
             epoch = TrainerState.load_from_json(str(whole / TRAINER_STATE_NAME)).epoch
-            _log.info("the training goes on after epoch %d of %d", epoch, training.num_train_epochs)
+            _log.info("the training continues after epoch %d of %d", epoch, training.num_train_epochs)
         try:
             with logging_redirect_tqdm():  # prints log lines above the progress bar
                 trainer.train(resume_from_checkpoint=str(whole) if whole else None)

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from upath import UPath
 
-from trimood.disk import written_whole
+from trimood.disk import synchronise, written_whole
 from trimood.emotions import Modality
 from trimood.media.audio import SHIFT_MS, AudioRecipe, log_mel, read_waveform
 from trimood.media.errors import ClipError, PartError, PreparationError, may_pass
@@ -130,8 +130,9 @@ def write_whole(path: Location, content: bytes) -> None:
     """
     if isinstance(path, Path):
         try:
-            with written_whole(path) as beside:
+            with written_whole(path, outlasts_power=False) as beside:
                 beside.write_bytes(content)
+                synchronise(beside)  # a part of the right length with zeros in its tensors would not be noticed
         except OSError as error:
             raise PreparationError(f"{path}: cannot be written ({error.strerror}).") from error
         return

@@ -93,7 +93,7 @@ def kept_facts(task: tuple[Path, Path, Reader]) -> ClipFacts:
         return facts
     facts, lasting = _probed(clip, content, reader)
     if lasting:  # not after a temporary failure of a disk or network
-        with written_whole(kept) as beside:
+        with written_whole(kept, outlasts_power=False) as beside:
             beside.write_text(json.dumps(asdict(facts)), encoding="utf-8")
     return facts
 

@@ -17,6 +17,7 @@ from transformers import CLIPTokenizer
 
 from trimood.config.parameters import listed
 from trimood.disk import DiskFull, says_disk_full
+from trimood.emotions import Source
 from trimood.model.config import CheckpointError, LanguageBindConfig, read_config
 from trimood.model.towers import LanguageBind
 
@@ -75,6 +76,16 @@ def checkpoint_digest(source: str) -> str:
             state = path.stat()
             digest.update(f"{path.name} {_file_digest(path, state.st_size, state.st_mtime_ns)}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def check_checkpoints(places: Mapping[Source, str], digests: Mapping[Source, str], whose: str) -> None:
+    """Raises CheckpointError if a checkpoint's files are not those with the digest that `whose` training noted."""
+    for source, place in places.items():
+        if checkpoint_digest(place) != digests[source]:
+            raise CheckpointError(
+                f"{place}: not the {source} checkpoint that {whose} was trained with; its files have other content. "
+                "Give the place of that checkpoint, or run the experiment again with this one."
+            )
 
 
 @lru_cache

@@ -109,16 +109,8 @@ def with_temperature(probabilities: ArrayLike, temperature: float) -> np.ndarray
     return np.asarray(softmax(logits / temperature, axis=1))
 
 
-def fit_temperature(labels: ArrayLike, probabilities: ArrayLike) -> float:
-    """The temperature between 0.01 and 100 with the lowest negative log-likelihood; use the validation split.
-
-    It is 1, which changes nothing, where the answers say too little about confidence; `calibrate` says why.
-    """
-    return _fit(np.asarray(labels), np.asarray(probabilities, dtype=float))[0]
-
-
 def _fit(labels: np.ndarray, chances: np.ndarray) -> tuple[float, str | None]:
-    """The temperature, and None or the reason why it is 1 instead of a fit."""
+    """The temperature between 0.01 and 100 with the lowest negative log-likelihood, or 1 and the reason for it."""
     from scipy.optimize import minimize_scalar
 
     if reason := _too_little(labels, chances):

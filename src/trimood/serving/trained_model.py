@@ -11,7 +11,7 @@ from trimood.config.plan import Plan
 from trimood.emotions import MODALITIES, Modality
 from trimood.learning.setup import clip_recipe
 from trimood.media.parts import Recipe
-from trimood.model.checkpoints import checkpoint_digest
+from trimood.model.checkpoints import check_checkpoints
 from trimood.model.config import CheckpointError
 from trimood.model.stored import TrainedWeights, read_weights
 from trimood.model.trained import weights_fingerprint
@@ -55,12 +55,7 @@ class TrainedModel:
                 f"{self.name}: the tensors of its weights are not those that their header describes. Run the "
                 "experiment again."
             )
-        for source, place in self.plan.checkpoints.items():
-            if checkpoint_digest(place) != self.weights.about.identity.checkpoints[source]:
-                raise CheckpointError(
-                    f"{place}: not the {source} checkpoint that {self.name} was trained with; its files have other "
-                    "content. Give the place of that checkpoint, or run the experiment again with this one."
-                )
+        check_checkpoints(self.plan.checkpoints, self.weights.about.identity.checkpoints, self.name)
 
     def with_checkpoints(self, others: Mapping[str, str | None]) -> "TrainedModel":
         """Returns the same model with the checkpoint paths in `others`, if given."""

@@ -1,6 +1,7 @@
 """The evaluation stage's nodes on a real, tiny model."""
 
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from trimood.pipelines.experiment.nodes import (
     judge_calibration,
     predict,
     score,
+    train,
 )
 
 THREE = ("text", "video", "audio")
@@ -118,6 +120,18 @@ def test_other_examples_than_those_of_the_training_are_refused_by_name(sources, 
     others = stage_inputs(sources, ("text",), validation, test)
     with pytest.raises(CheckpointError, match=r"embeddings are those of other weights"):
         predict(embeddings, others, validation, test)
+
+
+def test_checkpoints_that_were_replaced_under_a_training_are_refused_by_name(sources, prepared_clips, tmp_path) -> None:
+    copies = {source: str(shutil.copytree(place, tmp_path / source)) for source, place in sources.items()}
+    weights = stage_inputs(copies, ("text",), *splits())
+    with (tmp_path / "video" / "config.json").open("a") as file:
+        file.write("\n")
+    identity, refused = weights.about.identity, r"video: not the video checkpoint that exp3 was trained with"
+    with pytest.raises(CheckpointError, match=refused):
+        embed(identity, weights, *splits(), prepared_clips)
+    with pytest.raises(CheckpointError, match=refused):
+        train(identity, example_table(0), splits()[0], prepared_clips, tmp_path)
 
 
 def test_predictions_of_other_weights_are_neither_calibrated_nor_ablated(sources, prepared_clips, tmp_path) -> None:

@@ -232,6 +232,19 @@ def test_an_interrupted_trial_is_marked_failed_and_its_settings_go_on_from_the_l
     assert len(again) == 2
 
 
+def test_a_trial_that_is_killed_before_its_score_is_stored_is_repeated(searched, monkeypatch) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr("optuna.study._optimize._tell_with_warning", killed)
+        with pytest.raises(SystemExit):
+            searched(tuned(trials=1))
+    table, _ = searched(tuned(trials=1))
+    assert list(table["state"]) == ["failed", "finished"]
+    assert table["goes_on_with"].iloc[1] == 0
+
+
 def test_a_study_is_not_gone_on_with_when_what_its_figures_mean_has_changed(searched) -> None:
     searched(tuned(trials=1))
     other = {"training": {"learning_rate": {"low": 1e-4, "high": 1e-2}}}

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 ABOUT = "about"
 """Attribute of a study: all values that affect the scores of its trials."""
 ENDED = "ended"
-"""Attribute of a trial: it has ended, successfully or not, and was not interrupted."""
+"""Attribute of a trial: its own values made it fail, so that it was not interrupted."""
 GOES_ON = "goes_on_with"
 """Attribute of a trial: the number of the interrupted trial whose settings it repeats."""
 RUN = "mlflow_run"

@@ -15,13 +15,17 @@ def create_pipeline() -> Pipeline:
     """
     return Pipeline(
         [
-            as_node(predict, ["identity", "best_weights", "submission_examples", "prepared_clips"], "predictions"),
+            as_node(
+                predict,
+                ["identity", "best_weights", "submission_examples", "recipe", "prepared_clips"],
+                "predictions",
+            ),
             as_node(write_pairs, ["submission_utterances", "predictions"], "pairs"),
             as_node(describe, ["params:experiment", "corpus", "submission_utterances", "predictions"], "description"),
             as_node(score_pairs, ["pairs", "submission_utterances", "corpus"], "scores"),
         ],
         namespace="submission",
-        inputs={"corpus", "submission_utterances", "submission_examples", "prepared_clips"},
+        inputs={"corpus", "submission_utterances", "submission_examples", "recipe", "prepared_clips"},
         parameters={"params:experiment"},
         tags=["submission"],
     )

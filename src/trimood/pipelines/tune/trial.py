@@ -46,7 +46,6 @@ class Search:
         earlier = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
         if same := next((other for other in earlier if other.params == trial.params), None):
             trial.set_user_attr("same_as", same.number)
-            trial.set_user_attr(ENDED, True)
             return float(same.value or 0)
         name = self.study.study_name
         tags = {"study": name, "trial": trial.number, "tuned": self.plan.experiment, **self.tags}
@@ -59,7 +58,6 @@ class Search:
             trial.set_user_attr(ENDED, True)
             log.error("trial %d failed: %s", trial.number, error)
             raise
-        trial.set_user_attr(ENDED, True)
         if best is None:  # raised only here, so that it does not mark the run as failed
             log.info("trial %d stopped early: below the median of earlier trials", trial.number)
             raise optuna.TrialPruned
