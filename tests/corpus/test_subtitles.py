@@ -42,6 +42,11 @@ def texts(folder: Path, *cues: tuple[float, float, str], name: str = "a.vtt") ->
         ("one<br>two\\Nthree", "one two three"),
         ("I\x92m \u2028 here\x85", "I’m here…"),
         ("<i>never closed", "never closed"),
+        ("<I think so> <b and c> <c and d> <font of wisdom>", "<I think so> <b and c> <c and d> <font of wisdom>"),
+        ("<p> and <s> and <V for Vendetta> <C>", "<p> and <s> and <V for Vendetta> <C>"),
+        ("<s>No</s> <P>yes</P> <B>oh</B> <FONT COLOR=red>my</FONT> <span class=x>god</span>", "No yes oh my god"),
+        ("<v.loud Joey>Hey</v> <i.big>you</i> <c.red.bg_blue>all</c>", "Hey you all"),
+        ("&notit; &foo; &notin; &not;", "&notit; &foo; ∉ ¬"),
         ("<Joey> Hey", "<Joey> Hey"),
     ],
 )

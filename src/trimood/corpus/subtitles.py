@@ -1,6 +1,7 @@
 """Subtitles and transcripts of one clip: SRT, WebVTT, and what Whisper writes (JSON, TSV, text)."""
 
 import html
+import html.entities
 import logging
 import math
 import re
@@ -19,13 +20,17 @@ SUBTITLES = (".srt", ".vtt", ".json", ".tsv", ".txt")
 
 # The tags of WebVTT (w3.org/TR/webvtt1) and those in wide use in SRT: anything else in angle brackets is a word.
 _TAG = re.compile(
-    r"</?(?:c|i|b|u|s|v|lang|ruby|rt|font|em|strong|span|p)(?:[.\s][^<>]*)?>"
+    r"</?(?:[ibu]|em|strong|ruby|rt|font|span|(?-i:c))>"
+    r"|<(?-i:[cibu]|ruby|rt)\.[^\s<>]+>"
+    r"|<(?:font|span|p|(?-i:c))(?:\.[^\s<>]*)?\s[^<>]*=[^<>]*>"
+    r"|</?(?-i:v|lang)(?:\.[^\s<>]*)?(?:\s[^<>]*)?>"
+    r"|<([sp])>(?=.*</\1>)|</[sp]>"  # alone, they are words
     r"|<(?:\d+:)?\d\d:\d\d[.,]\d{3}>"  # the time of a word
     r"|\{\\[^{}]*\}|\{/?[biu]\}",  # {\an8}, {i}
-    re.IGNORECASE,
+    re.IGNORECASE | re.DOTALL,
 )
 _LINE_BREAK = re.compile(r"\n|<br\s*/?>|\\N")
-_ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|\w+);")
+_ENTITY = re.compile(r"&(#\d+|#[xX][0-9a-fA-F]+|\w+);")
 
 _FLASH_MILLISECONDS = 50
 """The cues between two lines of YouTube's automatic captions last 10 ms."""
@@ -102,7 +107,12 @@ def _subtitles(path: Path) -> Iterator[_Shown]:
 
 def _unescaped(line: str) -> str:
     """The line with its entities, such as &amp;, as characters: after the removal of tags, so that &lt;i&gt; stays."""
-    return as_meant(_ENTITY.sub(lambda entity: html.unescape(entity[0]), line))
+    return as_meant(_ENTITY.sub(_character, line))
+
+
+def _character(entity: re.Match[str]) -> str:
+    is_known = entity[1].startswith("#") or f"{entity[1]};" in html.entities.html5  # unescape reads &notit; as &not
+    return html.unescape(entity[0]) if is_known else entity[0]
 
 
 def _rows_of_tsv(content: str) -> Iterator[tuple[int, int, str]]:
