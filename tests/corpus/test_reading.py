@@ -55,7 +55,6 @@ def rows(folder: Path, content: str | bytes) -> list[tuple[int, list[str]]]:
         ('clip,text\na.mp4,"Well, I mean\nb.mp4,Hi there\nc.mp4,Bye\n', 2),
         ('clip,text\na.mp4,"Well I mean\nb.mp4,Hi there\nc.mp4,"Bye now\nd.mp4,ok\n', 2),
         ('clip,text\na.mp4,ok\n\nb.mp4,"Well I mean\nc.mp4,Hi there\nd.mp4,Bye"\ne.mp4,ok\n', 4),
-        ('clip,text\na.mp4,ok\nb.mp4,"No"no\n', 3),
         ('clip,text\na.mp4,"two\nlines"\nb.mp4,"open', 4),
         ('clip,"text\na.mp4,b', 1),
     ],
@@ -63,6 +62,19 @@ def rows(folder: Path, content: str | bytes) -> list[tuple[int, list[str]]]:
 def test_a_quote_that_is_never_closed_is_named_by_its_line(tmp_path: Path, content: str, line: int) -> None:
     with pytest.raises(TextError, match=f"line {line}: the quote that opens in line {line} is n"):
         rows(tmp_path, content)
+
+
+def test_what_is_wrong_with_a_row_is_said_in_csvs_own_words(tmp_path: Path) -> None:
+    for field, reason in (('"No"no', "',' expected after '\"'"), ("x" * 200_000, "field larger than field limit")):
+        with pytest.raises(TextError, match="^line 3: not CSV: " + reason):
+            rows(tmp_path, f"clip,text\na.mp4,ok\nb.mp4,{field}\n")
+
+
+def test_a_quoted_field_may_speak_of_a_clip_in_its_second_line(tmp_path: Path) -> None:
+    content = 'clip,text\na.mp4,"see\nb.mp4, he said"\n'
+    assert rows(tmp_path, content)[1] == (2, ["a.mp4", "see\nb.mp4, he said"])
+    with pytest.raises(TextError, match="the quote that opens in line 2 is not closed"):
+        rows(tmp_path, 'clip,text\na.mp4,"see\nb.mp4, he said",x\n')
 
 
 def test_quotes_that_are_closed_are_read_as_they_are(tmp_path: Path) -> None:

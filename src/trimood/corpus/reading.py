@@ -15,8 +15,9 @@ _LINE_MARKS = re.compile("[\n\r\v\f\x1c-\x1e\u2028\u2029]+")
 _WINDOWS_1252 = {n: bytes([n]).decode("cp1252", "ignore") or chr(n) for n in range(0x80, 0xA0)}  # five are undefined
 _SPACE_AFTER_QUOTE = re.compile(r'"[ \t]+(?=[,\n]|\Z)')
 
-_ROW = re.compile(rf"[^,]*(?:{'|'.join(map(re.escape, ENDINGS))})\s*,", re.IGNORECASE)
-"""The beginning of a row: the name of a clip, and a comma."""
+_ROW_OR_WORDS = re.compile(rf"[^,]*(?:{'|'.join(map(re.escape, ENDINGS))})\s*,", re.IGNORECASE)
+_ROW = re.compile(rf"{_ROW_OR_WORDS.pattern}(?! )", re.IGNORECASE)
+"""The beginning of a row: the name of a clip, and a comma; in words, a space follows."""
 
 
 class TextError(ValueError):
@@ -63,18 +64,23 @@ def csv_rows(path: Path, errors: str = "strict") -> Iterator[tuple[int, list[str
     content = path.read_bytes().decode("utf-8-sig", errors).replace("\r\n", "\n")
     content = content.replace("\r", " ") if "\n" in content else content.replace("\r", "\n")
     rows = csv.reader(io.StringIO(_SPACE_AFTER_QUOTE.sub('"', content), newline="\n"), strict=True)
+    columns = 0
     while True:
         first = rows.line_num + 1
         try:
             row = next(rows, None)
         except csv.Error as error:
-            raise TextError(
-                f"the quote that opens in line {first} is never closed ({error})", f"line {first}"
-            ) from error
+            is_open = str(error) == "unexpected end of data" or rows.line_num > first
+            doubled = ". Within quotes, write a quote twice" if '"' in str(error) else ""
+            problem = f"the quote that opens in line {first} is never closed ({error})" if is_open else ""
+            problem = problem or f"not CSV: {error}{doubled}"
+            raise TextError(problem, f"line {first}") from error
         if row is None:
             return
+        columns = columns or len(row)
+        begins = _ROW if len(row) == columns else _ROW_OR_WORDS
         # A quote that is closed only by another one, some rows later, would silently make these rows words.
-        for line in (line for field in row for line in field.split("\n")[1:] if _ROW.match(line)):
+        for line in (line for field in row for line in field.split("\n")[1:] if begins.match(line)):
             problem = f"the quote that opens in line {first} is not closed before {shortened(line, 40)!r}"
             raise TextError(problem, f"line {first}")
         if row:
