@@ -209,7 +209,7 @@ def test_a_live_ogg_may_lack_its_last_page_but_no_part_of_one(tmp_path: Path) ->
     last = content.rfind(b"OggS")
     for end in (last - 1, last + 1, last + 4, last + 26, last + 28):
         whole.write_bytes(content[:end])
-        with pytest.raises(ClipError, match="the file was cut short: (it ends within|its part page)"):
+        with pytest.raises(ClipError, match=r"the file was cut short: (it ends within|its part page)"):
             require_whole(whole)
     whole.write_bytes(content[:last])
     require_whole(whole)

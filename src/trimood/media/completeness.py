@@ -33,7 +33,7 @@ def require_whole(path: Path) -> None:
 
 
 def missing_end(path: Path) -> str:
-    """What is missing at the end of a file; empty if it is whole or its container does not tell. Raises ClipError."""
+    """What is missing at the end of a file; empty if it is whole or its container does not say. Raises ClipError."""
     try:
         with path.open("rb") as file:
             start = file.read(16)
@@ -73,7 +73,7 @@ def _mp4(path: Path, file: BinaryIO, size: int) -> str:
 
 
 def _lacks_samples(path: Path, size: int) -> str:
-    """The index of what a player plays tells whether the bytes that are gone matter."""
+    """The index of what a player plays says whether the bytes that are gone matter."""
     with suppress(av.error.FFmpegError), open_media(path) as container:  # the readers report what else is wrong with it
         tracks = [track for track in container.streams if track.type in ("video", "audio")]
         ends = [entry.pos + entry.size for track in tracks for entry in track.index_entries]

@@ -150,7 +150,7 @@ def fit_frame(frame: Tensor, size_pixels: int) -> Tensor:
 def shown_times(path: Path) -> list[int]:
     """When each frame is shown, in order and in the track's time base; frames may share a time.
 
-    Where the packets do not tell, all frames are decoded. Raises ClipError, ValueError and FFmpeg's errors.
+    Where the packets do not say it, all frames are decoded. Raises ClipError, ValueError and FFmpeg's errors.
     """
     return _times(path, *_packets(path))
 
@@ -185,9 +185,9 @@ def has_times(container: av.container.InputContainer, track: av.VideoStream) -> 
 
 
 def _packets(path: Path) -> tuple[list[_Packet], bool]:
-    """The coded frames of the video track in file order, read without decoding; and whether they tell what is shown.
+    """The coded frames of the video track in file order, read without decoding; and whether they say what is shown.
 
-    They tell if each is one frame with a time of its own. Frames that the container's edit list excludes are references
+    They do if each is one frame with a time of its own. Frames that the container's edit list excludes are references
     of others but never displayed. Raises ClipError if frames have lost their references or the end is missing.
     """
     packets: list[_Packet] = []
@@ -262,7 +262,7 @@ def orientation(frame: av.VideoFrame) -> Orientation:
 
 
 def as_shown(plane: np.ndarray, orientation: Orientation) -> np.ndarray:
-    """A view of a picture [height, width, …] with its sides exchanged and its columns and rows reversed as told."""
+    """A view of a picture [height, width, …] with its sides exchanged and its columns and rows reversed if set."""
     sides_exchanged, columns_reversed, rows_reversed = orientation
     plane = plane.swapaxes(0, 1) if sides_exchanged else plane
     return plane[:: -1 if rows_reversed else 1, :: -1 if columns_reversed else 1]
