@@ -36,6 +36,17 @@ def page_of_demo(demo_project: DemoProject) -> Iterator[ServedPage]:
         yield page
 
 
+COUNT_RECORDED = """
+const start = MediaRecorder.prototype.start;
+MediaRecorder.prototype.start = function (...settings) {
+    window.recordedBytes = 0;
+    this.addEventListener("dataavailable", (event) => { window.recordedBytes += event.data.size; });
+    return start.apply(this, settings);
+};
+"""
+"""The page takes what the recorder has delivered when it is stopped: on a busy machine, after 2 s, a single byte."""
+
+
 @pytest.fixture
 def browser_page(page_of_demo: ServedPage) -> Iterator[Any]:
     """The page, opened in a browser with a camera of its own; `asked_for` collects the addresses that it loads."""
@@ -48,6 +59,7 @@ def browser_page(page_of_demo: ServedPage) -> Iterator[Any]:
         page.set_default_timeout(60 * SECONDS)
         page.asked_for = []
         page.on("request", lambda request: page.asked_for.append(request.url))
+        page.add_init_script(COUNT_RECORDED)
         page.goto(page_of_demo.url)
         page.wait_for_function("document.querySelector('#first input')?.value == 'exp3'")
         yield page
@@ -126,6 +138,7 @@ def test_an_example_and_a_recording_are_predicted(browser_page: Any) -> None:
     browser_page.get_by_text("Click to Access Webcam").click()
     browser_page.get_by_role("button", name="start recording").click()
     browser_page.wait_for_timeout(2 * SECONDS)
+    browser_page.wait_for_function("window.recordedBytes > 30000")
     browser_page.locator("#clip button").first.click()  # the same button stops
     browser_page.get_by_role("button", name="Trim video to selection").wait_for()
     predict(browser_page, "Absent: words (no words).")
