@@ -37,12 +37,14 @@ def page_of_demo(demo_project: DemoProject) -> Iterator[ServedPage]:
 
 
 COUNT_RECORDED = """
-const start = MediaRecorder.prototype.start;
-MediaRecorder.prototype.start = function (...settings) {
-    window.recordedBytes = 0;
-    this.addEventListener("dataavailable", (event) => { window.recordedBytes += event.data.size; });
-    return start.apply(this, settings);
-};
+{
+    const start = MediaRecorder.prototype.start;
+    MediaRecorder.prototype.start = function (...settings) {
+        window.recordedBytes = 0;
+        this.addEventListener("dataavailable", (event) => { window.recordedBytes += event.data.size; });
+        return start.apply(this, settings);
+    };
+}
 """
 """The page takes what the recorder has delivered when it is stopped: on a busy machine, after 2 s, a single byte."""
 
