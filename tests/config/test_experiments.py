@@ -63,7 +63,9 @@ def test_upper_case_is_allowed_but_not_as_the_only_difference_between_two_names(
     write(conf / "base", "Exp7_LR")
     assert find_experiments(str(conf), ENVIRONMENTS) == ("Exp7_LR", "exp7", "exp8", "exp9")
     path = write(conf / "demo", "EXP7")
-    with pytest.raises(ExperimentFileError, match=r"'EXP7' and the experiment 'exp7' differ only in upper and lower") as e:
+    with pytest.raises(
+        ExperimentFileError, match=r"'EXP7' and the experiment 'exp7' differ only in upper and lower"
+    ) as e:
         find_experiments(str(conf), ENVIRONMENTS)
     assert str(e.value).startswith(f"{path}: ")
     assert find_experiments(str(conf), ("base", "ecf")) == ("Exp7_LR", "exp10", "exp7", "exp8")
