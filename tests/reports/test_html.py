@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 from jinja2 import UndefinedError
 
-from trimood.reports.html import MARK_COLOURS, environment
+from trimood.reports.html import MARK_COLOURS, environment, in_markdown
 
 
 class _Seen(HTMLParser):
@@ -61,6 +61,21 @@ def test_what_a_corpus_says_is_text_and_never_markup() -> None:
     assert not {"script", "b", "i", "u"} & set(seen_in(shown).tags)
     assert "&lt;script&gt;" in shown
     assert "<title>&lt;b&gt;</title>" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "written"),
+    [
+        ("*sigh* __no__ _oh_", r"\*sigh\* \_\_no\_\_ \_oh\_"),
+        ("[a](http://b) ![c](d)", r"\[a\](http://b) !\[c\](d)"),
+        ("a|b \\| `c`", r"a\|b \\\| \`c\`"),
+        ("<img src=x> &lt;", "&lt;img src=x&gt; &amp;lt;"),
+        ("one\n# two\r\n  three", "one # two three"),
+        ("exp4_head dia1_utt2.mp4 Oh, no!", "exp4_head dia1_utt2.mp4 Oh, no!"),
+    ],
+)
+def test_what_users_write_is_text_in_markdown_too(words: str, written: str) -> None:
+    assert in_markdown(words) == written
 
 
 def test_gaps_are_dashes_and_sections_can_be_folded() -> None:

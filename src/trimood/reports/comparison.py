@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from trimood.emotions import EMOTIONS
-from trimood.reports.html import render
+from trimood.reports.html import in_markdown, render
 from trimood.scoring.calibration import BINS, made_worse
 from trimood.scoring.comparison import Comparison, Score, System, SystemCalibration
 from trimood.scoring.intervals import Estimate, Outcome
@@ -35,7 +35,7 @@ def markdown(comparison: Comparison) -> str:
 
 def remarks(comparison: Comparison) -> str:
     """In what the systems differ, in Markdown; MLflow shows it on top of the run."""
-    lines = [f"- {_sentence(remark)}" for remark in comparison.remarks]
+    lines = [f"- {in_markdown(_sentence(remark))}" for remark in comparison.remarks]
     return "\n".join(lines) or "All experiments have the same seeds and training settings."
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import html
+import re
 from collections.abc import Mapping
 from io import BytesIO
 from typing import TYPE_CHECKING, Literal
@@ -36,7 +37,7 @@ def environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"cell": _cell, "in_a_line": _in_a_line}
+    templates.filters |= {"cell": _cell, "in_a_line": in_markdown}
     return templates
 
 
@@ -51,9 +52,13 @@ def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _in_a_line(words: str) -> str:
-    """For Markdown: no word starts a new line or a new cell, or is read as HTML."""
-    return html.escape(" ".join(words.split()), quote=False).replace("|", "\\|")
+def in_markdown(words: str) -> str:
+    """Words as text in one line of Markdown, where they begin no cell, markup or HTML.
+
+    A `_` within a word stays as it is: it marks nothing (https://github.github.com/gfm/#emphasis-and-strong-emphasis).
+    """
+    text = html.escape(" ".join(words.split()), quote=False)
+    return re.sub(r"[\\`*\[\]|]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)
 
 
 def _png(figure: "Figure") -> str:

@@ -29,6 +29,13 @@ def read_limits(configured: Mapping[str, object] | None = None) -> ServingParams
     return ServingParams.model_validate({**(configured or {}), **{k: v for k, v in given.items() if v is not None}})
 
 
+IDLE_SECONDS = 5
+"""A body is given up when nothing of it arrives for so long."""
+
+PATIENCE = 10
+"""A body may take so many time limits as long as it goes on arriving."""
+
+
 class _Refused(Exception):
     """A request is answered with a status and a message instead of being passed on."""
 
@@ -120,10 +127,15 @@ class RequestGuard:
         """Reads and checks the body. Raises _Refused."""
         chunks: list[bytes] = []
         left, more = largest, True
+        longest = PATIENCE * self._limits.time_limit_seconds
+        idle = min(IDLE_SECONDS, longest)
         try:
-            async with asyncio.timeout(self._limits.time_limit_seconds):
+            async with asyncio.timeout(longest):
                 while more:
-                    message = await receive()
+                    try:
+                        message = await asyncio.wait_for(receive(), idle)
+                    except TimeoutError:
+                        raise _Refused(408, f"nothing more of the body for {idle:g} s.") from None
                     chunks.append(message.get("body", b""))
                     left -= len(chunks[-1])
                     more = message.get("more_body", False)
@@ -132,7 +144,7 @@ class RequestGuard:
                         await self._discard(receive, more)
                         raise _too_large(self._largest)
         except TimeoutError:
-            raise _Refused(408, f"no whole body after {self._limits.time_limit_seconds:g} s.") from None
+            raise _Refused(408, f"no whole body after {longest:g} s.") from None
         body = b"".join(chunks)
         try:
             await asyncio.to_thread(self._check, body, content_type)

@@ -11,6 +11,7 @@ from trimood.config.parameters import ClipParams, PredictionParams, listed
 from trimood.corpus.reading import in_one_line
 from trimood.corpus.tables import ABSENCE_COLUMNS
 from trimood.emotions import CALIBRATED, EMOTIONS, PROBABILITIES
+from trimood.reports.html import in_markdown
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ def predict(examples: pd.DataFrame, trained_model: Any, prepared_clips: Path | U
 
 def tabulate(predictions: pd.DataFrame, refused: pd.DataFrame) -> str:
     """Returns a Markdown table of the calibrated predictions, and a list of the refused utterances."""
-    more = ["", "Not predicted:", "", *_lines(refused, "- ")] if len(refused) else []
+    more = ["", "Not predicted:", "", *(f"- {in_markdown(line)}" for line in _lines(refused))] if len(refused) else []
     return "\n".join([*_head(predictions), *_rows(predictions), *more]) + "\n"
 
 
@@ -92,9 +93,9 @@ def draw(  # type: ignore[no-untyped-def]
     return predictions_figure(shown, prepared_clips, len(predictions))
 
 
-def _lines(refused: pd.DataFrame, before: str = "") -> list[str]:
+def _lines(refused: pd.DataFrame) -> list[str]:
     pairs = zip(refused["utterance"], refused["message"], strict=True)
-    return [in_one_line(f"{before}{name}: {message}") for name, message in pairs]
+    return [in_one_line(f"{name}: {message}") for name, message in pairs]
 
 
 def _by_cause(refused: pd.DataFrame) -> str:
@@ -128,14 +129,10 @@ def _rows(predictions: pd.DataFrame) -> list[str]:
     rows = []
     for row in predictions.to_dict("records"):
         numbers = " | ".join(f"{row[column]:.2f}" for column in CALIBRATED)
-        cells = (row["utterance"], row["text"], row["predicted"])
-        rows.append(f"| {' | '.join(map(_cell, cells))} | {numbers} | {_cell(row['absent'])} |")
+        *cells, absent = (in_markdown(in_one_line(row[name])) for name in ("utterance", "text", "predicted", "absent"))
+        rows.append(f"| {' | '.join(cells)} | {numbers} | {absent} |")
     return rows
 
 
 def _absences(row: dict[Any, Any]) -> str:
     return ", ".join(f"{modality} ({row[column]})" for modality, column in ABSENCE_COLUMNS.items() if row[column])
-
-
-def _cell(words: str) -> str:
-    return in_one_line(words).replace("|", "\\|")
