@@ -487,7 +487,7 @@ def test_what_the_store_has_although_it_did_not_answer_is_not_sent_twice(
     folder: Path, error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def log_and_time_out(client: MlflowClient, *arguments: object) -> None:
-        log_batch(client, *arguments)  # type: ignore[arg-type]
+        log_batch(client, *arguments)
         calls.append(arguments)
         if len(calls) == 1:
             raise MlflowException("no answer in time") from error()
