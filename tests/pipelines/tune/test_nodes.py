@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import optuna
 import pandas as pd
 import pytest
 import yaml
@@ -20,6 +21,7 @@ from trimood.config.parameters import ExperimentParams, LoraParams, TuneParams, 
 from trimood.learning.search.space import SpaceError, StudyError
 from trimood.learning.search.study import opened
 from trimood.pipelines.tune.nodes import draw_search, plan_search, search, write_best
+from trimood.pipelines.tune.trial import Search
 from trimood.tracking.outbox import current_run, set_current_run
 
 TRAINED = training(num_train_epochs=1)
@@ -233,11 +235,14 @@ def test_an_interrupted_trial_is_marked_failed_and_its_settings_go_on_from_the_l
 
 
 def test_a_trial_that_is_killed_before_its_score_is_stored_is_repeated(searched, monkeypatch) -> None:
-    def killed(*_: object, **__: object) -> None:
-        raise SystemExit
+    whole = Search.run
+
+    def killed(search: Search, trial: optuna.Trial) -> float:
+        whole(search, trial)
+        raise SystemExit  # which Optuna does not note, as a killed process does not
 
     with monkeypatch.context() as patched:
-        patched.setattr("optuna.study._optimize._tell_with_warning", killed)
+        patched.setattr(Search, "run", killed)
         with pytest.raises(SystemExit):
             searched(tuned(trials=1))
     table, _ = searched(tuned(trials=1))
