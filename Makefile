@@ -71,8 +71,12 @@ results: $(STAMP) ## run and compare all nine experiments; write docs/results.md
 	$(BIN)/python scripts/write_results.py data/demo/08_reporting/comparison
 
 .PHONY: test
-test: $(STAMP) ## run all tests that need neither a GPU nor the Hugging Face hub
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not gpu and not hub"
+test: $(STAMP) ## run all tests but those of test-faults, and those that need a GPU or the Hugging Face hub
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not faults and not gpu and not hub"
+
+.PHONY: test-faults
+test-faults: $(STAMP) ## kill real commands, run several at once, and take MLflow away (15 min)
+	$(BIN)/python -m pytest -m "faults and not gpu and not hub"
 
 .PHONY: test-quick
 test-quick: $(STAMP) ## run the plain tests only

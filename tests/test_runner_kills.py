@@ -13,7 +13,7 @@ from support.small_world import SmallWorld, calm_world, command_server, small_ra
 
 __all__ = ["calm_world", "command_server", "small_raw_data", "small_world"]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
 KILLS = 10
 

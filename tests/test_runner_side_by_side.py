@@ -9,7 +9,7 @@ from support.small_world import SmallWorld, command_server, small_raw_data, smal
 
 __all__ = ["command_server", "small_raw_data", "small_world"]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
 
 def statuses(world: SmallWorld) -> dict[str, str]:

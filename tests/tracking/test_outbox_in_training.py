@@ -21,7 +21,7 @@ from support.demo_project import DemoProject, copy_project
 from support.served_page import free_port
 from support.tracked_project import STORE
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
 EPOCHS = 5
 COMMAND = ("run", "--pipelines=exp3", f"--params=training.num_train_epochs={EPOCHS}")
