@@ -59,7 +59,7 @@ def test_several_experiments_in_one_command_are_as_many_runs_and_decode_nothing_
     before = [part.stat().st_mtime_ns for part in parts]
     assert len(parts) > 300
     known = set(runs_of(demo_project)["run_uuid"])
-    epochs = "exp4.training.num_train_epochs=1,exp6_head.training.num_train_epochs=1"
+    epochs = "exp4.training.seed=77,exp4.training.num_train_epochs=1,exp6_head.training.num_train_epochs=1"
     done = demo_project.kedro("run", "--pipelines=exp4,exp6_head", "--params", epochs)
     new = runs_of(demo_project).loc[lambda runs: ~runs["run_uuid"].isin(known)]
     assert sorted(new["name"]) == ["exp4", "exp6_head"]

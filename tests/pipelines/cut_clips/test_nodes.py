@@ -255,7 +255,7 @@ def test_the_command_line_cuts_keeps_and_says_what_it_lacks(corpus: Path, episod
     assert pd.read_csv(clips)["state"].value_counts().to_dict() == {"kept": 4, "refused": 4}
     (tmp_path / "empty").mkdir()
     none = project.kedro(
-        "run", "--pipelines=cut_clips", "--params", f"{where},episodes_dir={tmp_path / 'empty'}", check=False
+        "run", "--pipelines=cut_clips", "--params", where.replace(str(episodes), str(tmp_path / "empty")), check=False
     )
     assert none.returncode != 0
     assert "it has none of the 3 requested episodes" in none.stderr

@@ -1,7 +1,6 @@
 """The submission stage: unlabelled utterances are predicted, the file is the task's, scores need annotated pairs."""
 
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +13,12 @@ from trimood.corpus.causes import SubmissionError
 from trimood.corpus.ecf import AnnotationError
 from trimood.emotions import EMOTIONS
 from trimood.learning.prediction import probabilities
-from trimood.learning.setup import clip_recipe
 from trimood.model.config import CheckpointError
 from trimood.model.trained import trained_state
 from trimood.pipelines.ingestion.nodes import read_for_submission
 from trimood.pipelines.submission.nodes import describe, predict, score_pairs, write_pairs
 
 PAIRS = {"emotion-cause_pairs": [["1_joy", "1"], ["2_fear", "1"]]}
-
-
-def recipe_of(sources: dict[str, str]) -> dict[str, object]:
-    """How the preprocessing prepares clips for these checkpoints."""
-    return asdict(clip_recipe(tiny_plan(sources).checkpoints, "pyav"))
 
 
 @pytest.fixture
@@ -47,7 +40,7 @@ def test_utterances_without_a_label_are_predicted_as_those_with_one(
     weights = tiny_weights(plan, trained_state(model.model))
     labelled = example_table(9)
     unlabelled = labelled.assign(emotion=None, label=pd.Series([pd.NA] * 9, dtype="Int8"))
-    rows = predict(weights.about.identity, weights, unlabelled, recipe_of(sources), prepared_clips)
+    rows = predict(weights.about.identity, weights, unlabelled, prepared_clips)
     wanted = probabilities(model.model, model.examples(labelled, prepared_clips), 8)
     np.testing.assert_array_equal(rows[[f"p_{emotion}" for emotion in EMOTIONS]].to_numpy(), wanted)
     assert list(rows["predicted"]) == [EMOTIONS[number] for number in wanted.argmax(1)]
@@ -63,16 +56,7 @@ def test_weights_of_another_training_than_the_plans_are_refused(sources: dict[st
     with pytest.raises(
         CheckpointError, match=r"of another run than the stored plan .*\(plan.settings.lora.alpha: 4 and 16\)"
     ):
-        predict(tiny_identity(other), weights, example_table(9), recipe_of(sources), prepared_clips)
-
-
-def test_clips_of_another_recipe_than_that_of_the_training_are_refused(
-    sources: dict[str, str], prepared_clips: Path
-) -> None:
-    weights = tiny_weights(tiny_plan(sources), trained_state(tiny_model(sources).model))
-    recipe = asdict(clip_recipe(sources, "decord"))
-    with pytest.raises(CheckpointError, match=r"prepared with the recipe \w{16}, but exp3 was trained with the recipe"):
-        predict(weights.about.identity, weights, example_table(9), recipe, prepared_clips)
+        predict(tiny_identity(other), weights, example_table(9), prepared_clips)
 
 
 def test_checkpoints_that_were_replaced_since_the_training_are_refused(
@@ -84,7 +68,7 @@ def test_checkpoints_that_were_replaced_since_the_training_are_refused(
     config = copied["video"] / "config.json"
     config.write_text(config.read_text() + "\n")
     with pytest.raises(CheckpointError, match=r"not the video checkpoint that exp3 was trained with"):
-        predict(weights.about.identity, weights, example_table(9), recipe_of(copies), prepared_clips)
+        predict(weights.about.identity, weights, example_table(9), prepared_clips)
 
 
 def test_the_file_holds_every_utterance_and_a_pair_for_each_that_is_not_neutral(

@@ -1,16 +1,13 @@
 """Nodes of the submission stage."""
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
-from pydantic import TypeAdapter
 
 from trimood.corpus.causes import SubmittedConversation, caused_by_themselves, read_pairs, submitted_pairs
 from trimood.corpus.corpus_files import TEST_FILES, first_present
 from trimood.emotions import EMOTIONS, PROBABILITIES
-from trimood.model.config import CheckpointError
 from trimood.model.stored import RunIdentity, TrainedWeights
 from trimood.scoring.metrics import PairScores
 
@@ -21,25 +18,16 @@ def predict(
     identity: RunIdentity,
     best_weights: TrainedWeights,
     examples: pd.DataFrame,
-    recipe: Mapping[str, object],
     prepared_clips: Path,
 ) -> pd.DataFrame:
     """Returns key, predicted emotion and probabilities of each utterance with a usable clip.
 
-    Raises CheckpointError if the weights or the checkpoints are of another run, or if the clips are prepared otherwise.
+    Raises CheckpointError if the weights or the checkpoints are of another run.
     """
     from trimood.learning.prediction import probabilities
     from trimood.learning.setup import load_for_plan
-    from trimood.media.parts import Recipe, recipe_name
 
     best_weights.check_identity(identity)
-    prepared_with = recipe_name(TypeAdapter(Recipe).validate_python(recipe))
-    if prepared_with != identity.recipe:
-        raise CheckpointError(
-            f"the clips of the submission are prepared with the recipe {prepared_with}, but {identity.experiment} was "
-            f"trained with the recipe {identity.recipe}. Give the checkpoints and data.clips.reader of the training, "
-            "or run the experiment again with these."
-        )
     plan = identity.plan
     loaded = load_for_plan(plan, best_weights)
     unlabelled = loaded.examples(examples.drop(columns="label"), prepared_clips)
