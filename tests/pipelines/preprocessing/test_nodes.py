@@ -362,6 +362,7 @@ def test_each_split_has_a_node_of_its_own() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 def test_a_command_that_is_killed_again_and_again_makes_no_part_twice(
     demo_project: DemoProject, tmp_path: Path
 ) -> None:
