@@ -216,7 +216,7 @@ def test_an_interrupted_trial_is_marked_failed_and_its_settings_go_on_from_the_l
                 raise how
 
     with monkeypatch.context() as patched:
-        patched.setattr("trimood.tracking.live.log_live", stop)
+        patched.setattr("trimood.pipelines.tune.trial.log_live", stop)
         with pytest.raises(how):
             searched(tuned(trials=1), own)
     (run,) = tracked()
