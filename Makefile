@@ -34,7 +34,7 @@ echo "make: trimood needs Python 3.11, 3.12 or 3.13 with the module venv; $(or $
 if command -v uv >/dev/null; then get="uv python install 3.13"; \
 elif command -v apt-get >/dev/null && ! python3 -c "import ensurepip" 2>/dev/null; then get="sudo apt-get install python3-venv"; \
 elif command -v dnf >/dev/null; then get="sudo dnf install python3.13"; \
-else get="uv python install 3.13 (uv itself: https://docs.astral.sh/uv)"; fi; \
+else get="uv python install 3.13 (uv itself: pip install uv)"; fi; \
 echo "Install one: $$get"; \
 echo "Or say where one is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.13";
 endef
