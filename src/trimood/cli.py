@@ -49,7 +49,6 @@ def read_config(context: click.Context, option: click.Parameter, value: str | No
                 raise ValueError(
                     f"{value}: expected options of the command, as in {context.info_name}: {{pipelines: exp4}}"
                 )
-        assert _kedros["config"].callback  # noqa: S101 - for mypy
         return _kedros["config"].callback(context, option, value)
     except (ValueError, AttributeError, TypeError) as error:
         raise click.UsageError(f"--config: {error}") from None
@@ -80,7 +79,6 @@ def run_experiments(**given: Any) -> Any:
     whole = sum((pipelines[name] for name in names or ["__default__"]), Pipeline([]))
     check_selection(options, whole)
     check_runner(options["runner"])
-    assert kedro_run.callback  # noqa: S101 - for mypy
     if "seeds" not in options["params"]:
         return kedro_run.callback(**options)
     return _run_seeds(options, whole)

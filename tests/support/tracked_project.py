@@ -33,7 +33,7 @@ from trimood.config.plan import ExampleFingerprints, Plan
 from trimood.model.stored import RunIdentity
 from trimood.scoring.metrics import classification_report
 from trimood.tracking.live import log_live
-from trimood.tracking.outbox import current_run
+from trimood.tracking.live import current_run
 
 
 def fail_if_asked(name):

@@ -9,8 +9,7 @@ import yaml
 from trimood.config.metadata import Logged
 from trimood.scoring.metrics import classification_report
 from trimood.tracking.kinds import LOG, Entry, flat_ablation, numbers
-from trimood.tracking.live import log_live
-from trimood.tracking.outbox import set_current_run
+from trimood.tracking.live import log_live, set_current_run
 
 CONF = Path(__file__).parents[2] / "conf"
 

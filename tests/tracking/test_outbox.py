@@ -24,7 +24,9 @@ from mlflow.exceptions import MlflowException
 from support.tracked_project import STORE, new_outbox, runs_in
 from trimood.tracking import outbox as outbox_module
 from trimood.tracking import store as store_module
-from trimood.tracking.outbox import Outbox, TrackedRun, current_run, is_alive, set_current_run, this_process
+from trimood.tracking.live import current_run, set_current_run
+from trimood.tracking.outbox import Outbox, TrackedRun
+from trimood.tracking.records import Model, is_alive, this_process
 from trimood.tracking.runs import finished_run
 from trimood.tracking.store import OutOfReach, use_experiment
 
@@ -171,10 +173,10 @@ def test_a_kill_in_the_middle_of_sending_sends_nothing_twice(
 def test_weights_are_linked_and_survive_the_next_training(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     logged = []
 
-    def send(run: TrackedRun, client: MlflowClient, model: outbox_module.Model) -> None:
+    def send(run: TrackedRun, client: MlflowClient, model: Model) -> None:
         logged.append((model.weights.read_bytes(), model.calibration.read_bytes()))
 
-    monkeypatch.setitem(outbox_module._SEND, outbox_module.Model, send)
+    monkeypatch.setitem(outbox_module._SEND, Model, send)
     weights, calibration = folder / "best.safetensors", folder / "calibration.json"
     weights.write_bytes(b"first")
     calibration.write_text("first")

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import re
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,9 +37,8 @@ def peak_memory_gib() -> float:
     """Peak memory since `forget_peak_memory`; on a CPU it includes Python and its libraries, about 0.5 GiB."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**30
-    found = re.search(r"VmHWM:\s+(\d+) kB", (_PROCESS / "status").read_text())
-    assert found  # noqa: S101 - Linux has had this line since 2.6
-    return int(found[1]) / 2**20
+    lines = (_PROCESS / "status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 2**20  # in kB
 
 
 _log = logging.getLogger(__name__)

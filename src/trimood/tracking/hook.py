@@ -24,7 +24,9 @@ from trimood.config.experiments import experiment_names, experiment_of
 from trimood.config.metadata import Logged, metadata_of
 from trimood.config.parameters import flatten
 from trimood.tracking.kinds import LOG, Entry
-from trimood.tracking.outbox import Outbox, Status, TrackedRun, set_current_run
+from trimood.tracking.live import set_current_run
+from trimood.tracking.outbox import Outbox, TrackedRun
+from trimood.tracking.records import Status
 from trimood.tracking.store import SQLITE, tracking_uri, use_experiment, use_store
 
 log = logging.getLogger(__name__)

@@ -2,8 +2,21 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 
-from trimood.tracking.outbox import current_run, set_current_run
+from trimood.tracking.outbox import TrackedRun
+
+_current: ContextVar[TrackedRun | None] = ContextVar("current", default=None)
+
+
+def current_run() -> TrackedRun | None:
+    """The run of the node that this thread runs; None outside a tracked run."""
+    return _current.get()
+
+
+def set_current_run(run: TrackedRun | None) -> None:
+    """Makes this run the one that the running node logs to."""
+    _current.set(run)
 
 
 def log_live(numbers: Mapping[str, float], step: int) -> None:

@@ -11,15 +11,32 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
-import psutil
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from trimood.disk import written_whole
+from trimood.tracking.records import (
+    ASIDE,
+    LOCK,
+    OPENING,
+    OPERATION,
+    CannotOpen,
+    Closing,
+    File,
+    Model,
+    NotTaken,
+    Opening,
+    Operation,
+    Status,
+    Values,
+    is_alive,
+    number_of,
+    opening_in,
+    this_process,
+)
 from trimood.tracking.store import SQLITE, OutOfReach, check, impatient, use_store
 
 if TYPE_CHECKING:
@@ -27,81 +44,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Status = Literal["FINISHED", "FAILED", "KILLED"]
-
 REFUSED = ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST")
 """MLflow's codes for what it will never take, as for a run that was deleted."""
 
 PASSING = ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
 """MLflow's codes for a store that is locked or too busy."""
-
-LOCK, OPENING, ASIDE = "sending.lock", "opening.json", "aside-"
-"""Names in the folder of a run; a record that MLflow does not take is renamed to `aside-NUMBER.json`."""
-
-
-class CannotOpen(OutOfReach):
-    """The store answers, but opens no such run."""
-
-
-class NotTaken(Exception):
-    """The store answers, but does not take this record."""
-
-
-class Opening(BaseModel):
-    """How a run is opened. `run` is its id in MLflow once it is known, `uri` the store of which it is a run.
-
-    `key` is a tag of the run, by which it is found again. With an `identity`, the run of an unfinished training of this
-    identity in this checkout is opened again.
-    """
-
-    name: str
-    uri: str
-    key: str
-    start_time: int
-    tags: dict[str, str]
-    identity: str | None = None
-    run: str | None = None
-
-
-class Values(BaseModel):
-    """Params, tags, and metrics as (name, value, time in ms, step)."""
-
-    model_config = ConfigDict(ser_json_inf_nan="constants")
-
-    kind: Literal["values"] = "values"
-    params: dict[str, str] = Field(default_factory=dict)
-    tags: dict[str, str] = Field(default_factory=dict)
-    metrics: list[tuple[str, float, int, int]] = Field(default_factory=list)
-
-
-class File(BaseModel):
-    """A file or folder, and the artifact folder in which it is put."""
-
-    kind: Literal["file"] = "file"
-    path: Path
-    folder: str | None = None
-
-
-class Model(BaseModel):
-    """The files of a trained model."""
-
-    kind: Literal["model"] = "model"
-    weights: Path
-    calibration: Path
-
-
-class Closing(BaseModel):
-    """The end of a run. Without all outputs of its experiment, it is tagged as partial."""
-
-    kind: Literal["closing"] = "closing"
-    status: Status
-    end_time: int
-    partial: bool
-
-
-Operation = Values | File | Model | Closing
-
-_OPERATION: TypeAdapter[Operation] = TypeAdapter(Annotated[Operation, Field(discriminator="kind")])
 
 
 class TrackedRun:
@@ -189,7 +136,7 @@ class TrackedRun:
             self._lock = FileLock(self.folder / LOCK, thread_local=False)
             self._lock.acquire()
             self._store_opening()
-        number = f"{max(map(_number, self.folder.glob('*[0-9].json')), default=0) + 1:08d}"
+        number = f"{max(map(number_of, self.folder.glob('*[0-9].json')), default=0) + 1:08d}"
         paths = {name: value for name, value in operation if isinstance(value, Path)}
         copies = {name: self.folder / number / path.name for name, path in paths.items()}
         for name, path in paths.items():
@@ -222,7 +169,7 @@ class TrackedRun:
         sent = 0
         for path in sorted(self.folder.glob("[0-9]*.json")):
             try:
-                operation = _OPERATION.validate_json(path.read_bytes())
+                operation = OPERATION.validate_json(path.read_bytes())
             except ValidationError as error:
                 log.warning("%s: MLflow does not get this record of %s: %s", path, self.name, error)
             else:
@@ -469,7 +416,7 @@ class Outbox:
         self._open = []
         kept: Counter[str] = Counter()
         for folder in self._folder.glob("*/"):
-            opening = _opening_in(folder)
+            opening = opening_in(folder)
             kept[opening.uri if opening else self._own] += len(list(folder.glob("[0-9]*.json")))
         own = kept.pop(self._own, 0)
         for uri, count in (+kept).items():
@@ -485,10 +432,10 @@ class Outbox:
     def finished(self, identity: str) -> str | None:
         """The finished, complete run with this identity of which records are kept: its id, or its name without one."""
         for folder in sorted(self._folder.glob("*/"), reverse=True):
-            opening, last = _opening_in(folder), max(folder.glob("*[0-9].json"), key=_number, default=None)
+            opening, last = opening_in(folder), max(folder.glob("*[0-9].json"), key=number_of, default=None)
             if last and opening and (opening.identity, opening.uri) == (identity, self._own):
                 with suppress(OSError, ValidationError):
-                    closing = _OPERATION.validate_json(last.read_bytes())
+                    closing = OPERATION.validate_json(last.read_bytes())
                     if isinstance(closing, Closing) and closing.status == "FINISHED" and not closing.partial:
                         return opening.run or f"{opening.name} (not sent yet)"
         return None
@@ -527,7 +474,7 @@ class Outbox:
         """What other commands have kept for this store, the oldest first, unless they are at work."""
         for folder in sorted(path.parent for path in self._folder.glob(f"*/{OPENING}")):
             with suppress(Timeout), FileLock(folder / LOCK, blocking=False, thread_local=False):
-                if opening := _opening_in(folder):
+                if opening := opening_in(folder):
                     is_done = not list(folder.glob("[0-9]*.json")) and list(folder.glob(f"{ASIDE}*"))
                     if opening.uri == self._own and not is_done:
                         yield TrackedRun(self, opening, folder)
@@ -563,18 +510,6 @@ def _portable(uri: str, folder: Path) -> str:
     return re.sub(r"(?<=://)[^/]*@", "", uri).rstrip("/")
 
 
-def _number(path: Path) -> int:
-    return int(path.stem.removeprefix(ASIDE))
-
-
-def _opening_in(folder: Path) -> Opening | None:
-    """How the run in this folder is opened; None if another command has just sent it, or if the file is damaged."""
-    try:
-        return Opening.model_validate_json((folder / OPENING).read_bytes())
-    except (OSError, ValidationError):
-        return None
-
-
 _at_work: list[Outbox] = []
 """The outbox of the command that runs in this process, if any."""
 
@@ -586,33 +521,3 @@ def finished_but_kept(identity: str) -> str | None:
         if run := outbox.finished(identity):
             return run
     return None
-
-
-_current: ContextVar[TrackedRun | None] = ContextVar("current", default=None)
-
-
-def current_run() -> TrackedRun | None:
-    """The run of the node that this thread runs; None outside a tracked run."""
-    return _current.get()
-
-
-def set_current_run(run: TrackedRun | None) -> None:
-    """Makes this run the one that the running node logs to."""
-    _current.set(run)
-
-
-def this_process() -> str:
-    """Process id and start time. A later process with the same id has another start time."""
-    process = psutil.Process()
-    return f"{process.pid} {process.create_time():.0f}"
-
-
-def is_alive(tags: Mapping[str, str]) -> bool:
-    """Whether the process in a run's tags is alive on this host; one that its parent has not waited for is not."""
-    pid, _, started = tags.get("process", "").partition(" ")
-    try:
-        process = psutil.Process(int(pid))
-        is_same = tags.get("host") == platform.node() and abs(process.create_time() - float(started)) < 2
-        return is_same and process.status() != psutil.STATUS_ZOMBIE
-    except (psutil.Error, ValueError):
-        return False

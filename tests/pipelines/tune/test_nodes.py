@@ -22,7 +22,7 @@ from trimood.learning.search.space import SpaceError, StudyError
 from trimood.learning.search.study import opened
 from trimood.pipelines.tune.nodes import draw_search, plan_search, search, write_best
 from trimood.pipelines.tune.trial import Search
-from trimood.tracking.outbox import current_run, set_current_run
+from trimood.tracking.live import current_run, set_current_run
 
 TRAINED = training(num_train_epochs=1)
 LORA = LoraParams(targets=("q_proj",), r=4, alpha=4, dropout=0, bias="all")
