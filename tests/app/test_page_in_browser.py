@@ -116,7 +116,7 @@ def test_two_models_side_by_side_show_what_prediction_says(browser_page: Any, de
     assert second == predicted(demo_project, "exp4_head", clip) != first
     for side, name in enumerate(("exp3", "exp4_head")):
         assert browser_page.locator(f"#title-{side}").inner_text() == name
-        assert browser_page.locator(f"#frames-{side} img").is_visible()
+        browser_page.locator(f"#frames-{side} img").wait_for()
     assert "exp3, exp4_head" in browser_page.locator("#in-memory").inner_text()
 
 
@@ -144,7 +144,7 @@ def test_an_example_and_a_recording_are_predicted(browser_page: Any) -> None:
     browser_page.locator("#clip button").first.click()  # the same button stops
     browser_page.get_by_role("button", name="Trim video to selection").wait_for()
     predict(browser_page, "Absent: words (no words).")
-    assert browser_page.locator("#frames-0 img").is_visible()
+    browser_page.locator("#frames-0 img").wait_for()
 
 
 def test_what_is_wrong_stands_on_the_page_in_words(browser_page: Any, tmp_path: Path) -> None:
