@@ -315,7 +315,7 @@ def test_an_interrupted_run_leaves_nothing_but_whole_parts(
     run = run_apart(many_clips, cache, execution)
     wait_for_parts(cache, 2, run)
     os.killpg(run.pid, signal.SIGINT)
-    _, err = run.communicate(timeout=60)
+    _, err = run.communicate(timeout=300)
     assert run.returncode != 0
     assert err.count("KeyboardInterrupt") == 1, err
     left = contents(cache)
@@ -332,7 +332,7 @@ def test_two_runs_at_once_share_their_work(many_clips: dict[str, Path], tmp_path
         (tmp_path / name / "cache").symlink_to(tmp_path / "cache")
     runs = [run_apart(many_clips, tmp_path / name / "cache", TWO) for name in ("a", "b")]
     for run in runs:
-        _, err = run.communicate(timeout=120)
+        _, err = run.communicate(timeout=300)
         assert run.returncode == 0, err
     prepare_clips(many_clips, RECIPE, tmp_path / "fresh", SERIAL)
     assert contents(tmp_path / "cache") == contents(tmp_path / "fresh")
@@ -353,7 +353,7 @@ def test_a_killed_worker_costs_one_clip_which_the_next_run_prepares(
     grandchildren = [pid for pid in processes_of_group(run.pid) if parent_of(pid) not in (os.getpid(), run.pid)]
     assert len(grandchildren) == 2
     os.kill(grandchildren[0], signal.SIGKILL)
-    _, err = run.communicate(timeout=60)
+    _, err = run.communicate(timeout=300)
     assert run.returncode == 0, err
     finished = len(list(cache.rglob("*.safetensors")))
     assert finished >= 23  # all, where the worker was killed between two clips

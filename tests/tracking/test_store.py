@@ -1,15 +1,19 @@
-"""Which store is used, and flat names; that runs land there is shown in test_tracking.py."""
+"""Which store is used, and flat names."""
 
 import base64
+import os
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import mlflow
 import pytest
 
 from trimood.config.parameters import ClipParams, flatten
-from trimood.tracking.store import OutOfReach, check, tracking_uri
+from trimood.tracking.store import OutOfReach, check, tracking_uri, use_store
 
 
 def test_a_relative_sqlite_file_is_taken_from_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,6 +21,27 @@ def test_a_relative_sqlite_file_is_taken_from_the_project(tmp_path: Path, monkey
     assert tracking_uri("sqlite:///mlflow.db", tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
     assert tracking_uri("sqlite:////var/runs.db", tmp_path) == "sqlite:////var/runs.db"
     assert tracking_uri("http://localhost:5000", tmp_path) == "http://localhost:5000"
+
+
+def test_threads_that_select_a_store_at_once_leave_the_environment_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    select, is_selecting = mlflow.set_tracking_uri, threading.Event()
+
+    def slowly(uri: str) -> None:
+        select(uri)
+        is_selecting.set()
+        time.sleep(0.1 if uri.endswith("first.db") else 0.3)
+
+    monkeypatch.setattr(mlflow, "set_tracking_uri", slowly)
+    with ThreadPoolExecutor(2) as threads:
+        threads.submit(use_store, f"sqlite:///{tmp_path}/first.db")
+        is_selecting.wait()
+        threads.submit(use_store, f"sqlite:///{tmp_path}/second.db")
+    left = os.environ.get("MLFLOW_TRACKING_URI")
+    select(None)
+    assert left is None
 
 
 def test_nested_values_become_flat_names() -> None:

@@ -3,6 +3,7 @@
 import logging
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from http import HTTPStatus
@@ -52,12 +53,17 @@ def use_store(uri: str) -> None:
 
     if uri.startswith(SQLITE) and not _is_missing(uri):
         _follow(Path(uri.removeprefix(SQLITE)))
-    given = os.environ.get("MLFLOW_TRACKING_URI")
-    mlflow.set_tracking_uri(uri)
-    if given is None:
-        os.environ.pop("MLFLOW_TRACKING_URI", None)
-    else:
-        os.environ["MLFLOW_TRACKING_URI"] = given
+    with _selecting:
+        given = os.environ.get("MLFLOW_TRACKING_URI")
+        mlflow.set_tracking_uri(uri)
+        if given is None:
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
+        else:
+            os.environ["MLFLOW_TRACKING_URI"] = given
+
+
+_selecting = threading.Lock()
+"""Held while the environment contains MLflow's choice, which another thread would take for the user's."""
 
 
 def store_in_use() -> str | None:
