@@ -6,13 +6,20 @@ import os
 import pytest
 import torch
 
-from support.demo_project import PROJECT, demo_project, own_demo_project
+from support.demo_project import PROJECT, demo_project, finished_demo, own_demo_project
 from support.small_disk import small_disk
 from support.tracked_project import empty_store, project
 from trimood.config import experiments
 from trimood.config.experiments import read_experiments
 
-__all__ = ["demo_project", "empty_store", "own_demo_project", "project", "small_disk"]  # fixtures for all tests
+__all__ = [
+    "demo_project",
+    "empty_store",
+    "finished_demo",
+    "own_demo_project",
+    "project",
+    "small_disk",
+]  # fixtures for all tests
 
 # Small projects that the tests write ask nobody whether Kedro may report their use.
 os.environ["DO_NOT_TRACK"] = "1"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 PROJECT = Path(__file__).parents[2]
 COPIED = ("conf", "src", "notebooks", "pyproject.toml", ".telemetry")
@@ -61,17 +62,36 @@ def copy_project(target: Path) -> DemoProject:
 
 
 @pytest.fixture(scope="session")
-def demo_project(tmp_path_factory: pytest.TempPathFactory) -> DemoProject:
-    """A copy of the project in which `kedro run --pipelines=exp3` has made the demo and finished one experiment."""
-    project = copy_project(tmp_path_factory.mktemp("demo") / "trimood")
-    project.kedro("run", "--pipelines=exp3")
+def finished_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which `kedro run --pipelines=exp3` has made the demo and finished; made once for all processes."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    folder, whole = root / "finished" / "trimood", root / "finished" / "whole"
+    with FileLock(root / "finished.lock"):
+        if not whole.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            copy_project(folder).kedro("run", "--pipelines=exp3")
+            whole.touch()
+    return folder
+
+
+def _copy(finished: Path, target: Path) -> DemoProject:
+    """Copies a finished demo with its runs, which the next command finds at their new place."""
+    shutil.copytree(finished, target)
+    project = DemoProject(target)
+    done = project.kedro("run", "--pipelines=exp3")
+    assert "exp3 is finished" in done.stderr + done.stdout
     return project
 
 
+@pytest.fixture(scope="session")
+def demo_project(finished_demo: Path, tmp_path_factory: pytest.TempPathFactory) -> DemoProject:
+    """The finished demo, for all tests of this process."""
+    return _copy(finished_demo, tmp_path_factory.mktemp("demo") / "trimood")
+
+
 @pytest.fixture(scope="module")
-def own_demo_project(demo_project: DemoProject, tmp_path_factory: pytest.TempPathFactory) -> DemoProject:
-    """The demo with one run of exp3, whatever other tests have left in theirs."""
-    own = copy_project(tmp_path_factory.mktemp("own") / "trimood")
-    shutil.copytree(demo_project.path / "data" / "demo", own.path / "data" / "demo", dirs_exist_ok=True)
-    own.kedro("run", "--pipelines=exp3")
-    return own
+def own_demo_project(finished_demo: Path, tmp_path_factory: pytest.TempPathFactory) -> DemoProject:
+    """The finished demo, whatever other tests have left in theirs."""
+    return _copy(finished_demo, tmp_path_factory.mktemp("own") / "trimood")
