@@ -58,7 +58,7 @@ def wrapped(cause: Exception) -> DatasetError:
         (OSError(errno.ENOSPC, "No space left on device", "/a"), "free some space and run again"),
         (requests.ConnectionError("Max retries exceeded"), "the network failed: Max retries exceeded. Check the"),
         (MemoryError(), "out of memory. Use smaller batches"),
-        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "training.per_device_train_batch_size=1"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "training.micro_batch=1"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "data.clips.workers=1"),
         (ImportError("Install s3fs to access S3"), "a package is missing: Install s3fs"),
         (of(lambda: yaml.safe_load("a: [1")), "the configuration, line 1: not valid YAML: expected ',' or ']'"),

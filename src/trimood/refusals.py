@@ -120,8 +120,7 @@ def _of_a_library(cause: BaseException) -> str | None:
     message = None
     if isinstance(cause, MemoryError) or (isinstance(cause, RuntimeError) and _OF_MEMORY.search(str(cause))):
         message = (
-            f"out of memory{first and f': {first}'}. Use smaller batches with as many steps of accumulation, such as "
-            "--params training.per_device_train_batch_size=1,training.gradient_accumulation_steps=64, "
+            f"out of memory{first and f': {first}'}. Use smaller batches, such as --params training.micro_batch=1, "
             f"training.per_device_eval_batch_size=1, or data.clips.workers=1. {KEPT}: run the same command again."
         )
     elif isinstance(cause, OSError) and cause.errno in _OF_THE_SYSTEM and cause.filename:

@@ -1,6 +1,7 @@
 """Parameters: resolution of an experiment with the shared values, and what a misspelt one is told."""
 
 import pytest
+from pydantic import ValidationError
 
 from trimood.config.parameters import ExperimentParams, LoraParams, TrainingParams, TuneParams, listed, resolve
 
@@ -21,6 +22,36 @@ def test_base_holds_the_published_training_arguments(tree: dict) -> None:
     }
     assert {name: tree["training"][name] for name in published} == published
     assert tree["training"]["augmentation"] == {"flip_probability": 0, "random_mel_chunks": False}
+
+
+def test_what_weights_of_earlier_versions_do_not_name_was_as_base_has_it(tree: dict) -> None:
+    defaults = {name: field.default for name, field in TrainingParams.model_fields.items() if not field.is_required()}
+    assert len(defaults) == 7
+    assert {name: tree["training"][name] for name in defaults} == defaults
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"fp16": True, "bf16": True}, "fp16 and bf16 are both true; set one to false, or bf16 to auto"),
+        ({"warmup_ratio": 0.1, "warmup_steps": 5}, "warmup_ratio is 0.1 and warmup_steps 5; set one of them to 0"),
+        ({"warmup_ratio": 1.0}, "less than 1"),
+        ({"max_steps": 0}, "steps from 1, or -1: the epochs decide"),
+        ({"micro_batch": 0}, "utterances from 1, auto .*, or null"),
+        ({"micro_batch": "most"}, "utterances from 1, auto .*, or null"),
+        ({"micro_batch": True}, "utterances from 1, auto .*, or null"),
+        ({"micro_batch": 12}, "12 does not divide the 64 utterances .* allowed: auto, 1, 2, 4, 8, 16, 32, 64"),
+        ({"early_stopping_patience": -1}, "greater than or equal to 0"),
+        ({"optim": "sgd"}, "'adamw_torch_fused', 'adamw_torch', 'adamw_bnb_8bit', 'adamw_torch_8bit' or 'adafactor'"),
+    ],
+)
+def test_training_parameters_that_contradict_each_other_are_refused(tree: dict, values: dict, words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        TrainingParams(**tree["training"] | values)
+
+
+def test_fp16_takes_the_place_of_bf16_by_default(tree: dict) -> None:
+    assert TrainingParams(**tree["training"] | {"fp16": True}).bf16 == "auto"
 
 
 def test_runs_are_compared_with_exp1_at_95_percent_unless_told_otherwise(tree: dict) -> None:

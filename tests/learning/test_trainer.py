@@ -14,6 +14,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from transformers import TrainingArguments
 
 from support.learning_examples import TRAINING, example_table, tiny_model, training
+from support.trainings import Stopped, assert_same, run
 from trimood.config.parameters import AugmentationParams
 from trimood.disk import DiskFull
 from trimood.learning.batches import collate
@@ -22,16 +23,6 @@ from trimood.learning.prediction import probabilities
 from trimood.learning.trainer import Fitted, TrainingDiverged, _training_arguments, fit
 from trimood.model.trained import load_trained_state
 from trimood.scoring.metrics import summary_scores
-
-
-def run(
-    sources, prepared_clips, folder: Path, report=lambda numbers, step: None, arguments=TRAINING, **kwargs
-) -> tuple:
-    augmentation = kwargs.pop("augmentation", None)
-    prepared = tiny_model(sources, **kwargs)
-    examples = prepared.examples(example_table(28), prepared_clips, augmentation)
-    validation = prepared.examples(example_table(14), prepared_clips)
-    return prepared, validation, fit(prepared.model, examples, validation, arguments, folder, summary_scores, report)
 
 
 @pytest.fixture(scope="module")
@@ -110,10 +101,6 @@ def test_a_model_trained_in_bf16_is_left_without_it(sources, prepared_clips, tmp
     fresh = tiny_model(sources)
     load_trained_state(fresh.model, fitted.best)
     assert (probabilities(fresh.model, validation, 8) == probabilities(prepared.model, validation, 8)).all()
-
-
-class Stopped(Exception):
-    """Stands for a crash."""
 
 
 # Everything that draws at random while it trains: a resumed training must go on with the same draws.
@@ -303,16 +290,9 @@ def test_a_disk_that_fills_up_with_checkpoints_is_said(sources, prepared_clips, 
 
 def test_of_several_gpus_one_is_used_so_that_the_batch_is_the_published_one(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(TrainingArguments, "n_gpu", property(lambda self: getattr(self, "_n_gpu", 0) or 2))
-    arguments = _training_arguments(TRAINING, tmp_path)
+    arguments = _training_arguments(TRAINING, tmp_path, 4)
     assert arguments.n_gpu == 1
     assert arguments.train_batch_size == TRAINING.per_device_train_batch_size
-
-
-def assert_same(one: Fitted, other: Fitted) -> None:
-    assert [{**row, "seconds": 0} for row in one.history] == [{**row, "seconds": 0} for row in other.history]
-    assert set(one.best) == set(other.best)
-    assert all(torch.equal(one.best[name], other.best[name]) for name in one.best)
-    assert all(torch.equal(one.last[name], other.last[name]) for name in one.last)
 
 
 @pytest.mark.slow
@@ -339,7 +319,7 @@ def test_on_a_gpu_a_training_in_bf16_learns_and_reloads_to_the_same_probabilitie
         sources, prepared_clips, tmp_path, arguments=arguments, train="lora", modalities=modalities
     )
     assert next(prepared.model.parameters()).device.type == "cuda"
-    assert _training_arguments(arguments, tmp_path).bf16 == torch.cuda.is_bf16_supported()
+    assert _training_arguments(arguments, tmp_path, 4).bf16 == torch.cuda.is_bf16_supported()
     assert max(row["validation/macro_f1"] for row in fitted.history) > fitted.history[0]["validation/macro_f1"]
     assert all(tensor.device.type == "cpu" for tensor in fitted.best.values())
     fresh = tiny_model(sources, train="lora", modalities=modalities)

@@ -204,24 +204,75 @@ class AugmentationParams(Parameters):
     random_mel_chunks: bool
 
 
+Optimiser = Literal["adamw_torch_fused", "adamw_torch", "adamw_bnb_8bit", "adamw_torch_8bit", "adafactor"]
+"""The optimisers of Hugging Face's Trainer that are offered; the 8-bit ones need bitsandbytes or torchao."""
+
+
+def _steps(value: int) -> int:
+    if value != -1 and value < 1:
+        raise ValueError("give a number of optimiser steps from 1, or -1: the epochs decide")
+    return value
+
+
+def _micro_batch(value: Any) -> Any:
+    if value not in ("auto", None) and not (type(value) is int and value >= 1):
+        raise ValueError("give a number of utterances from 1, auto (the most that fit), or null")
+    return value
+
+
 class TrainingParams(Parameters):
-    """Hugging Face's `TrainingArguments`, with the number of CPU threads (0: torch's default) and augmentation."""
+    """Hugging Face's `TrainingArguments` by their names, the number of CPU threads (0: torch's default), augmentation.
+
+    `micro_batch` is the number of utterances on the device at a time (`auto`: the most that fit), if that is not
+    `per_device_train_batch_size`; an optimiser step has the same utterances. `max_steps` -1 means that the epochs
+    decide, `early_stopping_patience` 0 that all epochs are trained. What has a default here is absent from weights of
+    earlier versions, which were trained so.
+    """
 
     num_train_epochs: Annotated[int, Field(ge=1)]
+    max_steps: Annotated[int, AfterValidator(_steps)] = -1
+    early_stopping_patience: Annotated[int, Field(ge=0)] = 0
     per_device_train_batch_size: Annotated[int, Field(ge=1)]
     per_device_eval_batch_size: Annotated[int, Field(ge=1)]
     gradient_accumulation_steps: Annotated[int, Field(ge=1)]
+    micro_batch: Annotated[Literal["auto"] | int | None, BeforeValidator(_micro_batch)] = None
+    gradient_checkpointing: bool = False
+    optim: Optimiser = "adamw_torch_fused"
     learning_rate: Annotated[float, Field(gt=0)]
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"]
     warmup_steps: Annotated[int, Field(ge=0)]
+    warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.0
     weight_decay: Annotated[float, Field(ge=0)]
     max_grad_norm: Annotated[float, Field(gt=0)]
     logging_steps: Annotated[int, Field(ge=1)]
     dataloader_num_workers: Annotated[int, Field(ge=0)]
     cpu_threads: Annotated[int, Field(ge=0)]
     bf16: bool | Literal["auto"]
+    fp16: bool = False
     seed: Seed
     augmentation: AugmentationParams
+
+    @property
+    def utterances_a_step(self) -> int:
+        """The utterances of an optimiser step; the last step of an epoch may have fewer."""
+        return self.per_device_train_batch_size * self.gradient_accumulation_steps
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.fp16 and self.bf16 is True:
+            raise ValueError("fp16 and bf16 are both true; set one to false, or bf16 to auto, which gives way to fp16")
+        if self.warmup_ratio and self.warmup_steps:
+            raise ValueError(
+                f"warmup_ratio is {self.warmup_ratio} and warmup_steps {self.warmup_steps}; set one of them to 0"
+            )
+        if isinstance(self.micro_batch, int) and self.utterances_a_step % self.micro_batch:
+            fitting = [str(size) for size in range(1, self.utterances_a_step + 1) if not self.utterances_a_step % size]
+            raise ValueError(
+                f"micro_batch {self.micro_batch} does not divide the {self.utterances_a_step} utterances of an "
+                "optimiser step (per_device_train_batch_size times gradient_accumulation_steps); allowed: auto, "
+                f"{listed(fitting, 20)}"
+            )
+        return self
 
 
 Train = Literal["everything", "head", "lora"]

@@ -15,11 +15,11 @@ import torch
 from trimood.config.parameters import Reader, Settings
 from trimood.config.plan import ExampleFingerprints, ParameterCount, Plan
 from trimood.disk import require_space
+from trimood.learning.device import check_device, warn_of_memory
 from trimood.learning.setup import clip_recipe, count_parameters, load_model, used_checkpoints
 from trimood.learning.trainer import Fitted, ReportFunction, ScoreFunction, fit
 from trimood.media.parts import Location, recipe_name
 from trimood.model.checkpoints import check_checkpoints, checkpoint_digest
-from trimood.model.memory import TRAINING_REMEDY, memory_explained
 from trimood.model.stored import RunIdentity, examples_fingerprint
 
 _PROCESS = Path("/proc/self")
@@ -56,14 +56,16 @@ class TrainingOutcome:
 def plan_experiment(settings: Settings, video_checkpoint: str, audio_checkpoint: str, reader: Reader) -> Plan:
     """Plans resolved settings: title, checkpoints in use, trainable and all parameters per tower.
 
-    Builds the model without weights and checks names and shapes in the checkpoints. Raises CheckpointError or
-    AdapterError.
+    Builds the model without weights and checks names and shapes in the checkpoints. Logs a warning if the training
+    will not fit on the GPU. Raises CheckpointError, AdapterError or DeviceError.
     """
+    check_device(settings.training)
     sources = used_checkpoints(settings.modalities, {"video": video_checkpoint, "audio": audio_checkpoint})
     counts = {
         tower: ParameterCount(trainable=trainable, all=total, trainable_share=round(trainable / total, 6))
         for tower, (trainable, total) in count_parameters(settings, sources).items()
     }
+    warn_of_memory(settings, sources, counts)
     return Plan(title=_title(settings), settings=settings, checkpoints=sources, parameters=counts, reader=reader)
 
 
@@ -101,7 +103,6 @@ def _code_digest() -> str:
     return digest.hexdigest()[:16]
 
 
-@memory_explained(TRAINING_REMEDY)
 def train_experiment(
     identity: RunIdentity,
     training_examples: pd.DataFrame,

@@ -16,15 +16,25 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm.contrib.logging import logging_redirect_tqdm
-from transformers import EvalPrediction, PrinterCallback, ProgressCallback, Trainer, TrainerState, TrainingArguments
+from transformers import (
+    EarlyStoppingCallback,
+    EvalPrediction,
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import logging as transformers_logging
 
 from trimood.config.parameters import TrainingParams
 from trimood.disk import DiskFull, says_disk_full
 from trimood.learning.batches import collate
+from trimood.learning.device import chosen_micro_batch, half_precision
 from trimood.learning.epochs import WEIGHTS_FILE, best_weights, folder_for_writing, keep, last_whole
 from trimood.model.classifier import EmotionClassifier
+from trimood.model.memory import memory_explained, training_remedy
 from trimood.model.trained import load_trained_state, trained_state
 
 ScoreFunction = Callable[[Any, Any], Mapping[str, float]]
@@ -75,22 +85,29 @@ def fit(
     `folder` contains the last two epochs (`learning.epochs`): a training with the same folder continues from the last
     one that is whole, and a finished training returns at once. `score(labels, predictions)` returns `macro_f1` and any
     other scores; `report(numbers, step)` is called at every logged step and epoch. Environment variables change no
-    setting. Raises TrainingDiverged and DiskFull.
+    setting. Raises TrainingDiverged, DiskFull and OutOfMemory.
     """
     transformers_logging.set_verbosity_error()  # its warnings are about hub models
+    if training.gradient_checkpointing:
+        model.checkpoint_layers()
+    whole = last_whole(folder)
+    earlier = TrainerState.load_from_json(str(whole / TRAINER_STATE_NAME)) if whole else None
     with _without_overrides():
-        trainer = _Trainer(model, _training_arguments(training, folder), train, validation, score, report)
-        whole = last_whole(folder)
-        if whole:
-            epoch = TrainerState.load_from_json(str(whole / TRAINER_STATE_NAME)).epoch
-            _log.info("the training continues after epoch %d of %d", epoch, training.num_train_epochs)
-        try:
-            with logging_redirect_tqdm():  # prints log lines above the progress bar
-                trainer.train(resume_from_checkpoint=str(whole) if whole else None)
-        except Exception as error:
-            if says_disk_full(error):
-                raise DiskFull(folder, "an epoch's checkpoint could not be written") from error
-            raise
+        micro_batch = chosen_micro_batch(model, train, training, earlier.train_batch_size if earlier else None)
+        arguments = _training_arguments(training, folder, micro_batch)
+        with memory_explained(training_remedy(training, micro_batch)):
+            trainer = _Trainer(model, arguments, train, validation, score, report)
+            if training.early_stopping_patience:
+                trainer.add_callback(_early_stopping(training.early_stopping_patience, earlier))
+            try:
+                with logging_redirect_tqdm():  # prints log lines above the progress bar
+                    trainer.go_on(whole, earlier)
+            except Exception as error:
+                if says_disk_full(error):
+                    raise DiskFull(folder, "an epoch's checkpoint could not be written") from error
+                raise
+    if trainer.state.global_step < trainer.state.max_steps:
+        _log.info("stopped early: no better validation macro F1 for %d epochs", training.early_stopping_patience)
     # Trainer leaves its autocast on the model, which would round later predictions to bf16.
     trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
     last = _on_cpu(trained_state(model))
@@ -114,14 +131,25 @@ def _overrides() -> list[str]:
     return [name for name in os.environ if name.startswith(OVERRIDING) or name in LAUNCHED]
 
 
-def _training_arguments(training: TrainingParams, folder: Path) -> TrainingArguments:
-    bf16 = training.bf16
-    if bf16 == "auto":
-        bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+_OURS = {
+    "augmentation",
+    "cpu_threads",
+    "early_stopping_patience",
+    "gradient_checkpointing",  # Trainer's own is for models of transformers
+    "micro_batch",
+    "warmup_ratio",  # a fraction as `warmup_steps`, since transformers 5
+}
+"""Parameters that are no arguments of Hugging Face."""
+
+
+def _training_arguments(training: TrainingParams, folder: Path, micro_batch: int) -> TrainingArguments:
     whole = TrainingArguments(
         **{
-            **training.model_dump(exclude={"augmentation", "cpu_threads"}),  # not arguments of Hugging Face
-            "bf16": bf16,
+            **training.model_dump(exclude=_OURS),
+            "per_device_train_batch_size": micro_batch,
+            "gradient_accumulation_steps": training.utterances_a_step // micro_batch,
+            "warmup_steps": training.warmup_ratio or training.warmup_steps,
+            "bf16": half_precision(training) == torch.bfloat16,
             "use_cpu": not torch.cuda.is_available(),  # otherwise bf16=true is rejected on a CPU
             "output_dir": str(folder),
             "eval_strategy": "epoch",
@@ -139,6 +167,12 @@ def _training_arguments(training: TrainingParams, folder: Path) -> TrainingArgum
     if whole.n_gpu > 1:
         whole._n_gpu = 1  # DataParallel would multiply the published batch size by the number of GPUs
     return whole
+
+
+def _early_stopping(patience: int, earlier: TrainerState | None) -> EarlyStoppingCallback:
+    """Stops after `patience` epochs without a better validation macro F1; goes on counting after an interruption."""
+    stored = earlier.stateful_callbacks.get(EarlyStoppingCallback.__name__) if earlier else None
+    return EarlyStoppingCallback.from_state(stored) if stored else EarlyStoppingCallback(patience)
 
 
 class _Bar(ProgressCallback):
@@ -186,6 +220,20 @@ class _Trainer(Trainer):
         self._utterances = 0
         self.loss_is_scaled_for_ga = True  # by compute_loss
 
+    def go_on(self, epoch: Path | None, state: TrainerState | None) -> None:
+        """Trains from the beginning, or from an epoch with its `state`; a finished training only reports its epochs."""
+        if epoch is None or state is None:
+            self.train()
+            return
+        if not state.stateful_callbacks["TrainerControl"]["args"]["should_training_stop"]:
+            _log.info("the training continues after epoch %d of %d", math.ceil(state.epoch), state.num_train_epochs)
+            self.train(resume_from_checkpoint=str(epoch))
+            return
+        # Trainer would train on: it knows neither an early stop nor a last epoch that `max_steps` has cut short.
+        self.state = state
+        self._load_from_checkpoint(str(epoch))
+        self._report_epochs()
+
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[dict[str, Tensor]], None]:
         """Counts the utterances of the next optimiser step."""
         batches, _ = super().get_batch_samples(*args, **kwargs)
@@ -223,13 +271,17 @@ class _Trainer(Trainer):
                 {f"step/{k}": float(logs[k]) for k in ("loss", "learning_rate", "grad_norm") if k in logs},
                 self.state.global_step,
             )
+        self._report_epochs()
+
+    def _report_epochs(self) -> None:
         for row in self.history()[self._reported :]:  # a resumed training also reports its earlier epochs
-            self._report({k: v for k, v in row.items() if "/" in k}, round(row["epoch"]))
+            epoch = math.ceil(row["epoch"])  # `max_steps` may end in the middle of an epoch
+            self._report({k: v for k, v in row.items() if "/" in k}, epoch)
             self._reported += 1
             _log.info(
                 "epoch %d of %d: training loss %.3f, macro F1 %.3f; validation loss %.3f, macro F1 %.3f",
-                round(row["epoch"]),
-                self.args.num_train_epochs,
+                epoch,
+                self.state.num_train_epochs,
                 *(
                     row.get(f"{split}/{measure}", math.nan)
                     for split in ("train", "validation")

@@ -103,6 +103,16 @@ class EmotionClassifier(nn.Module):
         assert isinstance(tower, LanguageBind)  # noqa: S101 - for mypy
         return tower
 
+    def checkpoint_layers(self) -> None:
+        """From now on, training computes each layer again in the backward pass, with the same dropout.
+
+        Needs less memory and a third more time (https://arxiv.org/abs/1604.06174); gradients are the same.
+        """
+        for source in self.sources:
+            tower = self.towers[source]
+            assert isinstance(tower, LanguageBind)  # noqa: S101 - for mypy
+            tower.checkpoint_layers()
+
     def embedding_size(self, modality: Modality) -> int:
         """Length of an embedding, projection_dim, for one of the model's modalities."""
         return self.tower(modality).config.projection_dim

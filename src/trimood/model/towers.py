@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import CLIPTextConfig, CLIPTextModel
 from transformers.activations import ACT2FN
 
@@ -60,6 +61,13 @@ class LanguageBind(nn.Module):
         shape.
         """
         return self.visual_projection(self.vision_model(pixels))
+
+    def checkpoint_layers(self) -> None:
+        """From now on, a layer keeps only its input for the backward pass, which computes the layer again."""
+        if hasattr(self, "text_model"):
+            self.text_model.activation_checkpointing_enable({"use_reentrant": False})
+        if hasattr(self, "vision_model"):
+            self.vision_model.encoder.checkpoints_layers = True
 
     def materialise_position_ids(self) -> None:
         """Sets the text tower's position numbers, which no checkpoint contains, after it was built on `meta`."""
@@ -118,11 +126,15 @@ class Encoder(nn.Module):
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.num_hidden_layers))
+        self.checkpoints_layers = False
 
     def forward(self, tokens: Tensor) -> Tensor:
         """[utterance, frame, token, channel] to the same."""
         for layer in self.layers:
-            tokens = layer(tokens)
+            if self.checkpoints_layers and self.training:
+                tokens = checkpoint(layer, tokens, use_reentrant=False)
+            else:
+                tokens = layer(tokens)
         return tokens
 
 

@@ -51,7 +51,7 @@ def plan(
 ) -> Plan:
     """Plans the experiment: resolved settings, checkpoints, trainable and all parameters per tower.
 
-    Raises CheckpointError or AdapterError.
+    Warns if the training will not fit on the GPU. Raises CheckpointError, AdapterError or DeviceError.
     """
     from trimood.learning.experiment import plan_experiment
 

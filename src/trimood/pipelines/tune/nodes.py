@@ -29,7 +29,7 @@ def plan_search(
 ) -> SearchPlan:
     """Plans the search and checks its space; reads no clips.
 
-    Raises StudyError if Optuna is not installed, SpaceError, CheckpointError or AdapterError.
+    Raises StudyError if Optuna is not installed, SpaceError, CheckpointError, AdapterError or DeviceError.
     """
     if find_spec("optuna") is None:  # checked before clips are prepared, which may take hours
         raise StudyError("a search needs Optuna, which is not installed: pip install 'trimood[tune]'")

@@ -1,0 +1,175 @@
+"""What the device of this machine can train: precision, optimisers, and how many utterances at a time."""
+
+import gc
+import logging
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from trimood.config.parameters import Optimiser, Settings, TrainingParams
+from trimood.config.plan import ParameterCount
+from trimood.emotions import Source
+from trimood.learning.batches import collate
+from trimood.model.checkpoints import locate
+from trimood.model.classifier import EmotionClassifier
+from trimood.model.config import LanguageBindConfig, read_config
+from trimood.model.memory import (
+    FULL,
+    HALF,
+    OPTIMISER_BYTES,
+    USABLE_SHARE,
+    lacks_memory,
+    micro_batches,
+    setting_that_fits,
+    training_memory,
+)
+
+LIBRARIES: Mapping[Optimiser, str] = {"adamw_bnb_8bit": "bitsandbytes", "adamw_torch_8bit": "torchao"}
+"""The libraries that optimisers need; they are not installed with trimood."""
+
+_log = logging.getLogger(__name__)
+
+
+class DeviceError(Exception):
+    """This machine cannot train with these settings."""
+
+
+def check_device(training: TrainingParams) -> None:
+    """Raises DeviceError for fp16 without a CUDA device, and for an optimiser whose library is not installed."""
+    if training.fp16 and not torch.cuda.is_available():
+        raise DeviceError(
+            "training.fp16 is true, but PyTorch finds no CUDA device here: fp16 trains on a GPU only. Set it to false."
+        )
+    library = LIBRARIES.get(training.optim)
+    if library and find_spec(library) is None:
+        raise DeviceError(
+            f"training.optim is {training.optim}, but {library} is not installed: pip install {library}, or choose "
+            "adafactor, which needs no other package."
+        )
+
+
+def half_precision(training: TrainingParams) -> torch.dtype | None:
+    """The type under which the towers train on this device besides float32: float16, bfloat16 or none."""
+    if training.fp16:
+        return torch.float16
+    if training.bf16 == "auto":
+        return torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else None
+    return torch.bfloat16 if training.bf16 else None
+
+
+def warn_of_memory(
+    settings: Settings, checkpoints: Mapping[Source, str], parameters: Mapping[str, ParameterCount]
+) -> None:
+    """Logs `memory_warning` for the GPU in use, if there is one; `checkpoints` are those in use."""
+    if torch.cuda.is_available():
+        configs = {source: read_config(locate(name, weights=False)) for source, name in checkpoints.items()}
+        _, device_bytes = torch.cuda.mem_get_info()
+        if words := memory_warning(settings, configs, parameters, device_bytes):
+            _log.warning("%s", words)
+
+
+def memory_warning(
+    settings: Settings,
+    configs: Mapping[Source, LanguageBindConfig],
+    parameters: Mapping[str, ParameterCount],
+    device_bytes: int,
+) -> str | None:
+    """Says that a training will probably not fit on a GPU of `device_bytes`, and which settings do; None if it fits.
+
+    `configs` are those of the checkpoints in use, `parameters` the counts of the plan.
+    """
+    training, precision = settings.training, HALF if half_precision(settings.training) else FULL
+    size = 1 if training.micro_batch == "auto" else training.micro_batch or training.per_device_train_batch_size
+    needed = training_memory(settings, configs, parameters, precision).peak(size)
+    available = USABLE_SHARE * device_bytes
+    if needed <= available:
+        return None
+    fitting = setting_that_fits(settings, configs, parameters, precision, available)
+    advice = "no micro-batch fits; use train: lora or train: head, or fewer modalities"
+    if fitting:
+        changed, fitting_size = fitting
+        advice = f"what fits: {as_parameters(training, changed, fitting_size)}"
+    return (
+        f"this training needs about {needed / 2**30:.1f} GiB with {size} utterances at a time, and the GPU has "
+        f"{device_bytes / 2**30:.1f} GiB, of which {available / 2**30:.1f} can be used; {advice}"
+    )
+
+
+def as_parameters(given: TrainingParams, changed: TrainingParams, micro_batch: int) -> str:
+    """The changes as they are written on the command line."""
+    words = [f"training.micro_batch={micro_batch}"]
+    if changed.gradient_checkpointing and not given.gradient_checkpointing:
+        words.append("training.gradient_checkpointing=true")
+    if changed.optim != given.optim:
+        words.append(f"training.optim={changed.optim}")
+    return ",".join(words)
+
+
+def chosen_micro_batch(
+    model: EmotionClassifier, examples: Dataset[dict[str, Tensor]], training: TrainingParams, earlier: int | None
+) -> int:
+    """The number of utterances at a time; for `auto`, the most that fit on the GPU.
+
+    `earlier` is the number with which an interrupted training began, and is kept. Without a GPU, `auto` means
+    `per_device_train_batch_size`: a system that runs out of memory ends the process instead of reporting an error.
+    """
+    published = training.per_device_train_batch_size
+    if training.micro_batch != "auto":
+        return training.micro_batch or published
+    if earlier:
+        return earlier
+    if not torch.cuda.is_available():
+        _log.info("training.micro_batch is auto, and there is no GPU: %d utterances at a time", published)
+        return published
+    found = largest_that_fits(micro_batches(training), lambda size: _try_on_gpu(model, examples, training, size))
+    _log.info("training.micro_batch is auto: %d of %d utterances at a time", found, training.utterances_a_step)
+    return found
+
+
+def largest_that_fits(sizes: list[int], attempt: Callable[[int], None]) -> int:
+    """The first of `sizes` whose attempt does not lack memory; raises the error of the last.
+
+    Own code, because accelerate's `find_executable_batch_size` leaves gradient accumulation to its caller, and frees
+    memory while the error still holds the tensors of the failed attempt.
+    """
+    for size in sizes[:-1]:
+        try:
+            attempt(size)
+            return size
+        except (RuntimeError, MemoryError) as error:
+            if not lacks_memory(error):
+                raise
+        gc.collect()
+        torch.cuda.empty_cache()
+    attempt(sizes[-1])
+    return sizes[-1]
+
+
+def _try_on_gpu(
+    model: EmotionClassifier, examples: Dataset[dict[str, Tensor]], training: TrainingParams, size: int
+) -> None:
+    """Two forward and backward passes, the second beside gradients, with the optimiser's memory set aside.
+
+    Raises an error if the memory is not enough. Leaves no gradients, and random numbers as they were.
+    """
+    device = torch.device("cuda")
+    model.to(device).train()
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    _, total = torch.cuda.mem_get_info()
+    aside = round(OPTIMISER_BYTES[training.optim] * trained + (1 - USABLE_SHARE) * total / 2)
+    precision = half_precision(training)
+    try:
+        with torch.random.fork_rng(devices=[torch.cuda.current_device()]):
+            reserved = torch.empty(aside, dtype=torch.uint8, device=device)
+            items = [examples[number % len(examples)] for number in range(size)]  # type: ignore[arg-type]
+            batch = {name: tensor.to(device) for name, tensor in collate(items).items()}
+            for _ in range(2):
+                with torch.autocast("cuda", precision, enabled=precision is not None):
+                    loss = model(**batch)["loss"]
+                loss.backward()
+            del reserved
+    finally:
+        model.zero_grad(set_to_none=True)

@@ -1,0 +1,115 @@
+"""What this machine cannot train is said before anything is loaded; the largest micro-batch is found, or kept."""
+
+import logging
+
+import pytest
+import torch
+
+from support.learning_examples import example_table, settings, tiny_model, tiny_plan, training
+from support.made_checkpoints import TINY_VIDEO
+from trimood.learning import device
+from trimood.learning.device import (
+    DeviceError,
+    check_device,
+    chosen_micro_batch,
+    half_precision,
+    largest_that_fits,
+    memory_warning,
+)
+from trimood.learning.experiment import plan_experiment
+
+
+def test_fp16_without_a_gpu_is_refused_when_the_experiment_is_planned(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    wanted = settings().model_copy(update={"training": training(fp16=True)})
+    with pytest.raises(DeviceError, match=r"training\.fp16 is true, but PyTorch finds no CUDA device here.*to false"):
+        plan_experiment(wanted, "no such checkpoint", "", "pyav")
+
+
+@pytest.mark.parametrize(("optim", "library"), [("adamw_bnb_8bit", "bitsandbytes"), ("adamw_torch_8bit", "torchao")])
+def test_an_optimiser_whose_library_is_missing_is_refused_with_the_command_that_installs_it(
+    optim: str, library: str, monkeypatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(device, "find_spec", asked.append)  # which returns None
+    with pytest.raises(DeviceError, match=rf"{optim}, but {library} is not installed: pip install {library}, or"):
+        check_device(training(optim=optim))
+    assert asked == [library]
+    monkeypatch.setattr(device, "find_spec", lambda name: "found")
+    check_device(training(optim=optim))
+
+
+def test_fp16_stands_over_bf16_auto() -> None:
+    assert half_precision(training(fp16=True, bf16="auto")) == torch.float16
+    assert half_precision(training(bf16=True)) == torch.bfloat16
+    assert half_precision(training(bf16=False)) is None
+
+
+def test_a_plan_that_will_not_fit_names_the_settings_that_do(sources, monkeypatch, caplog) -> None:
+    wanted = settings().model_copy(
+        update={"training": training(per_device_train_batch_size=64, per_device_eval_batch_size=1)}
+    )
+    plan = tiny_plan(sources)
+    configs = {"video": TINY_VIDEO}
+    words = memory_warning(wanted, configs, plan.parameters, 8_000_000)
+    assert words
+    assert "with 64 utterances at a time" in words
+    assert "what fits: training.micro_batch=16" in words or "what fits: training.micro_batch=32" in words
+    assert "no micro-batch fits" in (memory_warning(wanted, configs, plan.parameters, 100_000) or "")
+    assert memory_warning(wanted, configs, plan.parameters, 2**30) is None
+    by_itself = wanted.model_copy(update={"training": wanted.training.model_copy(update={"micro_batch": "auto"})})
+    assert memory_warning(by_itself, configs, plan.parameters, 8_000_000) is None
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, 8_000_000))
+    with caplog.at_level(logging.WARNING):
+        plan_experiment(wanted, sources["video"], "", "pyav")
+    assert words in caplog.text
+
+
+def test_the_largest_size_that_fits_is_found_and_other_errors_are_raised() -> None:
+    tried: list[int] = []
+
+    def attempt(size: int) -> None:
+        tried.append(size)
+        if size > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    def fail(size: int) -> None:
+        raise RuntimeError("another")
+
+    limit = 4
+    assert largest_that_fits([16, 8, 4, 2, 1], attempt) == 4
+    assert tried == [16, 8, 4]
+    limit = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        largest_that_fits([2, 1], attempt)
+    with pytest.raises(RuntimeError, match="another"):
+        largest_that_fits([2, 1], fail)
+
+
+def test_without_a_gpu_auto_keeps_the_published_number_and_an_earlier_one_is_kept_anywhere(
+    sources, prepared_clips, monkeypatch
+) -> None:
+    loaded = tiny_model(sources)
+    examples = loaded.examples(example_table(4), prepared_clips)
+    auto = training(micro_batch="auto", gradient_accumulation_steps=4)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert chosen_micro_batch(loaded.model, examples, auto, None) == 4
+    assert chosen_micro_batch(loaded.model, examples, auto, 2) == 2
+    assert chosen_micro_batch(loaded.model, examples, training(micro_batch=8), 2) == 8
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_trying_leaves_no_gradients_and_the_random_numbers_as_they_were(sources, prepared_clips) -> None:
+    loaded = tiny_model(sources)
+    examples = loaded.examples(example_table(4), prepared_clips)
+    torch.manual_seed(1)
+    wanted = torch.rand(1), torch.rand(1, device="cuda")
+    torch.manual_seed(1)
+    auto = training(micro_batch="auto", gradient_accumulation_steps=4)
+    assert chosen_micro_batch(loaded.model, examples, auto, None) == 16
+    assert torch.equal(torch.rand(1), wanted[0])
+    assert torch.equal(torch.rand(1, device="cuda"), wanted[1])
+    assert all(parameter.grad is None for parameter in loaded.model.parameters())
