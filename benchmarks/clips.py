@@ -35,7 +35,8 @@ from trimood.media.audio import read_waveform
 from trimood.media.cache import load_part
 from trimood.media.errors import ClipError
 from trimood.media.execution import Execution, run_each
-from trimood.media.parts import Recipe, write_part
+from trimood.media.parts import write_part
+from trimood.media.recipes import Recipe
 
 FLOOR = "floor: decoding alone"
 HERE = Path(__file__).parent

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import get_type_hints
 
@@ -11,7 +12,7 @@ from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Pipeline
 
 from trimood.config.experiments import ExperimentFileError, experiment_names
-from trimood.pipeline_registry import register_pipelines
+from trimood.pipeline_registry import PipelinesOnDemand, register_pipelines
 
 PROJECT = Path(__file__).parents[1]
 PUBLISHED = ["exp1", "exp2", "exp3", "exp4", "exp5", "exp6"]
@@ -103,18 +104,42 @@ def test_experiments_share_their_data_and_nothing_else() -> None:
     assert not {name for name in shared if "." in name and not name.startswith("params:")}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("arguments", [["registry", "list"], ["--help"], ["app", "--help"]])
-def test_quick_commands_import_no_torch(arguments: list[str]) -> None:
+def modules_after(*commands: list[str]) -> set[str]:
+    """The libraries that a process has imported after these commands of Kedro."""
     code = (
         "import sys\n"
         "from kedro.framework.cli.cli import main\n"
-        f"sys.argv = ['kedro', *{arguments!r}]\n"
-        "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "print('imported', sorted({'torch', 'mlflow', 'transformers', 'gradio', 'kedro'} & set(sys.modules)))\n"
+        f"for command in {list(commands)!r}:\n"
+        "    sys.argv = ['kedro', *command]\n"
+        "    try:\n        main()\n    except SystemExit as end:\n        assert not end.code, command\n"
+        "print('imported', *{name.partition('.')[0] for name in sys.modules})\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
-    assert "imported ['kedro']" in done.stdout, done.stdout + done.stderr
+    assert "exp4_head" in done.stdout
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+def test_commands_that_run_nothing_import_none_of_the_large_libraries() -> None:
+    imported = modules_after(["--help"], ["registry", "list"], ["run", "--help"], ["app", "--help"])
+    large = {"gradio", "matplotlib", "mlflow", "numpy", "pandas", "pyarrow", "sklearn", "sqlalchemy", "torch"}
+    assert {"kedro", "trimood", "pydantic"} <= imported
+    assert large & imported == set()
+
+
+def test_a_pipeline_is_made_when_it_is_asked_for_and_once() -> None:
+    made: list[str] = []
+
+    def make(name: str) -> Pipeline:
+        made.append(name)
+        return Pipeline([])
+
+    pipelines = PipelinesOnDemand({name: partial(make, name) for name in ("exp3", "exp4")})
+    assert sorted(pipelines) == ["exp3", "exp4"]
+    assert made == []
+    assert pipelines["exp4"] is pipelines["exp4"]
+    assert made == ["exp4"]
+    assert set(dict(pipelines)) == {"exp3", "exp4"}
+    assert made == ["exp4", "exp3"]
 
 
 @pytest.mark.parametrize("name", ["compare", "Compare"])

@@ -22,6 +22,7 @@ from trimood.config.plan import ExampleFingerprints, Plan
 from trimood.disk import holder_of, is_held, release_all
 from trimood.model.stored import AboutWeights, RunIdentity, TrainedWeights, read_weights
 from trimood.runner import ExperimentRunner, HoldLocks
+from trimood.tracking import runs
 from trimood.tracking.store import OutOfReach
 
 
@@ -160,7 +161,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
         return made.finished.get(identity)
 
     monkeypatch.setattr(runner, "pipelines", {name: made.experiment(name) for name in ("exp1", "exp3", "exp4")})
-    monkeypatch.setattr(runner, "finished_run", finished_run)
+    monkeypatch.setattr(runs, "finished_run", finished_run)
     monkeypatch.setattr(runner, "store_in_use", lambda: made.store)
     for name in (*runner.SEVERAL, *runner.RANKS):
         monkeypatch.delenv(name, raising=False)

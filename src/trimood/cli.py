@@ -7,11 +7,13 @@ from importlib.util import find_spec
 from typing import Any
 
 import click
+import yaml
 from click.core import ParameterSource
 from fsspec.core import OpenFile
 from fsspec.implementations.local import LocalFileSystem
 from kedro.framework import project
 from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.cli.registry import registry as kedro_registry
 from kedro.framework.project import pipelines
 from kedro.pipeline import Pipeline
 from omegaconf import OmegaConf
@@ -66,11 +68,12 @@ def run_experiments(**given: Any) -> Any:
         if look_for_experiments(options["conf_source"], options["env"]):
             pipelines.configure(f"{project.PACKAGE_NAME}.pipeline_registry")
         pipelines.set_requested(None)
-        known = list(pipelines)
+        for name in names:
+            if name not in pipelines:  # listing them makes all
+                refuse_unless_known(name, pipelines, f"{name}: no such pipeline")
     except ConfError as error:
         raise click.UsageError(str(error)) from None
     for name in names:
-        refuse_unless_known(name, known, f"{name}: no such pipeline")
         if len(names) > 1 and name in STAGES and STAGES[name].run_separately:
             raise click.UsageError(
                 f"{name}: reads the results of finished experiments; run it as a separate command afterwards: "
@@ -183,6 +186,14 @@ def try_models(env: str | None, params: Options, port: int) -> None:
         raise click.ClickException(str(error)) from None
 
 
+def list_pipelines() -> None:
+    """List the names of all pipelines."""
+    from trimood.pipeline_registry import register_pipelines
+
+    # Kedro's own command makes every pipeline first, and so imports pandas.
+    click.echo(yaml.dump(sorted(register_pipelines())))
+
+
 def refuse_viz(**_: Any) -> None:
     """Raises ClickException. If Kedro-Viz is installed, its own command takes precedence over this one."""
     raise click.ClickException("kedro viz needs Kedro-Viz, which is not installed: pip install 'trimood[viz]'")
@@ -218,6 +229,15 @@ app = Command(
     help="Serve a local web page where trained models predict clips and text.",
 )
 
+registry = click.Group(
+    "registry",
+    commands={
+        **kedro_registry.commands,
+        "list": click.Command("list", callback=list_pipelines, help=list_pipelines.__doc__),
+    },
+    help=kedro_registry.help,
+)
+
 viz = click.Command(
     "viz",
     callback=refuse_viz,
@@ -226,4 +246,4 @@ viz = click.Command(
     hidden=True,
 )
 
-cli = click.Group("trimood", commands={"run": run, "app": app, "viz": viz})
+cli = click.Group("trimood", commands={"run": run, "app": app, "registry": registry, "viz": viz})

@@ -1,4 +1,7 @@
-"""Catalog datasets that Kedro's collection lacks: folders, checkpoints, trained weights, MLflow runs and artifacts."""
+"""Catalog datasets that Kedro's collection lacks: folders, checkpoints, trained weights, MLflow runs and artifacts.
+
+Every command imports this module, so pandas, MLflow and kedro_datasets.pandas are imported where they are used.
+"""
 
 import filecmp
 import os
@@ -11,17 +14,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from kedro.io import AbstractDataset, AbstractVersionedDataset, DatasetError
 from kedro_datasets._typing import JSONPreview
-from kedro_datasets.pandas import CSVDataset
 from pydantic import BaseModel, ValidationError
 from upath import UPath
 
 from trimood.disk import Holder, InUse, holder_of, written_whole
-from trimood.model import stored
 from trimood.tracking.store import SQLITE, tracking_uri, use_store
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from trimood.model.stored import Embeddings, TrainedWeights
     from trimood.serving.trained_model import TrainedModel
 
 Content = TypeVar("Content")
@@ -190,51 +192,67 @@ class WholeFileDataset(_FileDataset[Any]):
         return {"filepath": str(self._filepath), "of": self._of}
 
 
-class SpreadsheetDataset(CSVDataset):
+class SpreadsheetDataset(AbstractDataset["pd.DataFrame", "pd.DataFrame"]):
     """A CSV file that a person may open in a spreadsheet, which would run a cell such as `=HYPERLINK(…)`.
 
     Text that begins with = + - @ tab, carriage return or an apostrophe is stored behind an apostrophe, and loaded
     without it. See https://owasp.org/www-community/attacks/CSV_Injection.
     """
 
-    # Python quotes a cell that contains a part of the line terminator; an unquoted carriage return would end its row.
-    DEFAULT_SAVE_ARGS = CSVDataset.DEFAULT_SAVE_ARGS | {"lineterminator": "\r\n"}
+    def __init__(self, *, filepath: str) -> None:
+        from kedro_datasets.pandas import CSVDataset
+
+        # Python quotes a cell that contains a part of the line terminator; an unquoted carriage return would end its
+        # row.
+        self._csv = CSVDataset(filepath=filepath, save_args={"lineterminator": "\r\n"})
+        self.preview = self._csv.preview
 
     def load(self) -> "pd.DataFrame":
         """The table as it was saved."""
-        return _in_texts(super().load(), "^'(?=['=+@\t\r-])", "")
+        return _in_texts(self._csv.load(), "^'(?=['=+@\t\r-])", "")
 
     def save(self, data: "pd.DataFrame") -> None:
         """Saves the table without its index."""
-        super().save(_in_texts(data, "^(?=['=+@\t\r-])", "'"))
+        self._csv.save(_in_texts(data, "^(?=['=+@\t\r-])", "'"))
+
+    def _describe(self) -> dict[str, Any]:
+        return self._csv._describe()
 
 
 def _in_texts(table: "pd.DataFrame", pattern: str, replacement: str) -> "pd.DataFrame":
     return table.map(lambda cell: re.sub(pattern, replacement, cell) if isinstance(cell, str) else cell)
 
 
-class WeightsDataset(_FileDataset[stored.TrainedWeights]):
+class WeightsDataset(_FileDataset["TrainedWeights"]):
     """Trained weights with their plan and fingerprints, in a .safetensors file."""
 
-    def load(self) -> stored.TrainedWeights:
+    def load(self) -> "TrainedWeights":
         """Reads the header only; tensors are read on access. Raises CheckpointError."""
-        return stored.read_weights(self._filepath)
+        from trimood.model.stored import read_weights
 
-    def save(self, data: stored.TrainedWeights) -> None:
+        return read_weights(self._filepath)
+
+    def save(self, data: "TrainedWeights") -> None:
         """Raises DiskFull."""
-        stored.write_weights(self._filepath, data)
+        from trimood.model.stored import write_weights
+
+        write_weights(self._filepath, data)
 
 
-class EmbeddingsDataset(_FileDataset[stored.Embeddings]):
+class EmbeddingsDataset(_FileDataset["Embeddings"]):
     """Embeddings of whole splits, in a .safetensors file."""
 
-    def load(self) -> stored.Embeddings:
+    def load(self) -> "Embeddings":
         """Reads all embeddings. Raises CheckpointError."""
-        return stored.read_embeddings(self._filepath)
+        from trimood.model.stored import read_embeddings
 
-    def save(self, data: stored.Embeddings) -> None:
+        return read_embeddings(self._filepath)
+
+    def save(self, data: "Embeddings") -> None:
         """Raises DiskFull."""
-        stored.write_embeddings(self._filepath, data)
+        from trimood.model.stored import write_embeddings
+
+        write_embeddings(self._filepath, data)
 
 
 class ModelDataset(_FileDataset[BaseModel]):

@@ -1,4 +1,7 @@
-"""Kedro hooks: check parameters and catalog, generate missing raw data, log result paths."""
+"""Kedro hooks: check parameters and catalog, generate missing raw data, log result paths.
+
+Every command imports this module, so nothing here may import pandas, which takes half a second.
+"""
 
 import json
 import logging
@@ -22,7 +25,6 @@ from trimood.config.conf_files import check_conf_files
 from trimood.config.experiments import experiment_names, read_experiments, source_of_experiments
 from trimood.config.metadata import MadeBy, check_metadata, metadata_of
 from trimood.config.parameters import did_you_mean, flatten
-from trimood.corpus.corpus_files import TEST_FILES, TRAIN_FILES, first_present, no_train_file
 from trimood.datasets import GENERATED, STORED, FolderDataset, ModelDataset
 from trimood.disk import hold, lock_of_folder, release
 from trimood.pipelines import Stage
@@ -137,6 +139,8 @@ def _command_for(dataset: str) -> str:
 
 
 def _refuse_no_annotations(corpus: Path, nodes: set[str]) -> None:
+    from trimood.corpus.corpus_files import TEST_FILES, TRAIN_FILES, first_present, no_train_file
+
     needed = TRAIN_FILES if "ingestion.read_annotations" in nodes else TRAIN_FILES + TEST_FILES
     if not first_present(corpus, needed):
         raise click.UsageError(no_train_file(corpus))

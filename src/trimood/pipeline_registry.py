@@ -1,6 +1,8 @@
 """The pipelines by name: the stages, and one for each experiment file."""
 
 import os
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
 from pathlib import Path
 
 import click
@@ -34,7 +36,23 @@ STAGES: dict[str, Stage] = {
 """What each stage declares; every experiment is a copy of the stage `experiment`."""
 
 
-def register_pipelines() -> dict[str, Pipeline]:
+class PipelinesOnDemand(Mapping[str, Pipeline]):
+    """The pipelines by name. Each is made when it is first asked for: its nodes import pandas, which takes a while."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], Pipeline]]) -> None:
+        self._makers = {name: cache(make) for name, make in makers.items()}
+
+    def __getitem__(self, name: str) -> Pipeline:
+        return self._makers[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
+def register_pipelines() -> Mapping[str, Pipeline]:
     """Returns the pipelines for `kedro run --pipelines=NAME`; `__default__` is every experiment.
 
     Raises ConfError; in a command UsageError, for Kedro's own commands such as `kedro registry list`.
@@ -47,30 +65,43 @@ def register_pipelines() -> dict[str, Pipeline]:
         raise
 
 
-def _pipelines() -> dict[str, Pipeline]:
+def _pipelines() -> PipelinesOnDemand:
     if source_of_experiments() is None:  # a command without a session, such as `kedro registry list`
         look_for_experiments()
-    data = ingestion.create_pipeline() + preprocessing.create_pipeline()
-    experiments = {name: data + experiment.create_pipeline(name) for name in experiment_names()}
+    experiments = {name: partial(_experiment, name) for name in experiment_names()}
     stages = {
-        "demo": demo.create_pipeline(),
-        "check_data": check_data.create_pipeline(),
-        "cut_clips": cut_clips.create_pipeline(),
-        "ingestion": ingestion.create_pipeline(),
-        "preprocessing": data,
-        "compare": compare.create_pipeline(),
-        "submission": ingestion.create_submission_pipeline()
-        + preprocessing.create_submission_pipeline()
-        + submission.create_pipeline(),
-        "tune": data.to_outputs("training_examples", "validation_examples") + tune.create_pipeline(),
-        "predict": predict.create_pipeline(),
-        "register": register.create_pipeline(),
+        "demo": demo.create_pipeline,
+        "check_data": check_data.create_pipeline,
+        "cut_clips": cut_clips.create_pipeline,
+        "ingestion": ingestion.create_pipeline,
+        "preprocessing": _data,
+        "compare": compare.create_pipeline,
+        "submission": _submission,
+        "tune": lambda: _data().to_outputs("training_examples", "validation_examples") + tune.create_pipeline(),
+        "predict": predict.create_pipeline,
+        "register": register.create_pipeline,
     }
     parameters = {name for stage in STAGES.values() for name in stage.parameters}
     for what, names in (("stage", stages.keys() | STAGES.keys()), ("parameter", {*SHARED, *parameters, "seeds"})):
         if taken := sorted(name for name in experiments if name.lower() in names):
             raise ExperimentFileError(f"{taken[0]}.yml: a {what} already has this name; rename the experiment.")
-    return {**stages, **experiments, "__default__": sum(experiments.values(), Pipeline([]))}
+    return PipelinesOnDemand(
+        {**stages, **experiments, "__default__": lambda: sum(map(_experiment, experiments), Pipeline([]))}
+    )
+
+
+@cache
+def _data() -> Pipeline:
+    return ingestion.create_pipeline() + preprocessing.create_pipeline()
+
+
+def _experiment(name: str) -> Pipeline:
+    return _data() + experiment.create_pipeline(name)
+
+
+def _submission() -> Pipeline:
+    annotations, clips = ingestion.create_submission_pipeline(), preprocessing.create_submission_pipeline()
+    return annotations + clips + submission.create_pipeline()
 
 
 def look_for_experiments(conf_source: str | None = None, env: str | None = None) -> bool:

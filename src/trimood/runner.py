@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from kedro.framework.hooks import hook_impl
@@ -23,10 +23,11 @@ from trimood.config.metadata import metadata_of
 from trimood.datasets import FolderDataset, training_in
 from trimood.disk import InUse, hold, is_held, lock_of_folder, note_holder, release, release_all, written_whole
 from trimood.model.config import CheckpointError
-from trimood.model.stored import RunIdentity, TrainedWeights
 from trimood.tracking.hook import CHECKS
-from trimood.tracking.runs import finished_run
 from trimood.tracking.store import OutOfReach, store_in_use
+
+if TYPE_CHECKING:
+    from trimood.model.stored import RunIdentity, TrainedWeights
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +129,7 @@ class WholeExperiment:
     """An experiment of which this command runs every node."""
 
     name: str
-    identity: RunIdentity
+    identity: "RunIdentity"
     catalog: DataCatalog
     outputs: list[str]
     evaluation: list[str]
@@ -191,6 +192,8 @@ class WholeExperiment:
                     Path(path).unlink(missing_ok=True)
 
     def _finished_run(self) -> str | None:
+        from trimood.tracking.runs import finished_run  # imports pandas, which every command would wait for
+
         try:
             run, is_answer = finished_run(self.identity.digest), store_in_use() is not None
         except OutOfReach:
@@ -208,11 +211,13 @@ class WholeExperiment:
             log.warning("%s is trained again: %s", self.name, error)
             return False
 
-    def _weights(self) -> dict[str, TrainedWeights]:
+    def _weights(self) -> "dict[str, TrainedWeights]":
         return {name: self.catalog.load(name) for name in (f"{self.name}.best_weights", f"{self.name}.last_weights")}
 
     def _follow_moved_checkpoints(self) -> None:
         """Writes the present paths of the checkpoints into the weights, as after the checkout was moved."""
+        from trimood.model.stored import TrainedWeights
+
         for name, stored in self._weights().items():
             if stored.about.identity != self.identity:
                 about = stored.about.model_copy(update={"identity": self.identity})

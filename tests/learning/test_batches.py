@@ -11,7 +11,7 @@ from trimood.config.parameters import AugmentationParams
 from trimood.learning.batches import AudioInput, Examples, collate, presence
 from trimood.media.errors import PartError
 from trimood.media.parts import load_part, write_whole
-from trimood.media.video import VideoRecipe
+from trimood.media.recipes import VideoRecipe
 
 VIDEO = VideoRecipe(TINY_VIDEO.vision.num_frames, TINY_VIDEO.vision.image_size)
 AUDIO = AudioInput(TINY_AUDIO.vision.num_mel_bins, TINY_AUDIO.vision.target_length, mean=-4.0, std=4.5)

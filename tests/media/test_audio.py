@@ -8,9 +8,10 @@ from support.made_episodes import make_episode, pitch_hz
 from support.made_media import make_clip, make_wav, sound, with_index_in_front
 from support.shared_data import SHARED, needs_shared
 from support.upstream_inputs import AUDIO, LENGTHS, STRIDE, log_mel_input, waveform_input
-from trimood.media.audio import AudioRecipe, chunk_starts, log_mel, mel_image, read_waveform, resample
+from trimood.media.audio import chunk_starts, log_mel, mel_image, read_waveform, resample
 from trimood.media.errors import ClipError, in_words
 from trimood.media.probe import kept_facts
+from trimood.media.recipes import AudioRecipe
 
 TARGET, MEAN, STD = AUDIO["target_length"], AUDIO["audio_mean"], AUDIO["audio_std"]
 REFERENCE = np.load(Path(__file__).with_name("upstream_reference.npz"))

@@ -14,12 +14,13 @@ import torch
 
 from support.made_media import make_clip, make_wav, sound
 from trimood.disk import DiskFull
-from trimood.media.audio import AudioRecipe, log_mel, read_waveform
-from trimood.media.cache import PreparedClips, Recipe, load_part, prepare_clips
+from trimood.media.audio import log_mel, read_waveform
+from trimood.media.cache import PreparedClips, load_part, prepare_clips
 from trimood.media.errors import ClipError, in_words
 from trimood.media.execution import Execution
 from trimood.media.parts import TENSORS, content_name, part_path, write_whole
-from trimood.media.video import VideoRecipe, read_frames
+from trimood.media.recipes import AudioRecipe, Recipe, VideoRecipe
+from trimood.media.video import read_frames
 
 SERIAL, TWO = Execution("serial"), Execution("processes", workers=2)
 RECIPE = Recipe(VideoRecipe(frame_count=4, frame_size_pixels=32), AudioRecipe(mel_bins=16))
@@ -233,7 +234,7 @@ def run_apart(clips: dict[str, Path], cache: Path, execution: Execution) -> subp
         "from pathlib import Path\n"
         "from trimood.media.cache import prepare_clips\n"
         "from trimood.media.execution import Execution\n"
-        "from trimood.media.parts import Recipe, VideoRecipe, AudioRecipe\n"
+        "from trimood.media.recipes import Recipe, VideoRecipe, AudioRecipe\n"
         "if __name__ == '__main__':\n"
         f"    clips = {{key: Path(path) for key, path in { ({k: str(v) for k, v in clips.items()})!r}.items()}}\n"
         f"    prepare_clips(clips, {RECIPE!r}, Path({str(cache)!r}), {execution!r})\n"

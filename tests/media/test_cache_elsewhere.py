@@ -14,12 +14,11 @@ import torch
 from upath import UPath
 
 from support.made_media import make_clip
-from trimood.media.audio import AudioRecipe
 from trimood.media.cache import prepare_clips
 from trimood.media.errors import PartError, PreparationError
 from trimood.media.execution import Execution
-from trimood.media.parts import Location, Recipe, load_part, problems_in, write_whole
-from trimood.media.video import VideoRecipe
+from trimood.media.parts import Location, load_part, problems_in, write_whole
+from trimood.media.recipes import AudioRecipe, Recipe, VideoRecipe
 
 RECIPE = Recipe(VideoRecipe(frame_count=4, frame_size_pixels=32), AudioRecipe(mel_bins=16))
 SERIAL, TWO = Execution("serial"), Execution("processes", workers=2)

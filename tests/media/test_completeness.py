@@ -17,7 +17,8 @@ from trimood.media.completeness import missing_end, require_whole
 from trimood.media.errors import ClipError
 from trimood.media.excerpts import SpanError, frames_within
 from trimood.media.probe import kept_facts
-from trimood.media.video import VideoRecipe, read_frames
+from trimood.media.recipes import VideoRecipe
+from trimood.media.video import read_frames
 
 Kind = tuple[str, str, str, dict[str, str]]
 """Ending, codec of the pictures, codec of the sound ("" for none), options of the container."""

@@ -14,7 +14,8 @@ from support.made_media import make_clip, read_number
 from trimood.disk import DiskFull
 from trimood.media.audio import read_waveform, samples_of
 from trimood.media.cutting import Cut, CutRecipe, CutTask, Span, cut_clip
-from trimood.media.video import VideoRecipe, read_frames
+from trimood.media.recipes import VideoRecipe
+from trimood.media.video import read_frames
 
 
 def cut(episode: Path, start_ms: int, end_ms: int, clip: Path | None = None, **task: object) -> tuple[Cut, Path]:

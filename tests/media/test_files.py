@@ -15,9 +15,9 @@ from trimood.media.cache import prepare_clips
 from trimood.media.errors import ClipError
 from trimood.media.execution import Execution
 from trimood.media.files import open_media
-from trimood.media.parts import Recipe
 from trimood.media.probe import kept_facts
-from trimood.media.video import VideoRecipe, read_frames
+from trimood.media.recipes import Recipe, VideoRecipe
+from trimood.media.video import read_frames
 
 LISTS = {
     "concat": "ffconcat version 1.0\nfile secret.mp4\n",

@@ -10,19 +10,9 @@ from safetensors.torch import save_file
 
 from support.made_media import make_clip
 from trimood.disk import DiskFull
-from trimood.media.audio import AudioRecipe
 from trimood.media.errors import ClipError, PartError
-from trimood.media.parts import (
-    Recipe,
-    content_name,
-    load_part,
-    part_bytes,
-    problems_in,
-    recipe_name,
-    write_part,
-    write_whole,
-)
-from trimood.media.video import VideoRecipe
+from trimood.media.parts import content_name, load_part, problems_in, write_part, write_whole
+from trimood.media.recipes import AudioRecipe, Recipe, VideoRecipe, part_bytes, recipe_name
 
 RECIPE = Recipe(VideoRecipe(frame_count=2, frame_size_pixels=16), AudioRecipe(mel_bins=16))
 
@@ -125,18 +115,18 @@ def test_a_picture_that_may_be_readable_next_time_costs_no_sound_now(
         raise ClipError(path, "unreadable", "no memory") from MemoryError()
 
     with monkeypatch.context() as patched:
-        patched.setattr("trimood.media.parts.read_frames", fails)
+        patched.setattr("trimood.media.video.read_frames", fails)
         assert {modality: error.problem for modality, error in write_part(clip, part, RECIPE).items()} == {
             "video": "unreadable"
         }
         first = load_part(part)
         assert set(first) == {"log_mel"}
         assert problems_in(part, clip) is None, "it would never be tried again"
-        patched.setattr("trimood.media.parts.read_waveform", fails)
+        patched.setattr("trimood.media.audio.read_waveform", fails)
         assert set(write_part(clip, part, RECIPE)) == {"video"}, "the sound was there already"
         assert torch.equal(load_part(part)["log_mel"], first["log_mel"])
     with monkeypatch.context() as patched:
-        patched.setattr("trimood.media.parts.read_waveform", fails)
+        patched.setattr("trimood.media.audio.read_waveform", fails)
         assert write_part(clip, part, RECIPE) == {}
     assert problems_in(part, clip) == {}
     write_part(clip, tmp_path / "at once", RECIPE)

@@ -14,7 +14,8 @@ from support.shared_data import SHARED, needs_shared
 from support.upstream_inputs import SIZES, STRIDE, pixels_input
 from trimood.media import video
 from trimood.media.errors import ClipError
-from trimood.media.video import VideoRecipe, fit_frame, frame_indices, read_frames
+from trimood.media.recipes import VideoRecipe
+from trimood.media.video import fit_frame, frame_indices, read_frames
 
 SMALL = VideoRecipe(frame_count=8, frame_size_pixels=56)
 REFERENCE = np.load(Path(__file__).with_name("upstream_reference.npz"))

@@ -18,9 +18,10 @@ from support.shared_data import SHARED, needs_shared
 from trimood.media.cache import prepare_clips
 from trimood.media.errors import ClipError, PreparationError
 from trimood.media.execution import Execution
-from trimood.media.parts import Recipe, load_part
+from trimood.media.parts import load_part
 from trimood.media.probe import kept_facts
-from trimood.media.video import VideoRecipe, fit_frame, read_frames
+from trimood.media.recipes import Recipe, VideoRecipe
+from trimood.media.video import fit_frame, read_frames
 
 DECORD = VideoRecipe(8, 56, "decord")
 

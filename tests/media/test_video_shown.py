@@ -22,7 +22,8 @@ from support.rewritten_media import (
 )
 from trimood.media.errors import ClipError
 from trimood.media.probe import first_picture, kept_facts
-from trimood.media.video import VideoRecipe, fit_frame, frame_indices, read_frames, shown_times
+from trimood.media.recipes import VideoRecipe
+from trimood.media.video import fit_frame, frame_indices, read_frames, shown_times
 
 EIGHT = [
     *((1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0)),

@@ -14,12 +14,13 @@ import torch
 from decord import VideoReader
 
 from support.made_media import make_clip, numbered_frame, read_number, turned
-from trimood.media.audio import AudioRecipe, log_mel, read_waveform
+from trimood.media.audio import log_mel, read_waveform
 from trimood.media.cache import prepare_clips
 from trimood.media.errors import ClipError
 from trimood.media.execution import Execution
-from trimood.media.parts import Recipe, load_part, write_part
-from trimood.media.video import VideoRecipe, fit_frame, frame_indices, read_frames
+from trimood.media.parts import load_part, write_part
+from trimood.media.recipes import AudioRecipe, Recipe, VideoRecipe
+from trimood.media.video import fit_frame, frame_indices, read_frames
 
 SMALL = VideoRecipe(frame_count=8, frame_size_pixels=56)
 RECIPE = Recipe(SMALL, AudioRecipe(mel_bins=16))
@@ -130,7 +131,8 @@ MEASURE = """
 import json, sys
 from pathlib import Path
 import torch
-from trimood.media.parts import Recipe, write_part
+from trimood.media.recipes import Recipe
+from trimood.media.parts import write_part
 torch.set_num_threads(1)
 for clip in sys.argv[1:]:
     problems = write_part(Path(clip), Path(clip).with_suffix(".part"), Recipe())

@@ -12,11 +12,11 @@ from support.made_media import make_clip
 from support.trained_experiments import TEMPERATURE
 from trimood.emotions import EMOTIONS
 from trimood.learning.prediction import probabilities
-from trimood.learning.setup import clip_recipe
 from trimood.media.audio import log_mel, read_waveform
 from trimood.media.cache import prepare_clips
 from trimood.media.execution import Execution
 from trimood.media.video import read_frames
+from trimood.model.checkpoints import clip_recipe
 from trimood.model.stored import read_weights
 from trimood.model.trained import load_trained_state
 from trimood.scoring.calibration import with_temperature

@@ -12,7 +12,8 @@ from support.shared_data import SHARED, needs_shared
 from trimood.corpus.ecf import read_ecf
 from trimood.emotions import EMOTIONS
 from trimood.media.audio import read_waveform
-from trimood.media.video import VideoRecipe, read_frames
+from trimood.media.recipes import VideoRecipe
+from trimood.media.video import read_frames
 from trimood.synthetic.corpus import write_corpus
 from trimood.synthetic.dialogues import LONGEST, write_dialogues
 

@@ -13,7 +13,8 @@ from trimood.media.errors import in_words
 
 if TYPE_CHECKING:
     from trimood.media.execution import Execution
-    from trimood.media.parts import Location, Problems, Recipe
+    from trimood.media.parts import Location, Problems
+    from trimood.media.recipes import Recipe
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from trimood.emotions import MODALITIES, Modality
 from trimood.media.audio import mel_image
 from trimood.media.errors import PartError
 from trimood.media.parts import TENSORS, Location, load_part
-from trimood.media.video import VideoRecipe
+from trimood.media.recipes import VideoRecipe
 
 
 @dataclass(frozen=True)

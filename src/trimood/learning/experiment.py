@@ -16,10 +16,11 @@ from trimood.config.parameters import Reader, Settings
 from trimood.config.plan import ExampleFingerprints, ParameterCount, Plan
 from trimood.disk import require_space
 from trimood.learning.device import check_device, warn_of_memory
-from trimood.learning.setup import clip_recipe, count_parameters, load_model, used_checkpoints
+from trimood.learning.setup import count_parameters, load_model, used_checkpoints
 from trimood.learning.trainer import Fitted, ReportFunction, ScoreFunction, fit
-from trimood.media.parts import Location, recipe_name
-from trimood.model.checkpoints import check_checkpoints, checkpoint_digest
+from trimood.media.parts import Location
+from trimood.media.recipes import recipe_name
+from trimood.model.checkpoints import check_checkpoints, checkpoint_digest, clip_recipe
 from trimood.model.stored import RunIdentity, examples_fingerprint
 
 _PROCESS = Path("/proc/self")

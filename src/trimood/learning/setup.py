@@ -8,13 +8,12 @@ import pandas as pd
 import torch
 from transformers import CLIPTokenizer
 
-from trimood.config.parameters import AugmentationParams, Reader, Settings
+from trimood.config.parameters import AugmentationParams, Settings
 from trimood.config.plan import Plan
 from trimood.emotions import MODALITIES, Modality, Source
 from trimood.learning.batches import AudioInput, Examples, presence
-from trimood.media.audio import AudioRecipe
-from trimood.media.parts import Location, Recipe
-from trimood.media.video import VideoRecipe
+from trimood.media.parts import Location
+from trimood.media.recipes import VideoRecipe
 from trimood.model.checkpoints import check_checkpoints, check_strictly, locate, state_dict_shapes, tokenize, tokenizer
 from trimood.model.classifier import SOURCES, EmotionClassifier, build_classifier, load_towers
 from trimood.model.config import LanguageBindConfig, read_config
@@ -48,19 +47,6 @@ class LoadedModel:
         if input_ids is not None and (cut := int((input_ids[:, -2] != input_ids[:, -1]).sum())):
             log.warning("%d of %d utterances are cut to %d tokens", cut, *input_ids.shape)
         return Examples(table, input_ids, prepared_clips, self.modalities, self.video, self.audio, augmentation)
-
-
-def clip_recipe(sources: Mapping[Source, str], reader: Reader) -> Recipe:
-    """Returns how to prepare clips for the checkpoints, without reading weights.
-
-    The values for an unused checkpoint are those of the published one.
-    """
-    visions = {source: read_config(locate(name, weights=False)).vision for source, name in sources.items()}
-    video, audio = visions.get("video"), visions.get("audio")
-    return Recipe(
-        video=VideoRecipe(video.num_frames, video.image_size, reader) if video else VideoRecipe(reader=reader),
-        audio=AudioRecipe(audio.num_mel_bins, audio.audio_sample_rate) if audio else AudioRecipe(),
-    )
 
 
 def used_checkpoints(modalities: Sequence[Modality], sources: Mapping[Source, str]) -> dict[Source, str]:

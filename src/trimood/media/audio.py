@@ -1,7 +1,6 @@
 """Sound of a clip as LanguageBind's audio tower expects it: waveform, log-mel energies, three-channel image."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, groupby, islice, zip_longest
 from pathlib import Path
@@ -13,11 +12,9 @@ import torchaudio
 from torch import Tensor
 
 from trimood.media.completeness import require_whole
-from trimood.media.errors import ClipError, reason
-from trimood.media.files import audio_track, decodable, open_media, require_file
-
-WINDOW_MS = 25
-SHIFT_MS = 10
+from trimood.media.errors import ClipError, reason, require_file
+from trimood.media.files import audio_track, decodable, open_media
+from trimood.media.recipes import SHIFT_MS, WINDOW_MS, AudioRecipe
 
 # torchaudio's resampling kernel has (numerator x denominator) taps, of the reduced ratio of the two rates. Usual
 # ratios are small (11025 -> 16000 is 441/640); 44099 -> 16000 is not, and its kernel would take gigabytes.
@@ -47,14 +44,6 @@ LOUDEST = 2.0**32
 
 LONGEST_SECONDS = 3600
 """No utterance lasts an hour, but a small file can contain days of silence, which would exhaust the memory."""
-
-
-@dataclass(frozen=True)
-class AudioRecipe:
-    """How a clip's sound becomes log-mel energies."""
-
-    mel_bins: int = 112
-    sample_rate_hz: int = 16000
 
 
 def read_waveform(path: Path, sample_rate_hz: int) -> Tensor:

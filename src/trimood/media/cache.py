@@ -11,18 +11,8 @@ from trimood.disk import remove_leftovers, require_space
 from trimood.media.errors import ClipError
 from trimood.media.execution import Execution, followed, run_each
 from trimood.media.on_processes import core_count
-from trimood.media.parts import (
-    TENSORS,
-    Location,
-    Problems,
-    Recipe,
-    content_name,
-    load_part,
-    part_bytes,
-    part_path,
-    problems_in,
-    write_part,
-)
+from trimood.media.parts import TENSORS, Location, Problems, content_name, load_part, part_path, problems_in, write_part
+from trimood.media.recipes import Recipe, part_bytes
 
 __all__ = ["PreparedClips", "Recipe", "load_part", "prepare_clips"]
 

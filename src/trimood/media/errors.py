@@ -34,6 +34,16 @@ class ClipError(Exception):
         return self.message
 
 
+def require_file(path: Path) -> None:
+    """Raises ClipError if the file does not exist or cannot be accessed."""
+    try:
+        if path.is_file():
+            return
+    except OSError as error:  # such as a name that is too long, or a folder without permission
+        raise ClipError(path, "unreadable", f"the file cannot be read ({error.strerror})") from error
+    raise ClipError(path, "missing", f"no such file in {path.parent}")
+
+
 class PreparationError(Exception):
     """The preparation stopped for a reason other than a single clip, such as a killed worker process."""
 

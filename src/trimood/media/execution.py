@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from tqdm import tqdm
 
 from trimood.config.parameters import Executor
@@ -103,6 +102,8 @@ def _work(
 
 
 def _in_this_process(function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
+    import torch
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in a worker, so that all executors give the same bytes
     try:

@@ -8,8 +8,6 @@ from typing import TypeVar
 
 import av
 
-from trimood.media.errors import ClipError
-
 FORMATS = (
     *("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf"),  # mov includes MP4, matroska includes WebM
     *("ogg", "mxf", "dv", "rm", "ivf"),
@@ -41,16 +39,6 @@ def open_media(path: Path, formats: Sequence[str] = FORMATS, **options: str) -> 
         raise av.error.ArgumentError(
             errno.EINVAL, f"unsupported format; supported are {', '.join(formats)}", name
         ) from error
-
-
-def require_file(path: Path) -> None:
-    """Raises ClipError if the file does not exist or cannot be accessed."""
-    try:
-        if path.is_file():
-            return
-    except OSError as error:  # such as a name that is too long, or a folder without permission
-        raise ClipError(path, "unreadable", f"the file cannot be read ({error.strerror})") from error
-    raise ClipError(path, "missing", f"no such file in {path.parent}")
 
 
 def video_track(container: av.container.InputContainer) -> av.VideoStream | None:

@@ -11,7 +11,6 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-import torch
 from pebble import ProcessExpired, ProcessPool
 
 from trimood.media.errors import PreparationError, Result, Task, attempt, crashed, how_it_ended, timed_out
@@ -106,6 +105,8 @@ def _finished(
 
 def start_worker(module: str) -> None:
     """Imports the function's module now: Pebble would do it under a lock that a killed worker never gives back."""
+    import torch
+
     importlib.import_module(module)
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -12,8 +12,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch
-
 from trimood.media.errors import PreparationError, Result, Task, attempt, crashed, timed_out
 
 WAITING_PER_CORE = 2
@@ -60,6 +58,8 @@ def on_ray(
 
 def _begin_and_do(function: Callable[[Task], Result], task: Task) -> Iterator[Any]:
     """Runs on a worker; the first item signals the parent that the task has started."""
+    import torch
+
     yield None
     torch.set_num_threads(1)
     yield attempt(function, task)

@@ -1,32 +1,27 @@
-"""A part: the prepared clip as one safetensors file, named by the clip's bytes and the recipe."""
+"""A part: the prepared clip as one safetensors file, named by the clip's bytes and the recipe.
+
+torch and the readers are imported where a part is made or loaded: looking for parts needs none of them.
+"""
 
 import hashlib
 import json
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import safetensors.torch
 from fsspec import AbstractFileSystem
 from safetensors import SafetensorError
-from torch import Tensor
 from upath import UPath
 
 from trimood.disk import synchronise, written_whole
 from trimood.emotions import Modality
-from trimood.media.audio import SHIFT_MS, AudioRecipe, log_mel, read_waveform
-from trimood.media.errors import ClipError, PartError, PreparationError, may_pass
-from trimood.media.files import require_file
-from trimood.media.video import VideoRecipe, read_frames
+from trimood.media.errors import ClipError, PartError, PreparationError, may_pass, require_file
+from trimood.media.recipes import Recipe, recipe_name
 
-FORMAT_VERSION = 3
-"""Increase it whenever the same recipe gives different values, so that older parts are not reused."""
-
-ASSUMED_SECONDS = 10
-"""Length of sound assumed for estimates of disk space; utterances of ECF last about 3 s on average."""
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TENSORS: dict[Modality, tuple[str, str]] = {"video": ("frames", "U8"), "audio": ("log_mel", "F32")}
 """Name and type of each modality's tensor; a part has either the tensor or a problem in its header."""
@@ -39,23 +34,6 @@ Problems = dict[Modality, ClipError]
 
 Location = Path | UPath
 """A file or folder on this machine, or on any file system that fsspec supports."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """All settings that determine the content of a part, apart from the clip itself."""
-
-    video: VideoRecipe = field(default_factory=VideoRecipe)
-    audio: AudioRecipe = field(default_factory=AudioRecipe)
-
-
-def recipe_name(recipe: Recipe) -> str:
-    """The folder of a recipe's parts: 16 hexadecimal digits that change with any of its values."""
-    values = {"format": FORMAT_VERSION, **asdict(recipe)}
-    if recipe.video.reader == "pyav":
-        del values["video"]["reader"]  # the default reader is not part of the name: older parts stay valid
-    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
-    return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()
 
 
 def content_name(clip: Path) -> str:
@@ -78,12 +56,6 @@ def place_in_cache(part: Location) -> str:
     return "/".join(part.parts[-3:])
 
 
-def part_bytes(recipe: Recipe) -> int:
-    """The approximate size of one part in bytes."""
-    frames = recipe.video.frame_count * 3 * recipe.video.frame_size_pixels**2
-    return frames + 4 * recipe.audio.mel_bins * ASSUMED_SECONDS * 1000 // SHIFT_MS
-
-
 def write_part(clip: Path, part: Location, recipe: Recipe) -> Problems:
     """Prepares one clip and writes its part atomically, so that no other process sees an incomplete file.
 
@@ -91,6 +63,11 @@ def write_part(clip: Path, part: Location, recipe: Recipe) -> Problems:
     not decoded again; the problems are returned. Temporary problems are tried again in the next run, which keeps the
     tensors of this one. Raises DiskFull, and ClipError (writing nothing) for a temporary problem without any tensor.
     """
+    import safetensors.torch
+
+    from trimood.media.audio import log_mel, read_waveform
+    from trimood.media.video import read_frames
+
     tensors = _of_an_earlier_try(part)
     problems: Problems = {}
     makers: dict[Modality, Callable[[], Tensor]] = {
@@ -113,7 +90,7 @@ def write_part(clip: Path, part: Location, recipe: Recipe) -> Problems:
     return problems
 
 
-def _of_an_earlier_try(part: Location) -> dict[str, Tensor]:
+def _of_an_earlier_try(part: Location) -> "dict[str, Tensor]":
     """The tensors of a part with a temporary problem; empty if there is no such part or it is incomplete."""
     try:
         about = _header(part)[2].get("__metadata__", {})
@@ -188,11 +165,13 @@ def _header(part: Location) -> tuple[int, int, dict[str, Any]]:
         return size, header_bytes, json.loads(file.read(header_bytes))
 
 
-def load_part(path: Location) -> dict[str, Tensor]:
+def load_part(path: Location) -> "dict[str, Tensor]":
     """The tensors of a prepared clip: frames [frame, 3, height, width] uint8, log_mel [time, mel] float32.
 
     Either is absent if the clip lacks it. Raises PartError for a missing or incomplete file.
     """
+    import safetensors.torch
+
     try:
         if isinstance(path, Path):
             return safetensors.torch.load_file(path)

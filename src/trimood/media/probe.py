@@ -13,11 +13,12 @@ import numpy as np
 
 from trimood.config.parameters import ClipProblem, Reader
 from trimood.disk import written_whole
-from trimood.media.audio import AudioRecipe, read_waveform
+from trimood.media.audio import read_waveform
 from trimood.media.errors import ClipError, PreparationError, may_pass
 from trimood.media.files import audio_track, decodable, open_media, video_track
 from trimood.media.parts import content_name
-from trimood.media.video import VideoRecipe, as_shown, orientation, read_frames, shown_times
+from trimood.media.recipes import AudioRecipe, VideoRecipe
+from trimood.media.video import as_shown, orientation, read_frames, shown_times
 
 Read = TypeVar("Read")
 

@@ -15,10 +15,10 @@ from av.video.reformatter import VideoReformatter
 from torch import Tensor
 from torch.nn import functional
 
-from trimood.config.parameters import Reader
 from trimood.media.completeness import require_whole
-from trimood.media.errors import ClipError, PreparationError, reason
-from trimood.media.files import decodable, open_media, require_file, video_track
+from trimood.media.errors import ClipError, PreparationError, reason, require_file
+from trimood.media.files import decodable, open_media, video_track
+from trimood.media.recipes import VideoRecipe
 
 RE_ENCODE = "It was cut without re-encoding: cut it again, or repair it with ffmpeg -i CLIP.mp4 REPAIRED.mp4"
 
@@ -29,15 +29,6 @@ _ONE_FRAME_A_PACKET = ("h264", "hevc", "vp9", "av1", "mjpeg", "prores", "ffv1", 
 
 Orientation = tuple[bool, bool, bool]
 """Whether the sides are exchanged (rows become columns), then columns reversed, and rows reversed."""
-
-
-@dataclass(frozen=True)
-class VideoRecipe:
-    """The number of frames taken from a clip, the side of the square frames, and the library that reads them."""
-
-    frame_count: int = 8
-    frame_size_pixels: int = 224
-    reader: Reader = "pyav"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""Finds LanguageBind checkpoints, in a folder or on the Hugging Face hub, and loads them strictly."""
+"""Finds LanguageBind checkpoints, in a folder or on the Hugging Face hub, and loads them strictly.
+
+torch and transformers are imported where they are used: `clip_recipe` reads two small files for every run.
+"""
 
 import hashlib
 import json
@@ -7,19 +10,21 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import TYPE_CHECKING
 
-import ftfy
-import torch
-from huggingface_hub import HfApi, constants, snapshot_download
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
-from transformers import CLIPTokenizer
 
-from trimood.config.parameters import listed
+from trimood.config.parameters import Reader, listed
 from trimood.disk import DiskFull, says_disk_full
 from trimood.emotions import Source
+from trimood.media.recipes import AudioRecipe, Recipe, VideoRecipe
 from trimood.model.config import CheckpointError, LanguageBindConfig, read_config
-from trimood.model.towers import LanguageBind
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import CLIPTokenizer
+
+    from trimood.model.towers import LanguageBind
 
 BIN_FILE = "pytorch_model.bin"
 
@@ -51,6 +56,19 @@ def locate(source: str, weights: bool = True) -> Path:
             "name such as LanguageBind/LanguageBind_Video_FT."
         )
     return _cached(source, weights) or _download(source, weights)
+
+
+def clip_recipe(sources: Mapping[Source, str], reader: Reader) -> Recipe:
+    """Returns how to prepare clips for the checkpoints, without reading weights.
+
+    The values for an unused checkpoint are those of the published one.
+    """
+    visions = {source: read_config(locate(name, weights=False)).vision for source, name in sources.items()}
+    video, audio = visions.get("video"), visions.get("audio")
+    return Recipe(
+        video=VideoRecipe(video.num_frames, video.image_size, reader) if video else VideoRecipe(reader=reader),
+        audio=AudioRecipe(audio.num_mel_bins, audio.audio_sample_rate) if audio else AudioRecipe(),
+    )
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -104,6 +122,8 @@ def _weight_names(files: Collection[str]) -> list[str]:
 
 
 def _cached(name: str, weights: bool) -> Path | None:
+    from huggingface_hub import snapshot_download
+
     try:
         folder = Path(snapshot_download(name, local_files_only=True, allow_patterns=["config.json"]))
     except OSError:  # LocalEntryNotFoundError: not in the cache
@@ -114,6 +134,8 @@ def _cached(name: str, weights: bool) -> Path | None:
 
 
 def _download(name: str, weights: bool) -> Path:
+    from huggingface_hub import HfApi, constants, snapshot_download
+
     patterns = ["config.json", *_TOKENIZER_FILES]
     try:
         if weights:
@@ -134,7 +156,7 @@ def _download(name: str, weights: bool) -> Path:
     return folder
 
 
-def read_state_dict(folder: Path) -> dict[str, Tensor]:
+def read_state_dict(folder: Path) -> "dict[str, Tensor]":
     """Reads all weights of a checkpoint folder by name, without the `position_ids` buffers, as float32 on the CPU.
 
     The tensors are memory-mapped: they use memory only after they are read or changed, and changes are not written to
@@ -148,8 +170,12 @@ def state_dict_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in _open_weights(folder).items()}
 
 
-def read_strictly(folder: Path, config: LanguageBindConfig) -> dict[str, Tensor]:
+def read_strictly(folder: Path, config: LanguageBindConfig) -> "dict[str, Tensor]":
     """Reads all weights. Raises CheckpointError if any key or shape differs from the towers of `config`."""
+    import torch
+
+    from trimood.model.towers import LanguageBind
+
     with torch.device("meta"):
         wanted = LanguageBind(config)
     weights = read_state_dict(folder)
@@ -161,8 +187,10 @@ def read_strictly(folder: Path, config: LanguageBindConfig) -> dict[str, Tensor]
     return weights
 
 
-def not_finite(tensors: Mapping[str, Tensor]) -> str:
+def not_finite(tensors: "Mapping[str, Tensor]") -> str:
     """Names the tensors that have infinite or undefined numbers; "" if all are finite. Allocates no memory."""
+    import torch
+
     broken = [
         name
         for name, tensor in tensors.items()
@@ -171,7 +199,7 @@ def not_finite(tensors: Mapping[str, Tensor]) -> str:
     return f"{len(broken)} tensors have inf or nan: {listed(broken, 3)}" if broken else ""
 
 
-def check_strictly(folder: Path, model: LanguageBind, shapes: Mapping[str, Sequence[int]]) -> None:
+def check_strictly(folder: Path, model: "LanguageBind", shapes: Mapping[str, Sequence[int]]) -> None:
     """Raises CheckpointError, which names the first differences, if any key or shape differs from the model's."""
     if found := differences({name: tensor.shape for name, tensor in model.state_dict().items()}, shapes):
         raise CheckpointError(
@@ -195,12 +223,14 @@ def differences(wanted: Mapping[str, Sequence[int]], shapes: Mapping[str, Sequen
     return "; ".join(f"{len(names)} {kind}: {listed(names, 3)}" for kind, names in problems.items() if names)
 
 
-def tokenizer(folder: Path) -> CLIPTokenizer:
+def tokenizer(folder: Path) -> "CLIPTokenizer":
     """Loads CLIP's tokenizer with the vocabulary of a checkpoint folder; it pads with the end token.
 
     Raises CheckpointError if the vocabulary is missing, damaged, or of another size than in config.json, or if the end
     token is not the highest id, by which the text tower finds the end of an utterance.
     """
+    from transformers import CLIPTokenizer
+
     if not any((folder / name).is_file() for name in ("vocab.json", "tokenizer.json")):
         raise CheckpointError(
             f"{folder}: no tokenizer here. vocab.json and merges.txt (or tokenizer.json) are required: copy them from "
@@ -239,18 +269,22 @@ def _unreadable(folder: Path) -> str:
     return f"{folder}: {', '.join(path.name for path in there)}"
 
 
-def tokenize(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> Tensor:
+def tokenize(tokenizer: "CLIPTokenizer", texts: Sequence[str]) -> "Tensor":
     """Token ids of the texts, [utterance, 77] int64: truncated before a final end token, or padded with end tokens.
 
     Texts are first normalised as by CLIP's original tokenizer, with which LanguageBind was trained: ftfy straightens
     curly quotes and repairs wrongly decoded characters (github.com/openai/CLIP, simple_tokenizer.py).
     """
+    import ftfy
+
     normalised = [" ".join(ftfy.fix_text(text).split()).lower() for text in texts]
     ids = tokenizer(normalised, max_length=TOKEN_COUNT, padding="max_length", truncation=True, return_tensors="pt")
     return ids["input_ids"]
 
 
-def _open_weights(folder: Path) -> dict[str, Tensor]:
+def _open_weights(folder: Path) -> "dict[str, Tensor]":
+    from torch import Tensor
+
     weights: dict[str, Tensor] = {}
     for path in weight_files(folder):
         try:
@@ -264,12 +298,14 @@ def _open_weights(folder: Path) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in weights.items() if not name.endswith("position_ids")}
 
 
-def _open_safetensors(path: Path) -> dict[str, Tensor]:
+def _open_safetensors(path: Path) -> "dict[str, Tensor]":
     with safe_open(path, framework="pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a handle, not a mapping
 
 
 def _open_bin(path: Path) -> object:
+    import torch
+
     # Only the zip format of torch >= 1.6 can be memory-mapped.
     with path.open("rb") as file:
         is_zip = file.read(2) == b"PK"

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from trimood.config.plan import Plan
 from trimood.emotions import MODALITIES, Modality
-from trimood.learning.setup import clip_recipe
-from trimood.media.parts import Recipe
-from trimood.model.checkpoints import check_checkpoints
+from trimood.media.recipes import Recipe
+from trimood.model.checkpoints import check_checkpoints, clip_recipe
 from trimood.model.config import CheckpointError
 from trimood.model.stored import TrainedWeights, read_weights
 from trimood.model.trained import weights_fingerprint

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trimood.media.audio import AudioRecipe, log_mel, mel_image
+from trimood.media.audio import log_mel, mel_image
+from trimood.media.recipes import AudioRecipe
 from trimood.media.video import fit_frame
 from trimood.model.classifier import normalise_frames
 from trimood.model.config import LanguageBindConfig, TextConfig, VisionConfig, config_as_json

@@ -23,7 +23,6 @@ from kedro.pipeline.node import Node
 from trimood.config.experiments import experiment_names, experiment_of
 from trimood.config.metadata import Logged, metadata_of
 from trimood.config.parameters import flatten
-from trimood.tracking.kinds import LOG, Entry
 from trimood.tracking.live import set_current_run
 from trimood.tracking.outbox import Outbox, TrackedRun
 from trimood.tracking.records import Status
@@ -198,6 +197,8 @@ class TrackRuns:
                     self._log(dataset_name, data, run)
 
     def _log(self, dataset_name: str, data: Any, run: TrackedRun) -> None:
+        from trimood.tracking.kinds import LOG, Entry  # imports pandas, which every command would wait for
+
         if logged := self._logged(dataset_name):
             weights = f"{dataset_name.rpartition('.')[0]}.{logged.weights}"  # of the same namespace
             LOG[logged.log](Entry(run, data, self._file_of(dataset_name), logged, self._file_of(weights)))

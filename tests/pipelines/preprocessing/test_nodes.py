@@ -396,3 +396,31 @@ def test_a_command_that_is_killed_again_and_again_makes_no_part_twice(
     )
     again = demo_project.kedro("run", "--pipelines=preprocessing", "--params", where).stderr
     assert sum(map(int, re.findall(r"(\d+) prepared before, 0 to prepare", again))) == len(parts())
+
+
+def test_the_recipe_and_a_full_cache_are_read_without_torch(tmp_path: Path) -> None:
+    """Each of these imports takes longer than the stage itself once all clips are prepared."""
+    folders = [str(made_checkpoint(tmp_path / f"{of.vision.is_audio}", of)) for of in (TINY_VIDEO, TINY_AUDIO)]
+    clip = make_clip(tmp_path / "dia1utt1.mp4")
+    table = utterances(1).assign(clip=clip.name)
+    recipe = read_recipe(*folders, policy("fail"))
+    prepare_split(table, tmp_path, recipe, tmp_path / "cache", policy("fail"))
+    table.to_parquet(tmp_path / "table.parquet")
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "import pandas as pd\n"
+        "from trimood.config.parameters import ClipParams\n"
+        "from trimood.pipelines.preprocessing.nodes import prepare_split, read_recipe\n"
+        f"clips, folder = ClipParams.model_validate({policy('fail').model_dump()!r}), Path({str(tmp_path)!r})\n"
+        f"recipe = read_recipe(*{folders!r}, clips)\n"
+        "table = pd.read_parquet(folder / 'table.parquet')\n"
+        "examples, bad = prepare_split(table, folder, recipe, folder / 'cache', clips)\n"
+        "assert recipe['video']['frame_count'] == 2 and len(examples) == 1 and not len(bad)\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})\n"
+    )
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=paths, capture_output=True, text=True, check=True)
+    imported = set(done.stdout.split())
+    assert {"pandas", "trimood"} <= imported
+    assert {"av", "huggingface_hub", "matplotlib", "sklearn", "torch", "transformers"} & imported == set()

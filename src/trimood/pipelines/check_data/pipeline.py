@@ -2,22 +2,23 @@
 
 from kedro.pipeline import Pipeline
 
-from trimood.corpus.corpus_files import read_annotations
-from trimood.corpus.data_summary import summarise
 from trimood.pipelines import Stage, as_node
-from trimood.pipelines.check_data.nodes import (
-    assemble_manifest,
-    assign_splits,
-    draw_report,
-    measure_leakage,
-    probe_clips,
-)
 
 STAGE = Stage(tracked=True)
 
 
 def create_pipeline() -> Pipeline:
     """Checks the corpus; needs neither checkpoints nor outputs of other stages."""
+    from trimood.corpus.corpus_files import read_annotations
+    from trimood.corpus.data_summary import summarise
+    from trimood.pipelines.check_data.nodes import (
+        assemble_manifest,
+        assign_splits,
+        draw_report,
+        measure_leakage,
+        probe_clips,
+    )
+
     return Pipeline(
         [
             as_node(read_annotations, ["corpus", "meld"], ["annotated", "annotation_files"]),

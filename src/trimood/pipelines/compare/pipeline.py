@@ -4,14 +4,15 @@ from kedro.pipeline import Pipeline
 
 from trimood.config.parameters import CompareParams
 from trimood.pipelines import Stage, as_node
-from trimood.pipelines.compare.nodes import compare_runs, predict_references, write_remarks, write_report
-from trimood.tracking.runs import choose_runs, gather_curves, gather_modality_ablation, gather_predictions
 
 STAGE = Stage(tracked=True, run_separately=True, parameters={"compare": CompareParams})
 
 
 def create_pipeline() -> Pipeline:
     """Compares finished runs in MLflow, so it is run after the experiments. Trains only the reference systems."""
+    from trimood.pipelines.compare.nodes import compare_runs, predict_references, write_remarks, write_report
+    from trimood.tracking.runs import choose_runs, gather_curves, gather_modality_ablation, gather_predictions
+
     return Pipeline(
         [
             as_node(choose_runs, ["mlflow_runs", "corpus_description", "params:compare"], "compared_runs"),

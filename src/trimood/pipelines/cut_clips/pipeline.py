@@ -4,13 +4,14 @@ from kedro.pipeline import Pipeline
 
 from trimood.config.parameters import CuttingParams
 from trimood.pipelines import Stage, as_node
-from trimood.pipelines.cut_clips.nodes import cut_clips, list_spans
 
 STAGE = Stage(parameters={"cutting": CuttingParams})
 
 
 def create_pipeline() -> Pipeline:
     """Cuts clips into the corpus folder; this is the only stage that adds files to a raw input."""
+    from trimood.pipelines.cut_clips.nodes import cut_clips, list_spans
+
     return Pipeline(
         [
             as_node(list_spans, ["corpus", "params:cutting"], "clip_spans"),

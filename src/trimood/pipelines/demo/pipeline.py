@@ -4,13 +4,14 @@ from kedro.pipeline import Pipeline
 
 from trimood.config.parameters import DemoParams
 from trimood.pipelines import Stage, as_node
-from trimood.pipelines.demo.nodes import make_checkpoints, make_corpus
 
 STAGE = Stage(parameters={"demo": DemoParams})
 
 
 def create_pipeline() -> Pipeline:
     """Generates the raw data that users otherwise provide: clips, annotations and pre-trained towers."""
+    from trimood.pipelines.demo.nodes import make_checkpoints, make_corpus
+
     return Pipeline(
         [
             as_node(make_corpus, "params:demo", "corpus"),

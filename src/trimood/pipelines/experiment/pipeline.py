@@ -6,20 +6,6 @@ from kedro.pipeline import Pipeline
 
 from trimood.config.parameters import LoraParams, TrainingParams
 from trimood.pipelines import Stage, as_node
-from trimood.pipelines.experiment.nodes import (
-    ablate,
-    calibrate,
-    draw_confusion_matrix,
-    draw_learning_curves,
-    draw_modality_ablation,
-    embed,
-    identify,
-    judge_calibration,
-    plan,
-    predict,
-    score,
-    train,
-)
 
 STAGE = Stage(parameters={"training": TrainingParams, "lora": LoraParams, "rerun": bool})
 
@@ -33,6 +19,21 @@ def create_pipeline(experiment: str) -> Pipeline:
 
     `plan` needs no data and runs first, so errors in an experiment or a checkpoint are found before clips are decoded.
     """
+    from trimood.pipelines.experiment.nodes import (
+        ablate,
+        calibrate,
+        draw_confusion_matrix,
+        draw_learning_curves,
+        draw_modality_ablation,
+        embed,
+        identify,
+        judge_calibration,
+        plan,
+        predict,
+        score,
+        train,
+    )
+
     of_this_experiment = update_wrapper(partial(identify, experiment), identify)
     training = [
         as_node(

@@ -3,18 +3,18 @@
 from kedro.pipeline import Node, Pipeline
 
 from trimood.pipelines import Stage, as_node
-from trimood.pipelines.ingestion.nodes import (
-    read_annotations,
-    read_for_submission,
-    split_conversations,
-    take_labelled,
-)
 
 STAGE = Stage()
 
 
 def create_pipeline() -> Pipeline:
     """Reads and splits the corpus; utterances of the official test are never in training or validation."""
+    from trimood.pipelines.ingestion.nodes import (
+        read_annotations,
+        split_conversations,
+        take_labelled,
+    )
+
     return Pipeline(
         [
             as_node(
@@ -36,6 +36,10 @@ def create_pipeline() -> Pipeline:
 
 def create_submission_pipeline() -> Pipeline:
     """Reads all utterances of the official test file, including those without a label."""
+    from trimood.pipelines.ingestion.nodes import (
+        read_for_submission,
+    )
+
     return Pipeline(
         [as_node(read_for_submission, "corpus", "submission_utterances")],
         namespace="ingestion",

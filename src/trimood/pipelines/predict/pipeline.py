@@ -4,13 +4,14 @@ from kedro.pipeline import Pipeline
 
 from trimood.config.parameters import PredictionParams
 from trimood.pipelines import Stage, as_node
-from trimood.pipelines.predict.nodes import draw, predict, prepare, read_utterances, tabulate
 
 STAGE = Stage(run_separately=True, parameters={"clips": str, "text": str, "prediction": PredictionParams})
 
 
 def create_pipeline() -> Pipeline:
     """Prepares and predicts utterances; prepared clips are stored in the same cache as for training."""
+    from trimood.pipelines.predict.nodes import draw, predict, prepare, read_utterances, tabulate
+
     return Pipeline(
         [
             as_node(read_utterances, ["params:clips", "params:text"], "own_clips_utterances"),

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 def read_recipe(video_checkpoint: str, audio_checkpoint: str, clips: ClipParams) -> dict[str, object]:
     """Returns a media.parts.Recipe as JSON: frames, mel bins and sample rate as the checkpoints' config.json say."""
-    from trimood.learning.setup import clip_recipe
+    from trimood.model.checkpoints import clip_recipe
 
     return asdict(clip_recipe({"video": video_checkpoint, "audio": audio_checkpoint}, clips.reader))
 
@@ -35,7 +35,7 @@ def prepare_split(
     is `fail`; prepared clips are kept in the cache.
     """
     from trimood.media.execution import Execution
-    from trimood.media.parts import Recipe
+    from trimood.media.recipes import Recipe
 
     whole = TypeAdapter(Recipe).validate_python(recipe)
     names = dict(zip(utterances["utterance"], utterances["clip"], strict=True))

@@ -3,13 +3,6 @@
 from kedro.pipeline import Node, Pipeline
 
 from trimood.pipelines import Stage, as_node
-from trimood.pipelines.preprocessing.nodes import (
-    choose_test,
-    draw_contact_sheet,
-    list_excluded,
-    prepare_split,
-    read_recipe,
-)
 
 STAGE = Stage()
 
@@ -22,6 +15,8 @@ def create_pipeline() -> Pipeline:
     The test set is chosen after its clips are prepared. All `prepare_…` nodes thus run before any training, and a bad
     test clip is found early.
     """
+    from trimood.pipelines.preprocessing.nodes import choose_test, draw_contact_sheet, list_excluded
+
     return Pipeline(
         [
             _read_recipe(),
@@ -43,10 +38,14 @@ def create_submission_pipeline() -> Pipeline:
 
 
 def _read_recipe() -> Node:
+    from trimood.pipelines.preprocessing.nodes import read_recipe
+
     return as_node(read_recipe, ["video_checkpoint", "audio_checkpoint", "params:data.clips"], "recipe")
 
 
 def _prepare(split: str) -> Node:
+    from trimood.pipelines.preprocessing.nodes import prepare_split
+
     return Node(
         prepare_split,
         [f"{split}_utterances", "corpus", "recipe", "prepared_clips", "params:data.clips"],

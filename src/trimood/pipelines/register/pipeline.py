@@ -4,13 +4,14 @@ from kedro.pipeline import Pipeline
 
 from trimood.config.parameters import Alias
 from trimood.pipelines import Stage, as_node
-from trimood.pipelines.register.nodes import register
 
 STAGE = Stage(run_separately=True, parameters={"alias": Alias})
 
 
 def create_pipeline() -> Pipeline:
     """Registers a finished run in MLflow, so it is run after the experiments, in a separate command."""
+    from trimood.pipelines.register.nodes import register
+
     return Pipeline(
         [as_node(register, ["mlflow_runs", "params:model", "params:alias"], "registered_model")],
         namespace="register",

@@ -3,7 +3,6 @@
 from kedro.pipeline import Pipeline
 
 from trimood.pipelines import Stage, as_node
-from trimood.pipelines.submission.nodes import describe, predict, score_pairs, write_pairs
 
 STAGE = Stage(tracked=True, run_separately=True)
 
@@ -13,6 +12,8 @@ def create_pipeline() -> Pipeline:
 
     Its inputs come from the ingestion and preprocessing stages.
     """
+    from trimood.pipelines.submission.nodes import describe, predict, score_pairs, write_pairs
+
     return Pipeline(
         [
             as_node(

@@ -4,7 +4,6 @@ from kedro.pipeline import Node, Pipeline
 
 from trimood.config.parameters import TuneParams
 from trimood.pipelines import Stage, as_node
-from trimood.pipelines.tune.nodes import draw_search, plan_search, search, write_best
 
 STAGE = Stage(tracked=True, parameters={"tune": TuneParams})
 
@@ -19,6 +18,8 @@ def create_pipeline() -> Pipeline:
 
     `plan_search` needs no data and runs first, so a wrong space or checkpoint is found before clips are decoded.
     """
+    from trimood.pipelines.tune.nodes import draw_search, plan_search, search, write_best
+
     return Pipeline(
         [
             Node(
