@@ -114,14 +114,18 @@ def _overrides() -> list[str]:
     return [name for name in os.environ if name.startswith(OVERRIDING) or name in LAUNCHED]
 
 
+def uses_bf16(training: TrainingParams) -> bool:
+    """Whether this training computes with bfloat16 on this device."""
+    if training.bf16 == "auto":
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return training.bf16
+
+
 def _training_arguments(training: TrainingParams, folder: Path) -> TrainingArguments:
-    bf16 = training.bf16
-    if bf16 == "auto":
-        bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     whole = TrainingArguments(
         **{
             **training.model_dump(exclude={"augmentation", "cpu_threads"}),  # not arguments of Hugging Face
-            "bf16": bf16,
+            "bf16": uses_bf16(training),
             "use_cpu": not torch.cuda.is_available(),  # otherwise bf16=true is rejected on a CPU
             "output_dir": str(folder),
             "eval_strategy": "epoch",
