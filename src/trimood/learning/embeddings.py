@@ -49,7 +49,7 @@ class EmbeddingCache:
         """Returns those of the `wanted` embeddings that are kept, by content; removes damaged files."""
         found: dict[bytes, np.ndarray] = {}
         for path in sorted(self.folder.glob(f"{kind}-*.safetensors")) if wanted else ():
-            with suppress(FileNotFoundError):  # another command has just removed it
+            with suppress(OSError):  # another command has just removed it, or it belongs to another user
                 content = path.read_bytes()
                 if path.name != _file_name(kind, content):
                     log.warning("%s is damaged: it is removed, and its embeddings are computed again", path)
@@ -62,8 +62,8 @@ class EmbeddingCache:
                     os.utime(path)  # those that were unused for longest are removed first
         return found
 
-    def keep(self, kind: str, embeddings: Mapping[bytes, np.ndarray]) -> None:
-        """Writes a file of embeddings, by content; if that fails, only logs it: they are computed again next time."""
+    def keep(self, kind: str, embeddings: Mapping[bytes, np.ndarray]) -> bool:
+        """Writes a file of embeddings, by content. If that fails, logs it and returns False: nothing depends on it."""
         contents = np.frombuffer(b"".join(embeddings), dtype=np.uint8).reshape(len(embeddings), -1)
         content = safetensors.numpy.save({"contents": contents, "embeddings": np.stack([*embeddings.values()])})
         try:
@@ -71,6 +71,8 @@ class EmbeddingCache:
                 beside.write_bytes(content)
         except (DiskFull, OSError) as error:
             log.warning("embeddings cannot be kept for the next run: %s", error)
+            return False
+        return True
 
     def make_room(self) -> None:
         """Removes the files that were unused for longest until the others have at most `most_gigabytes`."""
@@ -78,16 +80,17 @@ class EmbeddingCache:
         sizes: dict[Path, int] = {}
         used: dict[Path, float] = {}
         for path in self.folder.glob("*.safetensors"):
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 state = path.stat()
                 sizes[path], used[path] = state.st_size, state.st_mtime
         total = sum(sizes.values())
         for path in sorted(used, key=used.__getitem__):
             if total <= self.most_gigabytes * 1e9:
                 break
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink()
+                log.info("%s: removed, so that the folder keeps to embeddings.cache_gigabytes", path)
             total -= sizes[path]
-            log.info("%s: removed, so that the folder keeps to embeddings.cache_gigabytes", path)
 
 
 def embed_frozen(
@@ -104,7 +107,7 @@ def embed_frozen(
     or whose tower has dropout. `checkpoints`: their digests. `bf16`: embed under autocast, as a training with bf16
     does. Each embedding is equal to the bit whatever others are computed with it: all batches have `batch_size` rows.
     """
-    model, embeddings = loaded.model, {}
+    model, embeddings, is_kept = loaded.model, {}, True
     counts = parameter_counts(model)
     for modality in model.modalities:
         trained, _ = counts[modality]
@@ -122,7 +125,7 @@ def embed_frozen(
             if content and content not in known:
                 rows.setdefault(content, row)  # of equal ones, the first is embedded
         for some in _computed(model, modality, examples, rows, batch_size, bf16):
-            cache.keep(kind, some)
+            is_kept = is_kept and cache.keep(kind, some)
             known |= some
         embeddings[modality] = _table(contents, known, model.embedding_size(modality))
     if embeddings:

@@ -155,6 +155,24 @@ def test_weights_of_another_plan_are_refused(trained: Trained, sources: dict[Sou
         embedded(identified(other), trained.best, prepared_clips, trained.checkpoints)
 
 
+def test_evaluation_embeds_with_frozen_towers_only_what_training_has_not(
+    sources: dict[Source, str], prepared_clips: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = ExperimentParams(modalities=("text",), train="head", training={"num_train_epochs": 1})
+    found = run_training(planned(sources, head), prepared_clips, tmp_path)
+    others = TEST_EXAMPLES.assign(text=TEST_EXAMPLES["text"] + " No .")
+    identity = identify("exp3", found.identity.plan, TRAINING_EXAMPLES, VALIDATION_EXAMPLES, others)
+    about = found.best.about.model_copy(update={"identity": identity})
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="trimood"):
+        weights = TrainedWeights(about, found.best.tensors)
+        embed(identity, weights, VALIDATION_EXAMPLES, others, prepared_clips, tmp_path, EMBEDDINGS)
+    assert [message.partition(": ")[2] for message in caplog.messages if "frozen" in message] == [
+        "14 utterances, 14 embedded before, 0 to embed",
+        "7 utterances, 0 embedded before, 7 to embed",
+    ]
+
+
 def test_a_finished_training_whose_results_were_not_stored_is_given_again(
     trained: Trained, predictions: pd.DataFrame, prepared_clips: Path, tmp_path: Path
 ) -> None:

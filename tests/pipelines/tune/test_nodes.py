@@ -102,6 +102,7 @@ def test_a_trial_is_a_training_with_other_values_and_the_best_stands_in_the_tabl
     assert (best["trial"], best["validation_macro_f1"]) == (top["trial"], top["macro_f1"])
     assert best["values"] == {"training.learning_rate": top["training.learning_rate"]}
     assert list(folders["training_checkpoints"].iterdir()) == []
+    assert len(list(folders["embedding_cache"].iterdir())) == 1  # the first trial has embedded for all
 
 
 def test_a_search_goes_on_where_it_was_and_repeats_nothing(searched) -> None:
