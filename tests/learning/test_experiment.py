@@ -76,7 +76,7 @@ def test_a_run_is_another_one_with_another_name_other_settings_weights_vocabular
         file.seek(-1, os.SEEK_END)
         file.write(bytes([last ^ 1]))
     digests.add(identified(checkpoint).digest)
-    monkeypatch.setattr("trimood.learning.experiment._code_digest", lambda: "of changed modules")
+    monkeypatch.setattr("trimood.learning.experiment.code_version", lambda: "of changed modules")
     digests.add(identified(checkpoint).digest)
     assert len(digests) == 7
 

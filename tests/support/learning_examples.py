@@ -15,6 +15,7 @@ from trimood.config.parameters import (
     AugmentationParams,
     Bias,
     ClipParams,
+    EmbeddingParams,
     HeadTraining,
     LoraParams,
     Settings,
@@ -30,6 +31,8 @@ from trimood.model.stored import AboutWeights, RunIdentity, TrainedWeights
 from trimood.model.trained import weights_fingerprint
 
 CLIPS = ClipParams(on_bad_clip="fail", executor="serial", workers=1, time_limit_seconds=60)
+
+EMBEDDINGS = EmbeddingParams(cache_gigabytes=1)
 
 TRAINING = TrainingParams(
     num_train_epochs=3,

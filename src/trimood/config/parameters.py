@@ -275,6 +275,12 @@ class TrainingParams(Parameters):
         return self
 
 
+class EmbeddingParams(Parameters):
+    """The embeddings of frozen towers, of which the folder 04_feature/embeddings keeps at most `cache_gigabytes`."""
+
+    cache_gigabytes: Annotated[float, Field(ge=0)]
+
+
 Train = Literal["everything", "head", "lora"]
 HeadTraining = Literal["trained", "frozen"]
 Bias = Literal["none", "all", "lora_only"]

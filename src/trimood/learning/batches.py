@@ -1,6 +1,8 @@
 """Converts a table of examples to batches of tensors."""
 
-from collections.abc import Sequence
+import copy
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -14,6 +16,9 @@ from trimood.media.audio import mel_image
 from trimood.media.errors import PartError
 from trimood.media.parts import TENSORS, Location, load_part
 from trimood.media.recipes import VideoRecipe
+
+INPUTS: Mapping[Modality, str] = {"video": "frames", "audio": "mel", "text": "input_ids"}
+"""The field of a batch from which each modality is embedded."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,8 @@ class AudioInput:
 class Examples(Dataset[dict[str, Tensor]]):
     """Utterances as tensors: `labels` (if known), `present`, `input_ids`, `frames` and `mel`.
 
-    A modality that an utterance lacks is filled with zeros; nothing is read for it.
+    A modality that an utterance lacks is filled with zeros; nothing is read for it. A modality whose embeddings are
+    known has the field `video_embedding`, `audio_embedding` or `text_embedding` instead.
     """
 
     def __init__(
@@ -47,11 +53,13 @@ class Examples(Dataset[dict[str, Tensor]]):
         `input_ids` is [utterance, 77], a row for each row of the table.
         """
         self._labels = torch.tensor(table["label"].to_numpy(dtype="int64")) if "label" in table else None
-        self._parts = [prepared_clips / part for part in table["part"]]
+        self._part_names = table["part"].tolist()
+        self._parts = [prepared_clips / part for part in self._part_names]
         self._present = presence(table)
         self._input_ids = input_ids
         self._modalities, self._augmentation = set(modalities), augmentation
         self._video, self._audio = video, audio
+        self._embeddings: Mapping[Modality, Tensor] = {}
 
     def __len__(self) -> int:
         return len(self._parts)
@@ -60,15 +68,57 @@ class Examples(Dataset[dict[str, Tensor]]):
         item = {"present": self._present[index]}
         if self._labels is not None:
             item["labels"] = self._labels[index]
-        if self._input_ids is not None:
+        item |= {f"{modality}_embedding": rows[index] for modality, rows in self._embeddings.items()}
+        read = self._modalities - self._embeddings.keys()
+        if self._input_ids is not None and "text" in read:
             item["input_ids"] = self._input_ids[index]
         present = dict(zip(MODALITIES, self._present[index].tolist(), strict=True))
-        part = self._read(index, [name for name in TENSORS if name in self._modalities and present[name]])
-        if "video" in self._modalities:  # [frame, 3, height, width] uint8
+        part = self._read(index, [name for name in TENSORS if name in read and present[name]])
+        if "video" in read:  # [frame, 3, height, width] uint8
             item["frames"] = self._flipped(part["frames"]) if present["video"] else self._no_frames()
-        if "audio" in self._modalities:  # [3, mel, time] float32
+        elif "video" in self._modalities and present["video"]:
+            self._is_flipped()  # so that the random numbers after it are those of a training that reads the frames
+        if "audio" in read:  # [3, mel, time] float32
             item["mel"] = self._image(part["log_mel"]) if present["audio"] else self._no_mel()
         return item
+
+    @property
+    def is_for_training(self) -> bool:
+        """Whether they are read with augmentation, even if all of it is switched off."""
+        return self._augmentation is not None
+
+    def is_random(self, modality: Modality) -> bool:
+        """Whether the input of this modality may change from one reading to the next."""
+        if self._augmentation is None or modality == "text":
+            return False
+        return self._augmentation.flip_probability > 0 if modality == "video" else self._augmentation.random_mel_chunks
+
+    def contents(self, modality: Modality) -> list[bytes | None]:
+        """For each utterance, 16 bytes that name what is embedded: the tokens, or the part; None if it is absent.
+
+        A part is named by the content of its clip and the recipe.
+        """
+        if modality != "text":
+            named = [name.encode() for name in self._part_names]
+        else:  # no utterance has no tokens
+            named = [] if self._input_ids is None else [ids.tobytes() for ids in self._input_ids.numpy()]
+        present = self._present[:, MODALITIES.index(modality)].tolist()
+        return [
+            hashlib.blake2b(name, digest_size=16).digest() if is_there else None
+            for name, is_there in zip(named, present, strict=True)
+        ]
+
+    def of_one(self, modality: Modality) -> "Examples":
+        """The same utterances with the input of one modality, without augmentation."""
+        other = copy.copy(self)
+        other._modalities, other._augmentation = {modality}, None
+        return other
+
+    def with_embeddings(self, embeddings: Mapping[Modality, Tensor]) -> "Examples":
+        """The same utterances with known embeddings, [utterance, projection_dim] each, for some modalities."""
+        other = copy.copy(self)
+        other._embeddings = embeddings
+        return other
 
     def _read(self, index: int, modalities: Sequence[Modality]) -> dict[str, Tensor]:
         path = self._parts[index]
@@ -91,10 +141,11 @@ class Examples(Dataset[dict[str, Tensor]]):
         return torch.zeros(3, self._audio.mel_bins, self._audio.target_length)
 
     def _flipped(self, frames: Tensor) -> Tensor:
+        return frames.flip(-1) if self._is_flipped() else frames
+
+    def _is_flipped(self) -> bool:
         # Uses torch's global generator, which the trainer seeds, also in the workers of its loader.
-        if self._augmentation and torch.rand(()) < self._augmentation.flip_probability:
-            return frames.flip(-1)
-        return frames
+        return bool(self._augmentation and torch.rand(()) < self._augmentation.flip_probability)
 
     def _image(self, log_mel: Tensor) -> Tensor:
         assert self._audio is not None  # noqa: S101 - as above

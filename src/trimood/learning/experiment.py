@@ -1,12 +1,9 @@
 """Plans and trains one experiment, for the experiment's own stage and for each trial of a search."""
 
-import hashlib
 import logging
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -15,13 +12,14 @@ import torch
 from trimood.config.parameters import Reader, Settings
 from trimood.config.plan import ExampleFingerprints, ParameterCount, Plan
 from trimood.disk import require_space
-from trimood.learning.device import check_device, warn_of_memory
+from trimood.learning.device import check_device, half_precision, warn_of_memory
+from trimood.learning.embeddings import EmbeddingCache, embed_frozen
 from trimood.learning.setup import count_parameters, load_model, used_checkpoints
 from trimood.learning.trainer import Fitted, ReportFunction, ScoreFunction, fit
 from trimood.media.parts import Location
 from trimood.media.recipes import recipe_name
 from trimood.model.checkpoints import check_checkpoints, checkpoint_digest, clip_recipe
-from trimood.model.stored import RunIdentity, examples_fingerprint
+from trimood.model.stored import RunIdentity, code_version, examples_fingerprint
 
 _PROCESS = Path("/proc/self")
 
@@ -90,18 +88,8 @@ def identify_run(experiment: str, plan: Plan, **examples: pd.DataFrame) -> RunId
         examples=ExampleFingerprints(**{split: examples_fingerprint(table) for split, table in examples.items()}),
         checkpoints={source: checkpoint_digest(name) for source, name in plan.checkpoints.items()},
         recipe=recipe_name(clip_recipe(plan.checkpoints, plan.reader)),
-        code=f"{version('trimood')} {_code_digest()}",
+        code=code_version(),
     )
-
-
-@cache
-def _code_digest() -> str:
-    """16 hexadecimal digits of the modules that train and score, so that a changed module gets new results."""
-    package = Path(__file__).parents[1]
-    digest = hashlib.sha256()
-    for path in sorted(file for name in ("learning", "model", "scoring") for file in (package / name).rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def train_experiment(
@@ -110,13 +98,15 @@ def train_experiment(
     validation_examples: pd.DataFrame,
     prepared_clips: Location,
     training_checkpoints: Path,
+    embedding_cache: EmbeddingCache,
     score: ScoreFunction,
     report: ReportFunction,
 ) -> TrainingOutcome:
     """Trains a plan; its checkpoints are in `training_checkpoints`, in a folder named by the digest of its identity.
 
-    An interrupted training continues from its last epoch if it is started again with the same identity. Raises
-    CheckpointError if the tables are not those of the identity, and OutOfMemory.
+    Frozen towers embed each utterance once, for all trainings that use `embedding_cache`. An interrupted training
+    continues from its last epoch if it is started again with the same identity. Raises CheckpointError if the tables
+    are not those of the identity, and OutOfMemory.
     """
     plan = identity.plan
     identity.check_examples(training=training_examples, validation=validation_examples)
@@ -125,16 +115,19 @@ def train_experiment(
     forget_peak_memory()
     loaded = load_model(plan.settings, plan.checkpoints)
     _log.info("training on %s: %s", "cuda" if torch.cuda.is_available() else "cpu", plan.title)
-    folder = training_checkpoints / identity.digest
-    fitted = fit(
-        loaded.model,
-        loaded.examples(training_examples, prepared_clips, plan.settings.training.augmentation),
-        loaded.examples(validation_examples, prepared_clips),
-        plan.settings.training,
-        folder,
-        score,
-        report,
+    settings, folder = plan.settings.training, training_checkpoints / identity.digest
+    training, validation = (
+        embed_frozen(
+            loaded,
+            loaded.examples(table, prepared_clips, augmentation),
+            identity.checkpoints,
+            embedding_cache,
+            settings.per_device_eval_batch_size,
+            half_precision(settings),
+        )
+        for table, augmentation in ((training_examples, settings.augmentation), (validation_examples, None))
     )
+    fitted = fit(loaded.model, training, validation, settings, folder, score, report)
     return TrainingOutcome(fitted, fitted.history[-1]["seconds"], peak_memory_gib())
 
 

@@ -11,11 +11,12 @@ from tqdm import tqdm
 
 from trimood.emotions import EMOTIONS, MODALITIES, Modality
 from trimood.learning.batches import collate
+from trimood.learning.embeddings import EmbeddingCache, embed_frozen
 from trimood.learning.setup import LoadedModel
 from trimood.media.parts import Location
 from trimood.model.classifier import EmotionClassifier, classify
 from trimood.model.memory import PREDICTION_REMEDY, memory_explained
-from trimood.model.stored import Embeddings
+from trimood.model.stored import AboutWeights, Embeddings
 
 
 @memory_explained(PREDICTION_REMEDY)
@@ -29,14 +30,21 @@ def probabilities(model: EmotionClassifier, examples: Dataset[dict[str, Tensor]]
 
 
 def embed_splits(
-    loaded: LoadedModel, tables: Mapping[str, pd.DataFrame], prepared_clips: Location, batch_size: int, weights: str
+    loaded: LoadedModel,
+    tables: Mapping[str, pd.DataFrame],
+    prepared_clips: Location,
+    embedding_cache: EmbeddingCache,
+    weights: AboutWeights,
 ) -> Embeddings:
-    """Embeds the examples of each split in one pass of the towers; `weights` is the fingerprint of the weights."""
-    splits = {
-        split: embed(loaded.model, loaded.examples(table, prepared_clips), batch_size)
-        for split, table in tables.items()
-    }
-    return Embeddings(weights, {split: table["utterance"].tolist() for split, table in tables.items()}, splits)
+    """Embeds the examples of each split in one pass of the towers; frozen towers, only what the cache lacks."""
+    batch_size, digests = weights.plan.settings.training.per_device_eval_batch_size, weights.identity.checkpoints
+    splits = {}
+    for split, table in tables.items():
+        examples = embed_frozen(loaded, loaded.examples(table, prepared_clips), digests, embedding_cache, batch_size)
+        splits[split] = embed(loaded.model, examples, batch_size)
+    return Embeddings(
+        weights.fingerprint, {split: table["utterance"].tolist() for split, table in tables.items()}, splits
+    )
 
 
 @memory_explained(PREDICTION_REMEDY)

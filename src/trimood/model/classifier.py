@@ -51,12 +51,16 @@ class EmotionClassifier(nn.Module):
         mel: Tensor | None = None,
         labels: Tensor | None = None,
         present: Tensor | None = None,
+        video_embedding: Tensor | None = None,
+        audio_embedding: Tensor | None = None,
+        text_embedding: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Logits, [utterance, 7] float32, and with `labels` ([utterance] int64) also their mean cross entropy `loss`.
 
         The other arguments are those of `embed`.
         """
-        logits = classify(self.embed(input_ids, frames, mel, present), self.head.weight)
+        known = (video_embedding, audio_embedding, text_embedding)
+        logits = classify(self.embed(input_ids, frames, mel, present, *known), self.head.weight)
         if labels is None:
             return {"logits": logits}
         return {"loss": F.cross_entropy(logits, labels), "logits": logits}
@@ -67,13 +71,17 @@ class EmotionClassifier(nn.Module):
         frames: Tensor | None = None,
         mel: Tensor | None = None,
         present: Tensor | None = None,
+        video_embedding: Tensor | None = None,
+        audio_embedding: Tensor | None = None,
+        text_embedding: Tensor | None = None,
     ) -> dict[Modality, Tensor]:
         """Embeds each of the model's modalities, [utterance, projection_dim] float32.
 
         Inputs are `input_ids` [utterance, 77], `frames` [utterance, frame, 3, height, width] uint8 and `mel`
         [utterance, 3, mel, time] normalised; those of other modalities are ignored. `present` [utterance, 3] bool says
         which of video, audio, text an utterance has, by default all. An absent input is ignored and has the embedding
-        zero. Raises ValueError if an input is missing, or `present` has another shape or type.
+        zero. An embedding that is known already (of `embed_input`) replaces its input and its tower's pass. Raises
+        ValueError if an input is missing, or `present` has another shape or type.
         """
         if present is not None and (present.shape[1:] != (len(MODALITIES),) or present.dtype != torch.bool):
             raise ValueError(
@@ -81,25 +89,36 @@ class EmotionClassifier(nn.Module):
                 f"in the order {', '.join(MODALITIES)}."
             )
         inputs = {"video": ("frames", frames), "audio": ("mel", mel), "text": ("input_ids", input_ids)}
+        known = {"video": video_embedding, "audio": audio_embedding, "text": text_embedding}
         embeddings: dict[Modality, Tensor] = {}
         for modality in self.modalities:
-            name, value = inputs[modality]
-            if value is None:
-                raise ValueError(f"a classifier of {', '.join(self.modalities)} needs `{name}` and got none.")
             absent = None if present is None else ~present[:, MODALITIES.index(modality)]
-            embeddings[modality] = _zeroed(self._embed(modality, _zeroed(value, absent)), absent)
+            embedding = known[modality]
+            if embedding is None:
+                name, value = inputs[modality]
+                if value is None:
+                    raise ValueError(f"a classifier of {', '.join(self.modalities)} needs `{name}` and got none.")
+                embedding = self.embed_input(modality, _zeroed(value, absent))
+            embeddings[modality] = _zeroed(embedding, absent)
         return embeddings
 
-    def _embed(self, modality: Modality, value: Tensor) -> Tensor:
+    def embed_input(self, modality: Modality, value: Tensor) -> Tensor:
+        """Embeds inputs of one modality, as `embed` takes them, with its tower: [utterance, projection_dim] float32."""
         tower = self.tower(modality)
         if modality == "text":
             return F.normalize(tower.embed_text(value).float(), dim=-1)  # [utterance, projection_dim]
         pixels = normalise_frames(value) if modality == "video" else value
         return F.normalize(tower.embed_vision(pixels).float(), dim=-1) * tower.logit_scale.float().exp()
 
+    def source(self, modality: Modality) -> Source:
+        """The name of the checkpoint that embeds a modality."""
+        source = self.text_source if modality == "text" else modality
+        assert source is not None  # noqa: S101 - for mypy: a classifier of text has a text tower
+        return source
+
     def tower(self, modality: Modality) -> LanguageBind:
         """The towers of the checkpoint that embeds a modality; KeyError if it is not used."""
-        tower = self.towers[str(self.text_source) if modality == "text" else modality]
+        tower = self.towers[self.source(modality)]
         assert isinstance(tower, LanguageBind)  # noqa: S101 - for mypy
         return tower
 

@@ -41,6 +41,11 @@ class TextConfig:
     layer_norm_eps: float = 1e-5
     attention_dropout: float = 0.0
 
+    @property
+    def has_dropout(self) -> bool:
+        """Whether the tower draws at random in training, even if it is frozen."""
+        return self.attention_dropout > 0
+
 
 @dataclass(frozen=True)
 class VisionConfig:
@@ -68,6 +73,11 @@ class VisionConfig:
     audio_sample_rate: int = 16000
     audio_mean: float = 0.5
     audio_std: float = 0.5
+
+    @property
+    def has_dropout(self) -> bool:
+        """Whether the tower draws at random in training, even if it is frozen."""
+        return self.attention_dropout > 0 or self.force_patch_dropout > 0
 
     @property
     def is_audio(self) -> bool:

@@ -7,6 +7,8 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -32,7 +34,7 @@ class RunIdentity(BaseModel):
 
     `experiment`: its name. `examples`: the `examples_fingerprint` of each table. `checkpoints`: digests of their files'
     content, so that a moved or copied checkpoint is the same. `recipe`: the name of the recipe of prepared clips.
-    `code`: the version of trimood and a digest of the modules that train and score.
+    `code`: the `code_version`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,6 +72,20 @@ def examples_fingerprint(examples: pd.DataFrame) -> str:
     decisive = ("utterance", "text", "label", "part", "has_video", "has_audio")
     rows = examples[[name for name in decisive if name in examples]].values.tolist()
     return hashlib.sha256(json.dumps(rows, default=str).encode()).hexdigest()[:16]
+
+
+@cache
+def code_version() -> str:
+    """Returns the version of trimood and 16 hexadecimal digits of the modules that embed, train and score.
+
+    A changed module thus gets new results.
+    """
+    package = Path(__file__).parents[1]
+    modules = [file for name in ("learning", "model", "scoring") for file in (package / name).rglob("*.py")]
+    digest = hashlib.sha256()
+    for path in sorted([*modules, package / "media" / "audio.py"]):  # which makes the audio tower's image of a log-mel
+        digest.update(path.read_bytes())
+    return f"{version('trimood')} {digest.hexdigest()[:16]}"
 
 
 class AboutWeights(BaseModel):

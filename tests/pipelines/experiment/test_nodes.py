@@ -2,14 +2,17 @@
 
 import logging
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import Tensor
 
-from support.learning_examples import example_table, tiny_model, tiny_plan, tiny_weights
+from support.learning_examples import EMBEDDINGS, example_table, tiny_model, tiny_plan, tiny_weights
+from trimood.config.parameters import Train
 from trimood.emotions import EMOTIONS, PROBABILITIES, Modality, Source
 from trimood.model.classifier import EmotionClassifier
 from trimood.model.config import CheckpointError
@@ -30,22 +33,31 @@ THREE = ("text", "video", "audio")
 
 
 def stage_inputs(
-    sources: dict[Source, str], modalities: tuple[Modality, ...], validation: pd.DataFrame, test: pd.DataFrame
+    sources: dict[Source, str],
+    modalities: tuple[Modality, ...],
+    validation: pd.DataFrame,
+    test: pd.DataFrame,
+    train: Train = "head",
 ) -> TrainedWeights:
     """Weights of a model whose embeddings tell it apart what its head makes of them."""
-    model = tiny_model(sources, train="head", modalities=modalities).model
+    model = tiny_model(sources, train=train, modalities=modalities).model
     with torch.no_grad():
         model.head.weight.mul_(5)
-    plan = tiny_plan(sources, train="head", modalities=modalities)
+    plan = tiny_plan(sources, train=train, modalities=modalities)
     return tiny_weights(plan, trained_state(model), validation, test)
 
 
 def evaluated(
-    sources: dict[Source, str], modalities: tuple[Modality, ...], prepared_clips: Path, *tables: pd.DataFrame
+    sources: dict[Source, str],
+    modalities: tuple[Modality, ...],
+    prepared_clips: Path,
+    *tables: pd.DataFrame,
+    train: Train = "head",
 ) -> tuple[Embeddings, TrainedWeights, pd.DataFrame]:
     """What `embed` and `predict` make of a validation and a test table."""
-    weights = stage_inputs(sources, modalities, *tables)
-    embeddings = embed(weights.about.identity, weights, *tables, prepared_clips)
+    weights = stage_inputs(sources, modalities, *tables, train)
+    with tempfile.TemporaryDirectory() as cache:
+        embeddings = embed(weights.about.identity, weights, *tables, prepared_clips, Path(cache), EMBEDDINGS)
     return embeddings, weights, predict(embeddings, weights, *tables)
 
 
@@ -107,14 +119,14 @@ def test_the_temperature_is_fitted_on_validation_alone_and_belongs_to_its_weight
     assert weights_fingerprint(moved) != calibration["weights"]
 
 
-def test_other_examples_than_those_of_the_training_are_refused_by_name(sources, prepared_clips) -> None:
+def test_other_examples_than_those_of_the_training_are_refused_by_name(sources, prepared_clips, tmp_path) -> None:
     validation, test = splits()
     weights = stage_inputs(sources, THREE, validation, test)
     with pytest.raises(
         CheckpointError, match=r"the validation examples are not those that this training and its weights belong to"
     ):
-        embed(weights.about.identity, weights, test, test, prepared_clips)
-    embeddings = embed(weights.about.identity, weights, validation, test, prepared_clips)
+        embed(weights.about.identity, weights, test, test, prepared_clips, tmp_path, EMBEDDINGS)
+    embeddings = embed(weights.about.identity, weights, validation, test, prepared_clips, tmp_path, EMBEDDINGS)
     with pytest.raises(CheckpointError, match=r"the test examples are not those"):
         predict(embeddings, weights, validation, validation)
     others = stage_inputs(sources, ("text",), validation, test)
@@ -129,9 +141,9 @@ def test_checkpoints_that_were_replaced_under_a_training_are_refused_by_name(sou
         file.write("\n")
     identity, refused = weights.about.identity, r"video: not the video checkpoint that exp3 was trained with"
     with pytest.raises(CheckpointError, match=refused):
-        embed(identity, weights, *splits(), prepared_clips)
+        embed(identity, weights, *splits(), prepared_clips, tmp_path, EMBEDDINGS)
     with pytest.raises(CheckpointError, match=refused):
-        train(identity, example_table(0), splits()[0], prepared_clips, tmp_path)
+        train(identity, example_table(0), splits()[0], prepared_clips, tmp_path, tmp_path, EMBEDDINGS)
 
 
 def test_predictions_of_other_weights_are_neither_calibrated_nor_ablated(sources, prepared_clips, tmp_path) -> None:
@@ -149,18 +161,18 @@ def test_predictions_of_other_weights_are_neither_calibrated_nor_ablated(sources
 
 def test_each_utterance_goes_through_the_towers_once_after_training(sources, prepared_clips, monkeypatch) -> None:
     passes: list[int] = []
-    whole = EmotionClassifier.embed
+    whole = EmotionClassifier.embed_input
 
-    def counted(self: EmotionClassifier, *args, **inputs) -> dict:
-        passes.append(len(inputs["input_ids"]))
-        return whole(self, *args, **inputs)
+    def counted(self: EmotionClassifier, modality: Modality, value: Tensor) -> Tensor:
+        passes.append(len(value))
+        return whole(self, modality, value)
 
-    monkeypatch.setattr(EmotionClassifier, "embed", counted)
-    found = evaluated(sources, THREE, prepared_clips, *splits())
+    monkeypatch.setattr(EmotionClassifier, "embed_input", counted)
+    found = evaluated(sources, THREE, prepared_clips, *splits(), train="everything")
     score(found[2])
     calibrate(found[2], found[1])
     ablate(*found)
-    assert sum(passes) == 14 + 7
+    assert sum(passes) == 3 * (14 + 7)
 
 
 def made_answers(confidence: float, right_on_validation: int, right_on_test: int) -> pd.DataFrame:

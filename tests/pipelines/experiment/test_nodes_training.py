@@ -11,12 +11,12 @@ import torch
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from support.learning_examples import CLIPS, TRAINING, example_table, lora
+from support.learning_examples import CLIPS, EMBEDDINGS, TRAINING, example_table, lora
 from trimood.config.parameters import ExperimentParams
 from trimood.config.plan import Plan
 from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES, Source
 from trimood.model.config import CheckpointError
-from trimood.model.stored import RunIdentity, TrainedWeights
+from trimood.model.stored import Embeddings, RunIdentity, TrainedWeights
 from trimood.model.trained import weights_fingerprint
 from trimood.pipelines.experiment.nodes import (
     History,
@@ -64,9 +64,12 @@ class Trained:
 
 def run_training(plan: Plan, prepared_clips: Path, checkpoints: Path) -> Trained:
     identity = identified(plan)
-    return Trained(
-        identity, *train(identity, TRAINING_EXAMPLES, VALIDATION_EXAMPLES, prepared_clips, checkpoints), checkpoints
-    )
+    examples = (TRAINING_EXAMPLES, VALIDATION_EXAMPLES, prepared_clips)
+    return Trained(identity, *train(identity, *examples, checkpoints, checkpoints, EMBEDDINGS), checkpoints)
+
+
+def embedded(identity: RunIdentity, weights: TrainedWeights, prepared_clips: Path, cache: Path) -> Embeddings:
+    return embed(identity, weights, VALIDATION_EXAMPLES, TEST_EXAMPLES, prepared_clips, cache, EMBEDDINGS)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +80,7 @@ def trained(sources: dict[Source, str], prepared_clips: Path, tmp_path_factory: 
 @pytest.fixture(scope="module")
 def predictions(trained: Trained, prepared_clips: Path) -> pd.DataFrame:
     both = (VALIDATION_EXAMPLES, TEST_EXAMPLES)
-    return predict(embed(trained.identity, trained.best, *both, prepared_clips), trained.best, *both)
+    return predict(embedded(trained.identity, trained.best, prepared_clips, trained.checkpoints), trained.best, *both)
 
 
 def test_the_plan_resolves_the_settings_names_the_used_checkpoints_and_counts_parameters(
@@ -149,7 +152,25 @@ def test_predictions_keep_each_utterance_with_its_keys_and_its_most_probable_emo
 def test_weights_of_another_plan_are_refused(trained: Trained, sources: dict[Source, str], prepared_clips) -> None:
     other = planned(sources, EXPERIMENT.model_copy(update={"training": {"num_train_epochs": 5}}))
     with pytest.raises(CheckpointError, match=r"another run .*num_train_epochs: 4 and 5"):
-        embed(identified(other), trained.best, VALIDATION_EXAMPLES, TEST_EXAMPLES, prepared_clips)
+        embedded(identified(other), trained.best, prepared_clips, trained.checkpoints)
+
+
+def test_evaluation_embeds_with_frozen_towers_only_what_training_has_not(
+    sources: dict[Source, str], prepared_clips: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = ExperimentParams(modalities=("text",), train="head", training={"num_train_epochs": 1})
+    found = run_training(planned(sources, head), prepared_clips, tmp_path)
+    others = TEST_EXAMPLES.assign(text=TEST_EXAMPLES["text"] + " No .")
+    identity = identify("exp3", found.identity.plan, TRAINING_EXAMPLES, VALIDATION_EXAMPLES, others)
+    about = found.best.about.model_copy(update={"identity": identity})
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="trimood"):
+        weights = TrainedWeights(about, found.best.tensors)
+        embed(identity, weights, VALIDATION_EXAMPLES, others, prepared_clips, tmp_path, EMBEDDINGS)
+    assert [message.partition(": ")[2] for message in caplog.messages if "frozen" in message] == [
+        "14 utterances, 14 embedded before, 0 to embed",
+        "7 utterances, 0 embedded before, 7 to embed",
+    ]
 
 
 def test_a_finished_training_whose_results_were_not_stored_is_given_again(
@@ -160,7 +181,7 @@ def test_a_finished_training_whose_results_were_not_stored_is_given_again(
     assert again.history["epochs"] == trained.history["epochs"]
     assert again.best.about == trained.best.about
     assert all(torch.equal(tensor, again.best.tensors[name]) for name, tensor in trained.best.tensors.items())
-    embeddings = embed(trained.identity, again.best, VALIDATION_EXAMPLES, TEST_EXAMPLES, prepared_clips)
+    embeddings = embedded(trained.identity, again.best, prepared_clips, kept)
     pd.testing.assert_frame_equal(
         predict(embeddings, again.best, VALIDATION_EXAMPLES, TEST_EXAMPLES), predictions, check_exact=True
     )
@@ -181,7 +202,7 @@ def test_scores_count_each_split_apart_and_name_what_is_never_predicted(caplog: 
 def test_every_figure_bears_the_plans_title_and_none_is_left_open(
     trained: Trained, predictions: pd.DataFrame, prepared_clips: Path
 ) -> None:
-    embeddings = embed(trained.identity, trained.best, VALIDATION_EXAMPLES, TEST_EXAMPLES, prepared_clips)
+    embeddings = embedded(trained.identity, trained.best, prepared_clips, trained.checkpoints)
     figures = [
         draw_confusion_matrix(score(predictions), trained.identity.plan),
         draw_learning_curves(trained.history, trained.identity.plan),

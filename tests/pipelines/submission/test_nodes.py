@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from support.learning_examples import example_table, tiny_identity, tiny_model, tiny_plan, tiny_weights
+from support.learning_examples import EMBEDDINGS, example_table, tiny_identity, tiny_model, tiny_plan, tiny_weights
 from support.made_corpus import made_conversation, write_ecf
 from trimood.corpus.causes import SubmissionError
 from trimood.corpus.ecf import AnnotationError
@@ -34,20 +34,22 @@ def predicted(*emotions: str) -> pd.DataFrame:
 
 
 def test_utterances_without_a_label_are_predicted_as_those_with_one(
-    sources: dict[str, str], prepared_clips: Path
+    sources: dict[str, str], prepared_clips: Path, tmp_path: Path
 ) -> None:
     plan, model = tiny_plan(sources), tiny_model(sources)
     weights = tiny_weights(plan, trained_state(model.model))
     labelled = example_table(9)
     unlabelled = labelled.assign(emotion=None, label=pd.Series([pd.NA] * 9, dtype="Int8"))
-    rows = predict(weights.about.identity, weights, unlabelled, prepared_clips)
+    rows = predict(weights.about.identity, weights, unlabelled, prepared_clips, tmp_path, EMBEDDINGS)
     wanted = probabilities(model.model, model.examples(labelled, prepared_clips), 8)
     np.testing.assert_array_equal(rows[[f"p_{emotion}" for emotion in EMOTIONS]].to_numpy(), wanted)
     assert list(rows["predicted"]) == [EMOTIONS[number] for number in wanted.argmax(1)]
     assert len(set(wanted.round(6)[:, 0])) > 1  # the examples are told apart, so an order that is lost would show
 
 
-def test_weights_of_another_training_than_the_plans_are_refused(sources: dict[str, str], prepared_clips: Path) -> None:
+def test_weights_of_another_training_than_the_plans_are_refused(
+    sources: dict[str, str], prepared_clips: Path, tmp_path: Path
+) -> None:
     plan = tiny_plan(sources, train="lora")
     weights = tiny_weights(plan, trained_state(tiny_model(sources, train="lora").model))
     assert plan.settings.lora is not None
@@ -56,7 +58,7 @@ def test_weights_of_another_training_than_the_plans_are_refused(sources: dict[st
     with pytest.raises(
         CheckpointError, match=r"of another run than the stored plan .*\(plan.settings.lora.alpha: 4 and 16\)"
     ):
-        predict(tiny_identity(other), weights, example_table(9), prepared_clips)
+        predict(tiny_identity(other), weights, example_table(9), prepared_clips, tmp_path, EMBEDDINGS)
 
 
 def test_checkpoints_that_were_replaced_since_the_training_are_refused(
@@ -68,7 +70,7 @@ def test_checkpoints_that_were_replaced_since_the_training_are_refused(
     config = copied["video"] / "config.json"
     config.write_text(config.read_text() + "\n")
     with pytest.raises(CheckpointError, match=r"not the video checkpoint that exp3 was trained with"):
-        predict(weights.about.identity, weights, example_table(9), prepared_clips)
+        predict(weights.about.identity, weights, example_table(9), prepared_clips, tmp_path, EMBEDDINGS)
 
 
 def test_the_file_holds_every_utterance_and_a_pair_for_each_that_is_not_neutral(

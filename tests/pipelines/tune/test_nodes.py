@@ -14,7 +14,7 @@ import yaml
 from matplotlib import pyplot
 from mlflow.entities import Run
 
-from support.learning_examples import CLIPS, example_table, training
+from support.learning_examples import CLIPS, EMBEDDINGS, example_table, training
 from support.tracked_project import new_outbox, runs_in
 from trimood.config.experiments import find_experiments
 from trimood.config.parameters import ExperimentParams, LoraParams, TuneParams, resolve
@@ -46,7 +46,7 @@ def planned(sources: dict[str, str]) -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture
 def folders(tmp_path: Path) -> dict[str, Path]:
-    made = {name: tmp_path / name for name in ("training_checkpoints", "studies")}
+    made = {name: tmp_path / name for name in ("training_checkpoints", "studies", "embedding_cache")}
     for folder in made.values():
         folder.mkdir()
     return made
@@ -66,6 +66,8 @@ def searched(planned: Callable[..., dict[str, Any]], folders: dict[str, Path], p
             folders["training_checkpoints"],
             folders["studies"],
             CORPUS,
+            folders["embedding_cache"],
+            EMBEDDINGS,
         )
 
     return run
@@ -100,6 +102,7 @@ def test_a_trial_is_a_training_with_other_values_and_the_best_stands_in_the_tabl
     assert (best["trial"], best["validation_macro_f1"]) == (top["trial"], top["macro_f1"])
     assert best["values"] == {"training.learning_rate": top["training.learning_rate"]}
     assert list(folders["training_checkpoints"].iterdir()) == []
+    assert len(list(folders["embedding_cache"].iterdir())) == 1  # the first trial has embedded for all
 
 
 def test_a_search_goes_on_where_it_was_and_repeats_nothing(searched) -> None:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 import pandas as pd
 
-from trimood.config.parameters import ClipParams, ExperimentParams, LoraParams, TrainingParams, resolve
+from trimood.config.parameters import (
+    ClipParams,
+    EmbeddingParams,
+    ExperimentParams,
+    LoraParams,
+    TrainingParams,
+    resolve,
+)
 from trimood.config.plan import Plan
 from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES
 from trimood.model.config import CheckpointError
@@ -89,6 +96,8 @@ def train(
     validation_examples: pd.DataFrame,
     prepared_clips: Path,
     training_checkpoints: Path,
+    embedding_cache: Path,
+    embeddings: EmbeddingParams,
 ) -> tuple[TrainedWeights, TrainedWeights, History]:
     """Returns the trained weights of the best epoch (by validation macro F1) and of the last, and the history.
 
@@ -97,12 +106,20 @@ def train(
     """
     from torch import Tensor
 
+    from trimood.learning.embeddings import EmbeddingCache
     from trimood.learning.experiment import train_experiment
     from trimood.model.trained import weights_fingerprint
     from trimood.scoring.metrics import summary_scores
 
     outcome = train_experiment(
-        identity, training_examples, validation_examples, prepared_clips, training_checkpoints, summary_scores, log_live
+        identity,
+        training_examples,
+        validation_examples,
+        prepared_clips,
+        training_checkpoints,
+        EmbeddingCache(embedding_cache, embeddings.cache_gigabytes),
+        summary_scores,
+        log_live,
     )
     log_now({"training cost/seconds": outcome.seconds, "training cost/peak_memory_gib": outcome.peak_memory_gib})
     both: dict[Epoch, Mapping[str, Tensor]] = {"best": outcome.fitted.best, "last": outcome.fitted.last}
@@ -127,11 +144,14 @@ def embed(
     validation_examples: pd.DataFrame,
     test_examples: pd.DataFrame,
     prepared_clips: Path,
+    embedding_cache: Path,
+    embeddings: EmbeddingParams,
 ) -> Embeddings:
-    """Embeds all validation and test utterances in one pass of the trained towers.
+    """Embeds all validation and test utterances in one pass of the trained towers; frozen ones, if not done before.
 
     Raises CheckpointError if the weights are of another run or of other examples.
     """
+    from trimood.learning.embeddings import EmbeddingCache
     from trimood.learning.prediction import embed_splits
     from trimood.learning.setup import load_for_plan
 
@@ -142,8 +162,8 @@ def embed(
         load_for_plan(identity.plan, best_weights),
         tables,
         prepared_clips,
-        identity.plan.settings.training.per_device_eval_batch_size,
-        best_weights.about.fingerprint,
+        EmbeddingCache(embedding_cache, embeddings.cache_gigabytes),
+        best_weights.about,
     )
 
 

@@ -4,14 +4,14 @@ from functools import partial, update_wrapper
 
 from kedro.pipeline import Pipeline
 
-from trimood.config.parameters import LoraParams, TrainingParams
+from trimood.config.parameters import EmbeddingParams, LoraParams, TrainingParams
 from trimood.pipelines import Stage, as_node
 
-STAGE = Stage(parameters={"training": TrainingParams, "lora": LoraParams, "rerun": bool})
+STAGE = Stage(parameters={"training": TrainingParams, "lora": LoraParams, "embeddings": EmbeddingParams, "rerun": bool})
 
 CHECKPOINTS = ["video_checkpoint", "audio_checkpoint"]
 EXAMPLES = ["validation_examples", "test_examples"]
-TRAINING = ["training_examples", "validation_examples", "prepared_clips", "training_checkpoints"]
+TRAINING = ["training_examples", "validation_examples", "prepared_clips", "training_checkpoints", "embedding_cache"]
 
 
 def create_pipeline(experiment: str) -> Pipeline:
@@ -43,10 +43,14 @@ def create_pipeline(experiment: str) -> Pipeline:
             tags=["checks"],  # see trimood.runner
         ),
         as_node(of_this_experiment, ["plan", "training_examples", *EXAMPLES], "identity", tags=["checks"]),
-        as_node(train, ["identity", *TRAINING], ["best_weights", "last_weights", "history"]),
+        as_node(train, ["identity", *TRAINING, "params:embeddings"], ["best_weights", "last_weights", "history"]),
     ]
     evaluation = [
-        as_node(embed, ["identity", "best_weights", *EXAMPLES, "prepared_clips"], "embeddings"),
+        as_node(
+            embed,
+            ["identity", "best_weights", *EXAMPLES, "prepared_clips", "embedding_cache", "params:embeddings"],
+            "embeddings",
+        ),
         as_node(predict, ["embeddings", "best_weights", *EXAMPLES], "predictions"),
         as_node(score, "predictions", "scores"),
         as_node(calibrate, ["predictions", "best_weights"], "calibration"),
@@ -64,6 +68,7 @@ def create_pipeline(experiment: str) -> Pipeline:
             "params:experiment": f"params:{experiment}",
             "params:training": "params:training",
             "params:lora": "params:lora",
+            "params:embeddings": "params:embeddings",
             "params:data.clips": "params:data.clips",
         },
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from trimood.config.parameters import EmbeddingParams
 from trimood.corpus.causes import SubmittedConversation, caused_by_themselves, read_pairs, submitted_pairs
 from trimood.corpus.corpus_files import TEST_FILES, first_present
 from trimood.emotions import EMOTIONS, PROBABILITIES
@@ -19,19 +20,25 @@ def predict(
     best_weights: TrainedWeights,
     examples: pd.DataFrame,
     prepared_clips: Path,
+    embedding_cache: Path,
+    embeddings: EmbeddingParams,
 ) -> pd.DataFrame:
     """Returns key, predicted emotion and probabilities of each utterance with a usable clip.
 
     Raises CheckpointError if the weights or the checkpoints are of another run.
     """
+    from trimood.learning.embeddings import EmbeddingCache, embed_frozen
     from trimood.learning.prediction import probabilities
     from trimood.learning.setup import load_for_plan
 
     best_weights.check_identity(identity)
     plan = identity.plan
+    batch_size = plan.settings.training.per_device_eval_batch_size
     loaded = load_for_plan(plan, best_weights)
     unlabelled = loaded.examples(examples.drop(columns="label"), prepared_clips)
-    found = probabilities(loaded.model, unlabelled, plan.settings.training.per_device_eval_batch_size)
+    cache = EmbeddingCache(embedding_cache, embeddings.cache_gigabytes)
+    known = embed_frozen(loaded, unlabelled, identity.checkpoints, cache, batch_size)
+    found = probabilities(loaded.model, known, batch_size)
     rows = examples[["utterance"]].copy()
     rows["predicted"] = [EMOTIONS[number] for number in found.argmax(axis=1)]
     rows[list(PROBABILITIES)] = found

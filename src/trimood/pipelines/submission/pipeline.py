@@ -18,7 +18,10 @@ def create_pipeline() -> Pipeline:
         [
             as_node(
                 predict,
-                ["identity", "best_weights", "submission_examples", "prepared_clips"],
+                [
+                    *("identity", "best_weights", "submission_examples", "prepared_clips"),
+                    *("embedding_cache", "params:embeddings"),
+                ],
                 "predictions",
             ),
             as_node(write_pairs, ["submission_utterances", "predictions"], "pairs"),
@@ -26,7 +29,7 @@ def create_pipeline() -> Pipeline:
             as_node(score_pairs, ["pairs", "submission_utterances", "corpus"], "scores"),
         ],
         namespace="submission",
-        inputs={"corpus", "submission_utterances", "submission_examples", "prepared_clips"},
-        parameters={"params:experiment"},
+        inputs={"corpus", "submission_utterances", "submission_examples", "prepared_clips", "embedding_cache"},
+        parameters={"params:experiment", "params:embeddings"},
         tags=["submission"],
     )

@@ -9,7 +9,15 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from trimood.config.parameters import ClipParams, ExperimentParams, LoraParams, TrainingParams, TuneParams, flatten
+from trimood.config.parameters import (
+    ClipParams,
+    EmbeddingParams,
+    ExperimentParams,
+    LoraParams,
+    TrainingParams,
+    TuneParams,
+    flatten,
+)
 from trimood.config.plan import Plan, SearchPlan
 from trimood.corpus.tables import CorpusDescription
 from trimood.learning.search.space import BestTrial, StudyError, as_set, check_space, settings_with, with_changes
@@ -59,12 +67,15 @@ def search(
     training_checkpoints: Path,
     studies: Path,
     corpus_description: CorpusDescription,
+    embedding_cache: Path,
+    embeddings: EmbeddingParams,
 ) -> tuple[pd.DataFrame, BestTrial]:
     """Runs the study's missing trials, each with an MLflow run; returns the table of all trials, and the best.
 
     The score of a trial is the highest validation macro F1 of its epochs. A trial that diverges or runs out of memory
     counts as failed, and the search continues. Raises StudyError.
     """
+    from trimood.learning.embeddings import EmbeddingCache
     from trimood.learning.experiment import identify_run
     from trimood.learning.search import study as kept
     from trimood.pipelines.tune.trial import COSTS_ONE_TRIAL, Search
@@ -87,7 +98,8 @@ def search(
         log.info("study %s: %d of %d trials are finished", plan.study, tune.trials - missing, tune.trials)
         examples = (training_examples, validation_examples, prepared_clips)
         tags = flatten({"corpus": corpus_description})
-        search = Search(study, plan, tune.space, *examples, training_checkpoints, tags)
+        cache = EmbeddingCache(embedding_cache, embeddings.cache_gigabytes)
+        search = Search(study, plan, tune.space, *examples, training_checkpoints, cache, tags)
         if missing > 0:
             study.optimize(search.run, n_trials=missing, catch=COSTS_ONE_TRIAL)
         table = kept.tabulated(study, tune.space)

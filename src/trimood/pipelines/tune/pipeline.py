@@ -8,6 +8,7 @@ from trimood.pipelines import Stage, as_node
 STAGE = Stage(tracked=True, parameters={"tune": TuneParams})
 
 PARAMETERS = ["params:training", "params:lora", "params:tune", "params:data.clips"]
+CACHE = ["embedding_cache", "params:embeddings"]
 CHECKPOINTS = ["video_checkpoint", "audio_checkpoint"]
 EXAMPLES = ["training_examples", "validation_examples", "prepared_clips"]
 STORED = ["training_checkpoints", "studies", "corpus_description"]
@@ -29,12 +30,12 @@ def create_pipeline() -> Pipeline:
                 name="plan_search",
                 tags=["checks"],  # see trimood.runner
             ),
-            as_node(search, ["plan", "params:tune", *EXAMPLES, *STORED], ["trials", "best"]),
+            as_node(search, ["plan", "params:tune", *EXAMPLES, *STORED, *CACHE], ["trials", "best"]),
             as_node(write_best, ["plan", "best"], "best_experiment"),
             as_node(draw_search, ["plan", "studies", "trials"], ["history", "importances"]),
         ],
         namespace="tune",
-        inputs={*CHECKPOINTS, *EXAMPLES, *STORED},
-        parameters={"params:experiment", *PARAMETERS},
+        inputs={*CHECKPOINTS, *EXAMPLES, *STORED, "embedding_cache"},
+        parameters={"params:experiment", "params:embeddings", *PARAMETERS},
         tags=["tuning"],
     )

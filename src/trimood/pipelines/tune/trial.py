@@ -10,6 +10,7 @@ import pandas as pd
 
 from trimood.config.parameters import Dimension
 from trimood.config.plan import SearchPlan
+from trimood.learning.embeddings import EmbeddingCache
 from trimood.learning.experiment import identify_run, plan_experiment, remove_checkpoints, train_experiment
 from trimood.learning.search.space import SpaceError, settings_with
 from trimood.learning.search.study import ENDED, RUN, drawn
@@ -38,6 +39,7 @@ class Search:
     validation_examples: pd.DataFrame
     prepared_clips: Path
     training_checkpoints: Path
+    embedding_cache: EmbeddingCache
     tags: Mapping[str, object]
 
     def run(self, trial: optuna.Trial) -> float:
@@ -88,7 +90,13 @@ class Search:
         folder = self.training_checkpoints / identity.digest
         try:
             trained = train_experiment(
-                identity, *examples, self.prepared_clips, self.training_checkpoints, summary_scores, report
+                identity,
+                *examples,
+                self.prepared_clips,
+                self.training_checkpoints,
+                self.embedding_cache,
+                summary_scores,
+                report,
             )
         except optuna.TrialPruned:
             remove_checkpoints(folder)

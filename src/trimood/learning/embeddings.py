@@ -1,0 +1,212 @@
+"""Embeddings of frozen towers: computed once, and kept on disk for every training, evaluation, seed and search."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import safetensors.numpy
+import torch
+import transformers
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+from tqdm import tqdm
+
+from trimood.disk import DiskFull, remove_leftovers, written_whole
+from trimood.emotions import Modality, Source
+from trimood.learning.batches import INPUTS, Examples, collate
+from trimood.learning.setup import LoadedModel
+from trimood.model.classifier import EmotionClassifier
+from trimood.model.memory import PREDICTION_REMEDY, memory_explained
+from trimood.model.stored import code_version
+from trimood.model.trained import parameter_counts
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 256
+"""About so many utterances are embedded before they are kept; an interruption loses no more."""
+
+
+@dataclass(frozen=True)
+class EmbeddingCache:
+    """A folder of embeddings, which holds at most `most_gigabytes` and can be deleted at any time.
+
+    A file has utterances of one kind (`_kind`): `contents` [utterance, 16] uint8 of `Examples.contents`, and
+    `embeddings` [utterance, projection_dim] float32. It is called KIND-DIGEST.safetensors by the digest of its own
+    bytes, so a damaged file is noticed, and two commands that write the same file do not disturb each other.
+    """
+
+    folder: Path
+    most_gigabytes: float
+
+    def load(self, kind: str, wanted: Collection[bytes]) -> dict[bytes, np.ndarray]:
+        """Returns those of the `wanted` embeddings that are kept, by content; removes damaged files."""
+        found: dict[bytes, np.ndarray] = {}
+        for path in sorted(self.folder.glob(f"{kind}-*.safetensors")) if wanted else ():
+            with suppress(OSError):  # another command has just removed it, or it belongs to another user
+                content = path.read_bytes()
+                if path.name != _file_name(kind, content):
+                    log.warning("%s is damaged: it is removed, and its embeddings are computed again", path)
+                    path.unlink()
+                    continue
+                kept = safetensors.numpy.load(content)
+                rows = dict(zip(map(bytes, kept["contents"]), kept["embeddings"], strict=True))
+                if used := {name: rows[name] for name in rows.keys() & wanted}:
+                    found |= used
+                    os.utime(path)  # those that were unused for longest are removed first
+        return found
+
+    def keep(self, kind: str, embeddings: Mapping[bytes, np.ndarray]) -> bool:
+        """Writes a file of embeddings, by content. If that fails, logs it and returns False: nothing depends on it."""
+        contents = np.frombuffer(b"".join(embeddings), dtype=np.uint8).reshape(len(embeddings), -1)
+        content = safetensors.numpy.save({"contents": contents, "embeddings": np.stack([*embeddings.values()])})
+        try:
+            with written_whole(self.folder / _file_name(kind, content), outlasts_power=False) as beside:
+                beside.write_bytes(content)
+        except (DiskFull, OSError) as error:
+            log.warning("embeddings cannot be kept for the next run: %s", error)
+            return False
+        return True
+
+    def make_room(self) -> None:
+        """Removes the files that were unused for longest until the others have at most `most_gigabytes`."""
+        remove_leftovers(self.folder)
+        sizes: dict[Path, int] = {}
+        used: dict[Path, float] = {}
+        for path in self.folder.glob("*.safetensors"):
+            with suppress(OSError):
+                state = path.stat()
+                sizes[path], used[path] = state.st_size, state.st_mtime
+        total = sum(sizes.values())
+        for path in sorted(used, key=used.__getitem__):
+            if total <= self.most_gigabytes * 1e9:
+                break
+            with suppress(OSError):
+                path.unlink()
+                log.info("%s: removed, so that the folder keeps to embeddings.cache_gigabytes", path)
+            total -= sizes[path]
+
+
+def embed_frozen(
+    loaded: LoadedModel,
+    examples: Examples,
+    checkpoints: Mapping[Source, str],
+    cache: EmbeddingCache,
+    batch_size: int,
+    half: torch.dtype | None = None,
+) -> Examples:
+    """Returns the examples with embeddings in place of the inputs of frozen towers, whose embeddings never change.
+
+    An embedding is computed only if the cache lacks it. Examples for training keep an input that augmentation changes,
+    or whose tower has dropout. `checkpoints`: their digests. `half`: embed under autocast to this type, as a
+    training with fp16 or bf16 does. Each embedding is equal to the bit whatever others are computed with it: all batches have `batch_size` rows.
+    """
+    model, embeddings, is_kept = loaded.model, {}, True
+    counts = parameter_counts(model)
+    for modality in model.modalities:
+        trained, _ = counts[modality]
+        if trained or (examples.is_for_training and _is_random(model, examples, modality)):
+            continue
+        kind = _kind(model, modality, checkpoints, batch_size, half)
+        contents = examples.contents(modality)
+        present = [content for content in contents if content]
+        known = cache.load(kind, set(present))
+        missing = [content for content in present if content not in known]
+        words = "the %s tower is frozen: %d utterances, %d embedded before, %d to embed"
+        log.info(words, modality, len(present), len(present) - len(missing), len(missing))
+        rows: dict[bytes, int] = {}
+        for row, content in enumerate(contents):
+            if content and content not in known:
+                rows.setdefault(content, row)  # of equal ones, the first is embedded
+        for some in _computed(model, modality, examples, rows, batch_size, half):
+            is_kept = is_kept and cache.keep(kind, some)
+            known |= some
+        embeddings[modality] = _table(contents, known, model.embedding_size(modality))
+    if embeddings:
+        cache.make_room()
+    return examples.with_embeddings(embeddings)
+
+
+def _is_random(model: EmotionClassifier, examples: Examples, modality: Modality) -> bool:
+    config = model.tower(modality).config
+    tower = config.text if modality == "text" else config.vision
+    return examples.is_random(modality) or tower.has_dropout
+
+
+def _kind(
+    model: EmotionClassifier,
+    modality: Modality,
+    checkpoints: Mapping[Source, str],
+    batch_size: int,
+    half: torch.dtype | None,
+) -> str:
+    """16 hexadecimal digits of all that determines an embedding, to the bit, besides its content.
+
+    A matrix product of another size, on another device, or of another version of torch may round differently.
+    """
+    decisive = {
+        "modality": modality,
+        "checkpoint": checkpoints[model.source(modality)],
+        "code": code_version(),
+        "libraries": [torch.__version__, transformers.__version__],
+        "device": _device().type,
+        "precision": str(half or torch.float32),
+        "batch": batch_size,
+    }
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _file_name(kind: str, content: bytes) -> str:
+    return f"{kind}-{hashlib.blake2b(content, digest_size=16).hexdigest()}.safetensors"
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _computed(
+    model: EmotionClassifier,
+    modality: Modality,
+    examples: Examples,
+    rows: Mapping[bytes, int],
+    batch_size: int,
+    half: torch.dtype | None,
+) -> Iterator[dict[bytes, np.ndarray]]:
+    """Yields the embeddings of these rows by content, some hundred at a time."""
+    if not rows:
+        return
+    model.to(_device()).eval()
+    loader = DataLoader(Subset(examples.of_one(modality), [*rows.values()]), batch_size, collate_fn=collate)
+    batches = iter(tqdm(loader, desc=f"embedding {modality}", unit="batch", leave=False, disable=None))
+    names = iter(rows)
+    while some := list(islice(batches, -(-AT_ONCE // batch_size))):
+        found = np.concatenate(
+            [_embedded(model, modality, batch[INPUTS[modality]], batch_size, half) for batch in some]
+        )
+        yield dict(zip(islice(names, len(found)), found, strict=True))
+
+
+@memory_explained(PREDICTION_REMEDY)
+@torch.inference_mode()
+def _embedded(
+    model: EmotionClassifier, modality: Modality, inputs: Tensor, batch_size: int, half: torch.dtype | None
+) -> np.ndarray:
+    """[utterance, projection_dim] float32 of at most `batch_size` inputs; zeros fill the batch."""
+    filled = torch.cat([inputs, inputs.new_zeros(batch_size - len(inputs), *inputs.shape[1:])]).to(_device())
+    with torch.autocast(_device().type, half, enabled=half is not None):
+        return model.embed_input(modality, filled)[: len(inputs)].cpu().numpy()
+
+
+def _table(contents: Sequence[bytes | None], known: Mapping[bytes, np.ndarray], size: int) -> Tensor:
+    """[utterance, projection_dim] float32, zero where there is no content."""
+    table = np.zeros((len(contents), size), dtype=np.float32)
+    for row, content in enumerate(contents):
+        if content:
+            table[row] = known[content]
+    return torch.from_numpy(table)
