@@ -147,7 +147,9 @@ class RequestGuard:
                     late = time.monotonic() - begun - allowed
                     if late * SLOWEST_BYTES_PER_SECOND > largest - left:
                         chunks.clear()
-                        raise _Refused(408, f"the body arrives at less than {SLOWEST_BYTES_PER_SECOND:,} bytes a second.")
+                        raise _Refused(
+                            408, f"the body arrives at less than {SLOWEST_BYTES_PER_SECOND:,} bytes a second."
+                        )
                     more = message.get("more_body", False)
                     if left < 0:
                         chunks.clear()
