@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from kedro.framework.cli.utils import KedroCliError
 from kedro.io import DatasetError
 from kedro.io.core import DatasetNotFoundError
+from mlflow.exceptions import MlflowException
 from omegaconf import OmegaConf
 
 from trimood.datasets import RawDataError
@@ -57,6 +58,7 @@ def wrapped(cause: Exception) -> DatasetError:
         (OSError(errno.EIO, "Input/output error", "/a"), "/a: the disk reports an error"),
         (OSError(errno.ENOSPC, "No space left on device", "/a"), "free some space and run again"),
         (requests.ConnectionError("Max retries exceeded"), "the network failed: Max retries exceeded. Check the"),
+        (MlflowException("API request to http://me:se@cret@h/api failed\nmore"), "MLflow reports: API request to http://h/api"),
         (MemoryError(), "out of memory. Use smaller batches"),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "training.micro_batch=1"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "data.clips.workers=1"),
@@ -104,6 +106,21 @@ def test_options_are_parsed_under_the_same_rules() -> None:
 
     command = Command("run", params=[click.Option(["--a"], callback=refuse)])
     assert "/a/b: permission denied" in CliRunner().invoke(command, ["--a=1"]).output
+
+
+@pytest.mark.parametrize("twice", [["--a=1", "--a=2"], ["--a", "1", "-a", "1"]])
+def test_an_option_that_is_given_twice_is_refused(twice: list[str]) -> None:
+    options = [
+        click.Option(["-a", "--a"]),
+        click.Option(["--many"], multiple=True),
+        click.Option(["--yes"], is_flag=True),
+    ]
+    command = Command("run", params=[*options], callback=lambda **given: click.echo(str(given)))
+    done = CliRunner().invoke(command, twice)
+    assert done.exit_code == 2
+    assert "--a is given twice. Give it once, with all values" in done.output
+    often = CliRunner().invoke(command, ["--a=1", "--many=1", "--many=2", "--yes", "--yes"])
+    assert often.output == "{'a': '1', 'many': ('1', '2'), 'yes': True}\n"
 
 
 def test_the_log_repeats_no_error_and_gives_no_advice_that_does_not_hold(caplog: pytest.LogCaptureFixture) -> None:

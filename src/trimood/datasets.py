@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from upath import UPath
 
 from trimood.disk import Holder, InUse, holder_of, written_whole
-from trimood.tracking.store import SQLITE, tracking_uri, use_store
+from trimood.tracking.store import SQLITE, require_store, tracking_uri, use_store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +46,7 @@ class FolderDataset(AbstractDataset[Fill, Path | UPath]):
         A cache may be on any file system that fsspec supports; there, the first file creates the folder.
         """
         self._elsewhere = UPath(filepath) if create and "://" in filepath else None
-        self._filepath = Path(filepath).expanduser()
+        self._filepath = Path(os.path.expanduser(filepath))
         self._create = create
         self.metadata = metadata
 
@@ -335,9 +335,11 @@ class TrainedModelDataset(_ReadOnlyDataset["TrainedModel"]):
         self._model, self._filepath, self._checkpoints = model, Path(filepath), checkpoints or {}
 
     def load(self) -> "TrainedModel":
-        """Raises ModelError."""
-        from trimood.serving.trained_model import load_trained
+        """Raises ModelError, and OutOfReach for a model of a store that does not answer."""
+        from trimood.serving.trained_model import is_run, load_trained
 
+        if is_run(self._model) or self._model.startswith("models:/"):
+            require_store(self._uri())
         use_store(self._uri())
         return load_trained(self._model, self._filepath).with_checkpoints(self._checkpoints)
 
@@ -353,13 +355,14 @@ class MlflowRunsDataset(_ReadOnlyDataset["pd.DataFrame"]):
         self._experiment = experiment
 
     def load(self) -> "pd.DataFrame":
-        """Returns an empty table if nothing was tracked yet; reading creates no store."""
+        """Returns an empty table if nothing was tracked yet; reading creates no store. Raises OutOfReach."""
         import mlflow
         import pandas as pd
 
         uri = self._uri()
         if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
             return pd.DataFrame()
+        require_store(uri)
         use_store(uri)
         return mlflow.search_runs(experiment_names=[self._experiment])
 

@@ -37,7 +37,8 @@ def read_params(written: str, types: Mapping[str, object]) -> dict[str, Any]:
         name, equals, value = (part.strip() for part in item.partition("="))
         if not equals or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", name):
             raise click.UsageError(
-                f"--params {item.strip()}: expected NAME=VALUE, as in --params training.seed=1,text=Hi"
+                f"--params {item.strip()}: expected NAME=VALUE, as in --params training.seed=1,text=Hi. A list needs "
+                'brackets, seeds=[1,2], and text with a comma double quotes, text="Oh, no!"'
             )
         if twice := [
             other for other in seen if f"{name}.".startswith(f"{other}.") or f"{other}.".startswith(f"{name}.")

@@ -13,6 +13,7 @@ from kedro.io import DatasetError
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from trimood.config.checks import without_passwords
 from trimood.config.conf_files import yaml_problem
 from trimood.disk import says_disk_full
 
@@ -55,6 +56,17 @@ class Command(click.Command):
         """Parses the options."""
         with one_message():
             return super().make_context(*args, **options)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Raises UsageError for an option that is given twice, of which click would silently drop the first."""
+        _, _, given = self.make_parser(ctx).parse_args(list(args))
+        for option in given:
+            if isinstance(option, click.Option) and not (option.multiple or option.is_flag) and given.count(option) > 1:
+                raise click.UsageError(
+                    f"{max(option.opts, key=len)} is given twice. Give it once, with all values: --pipelines=exp3,exp4 "
+                    "--params training.seed=1,training.num_train_epochs=2"
+                )
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command; the log leaves out what the message says, and advice that does not hold here."""
@@ -127,6 +139,8 @@ def _of_a_library(cause: BaseException) -> str | None:
         message = f"{cause.filename}: {_OF_THE_SYSTEM[cause.errno]}."
     elif type(cause).__module__.split(".")[0] in _OF_THE_NETWORK:
         message = f"the network failed: {first}. Check the connection, then run the same command again. {KEPT}."
+    elif type(cause).__module__.startswith("mlflow."):
+        message = f"MLflow reports: {first} Check its server or its file (MLFLOW_TRACKING_URI), then run again. {KEPT}."
     elif isinstance(cause, ImportError) and first.startswith("Install "):  # fsspec and pandas name the package
         message = f"a package is missing: {first}"
     elif isinstance(cause, OmegaConfBaseException):
@@ -138,7 +152,8 @@ def _of_a_library(cause: BaseException) -> str | None:
 
 
 def shortened(message: str) -> str:
-    """The beginning and the end of a message that is longer than LONGEST."""
+    """The message without passwords; of one that is longer than LONGEST, the beginning and the end."""
+    message = without_passwords(message)
     if len(message) <= LONGEST:
         return message
     left_out = len(message) - LONGEST

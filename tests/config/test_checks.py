@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from trimood.config.checks import check_parameters
+from trimood.config.checks import check_parameters, read_seeds, without_passwords
 from trimood.config.experiments import experiment_names
 from trimood.pipeline_registry import STAGES
 
@@ -103,3 +103,25 @@ def test_all_wrong_parameters_are_named_at_once(tree: dict) -> None:
     wrong = tree | {"lr": 1, "exp9": {}}
     with pytest.raises(ValueError, match=r"(?s)lr: no such parameter.*exp9: no such parameter"):
         check_parameters(wrong, experiment_names(), OF_STAGES)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("at http://me:secret@host:5000/a@b: refused", "at http://host:5000/a@b: refused"),
+        ("postgresql://me:p@ss:word@db/mlflow", "postgresql://db/mlflow"),
+        ("https://blob/x?sv=1&sig=abc%3D&sp=r", "https://blob/x?sv=1&sig=…&sp=r"),
+        (
+            "s3://b/x?X-Amz-Credential=AK&X-Amz-Signature=ab and more",
+            "s3://b/x?X-Amz-Credential=…&X-Amz-Signature=… and more",
+        ),
+        ("write to a@b.org about http://host and key=value", "write to a@b.org about http://host and key=value"),
+    ],
+)
+def test_no_password_of_a_url_is_left_in_a_message(text: str, said: str) -> None:
+    assert without_passwords(text) == said
+
+
+def test_true_is_no_seed() -> None:
+    with pytest.raises(ValueError, match=r"seeds\.1: Input should be a valid integer.*'True'"):
+        read_seeds([1, True])

@@ -103,6 +103,13 @@ def test_an_experiment_is_laid_over_the_shared_blocks_at_any_depth(tree: dict) -
     assert settings.training.learning_rate == 5e-5
 
 
+def test_true_is_no_number(tree: dict) -> None:
+    for name in ("num_train_epochs", "learning_rate", "seed", "warmup_steps"):
+        with pytest.raises(ValidationError, match=rf"{name}\n  Value error, give a number; true, yes and on"):
+            TrainingParams.model_validate(tree["training"] | {name: True})
+    assert TrainingParams.model_validate(tree["training"] | {"bf16": True}).bf16 is True
+
+
 def test_a_space_may_be_written_in_blocks_or_with_dots_and_null_takes_a_part_out_of_it(tree: dict) -> None:
     space = {
         "training": {"learning_rate": {"low": 1e-5, "high": 1e-3}, "weight_decay": None},

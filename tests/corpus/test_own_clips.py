@@ -121,6 +121,10 @@ def test_words_alone_are_utterances_without_a_clip(tmp_path: Path) -> None:
         (".", "Hi .", "the same words for 3 clips"),
         (".", "cues.srt", "subtitles belong to one clip, got 3 clips"),
         (".", "nowhere.csv", "no such file"),
+        ("a.mp4", "nowhere.ASS", r"a file that ends with \.ass is not read as words\. Supported: CSV"),
+        ("a.mp4", "words.xlsx", r"a file that ends with \.xlsx is not read as words"),
+        (None, "more/", "a folder, or a file without an ending is not read as words"),
+        ("~nobody-of-this-name/a.mp4", None, "clips=~nobody-of-this-name/a.mp4: no such file or folder"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(
@@ -128,9 +132,26 @@ def test_what_cannot_be_meant_is_refused(
 ) -> None:
     monkeypatch.chdir(folder)
     (folder / "empty").mkdir()
+    (folder / "words.xlsx").touch()
     (folder / "cues.srt").write_text(CUES)
     with pytest.raises(WordsError, match=words):
         own_utterances(clips, text)
+
+
+@pytest.mark.parametrize(
+    "words", [300 * "so " + ".txt", "more", "Hi.", "~nobody said", "and/or", "No such a.b"], ids=len
+)
+def test_words_that_look_like_the_name_of_a_file_stay_words(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    monkeypatch.chdir(folder)
+    assert own_utterances(None, words)["text"].tolist() == [" ".join(words.split())]
+
+
+def test_subtitles_of_a_kind_that_is_not_read_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    put(tmp_path, "a.mp4", "a.en.ass", "b.mp4", "b.TTML", "other.ass")
+    assert words_of(tmp_path) == {"a": "", "b": ""}
+    assert "2 files of subtitles are of a kind that is not read: a.en.ass, b.TTML. Convert them" in caplog.text
 
 
 def test_a_table_of_other_clips_or_with_two_rows_of_one_is_refused(tmp_path: Path) -> None:

@@ -70,6 +70,8 @@ def test_subtitles_are_cues_in_order_without_markup(tmp_path: Path) -> None:
         ("a.json", '["a"]', "got a list of str"),
         ("a.json", '[{"clip": "a"}]', "row 1: got the keys clip"),
         ("a.json", '{"a": 5}', "got 5; expected words"),
+        ("a.csv", "clip,text\n", "it has no row with a clip and its words"),
+        ("a.json", "[]", "it has no row with a clip and its words"),
     ],
 )
 def test_a_table_that_cannot_be_read_says_what_is_allowed(tmp_path: Path, name: str, content: str, words: str) -> None:

@@ -50,6 +50,11 @@ SOUNDS: dict[str, Kind] = {
     "flac": ("flac", "", "flac", {}),
     "mka": ("mka", "", "aac", {}),
     "aac": ("aac", "", "aac", {}),
+    "ac3": ("ac3", "", "ac3", {}),
+    "caf": ("caf", "", "pcm_s16be", {}),
+    "w64": ("w64", "", "pcm_s16le", {}),
+    "tta": ("tta", "", "tta", {}),
+    "wavpack": ("wv", "", "wavpack", {}),
 }
 SILENT_ABOUT_IT: dict[str, Kind] = {
     "mpeg transport stream": ("ts", "libx264", "aac", {}),
@@ -260,7 +265,41 @@ def test_sound_written_to_a_pipe_states_no_length_and_is_whole(tmp_path: Path, s
         require_whole(wav)
 
 
-@pytest.mark.parametrize(("kind", "behind"), [("mp4", bytes(999)), ("mkv", b"\xff" * 99), ("mp3", b"TAG" + bytes(125))])
+def test_sound_of_unknown_length_reaches_to_the_end_of_its_file(tmp_path: Path) -> None:
+    caf, wavpack = made(tmp_path, SOUNDS["caf"]), made(tmp_path, SOUNDS["wavpack"])
+    for path, at, unknown in (
+        (caf, caf.read_bytes().find(b"data") + 4, (-1).to_bytes(8, "big", signed=True)),
+        (wavpack, 12, b"\xff" * 4),
+    ):
+        content = path.read_bytes()
+        path.write_bytes(content[:at] + unknown + content[at + len(unknown) :])
+        require_whole(path)
+    assert missing_end(cut_short(caf, 0.9)) == ""
+
+
+def test_a_sound_file_that_ends_between_two_of_its_blocks_is_named(tmp_path: Path) -> None:
+    whole = made(tmp_path, SOUNDS["wavpack"])
+    content = whole.read_bytes()
+    second = 8 + int.from_bytes(content[4:8], "little")
+    assert content[second : second + 4] == b"wvpk"
+    whole.write_bytes(content[:second])
+    assert re.fullmatch(r"it states 96,000 samples, and it has [\d,]+", missing_end(whole))
+    whole.write_bytes(content[: second + 9])
+    assert missing_end(whole) == "it ends within the head of a block"
+
+
+@pytest.mark.parametrize(
+    ("kind", "behind"),
+    [
+        *(
+            ("mp4", bytes(999)),
+            ("mkv", b"\xff" * 99),
+            ("mp3", b"TAG" + bytes(125)),
+            ("wavpack", b"APETAGEX" + bytes(99)),
+        ),
+        *(("ac3", bytes(9)), ("tta", b"TAG" + bytes(125)), ("w64", bytes(9)), ("caf", bytes(99))),
+    ],
+)
 def test_what_other_programs_append_to_a_file_does_no_harm(tmp_path: Path, kind: str, behind: bytes) -> None:
     whole = made(tmp_path, (CLIPS | SOUNDS)[kind])
     whole.write_bytes(whole.read_bytes() + behind)

@@ -159,6 +159,7 @@ def test_a_request_whose_turn_does_not_come_is_told_to_return() -> None:
         (5, 0.1, (200, "")),  # longer than the time limit
         (2, 0.8, (408, "nothing more of the body for 0.4 s.")),
         (40, 0.05, (408, "no whole body after 1 s.")),
+        (40, 0.2, (408, "the body arrives at less than 8 bytes a second.")),
     ],
 )
 def test_a_body_may_be_slow_but_neither_stop_nor_go_on_for_ever(
@@ -170,6 +171,7 @@ def test_a_body_may_be_slow_but_neither_stop_nor_go_on_for_ever(
             await asyncio.sleep(seconds)
 
     monkeypatch.setattr(guard, "IDLE_SECONDS", 0.4)
+    monkeypatch.setattr(guard, "SLOWEST_BYTES_PER_SECOND", 8)
     app = guarded(Echo(), LIMITS.model_copy(update={"time_limit_seconds": 0.1}))
     (answer,) = ask(app, {"content": slow()})
     assert (said(answer) if answer.status_code != 200 else (200, "")) == answered

@@ -159,6 +159,7 @@ def test_rows_are_counted_in_each_form_of_a_body(content: object) -> None:
         (b'{"dataframe_records": [{"text": ' + b"9" * 5000 + b"}]}", "not valid JSON: Exceeds the limit"),
         (b'{"dataframe_records": [', "not valid JSON: Expecting value"),
         (b'{"text": "\xff"}', "not valid JSON: invalid start byte at byte 10"),
+        (b'{"dataframe_records": [{"text": "Yes .", "text": "No ."}]}', "the key 'text' occurs 2 times in one object"),
         (b"", "not valid JSON"),
         (b"[1, 2]", "the body is a JSON list; send"),
         (b"[" + b"[]," * 400_000 + b"[]]", "the body has 800,002 values; 32 rows have fewer than"),

@@ -416,13 +416,30 @@ def outbox_of(project: Path, store: Path) -> Outbox:
     return outbox
 
 
-def test_no_password_is_kept(tmp_path: Path) -> None:
+def test_no_password_is_kept_or_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     uri = "http://me:secret@127.0.0.1:1"
     outbox = Outbox(tmp_path / "unsent", lambda: "0", uri, None)
     outbox.open("exp4", {})
     (opening,) = (tmp_path / "unsent").rglob("opening.json")
     assert '"http://127.0.0.1:1"' in opening.read_text()
     assert outbox.end() == 1
+    assert "MLflow at http://127.0.0.1:1 is out of reach" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_records_whose_opening_is_damaged_are_not_promised_to_be_sent(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with locked(folder):
+        outbox = new_outbox(folder)
+        outbox.open("exp4", {})
+        outbox.end()
+    (opening,) = (folder / "unsent").rglob("opening.json")
+    opening.write_text("{")
+    outbox = new_outbox(folder)
+    outbox.begin()
+    assert outbox.end() == 0
+    assert f"{opening} is damaged or missing, so the 1 records beside it cannot be sent." in caplog.text
 
 
 @pytest.mark.parametrize("is_kept_first", [False, True])

@@ -4,16 +4,17 @@ import base64
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import mlflow
 import pytest
+from mlflow.environment_variables import MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT
 
 from trimood.config.parameters import ClipParams, flatten
-from trimood.tracking.store import OutOfReach, check, tracking_uri, use_store
+from trimood.tracking.store import OutOfReach, check, impatient, require_store, tracking_uri, use_store
 
 
 def test_a_relative_sqlite_file_is_taken_from_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +114,26 @@ def test_a_server_is_asked_with_the_password_or_token_of_the_user(
     assert server.authorization == "Bearer a-token"
 
 
-def test_no_password_is_said() -> None:
+@pytest.mark.parametrize("ask", [check, require_store])
+def test_no_password_is_said(ask: Callable[[str], None]) -> None:
     with pytest.raises(OutOfReach, match="refused") as refused:
-        check("http://me:secret@127.0.0.1:9")
-    assert "secret" not in str(refused.value)
+        ask("http://me:se@cret@127.0.0.1:9")
+    assert "cret" not in str(refused.value)
+    assert "me" not in str(refused.value).split()
+
+
+def test_what_needs_the_store_says_what_to_do(server: Server) -> None:
+    server.status = 500
+    uri = f"http://127.0.0.1:{server.server_port}"
+    with pytest.raises(OutOfReach, match=rf"MLflow at {uri} does not answer \(HTTP 500 .*\)\. Start its server"):
+        require_store(uri)
+    server.status = 200
+    require_store(uri)
+
+
+def test_mlflow_prints_no_url_at_the_end_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.name, raising=False)
+    for is_upload in (False, True):
+        with impatient(is_upload):
+            assert MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.get() is True
+        assert MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.get() is False

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from trimood.config.checks import without_passwords
 from trimood.corpus.corpus_files import TEST_FILES, clip_folder, first_present
 from trimood.corpus.ecf import AnnotationError, labelled, read_ecf
 from trimood.emotions import EMOTIONS
@@ -51,7 +52,8 @@ def registered_models(tracking_uri: str) -> dict[str, str]:
     try:
         found = mlflow.MlflowClient(tracking_uri, tracking_uri).search_registered_models()
     except mlflow.exceptions.MlflowException as error:
-        log.warning("the page offers no registered models: MLflow at %s: %s", tracking_uri, error)
+        reason = without_passwords(f"MLflow at {tracking_uri}: {error}")
+        log.warning("the page offers no registered models: %s", reason)
         return {}
     return {
         f"{model.name}@{alias} (version {version})": f"models:/{model.name}/{version}"

@@ -1,5 +1,6 @@
-"""Checks of all parameters before anything runs, and readable messages for pydantic's errors."""
+"""Checks of all parameters before anything runs, and messages that are readable and contain no password."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,8 +58,10 @@ def check_parameters(
 
 def read_seeds(value: object) -> tuple[int, ...]:
     """Parses the parameter `seeds`, one number or a list without repeats. Raises ValueError."""
+    given = value if isinstance(value, list) else [value]
     try:
-        seeds = TypeAdapter(tuple[Seed, ...]).validate_python(value if isinstance(value, list) else [value])
+        # As text, true is refused; as it is, pydantic takes it for 1.
+        seeds = TypeAdapter(tuple[Seed, ...]).validate_python([str(x) if isinstance(x, bool) else x for x in given])
     except ValidationError as error:
         raise ValueError("\n".join(error_lines(error, "seeds")) + ". Write them as a list: seeds=[1,2,3]") from None
     if not seeds or len(set(seeds)) < len(seeds):
@@ -76,6 +79,18 @@ def error_lines(error: ValidationError, name: str = "") -> list[str]:
         wanted = _WANTED.get(item["type"], item["msg"].removeprefix("Value error, "))
         found.append(f"{where}: {wanted}{got}".removeprefix(": "))
     return found
+
+
+# Up to the last @ before the path, as a password may contain one; and the values in a URL that work like a password.
+_USER = re.compile(r"(?<=://)[^\s/]*@")
+_SECRET = re.compile(
+    r"(?<=[?&])((?:x-amz-)?(?:token|sig|signature|credential|security-token|password|key))=[^&\s]*", re.I
+)
+
+
+def without_passwords(text: str) -> str:
+    """The text, such as a library's error, without the user names, passwords and tokens of the URLs in it."""
+    return _SECRET.sub(r"\1=…", _USER.sub("", text))
 
 
 def _as_list(problems: list[str]) -> str:

@@ -6,7 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from trimood.emotions import MODALITIES, Modality
 
@@ -54,6 +63,15 @@ class Parameters(BaseModel):
                     hint = did_you_mean(str(key), allowed)
                     raise ValueError(f"unknown key {key!r}; allowed here: {', '.join(allowed)}.{hint}")
         return values
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_true_as_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        kind = cls.model_fields[str(info.field_name)].annotation
+        kinds = get_args(kind) or (kind,)
+        if isinstance(value, bool) and bool not in kinds and {int, float}.intersection(kinds):
+            raise ValueError("give a number; true, yes and on are not read as 1")  # YAML reads all three as true
+        return value
 
 
 class Dimension(Parameters):

@@ -1,6 +1,7 @@
 """Utterances from the user's own clips (a file or a folder) and words (given directly or in a file)."""
 
 import logging
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,7 +12,7 @@ import pandas as pd
 
 from trimood.config.parameters import listed
 from trimood.corpus.reading import in_one_line, shortened
-from trimood.corpus.subtitles import SUBTITLES, is_transcript
+from trimood.corpus.subtitles import OTHER_SUBTITLES, SUBTITLES, is_transcript
 from trimood.corpus.tables import OWN_UTTERANCE_COLUMNS
 from trimood.corpus.words import ALLOWED, TABLES, WordsError, read_cues, read_words
 from trimood.media.names import ENDINGS, files_below, seems_media, spelling
@@ -46,7 +47,7 @@ def own_utterances(clips: str | None, text: str | None) -> pd.DataFrame:
     if clips is None:
         rows = _words_alone(given if given else text)
     else:
-        place = Path(clips).expanduser()
+        place = Path(os.path.expanduser(clips))  # unlike that of Path, it raises nothing for ~USER
         names = _clips_in(place)
         if given is None and text is not None:
             if len(names) > 1:
@@ -68,17 +69,25 @@ def own_utterances(clips: str | None, text: str | None) -> pd.DataFrame:
 
 
 def _as_file(text: str | None) -> Path | None:
-    """The file that `text` names; None for words or None."""
-    if text is None or not text.lower().endswith((*TABLES, *SUBTITLES)):
+    """The file that `text` names; None for words or None. Raises WordsError for one of a kind that is not read."""
+    if text is None:
         return None
-    path = Path(text).expanduser()
-    if not path.is_file():
-        if text.lower().endswith(".txt"):  # words may end so
-            return None
+    path = Path(os.path.expanduser(text))
+    ending = path.suffix.lower()
+    try:
+        is_there, is_file = path.exists(), path.is_file()
+    except OSError:  # words that are too long for a name
+        is_there = is_file = False
+    if ending in (*TABLES, *SUBTITLES) and (is_file or ending == ".txt"):  # words may end so
+        return path if is_file else None
+    if ending in (*TABLES, *SUBTITLES):
         raise WordsError(
             f"text={shortened(text)}: no such file. Give a file with words, or the words themselves. {ALLOWED}"
         )
-    return path
+    if ending in OTHER_SUBTITLES or (is_there and (ending or "/" in text)):
+        kind = f"a file that ends with {ending}" if ending else "a folder, or a file without an ending"
+        raise WordsError(f"text={shortened(text)}: {kind} is not read as words. {ALLOWED}")
+    return None
 
 
 def _clips_in(place: Path) -> dict[str, Path]:
@@ -157,6 +166,7 @@ def _of_files_beside(place: Path, names: Mapping[str, Path]) -> Iterator[_Uttera
             strange.append(file.name)
     if strange:
         log.warning("%d files of subtitles have the name of no clip: %s", len(strange), listed(strange, _NAMED))
+    _name_unread(owners)
     if len(tables) > 1:
         named = listed([path.name for path in tables], _NAMED)
         raise WordsError(f"{top}: {len(tables)} files may hold the words: {named}. Choose one: text=FILE")
@@ -166,6 +176,14 @@ def _of_files_beside(place: Path, names: Mapping[str, Path]) -> Iterator[_Uttera
             yield from _of_cues(name, path, _chosen(path, subtitles[path]))
         else:
             yield _Utterance(name, words.get(name, ""), str(path))
+
+
+def _name_unread(owners: Mapping[tuple[Path, str], list[Path]]) -> None:
+    """Logs the subtitles beside clips that are of a kind that is not read."""
+    files = [file for folder in sorted({folder for folder, _ in owners}) for file in sorted(folder.iterdir())]
+    if unread := [file.name for file in files if file.suffix.lower() in OTHER_SUBTITLES and _clips_of(file, owners)[0]]:
+        message = "%d files of subtitles are of a kind that is not read: %s. Convert them: ffmpeg -i A.ass A.srt"
+        log.warning(message, len(unread), listed(unread, _NAMED))
 
 
 def _files_with_words(folders: Iterable[Path]) -> Iterator[Path]:

@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 SUBTITLES = (".srt", ".vtt", ".json", ".tsv", ".txt")
 """Endings of files with the words of one clip; of several beside a clip, the first of these is read."""
 
+OTHER_SUBTITLES = (".ass", ".ssa", ".sub", ".sbv", ".ttml", ".dfxp", ".smi", ".lrc")
+"""Endings of subtitles that are not read, and named instead."""
+
 # The tags of WebVTT (w3.org/TR/webvtt1) and those in wide use in SRT: anything else in angle brackets is a word.
 _TAG = re.compile(
     r"</?(?:[ibu]|em|strong|ruby|rt|font|span|(?-i:c))>"

@@ -28,6 +28,8 @@ def read_words(path: Path) -> dict[str, str]:
         raise WordsError(f"{path}{', ' if error.place else ': '}{error}. {ALLOWED}") from error
     except (OSError, ValueError, AnnotationError) as error:
         raise WordsError(f"{path}: cannot be read ({_in_words(error)}). {ALLOWED}") from error
+    if not pairs:
+        raise WordsError(f"{path}: it has no row with a clip and its words. {ALLOWED}")
     words: dict[str, str] = {}
     for clip, text in pairs:
         if clip in words:

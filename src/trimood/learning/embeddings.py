@@ -104,8 +104,9 @@ def embed_frozen(
     """Returns the examples with embeddings in place of the inputs of frozen towers, whose embeddings never change.
 
     An embedding is computed only if the cache lacks it. Examples for training keep an input that augmentation changes,
-    or whose tower has dropout. `checkpoints`: their digests. `half`: embed under autocast to this type, as a
-    training with fp16 or bf16 does. Each embedding is equal to the bit whatever others are computed with it: all batches have `batch_size` rows.
+    or whose tower has dropout. `checkpoints`: their digests. `half`: embed under autocast to this type, as a training
+    with fp16 or bf16 does. Each embedding is equal to the bit whatever others are computed with it: all batches have
+    `batch_size` rows.
     """
     model, embeddings, is_kept = loaded.model, {}, True
     counts = parameter_counts(model)

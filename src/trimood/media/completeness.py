@@ -6,7 +6,6 @@ MPEG streams state nothing, and neither do recordings that were sent while they 
 import os
 import re
 import struct
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -14,14 +13,15 @@ from typing import BinaryIO
 import av
 import numpy as np
 
+from trimood.media.completeness_of_sound import SOUND_CHECKS, UNKNOWN_32_BITS, Check, beyond, read_at
 from trimood.media.errors import ClipError
 from trimood.media.files import open_media
 
 _ALLOWED_SECONDS, _ALLOWED_SHARE = 0.2, 0.05
 """How much earlier than stated the last frame may end: recorders measure the length by their own clock."""
 
-_RIFF_SLACK_BYTES, _RIFF_UNKNOWN = 64, 0x7FFF0000
-"""Some programs miscount the size of their own header; those that write to a pipe state the largest number."""
+_RIFF_SLACK_BYTES = 64
+"""Some programs miscount the size of their own header."""
 
 _LONGEST_HEADER_BYTES = 2**16
 
@@ -44,20 +44,11 @@ def missing_end(path: Path) -> str:
         raise ClipError(path, "unreadable", f"the file cannot be read ({error.strerror})") from error
 
 
-def _beyond(name: bytes, end: int, size: int) -> str:
-    return f"its part {name.decode('latin-1').strip()} reaches to byte {end:,} of {size:,}" if end > size else ""
-
-
-def _read_at(file: BinaryIO, position: int, count: int) -> bytes:
-    file.seek(position)
-    return file.read(count)
-
-
 def _mp4(path: Path, file: BinaryIO, size: int) -> str:
     """Source: ISO/IEC 14496-12, section 4.2: boxes of 32-bit size and name, with a 64-bit size if that is 1."""
     position, names = 0, set()
     while size - position >= 8:
-        head = _read_at(file, position, 16)
+        head = read_at(file, position, 16)
         length, name = struct.unpack(">I4s", head[:8])
         length = struct.unpack(">Q", head[8:])[0] if length == 1 and len(head) == 16 else length
         if length == 0 and name == b"mdat" and b"moov" in names:
@@ -67,7 +58,7 @@ def _mp4(path: Path, file: BinaryIO, size: int) -> str:
         names.add(name)
         if position + length > size:
             has_index = name == b"mdat" and b"moov" in names and b"moof" not in names
-            return _lacks_samples(path, size) if has_index else _beyond(name, position + length, size)
+            return _lacks_samples(path, size) if has_index else beyond(name, position + length, size)
         position += length
     return ""
 
@@ -89,7 +80,7 @@ def _matroska(path: Path, file: BinaryIO, size: int) -> str:
     """
     position, seconds, entered = 0, 0.0, b""
     while position < size:
-        head = _read_at(file, position, 12)
+        head = read_at(file, position, 12)
         name_bytes = 9 - head[0].bit_length()
         size_bytes = 9 - head[name_bytes].bit_length() if len(head) > name_bytes else 99
         if not head[0] or name_bytes > 4 or (size_bytes > 8 and len(head) == 12):
@@ -106,10 +97,10 @@ def _matroska(path: Path, file: BinaryIO, size: int) -> str:
         if begin + length > size:
             if entered == _CLUSTER and name != _CLUSTER:
                 break
-            return _beyond(_EBML_NAMES.get(name, name.hex().encode()), begin + length, size)
+            return beyond(_EBML_NAMES.get(name, name.hex().encode()), begin + length, size)
         if name == _SEGMENT:
             return ""  # of known size; nothing behind it matters
-        seconds = seconds or (_stated_seconds(_read_at(file, begin, length)) if name == _INFO else 0.0)
+        seconds = seconds or (_stated_seconds(read_at(file, begin, length)) if name == _INFO else 0.0)
         position = begin + length
     return _ends_early(path, seconds) if seconds else ""
 
@@ -151,51 +142,46 @@ def _shorter(times: list[float], stated: float) -> str:
 
 def _riff(path: Path, file: BinaryIO, size: int) -> str:
     """WAV, AVI and AIFF; a long AVI has several chunks RIFF."""
-    position, order = 0, ">" if _read_at(file, 0, 4) in (b"FORM", b"RIFX") else "<"
+    position, order = 0, ">" if read_at(file, 0, 4) in (b"FORM", b"RIFX") else "<"
     while size - position >= 8:
-        name, length = struct.unpack(f"{order}4sI", _read_at(file, position, 8))
-        if name not in (b"RIFF", b"RIFX", b"FORM") or not 0 < length < _RIFF_UNKNOWN:
+        name, length = struct.unpack(f"{order}4sI", read_at(file, position, 8))
+        if name not in (b"RIFF", b"RIFX", b"FORM") or not 0 < length < UNKNOWN_32_BITS:
             return ""
         position += 8 + length + length % 2
         if position > size + _RIFF_SLACK_BYTES:
-            return _beyond(name, position, size)
+            return beyond(name, position, size)
     return ""
 
 
 def _rf64(path: Path, file: BinaryIO, size: int) -> str:
     """Source: EBU Tech 3306: the chunk ds64 has the size that does not fit into 32 bits."""
-    (length,) = struct.unpack("<Q", _read_at(file, 20, 8).ljust(8, b"\0"))
-    return _beyond(b"RF64", 8 + length, size + _RIFF_SLACK_BYTES) if 0 < length < 1 << 62 else ""
-
-
-def _au(path: Path, file: BinaryIO, size: int) -> str:
-    begin, length = struct.unpack(">2I", _read_at(file, 4, 8).ljust(8, b"\0"))
-    return _beyond(b"of sound", begin + length, size) if length < _RIFF_UNKNOWN else ""
+    (length,) = struct.unpack("<Q", read_at(file, 20, 8).ljust(8, b"\0"))
+    return beyond(b"RF64", 8 + length, size + _RIFF_SLACK_BYTES) if 0 < length < 1 << 62 else ""
 
 
 def _mxf(path: Path, file: BinaryIO, size: int) -> str:
     """Source: SMPTE ST 377-1, section 7.1: a partition pack states where the footer is, or 0."""
-    head = _read_at(file, 16, 64)
+    head = read_at(file, 16, 64)
     begin = 1 + (head[0] & 0x7F if head[:1] > b"\x80" else 0)
     (footer,) = struct.unpack(">Q", head[begin + 24 : begin + 32].ljust(8, b"\0"))
-    return _beyond(b"footer", footer + 1, size) if footer else ""
+    return beyond(b"footer", footer + 1, size) if footer else ""
 
 
 def _flv(path: Path, file: BinaryIO, size: int) -> str:
     """Source: Adobe Flash Video File Format Specification, annex E: tags of 11 bytes, content, and their size."""
     position, times = 13, []
-    at = (head := _read_at(file, 0, _LONGEST_HEADER_BYTES)).find(b"\x00\x08duration\x00")
+    at = (head := read_at(file, 0, _LONGEST_HEADER_BYTES)).find(b"\x00\x08duration\x00")
     stated = struct.unpack_from(">d", head, at + 11)[0] if 0 <= at <= len(head) - 19 else 0.0
     while size - position >= 11:
-        tag = _read_at(file, position, 11)
+        tag = read_at(file, position, 11)
         if tag[0] not in (8, 9, 18):
             return ""
         times.append(int.from_bytes(tag[7:8] + tag[4:7]) / 1000)
         position += 11 + int.from_bytes(tag[1:4])
         if position > size:
-            return _beyond(b"tag", position, size)
+            return beyond(b"tag", position, size)
         position += 4
-    rest = _read_at(file, position, 1)  # empty too if the size of the last tag is missing
+    rest = read_at(file, position, 1)  # empty too if the size of the last tag is missing
     return "it ends within the head of a tag" if rest and rest[0] in (8, 9, 18) else _shorter(times, stated)
 
 
@@ -207,15 +193,15 @@ def _ogg(path: Path, file: BinaryIO, size: int) -> str:
     position = 0
     unfinished: set[bytes] = set()
     while size - position >= 27:
-        head = _read_at(file, position, 27 + 255)
+        head = read_at(file, position, 27 + 255)
         if head[:4] != b"OggS":
             return ""
         segments = head[27 : 27 + head[26]]
         position += 27 + head[26] + sum(segments)
         if position > size or len(segments) < head[26]:
-            return _beyond(b"page", position, size) or "it ends within the head of a page"
+            return beyond(b"page", position, size) or "it ends within the head of a page"
         (unfinished.add if segments[-1:] == b"\xff" else unfinished.discard)(head[14:18])
-    rest = _read_at(file, position, 4)
+    rest = read_at(file, position, 4)
     if rest and b"OggS".startswith(rest):
         return "it ends within the head of a page"
     return "its last page is missing" if unfinished else ""
@@ -223,105 +209,31 @@ def _ogg(path: Path, file: BinaryIO, size: int) -> str:
 
 def _asf(path: Path, file: BinaryIO, size: int) -> str:
     """Source: Advanced Systems Format specification, section 3.2: the file size, unless the file was broadcast."""
-    head = _read_at(file, 0, _LONGEST_HEADER_BYTES)
+    head = read_at(file, 0, _LONGEST_HEADER_BYTES)
     at = head.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))
     if not 0 <= at <= len(head) - 92:
         return ""
     is_broadcast = head[at + 88] & 1
-    return "" if is_broadcast else _beyond(b"ASF", struct.unpack_from("<Q", head, at + 40)[0], size)
-
-
-def _mp3(path: Path, file: BinaryIO, size: int) -> str:
-    """MP3, whose first frame may state the bytes of all (Xing, Info, VBRI), and frames of AAC, each with its length."""
-    position, head = 0, _read_at(file, 0, 10)
-    while (
-        head[:3] == b"ID3" and len(head) == 10
-    ):  # its size has 7 bits in each byte: https://id3.org/id3v2.4.0-structure
-        position += 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
-        head = _read_at(file, position, 10)
-    if len(head) < 10 or head[0] != 0xFF:
-        return ""
-    if head[1] & 0xF6 == 0xF0:
-        return _adts(file, position, size)
-    frame = _read_at(file, position, 200)
-    frames, stated = 0, 0
-    if (at := max(frame.find(b"Xing"), frame.find(b"Info"))) >= 0:
-        fields = [int.from_bytes(frame[at + 8 + 4 * number :][:4]) for number in (0, 1)]
-        flags = int.from_bytes(frame[at + 4 : at + 8])
-        frames = fields.pop(0) if flags & 1 else 0
-        stated = fields[0] if flags & 2 else 0
-    elif (at := frame.find(b"VBRI")) >= 0:
-        stated = int.from_bytes(frame[at + 10 : at + 14])
-    return _lacks_frames(path, frames) if frames and not stated else _beyond(b"of sound", position + stated, size)
-
-
-def _lacks_frames(path: Path, stated: int) -> str:
-    with suppress(av.error.FFmpegError), open_media(path) as container:
-        found = sum(packet.size > 0 for packet in container.demux(audio=0))
-        return f"its header states {stated} frames, and it has {found}" if found < stated - 1 else ""
-    return ""
-
-
-def _adts(file: BinaryIO, position: int, size: int) -> str:
-    """Source: ISO/IEC 13818-7, section 6.2: 13 bits of each header are the length of the frame."""
-    while size - position >= 7:
-        head = _read_at(file, position, 7)
-        if head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
-            return ""
-        position += max(7, (int.from_bytes(head[3:6]) >> 5) & 0x1FFF)
-    return _beyond(b"AAC frame", position, size)
+    return "" if is_broadcast else beyond(b"ASF", struct.unpack_from("<Q", head, at + 40)[0], size)
 
 
 def _ivf(path: Path, file: BinaryIO, size: int) -> str:
     """Source: https://wiki.multimedia.cx/index.php/Duck_IVF: a header, then frames, each behind its size and time."""
-    position = int.from_bytes(_read_at(file, 6, 2), "little")
+    position = int.from_bytes(read_at(file, 6, 2), "little")
     while size - position >= 12:
-        position += 12 + int.from_bytes(_read_at(file, position, 4), "little")
-    return _beyond(b"frame", position, size)
+        position += 12 + int.from_bytes(read_at(file, position, 4), "little")
+    return beyond(b"frame", position, size)
 
 
-def _flac(path: Path, file: BinaryIO, size: int) -> str:
-    """Source: RFC 9639, section 8.2: the stream's rate (20 bits) and number of samples (36 bits, 0 if unknown).
-
-    A part that was copied without encoding may keep the number of the whole: its last frame is whole.
-    """
-    fields = int.from_bytes(_read_at(file, 18, 8))
-    rate_hz, samples = fields >> 44, fields & (1 << 36) - 1
-    with suppress(av.error.FFmpegError), open_media(path) as container:
-        found, last = 0, b""
-        for packet in container.demux(audio=0):
-            if packet.size:
-                found, last = found + (packet.duration or 0), bytes(packet)
-        found = round(found * container.streams.audio[0].time_base * rate_hz)
-        lacks = found < samples and (not last or _crc_16(last) != 0)
-        return f"it states {samples:,} samples, and it has {found:,}" if lacks else ""
-    return ""
-
-
-def _crc_16(frame: bytes) -> int:
-    """Source: RFC 9639, section 9.3: 0 for a frame with its own checksum at the end."""
-    crc = 0
-    for byte in frame:
-        crc ^= byte << 8
-        for _ in range(8):
-            crc = (crc << 1 ^ (0x8005 if crc & 0x8000 else 0)) & 0xFFFF
-    return crc
-
-
-_CHECKS: tuple[tuple[int, bytes, Callable[[Path, BinaryIO, int], str]], ...] = (
+_CHECKS: tuple[tuple[int, bytes, Check], ...] = (
     *((4, name, _mp4) for name in (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip", b"styp", b"moof", b"pnot")),
     (0, bytes.fromhex("1a45dfa3"), _matroska),
     *((0, name, _riff) for name in (b"RIFF", b"RIFX", b"FORM")),
     (0, b"RF64", _rf64),
-    (0, b".snd", _au),
     (0, bytes.fromhex("060e2b34020501010d0102010102"), _mxf),
     (0, b"FLV\x01", _flv),
     (0, b"OggS", _ogg),
     (0, bytes.fromhex("3026b2758e66cf11"), _asf),
-    (0, b"fLaC", _flac),
     (0, b"DKIF", _ivf),
-    *(
-        (0, name, _mp3)
-        for name in (b"ID3", b"\xff\xfb", b"\xff\xfa", b"\xff\xf3", b"\xff\xf2", b"\xff\xf1", b"\xff\xf9")
-    ),
+    *SOUND_CHECKS,
 )

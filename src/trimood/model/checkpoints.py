@@ -5,6 +5,7 @@ torch and transformers are imported where they are used: `clip_recipe` reads two
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
@@ -44,7 +45,7 @@ def locate(source: str, weights: bool = True) -> Path:
     checkpoint), preferably safetensors. Without `weights`, only the configuration and the tokenizer are needed. Raises
     CheckpointError if the folder does not exist, files are missing, or the hub cannot be reached; and DiskFull.
     """
-    folder = Path(source).expanduser()
+    folder = Path(os.path.expanduser(source))
     if folder.is_dir():
         if weights:
             read_config(folder)

@@ -5,6 +5,7 @@ import ipaddress
 import json
 import os
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
 from typing import Any
@@ -34,6 +35,9 @@ IDLE_SECONDS = 5
 
 PATIENCE = 10
 """A body may take so many time limits as long as it goes on arriving."""
+
+SLOWEST_BYTES_PER_SECOND = 50_000
+"""Beyond the first time limit, a body has to have arrived at this rate on average: others wait for its room."""
 
 
 class _Refused(Exception):
@@ -127,8 +131,10 @@ class RequestGuard:
         """Reads and checks the body. Raises _Refused."""
         chunks: list[bytes] = []
         left, more = largest, True
-        longest = PATIENCE * self._limits.time_limit_seconds
+        allowed = self._limits.time_limit_seconds
+        longest = PATIENCE * allowed
         idle = min(IDLE_SECONDS, longest)
+        begun = time.monotonic()
         try:
             async with asyncio.timeout(longest):
                 while more:
@@ -138,6 +144,12 @@ class RequestGuard:
                         raise _Refused(408, f"nothing more of the body for {idle:g} s.") from None
                     chunks.append(message.get("body", b""))
                     left -= len(chunks[-1])
+                    late = time.monotonic() - begun - allowed
+                    if late * SLOWEST_BYTES_PER_SECOND > largest - left:
+                        chunks.clear()
+                        raise _Refused(
+                            408, f"the body arrives at less than {SLOWEST_BYTES_PER_SECOND:,} bytes a second."
+                        )
                     more = message.get("more_body", False)
                     if left < 0:
                         chunks.clear()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from trimood.config.parameters import ServingParams
+from trimood.config.parameters import ServingParams, unique_keys
 from trimood.serving.predictor import Utterance
 
 REQUEST_COLUMNS = ("clip", "text")
@@ -50,9 +50,9 @@ def check_body(body: bytes, content_type: str, limits: ServingParams) -> None:
 
 
 def parse_json(body: bytes) -> object:
-    """Returns the content of a body. Raises BadRequest, also for JSON on which Python's parser gives up."""
+    """Returns the content of a body. Raises BadRequest, also for a key given twice, and if Python's parser gives up."""
     try:
-        return json.loads(body)
+        return json.loads(body, object_pairs_hook=unique_keys)
     except RecursionError:
         raise BadRequest("the body is JSON that is nested too deeply.") from None
     except ValueError as error:  # also for text that is not UTF-8, and for numbers with thousands of digits

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from trimood.config.checks import without_passwords
 from trimood.config.plan import Plan
 from trimood.emotions import MODALITIES, Modality
 from trimood.media.recipes import Recipe
@@ -23,6 +24,9 @@ _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 class ModelError(Exception):
     """A model does not exist, or a part of it is missing."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_passwords(message))  # the page shows it
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def load_trained(model: str, models: Path) -> TrainedModel:
 
     Runs and registered models come from the MLflow store in use. Raises ModelError.
     """
-    if _RUN_ID.fullmatch(model):
+    if is_run(model):
         model = model_of_run(model)
     if model.startswith("models:/"):
         return of_mlflow(model)
@@ -79,6 +83,11 @@ def load_trained(model: str, models: Path) -> TrainedModel:
             f"Train it (kedro run --pipelines={model or 'exp4'}), or give an MLflow run id or models:/NAME@ALIAS."
         )
     return read_trained(model, folder / WEIGHTS, folder / CALIBRATION)
+
+
+def is_run(model: str) -> bool:
+    """Whether the name of a model is the id of an MLflow run."""
+    return bool(_RUN_ID.fullmatch(model))
 
 
 def model_of_run(run: str) -> str:

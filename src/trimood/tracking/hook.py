@@ -20,6 +20,7 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from trimood.config.checks import without_passwords
 from trimood.config.experiments import experiment_names, experiment_of
 from trimood.config.metadata import Logged, metadata_of
 from trimood.config.parameters import flatten
@@ -216,7 +217,8 @@ class TrackRuns:
             run.close(unfinished if unsaved else "FINISHED", partial=unsaved)
         names, kept = ", ".join([*self._finished, *runs]), outbox.end()
         if names:
-            log.info("runs of %s are in MLflow at %s; view them with: make ui", names, outbox.uri)
+            where = without_passwords(outbox.uri)
+            log.info("runs of %s are in MLflow at %s; view them with: make ui", names, where)
         if kept:
             log.warning("MLflow is still out of reach; %d records are kept, and sent by the next kedro run", kept)
 

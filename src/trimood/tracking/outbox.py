@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from trimood.config.checks import without_passwords
 from trimood.disk import written_whole
 from trimood.tracking.records import (
     ASIDE,
@@ -201,7 +202,7 @@ class TrackedRun:
                 _SEND[type(operation)](self, client, operation)
             except Exception as error:
                 self._continued, self._steps = True, {}  # the store may have it although it has not answered
-                reason, code = str(error).partition("\n")[0], getattr(error, "error_code", None)
+                reason, code = without_passwords(str(error).partition("\n")[0]), getattr(error, "error_code", None)
                 is_passing = code in PASSING or isinstance(error.__cause__, OSError)  # the server was too slow
                 if is_passing or not self._is_answered(client):
                     raise OutOfReach(reason) from error
@@ -212,7 +213,7 @@ class TrackedRun:
                         raise NotTaken(reason) from error
                     return self._send(operation, is_second_try=True)  # a server may have been started again meanwhile
                 self._is_refused = not self._is_active(client)
-                log.warning("MLflow refuses what run %s of %s logs: %s", self.id, self.name, error)
+                log.warning("MLflow refuses what run %s of %s logs: %s", self.id, self.name, reason)
 
     def _is_answered(self, client: "MlflowClient") -> bool:
         """Whether the store answers a plain question, so that a failure is one of the record and not of the store."""
@@ -416,8 +417,12 @@ class Outbox:
         self._open = []
         kept: Counter[str] = Counter()
         for folder in self._folder.glob("*/"):
-            opening = opening_in(folder)
-            kept[opening.uri if opening else self._own] += len(list(folder.glob("[0-9]*.json")))
+            opening, count = opening_in(folder), len(list(folder.glob("[0-9]*.json")))
+            if opening:
+                kept[opening.uri] += count
+            elif count:
+                damaged = "%s is damaged or missing, so the %d records beside it cannot be sent. Remove the folder."
+                log.warning(damaged, folder / OPENING, count)
         own = kept.pop(self._own, 0)
         for uri, count in (+kept).items():
             log.warning(
@@ -461,7 +466,7 @@ class Outbox:
             log.warning(
                 "MLflow at %s is out of reach (%s). The run goes on; what it logs is kept in %s and sent when MLflow "
                 "answers, at the latest by the next kedro run.",
-                self.uri,
+                without_passwords(self.uri),
                 error,
                 self._folder,
             )
@@ -496,7 +501,8 @@ class Outbox:
                         except MlflowException as error:
                             if error.error_code in PASSING:
                                 raise
-                            log.warning("MLflow does not close run %s: %s", run.info.run_id, error)
+                            reason = without_passwords(str(error))
+                            log.warning("MLflow does not close run %s: %s", run.info.run_id, reason)
                             continue
                         log.info("%s: run %s is closed, its process was killed", run.info.run_name, run.info.run_id)
             except Exception as error:
@@ -507,7 +513,7 @@ def _portable(uri: str, folder: Path) -> str:
     """The URI without a password. A SQLite file is named from `folder`, because both may be moved together."""
     if uri.startswith(SQLITE):
         return f"{SQLITE}{os.path.relpath(uri.removeprefix(SQLITE), folder)}"
-    return re.sub(r"(?<=://)[^/]*@", "", uri).rstrip("/")
+    return without_passwords(uri).rstrip("/")
 
 
 _at_work: list[Outbox] = []

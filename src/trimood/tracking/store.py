@@ -12,6 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
 
+from trimood.config.checks import without_passwords
+
 SQLITE = "sqlite:///"
 
 PATIENCE_SECONDS = 2
@@ -35,6 +37,9 @@ log = logging.getLogger(__name__)
 
 class OutOfReach(Exception):
     """The store does not answer, or cannot be written now."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(without_passwords(reason))  # MLflow names the URL in its errors
 
 
 def tracking_uri(configured: str, project: Path) -> str:
@@ -140,13 +145,26 @@ def check(uri: str) -> None:
             raise OutOfReach(f"HTTP {answer.status_code} {answer.reason}")
 
 
+def require_store(uri: str) -> None:
+    """As `check`, for what cannot go on without the store. Raises OutOfReach, which says what to do."""
+    try:
+        check(uri)
+    except OutOfReach as error:
+        raise OutOfReach(
+            f"MLflow at {uri} does not answer ({error}). Start its server or unlock its file, or name another store in "
+            "the environment variable MLFLOW_TRACKING_URI; then run the same command again."
+        ) from None
+
+
 @contextmanager
 def impatient(is_upload: bool = False) -> Iterator[None]:
     """Makes MLflow give up soon and quietly, unless the user's environment says how long it waits.
 
-    An upload may take its time. MLflow would log a traceback for each failed operation; `OutOfReach` says it once.
+    An upload may take its time. MLflow would log a traceback for each failed operation; `OutOfReach` says it once. At
+    the end of a run, MLflow would print its URL with the password, and fail where the terminal takes only ASCII.
     """
-    ours = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"} | ({} if is_upload else {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10"})
+    ours = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+    ours |= {} if is_upload else {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
     added = ours.keys() - os.environ.keys()
     os.environ.update({name: ours[name] for name in added})
     loggers = [logging.getLogger(name) for name in ("mlflow.store.db.utils", "urllib3.connectionpool")]
