@@ -69,7 +69,7 @@ def _pipelines() -> PipelinesOnDemand:
     if source_of_experiments() is None:  # a command without a session, such as `kedro registry list`
         look_for_experiments()
     experiments = {name: partial(_experiment, name) for name in experiment_names()}
-    stages = {
+    stages: dict[str, Callable[[], Pipeline]] = {
         "demo": demo.create_pipeline,
         "check_data": check_data.create_pipeline,
         "cut_clips": cut_clips.create_pipeline,
