@@ -157,7 +157,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
 
     def finished_run(identity: str) -> str | None:
         if made.out_of_reach:
-            raise OutOfReach
+            raise OutOfReach("gone")
         return made.finished.get(identity)
 
     monkeypatch.setattr(runner, "pipelines", {name: made.experiment(name) for name in ("exp1", "exp3", "exp4")})
