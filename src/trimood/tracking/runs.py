@@ -22,7 +22,7 @@ SCORES = ("validation/macro_f1", "test/macro_f1")
 
 SEED = "params.training.seed"
 
-INDIFFERENT = [f"params.data.clips.{name}" for name in ("executor", "workers", "time_limit_seconds")]
+INDIFFERENT = [f"params.data.clips.{name}" for name in ("executor", "workers", "time_limit_seconds", "hash_again")]
 """Params that change how clips are prepared but not the result; clips lost to them are in the table of exclusions."""
 
 AS_THE_RUNS_HAD_IT = (

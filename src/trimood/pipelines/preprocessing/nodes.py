@@ -27,13 +27,16 @@ def prepare_split(
     corpus: Path,
     recipe: Mapping[str, object],
     prepared_clips: Path | UPath,
+    clip_digests: Path,
     clips: ClipParams,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Prepares a split's clips; returns examples (PREPARED_COLUMNS) and a table of bad clips (PROBLEM_COLUMNS).
 
-    Dropped utterances are only in the second table, blanked ones in both. Raises BadClips if the policy for a problem
-    is `fail`; prepared clips are kept in the cache.
+    Dropped utterances are only in the second table, blanked ones in both. `clip_digests` keeps what the clips
+    contained, so that an unchanged one is not read again. Raises BadClips if the policy for a problem is `fail`;
+    prepared clips are kept in the cache.
     """
+    from trimood.media.contents import Known
     from trimood.media.execution import Execution
     from trimood.media.recipes import Recipe
 
@@ -41,7 +44,9 @@ def prepare_split(
     names = dict(zip(utterances["utterance"], utterances["clip"], strict=True))
     execution = Execution(clips.executor, clips.workers, clips.time_limit_seconds)
     paths = {key: corpus / clip for key, clip in names.items()}
-    examples, problems = with_parts(utterances, paths, whole, prepared_clips, execution)
+    examples, problems = with_parts(
+        utterances, paths, whole, prepared_clips, execution, Known(clip_digests, clips.hash_again)
+    )
 
     bad = table_of_problems(names, problems, clips)
     if (bad["policy"] == "fail").any():
