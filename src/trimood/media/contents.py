@@ -97,7 +97,7 @@ def _read(folder: Path, paths: Iterable[Path]) -> Noted:
     for of in {path.parent for path in paths}:
         with suppress(OSError, ValueError, TypeError, AttributeError):
             rows = json.loads(_file(folder, of).read_text(encoding="utf-8"))
-            noted |= {of / name: (tuple(state), str(digest)) for name, (*state, digest) in rows.items()}  # type: ignore[misc]
+            noted |= {of / name: (tuple(state), str(digest)) for name, (*state, digest) in rows.items()}
     return noted
 
 

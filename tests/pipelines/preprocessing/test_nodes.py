@@ -13,7 +13,6 @@ import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
-from kedro_datasets.matplotlib import MatplotlibDataset
 from kedro_datasets.pandas import ParquetDataset
 
 from support.demo_project import DemoProject
@@ -23,7 +22,7 @@ from support.made_media import make_clip, make_wav, sound, with_index_in_front
 from trimood.config.parameters import ClipParams, ClipProblem
 from trimood.corpus.ecf import utterance_table
 from trimood.corpus.preparation import BadClips
-from trimood.datasets import FolderDataset
+from trimood.datasets import FolderDataset, PictureDataset
 from trimood.emotions import EMOTIONS
 from trimood.learning.batches import collate
 from trimood.learning.prediction import embed
@@ -323,7 +322,7 @@ def stage(corpus: Path, results: Path, on_bad_clip: str) -> dict[str, Any]:
             "prepared_clips": FolderDataset(filepath=str(results / "prepared"), create=True),
             "params:data.clips": MemoryDataset(policy(on_bad_clip)),
             "clip_digests": FolderDataset(filepath=str(results / "digests"), create=True),
-            "contact_sheet": MatplotlibDataset(filepath=str(results / "sheet.png")),
+            "contact_sheet": PictureDataset(filepath=str(results / "sheet.png")),
             **{name: ParquetDataset(filepath=str(results / f"{name}.parquet")) for name in (*tables, *excluded)},
         }
     )

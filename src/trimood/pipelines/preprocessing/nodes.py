@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from pydantic import TypeAdapter
@@ -11,6 +12,7 @@ from upath import UPath
 
 from trimood.config.parameters import ClipParams
 from trimood.corpus.preparation import BadClips, error_message, log_exclusions, table_of_problems, with_parts
+from trimood.reports.drawings import Drawing, one_of_each_emotion
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +74,16 @@ def choose_test(official_test_examples: pd.DataFrame, held_out_examples: pd.Data
     return chosen
 
 
-def draw_contact_sheet(training_examples: pd.DataFrame, prepared_clips: Path | UPath):  # type: ignore[no-untyped-def]
-    """Draws frames, log-mel energies and text of one utterance of each emotion, as a matplotlib Figure."""
-    from trimood.reports.clips import contact_sheet
+def draw_contact_sheet(training_examples: pd.DataFrame, prepared_clips: Path | UPath) -> Drawing:
+    """Draws frames, log-mel energies and text of one utterance of each emotion.
 
-    return contact_sheet(training_examples, prepared_clips)
+    A part is named by its content, so the names of utterances and parts, and the words, are all that the sheet shows.
+    """
+    shown = one_of_each_emotion(training_examples)[["utterance", "emotion", "text", "part"]]
+
+    def draw() -> Any:
+        from trimood.reports.clips import contact_sheet
+
+        return contact_sheet(training_examples, prepared_clips)
+
+    return Drawing(draw, shown)
