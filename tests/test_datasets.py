@@ -390,9 +390,11 @@ def test_runs_cannot_be_written(project: Path) -> None:
         runs_of(project).save("anything")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("is_local", [True, False])
 def test_an_artifact_is_a_file_and_one_that_a_run_has_not_is_none(
-    project: Path, store: str, capfd: pytest.CaptureFixture[str]
+    project: Path, store: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_local: bool
 ) -> None:
+    monkeypatch.setattr("mlflow.utils.uri.is_local_uri", lambda uri: is_local)
     mlflow.set_tracking_uri(store)
     mlflow.create_experiment("trimood", (project / "mlruns").as_uri())
     mlflow.set_experiment("trimood")

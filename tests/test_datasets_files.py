@@ -1,5 +1,6 @@
 """Files of Kedro's own dataset classes: written whole, and protected while a command trains on them."""
 
+import base64
 import inspect
 from pathlib import Path
 
@@ -7,12 +8,14 @@ import pandas as pd
 import pytest
 import yaml
 from kedro.io import DatasetError
+from kedro_datasets._typing import ImagePreview
 from matplotlib.figure import Figure
 
 from support.demo_project import PROJECT
 from support.lock_holder import lock_holder
-from trimood.datasets import WholeFileDataset
+from trimood.datasets import PictureDataset, WholeFileDataset
 from trimood.disk import InUse
+from trimood.reports.drawings import Drawing
 
 CONTENTS = {
     "pandas.ParquetDataset": pd.DataFrame({"text": ["Hi .", None], "label": pd.Series([1, None], dtype="Int8")}),
@@ -41,11 +44,35 @@ def test_a_file_of_another_class_is_written_whole_or_not_at_all(tmp_path: Path, 
 
 
 def test_a_picture_is_written_whole_and_kedro_viz_can_show_it(tmp_path: Path) -> None:
-    dataset = WholeFileDataset(filepath=str(tmp_path / "a.png"), of="matplotlib.MatplotlibDataset")
+    dataset = PictureDataset(filepath=str(tmp_path / "a.png"))
     dataset.save(Figure())
-    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
-    assert inspect.signature(dataset.preview).return_annotation == "ImagePreview"
+    written = (tmp_path / "a.png").read_bytes()
+    assert written.startswith(b"\x89PNG")
+    assert inspect.signature(dataset.preview).return_annotation is ImagePreview
+    assert base64.b64decode(dataset.preview()) == written
+    with pytest.raises(DatasetError):
+        dataset.save(object())  # type: ignore[arg-type]
+    assert (tmp_path / "a.png").read_bytes() == written
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_picture_is_drawn_again_only_if_what_it_shows_has_changed(tmp_path: Path) -> None:
+    drawn: list[str] = []
+
+    def drawing(word: str) -> Drawing:
+        def draw() -> Figure:
+            drawn.append(word)
+            return Figure()
+
+        return Drawing(draw, pd.DataFrame({"word": [word]}))
+
+    dataset = PictureDataset(filepath=str(tmp_path / "a.png"))
+    for word in ("one", "one", "two", "two", "one"):
+        dataset.save(drawing(word))
+    assert drawn == ["one", "two", "one"]
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:20])
+    dataset.save(drawing("one"))
+    assert drawn == ["one", "two", "one", "one"]
 
 
 def test_a_class_that_is_not_there_is_named_when_the_catalog_is_made(tmp_path: Path) -> None:

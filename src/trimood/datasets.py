@@ -3,17 +3,19 @@
 Every command imports this module, so pandas, MLflow and kedro_datasets.pandas are imported where they are used.
 """
 
+import base64
 import filecmp
 import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from kedro.io import AbstractDataset, AbstractVersionedDataset, DatasetError
-from kedro_datasets._typing import JSONPreview
+from kedro_datasets._typing import ImagePreview, JSONPreview
 from pydantic import BaseModel, ValidationError
 from upath import UPath
 
@@ -22,8 +24,10 @@ from trimood.tracking.store import SQLITE, require_store, tracking_uri, use_stor
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from trimood.model.stored import Embeddings, TrainedWeights
+    from trimood.reports.drawings import Drawing
     from trimood.serving.trained_model import TrainedModel
 
 Content = TypeVar("Content")
@@ -190,6 +194,32 @@ class WholeFileDataset(_FileDataset[Any]):
 
     def _describe(self) -> dict[str, str]:
         return {"filepath": str(self._filepath), "of": self._of}
+
+
+class PictureDataset(_FileDataset["Figure | Drawing"]):
+    """A PNG file of a figure, or of a drawing, which is drawn only if the file does not show it already."""
+
+    def load(self) -> NoReturn:
+        """Raises DatasetError: a picture is for people."""
+        raise DatasetError(f"{self._filepath}: a picture cannot be loaded; open it in a viewer.")
+
+    def save(self, data: "Figure | Drawing") -> None:
+        """Raises DiskFull."""
+        from trimood.reports.drawings import Drawing
+        from trimood.reports.html import PICTURE
+
+        if isinstance(data, Drawing) and data.is_in(self._filepath):
+            return
+        with written_whole(self._filepath) as beside:
+            if isinstance(data, Drawing):
+                data.write(beside)
+            else:
+                with beside.open("wb") as file:
+                    data.savefig(file, **PICTURE)
+
+    def preview(self) -> ImagePreview:
+        """The file as Kedro-Viz shows it."""
+        return ImagePreview(base64.b64encode(self._filepath.read_bytes()).decode())
 
 
 class SpreadsheetDataset(AbstractDataset["pd.DataFrame", "pd.DataFrame"]):
@@ -371,17 +401,33 @@ class MlflowArtifactsDataset(_ReadOnlyDataset[Callable[[str, str], Path | None]]
     """The artifacts of all runs, as a function from run id and artifact name to the file, or None if there is none."""
 
     def load(self) -> Callable[[str, str], Path | None]:
-        """Returns the function. It downloads from a server into a temporary folder; a local file is not copied."""
+        """Returns the function, which may be called from several threads at once.
+
+        It downloads from a server into a temporary folder; a local file is not copied, and found without MLflow, which
+        asks the store twice for each file.
+        """
         # Otherwise MLflow shows a progress bar for each small file, even a local one.
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         import mlflow
+        from mlflow.utils.file_utils import local_file_uri_to_path
+        from mlflow.utils.uri import is_local_uri
 
         use_store(self._uri())
         client = mlflow.MlflowClient()
 
+        @cache
+        def place_of(run_id: str) -> str:
+            return str(client.get_run(run_id).info.artifact_uri)
+
+        @cache
+        def names_in(run_id: str, folder: str | None) -> set[str]:
+            return {artifact.path for artifact in client.list_artifacts(run_id, folder)}
+
         def fetch(run_id: str, name: str) -> Path | None:
+            if is_local_uri(place_of(run_id)):
+                path = Path(local_file_uri_to_path(place_of(run_id))) / name
+                return path if path.exists() else None
             folder = str(Path(name).parent) if "/" in name else None
-            known = {artifact.path for artifact in client.list_artifacts(run_id, folder)}
-            return Path(client.download_artifacts(run_id, name)) if name in known else None
+            return Path(client.download_artifacts(run_id, name)) if name in names_in(run_id, folder) else None
 
         return fetch

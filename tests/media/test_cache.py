@@ -16,9 +16,10 @@ from support.made_media import make_clip, make_wav, sound
 from trimood.disk import DiskFull
 from trimood.media.audio import log_mel, read_waveform
 from trimood.media.cache import PreparedClips, load_part, prepare_clips
+from trimood.media.contents import content_name
 from trimood.media.errors import ClipError, in_words
 from trimood.media.execution import Execution
-from trimood.media.parts import TENSORS, content_name, part_path, write_whole
+from trimood.media.parts import TENSORS, part_path, write_whole
 from trimood.media.recipes import AudioRecipe, Recipe, VideoRecipe
 from trimood.media.video import read_frames
 

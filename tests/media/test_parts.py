@@ -10,8 +10,9 @@ from safetensors.torch import save_file
 
 from support.made_media import make_clip
 from trimood.disk import DiskFull
+from trimood.media.contents import content_name
 from trimood.media.errors import ClipError, PartError
-from trimood.media.parts import content_name, load_part, problems_in, write_part, write_whole
+from trimood.media.parts import load_part, problems_in, write_part, write_whole
 from trimood.media.recipes import AudioRecipe, Recipe, VideoRecipe, part_bytes, recipe_name
 
 RECIPE = Recipe(VideoRecipe(frame_count=2, frame_size_pixels=16), AudioRecipe(mel_bins=16))

@@ -14,7 +14,8 @@ import pytest
 from support.made_media import Sound, make_clip, make_wav, numbered_frame, sound
 from support.shared_data import SHARED, needs_shared
 from trimood.media.errors import ClipError
-from trimood.media.probe import QUIETEST_DBFS, ClipFacts, failed, first_picture, kept_facts
+from trimood.media.facts import ClipFacts, failed
+from trimood.media.probe import QUIETEST_DBFS, first_picture, kept_facts
 
 
 def probe_clip(clip: Path) -> ClipFacts:

@@ -152,10 +152,14 @@ class WorkParams(Parameters):
 
 
 class ClipParams(WorkParams):
-    """How clips become tensors. `on_bad_clip`: a policy for all problems, or for each problem (default: `fail`)."""
+    """How clips become tensors. `on_bad_clip`: a policy for all problems, or for each problem (default: `fail`).
+
+    `hash_again`: read every clip to see whether it has changed, not only those whose size or times have.
+    """
 
     on_bad_clip: Policy | dict[ClipProblem, Policy]
     reader: Reader = "pyav"
+    hash_again: bool = False
 
     @field_validator("on_bad_clip", mode="before")
     @classmethod

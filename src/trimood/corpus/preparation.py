@@ -12,6 +12,7 @@ from trimood.corpus.tables import PREPARED_COLUMNS, PROBLEM_COLUMNS
 from trimood.media.errors import in_words
 
 if TYPE_CHECKING:
+    from trimood.media.contents import Known
     from trimood.media.execution import Execution
     from trimood.media.parts import Location, Problems
     from trimood.media.recipes import Recipe
@@ -29,16 +30,22 @@ class BadClips(Exception):
 
 
 def with_parts(
-    utterances: pd.DataFrame, clips: Mapping[str, Path], recipe: "Recipe", cache: "Location", execution: "Execution"
+    utterances: pd.DataFrame,
+    clips: Mapping[str, Path],
+    recipe: "Recipe",
+    cache: "Location",
+    execution: "Execution",
+    known: "Known | None" = None,
 ) -> tuple[pd.DataFrame, "dict[str, Problems]"]:
     """Prepares clips; returns the utterances with PREPARED_COLUMNS, and each bad clip's problems by utterance.
 
-    `clips` holds a path for each utterance that has a clip. Raises DiskFull and PreparationError; finished parts stay.
+    `clips` holds a path for each utterance that has a clip; `known` as for `prepare_clips`. Raises DiskFull and
+    PreparationError; finished parts stay.
     """
     from trimood.media.cache import prepare_clips
     from trimood.media.parts import TENSORS, place_in_cache
 
-    done = prepare_clips(clips, recipe, cache, execution)
+    done = prepare_clips(clips, recipe, cache, execution, known)
     keys = utterances["utterance"].tolist()
     lacking = [set(done.problems.get(key, ()) if key in clips else TENSORS) for key in keys]
     parts = [

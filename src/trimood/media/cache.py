@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trimood.disk import remove_leftovers, require_space
+from trimood.media.contents import Known, content_names
 from trimood.media.errors import ClipError
 from trimood.media.execution import Execution, followed, run_each
-from trimood.media.on_processes import core_count
-from trimood.media.parts import TENSORS, Location, Problems, content_name, load_part, part_path, problems_in, write_part
+from trimood.media.parts import TENSORS, Location, Problems, load_part, part_path, problems_in, write_part
 from trimood.media.recipes import Recipe, part_bytes
 
 __all__ = ["PreparedClips", "Recipe", "load_part", "prepare_clips"]
@@ -39,21 +39,23 @@ Task = tuple[Path, Location, Recipe]
 """A clip, the path of its part, and the recipe."""
 
 
-def prepare_clips(clips: Mapping[str, Path], recipe: Recipe, cache: Location, execution: Execution) -> PreparedClips:
+def prepare_clips(
+    clips: Mapping[str, Path], recipe: Recipe, cache: Location, execution: Execution, known: Known | None = None
+) -> PreparedClips:
     """Prepares every clip whose content has no part in `cache` yet.
 
     A part also stores the problems of a broken clip, which is then a hit too. A clip that is missing, timed out or
-    crashed has no part and is tried again in every run, as is a part with a temporary problem. Raises PreparationError,
-    and DiskFull if there is too little space, before the first clip or later. Finished parts stay: the next run
-    continues from them.
+    crashed has no part and is tried again in every run, as is a part with a temporary problem. With `known`, only clips
+    that are new or have changed are hashed. Raises PreparationError, and DiskFull if there is too little space, before
+    the first clip or later. Finished parts stay: the next run continues from them.
     """
-    contents = _contents(set(clips.values()))
+    contents = content_names(clips.values(), known)
     parts = {path: part_path(cache, recipe, name) for path, name in contents.items() if isinstance(name, str)}
     clip_of = {part: path for path, part in parts.items()}  # clips with the same bytes are one task
     done: dict[Location, Problems | ClipError] = {**_whole_parts(clip_of)}
     hits = sum(parts.get(path) in done for path in clips.values())
     tasks = [(path, part, recipe) for part, path in clip_of.items() if part not in done]
-    if isinstance(cache, Path):
+    if tasks and isinstance(cache, Path):
         remove_leftovers(cache)
         require_space(cache, len(tasks) * part_bytes(recipe), "the clips still to prepare")
     log.info("%d clips: %d prepared before, %d to prepare", len(clips), hits, len(clips) - hits)
@@ -65,21 +67,6 @@ def prepare_clips(clips: Mapping[str, Path], recipe: Recipe, cache: Location, ex
         hits=hits,
         misses=len(clips) - hits,
     )
-
-
-def _contents(paths: set[Path]) -> dict[Path, str | ClipError]:
-    """The content name of each file, or its error. Threads suffice: hashing and reading release the GIL."""
-    ordered = sorted(paths)
-    with ThreadPoolExecutor(core_count()) as pool:
-        names = followed(pool.map(_content, ordered), len(ordered), "hashing clips")
-        return dict(zip(ordered, names, strict=True))
-
-
-def _content(path: Path) -> str | ClipError:
-    try:
-        return content_name(path)
-    except ClipError as error:
-        return error
 
 
 def _whole_parts(clip_of: Mapping[Location, Path]) -> dict[Location, Problems]:

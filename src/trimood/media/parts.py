@@ -3,7 +3,6 @@
 torch and the readers are imported where a part is made or loaded: looking for parts needs none of them.
 """
 
-import hashlib
 import json
 import uuid
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from upath import UPath
 
 from trimood.disk import synchronise, written_whole
 from trimood.emotions import Modality
-from trimood.media.errors import ClipError, PartError, PreparationError, may_pass, require_file
+from trimood.media.errors import ClipError, PartError, PreparationError, may_pass
 from trimood.media.recipes import Recipe, recipe_name
 
 if TYPE_CHECKING:
@@ -34,16 +33,6 @@ Problems = dict[Modality, ClipError]
 
 Location = Path | UPath
 """A file or folder on this machine, or on any file system that fsspec supports."""
-
-
-def content_name(clip: Path) -> str:
-    """40 hexadecimal digits computed from the bytes of a file, independent of its name and folder. Raises ClipError."""
-    require_file(clip)
-    try:
-        with clip.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20)).hexdigest()
-    except OSError as error:
-        raise ClipError(clip, "unreadable", f"the file cannot be read ({error.strerror})") from error
 
 
 def part_path(cache: Location, recipe: Recipe, content: str) -> Location:

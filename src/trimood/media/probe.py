@@ -1,29 +1,25 @@
 """Facts about a clip: its tracks, and whether its frames and its sound can be used."""
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar, get_args, get_type_hints
+from typing import TypeVar
 
 import av
 import numpy as np
 
-from trimood.config.parameters import ClipProblem, Reader
-from trimood.disk import written_whole
+from trimood.config.parameters import Reader
 from trimood.media.audio import read_waveform
+from trimood.media.contents import content_name
 from trimood.media.errors import ClipError, PreparationError, may_pass
+from trimood.media.facts import ClipFacts, read_facts, write_facts
 from trimood.media.files import audio_track, decodable, open_media, video_track
-from trimood.media.parts import content_name
 from trimood.media.recipes import AudioRecipe, VideoRecipe
 from trimood.media.video import as_shown, orientation, read_frames, shown_times
 
 Read = TypeVar("Read")
-
-FORMAT_VERSION = 2
-"""Increase it whenever the same file gives different facts, so that older facts are not reused."""
 
 UNEVEN_SHARE = 0.1
 """Frames are unevenly timed if their gaps differ by more than this share of the median gap, and by more than two ticks
@@ -31,53 +27,6 @@ of the track's clock (the effect of rounding)."""
 
 QUIETEST_DBFS = -120.0
 """The level of silence, so that it stays finite."""
-
-
-@dataclass(frozen=True)
-class ClipFacts:
-    """Facts about a clip; None if unknown.
-
-    Problems refer to the model's input: eight frames, and the whole sound at 16 kHz. Levels are those of the mono sound
-    in dB of full scale; `loudness_dbfs` is the root mean square.
-    """
-
-    content: str | None = None
-    size_bytes: int | None = None
-    container: str | None = None
-    video_problem: ClipProblem | None = None
-    video_detail: str | None = None
-    video_codec: str | None = None
-    frame_count: int | None = None
-    video_seconds: float | None = None
-    frames_per_second: float | None = None
-    variable_frame_rate: bool | None = None
-    width: int | None = None
-    height: int | None = None
-    rotation_degrees: int | None = None
-    audio_problem: ClipProblem | None = None
-    audio_detail: str | None = None
-    audio_codec: str | None = None
-    audio_seconds: float | None = None
-    sample_rate_hz: int | None = None
-    channels: int | None = None
-    peak_dbfs: float | None = None
-    loudness_dbfs: float | None = None
-
-
-_PANDAS_TYPES = {str: "str", int: "Int64", float: "float64", bool: "boolean"}
-
-FACT_COLUMNS = {
-    name: _PANDAS_TYPES.get(get_args(hint)[0], "str")  # a Literal is a str
-    for name, hint in get_type_hints(ClipFacts).items()
-}
-"""The columns of facts in a table, with their pandas types."""
-
-
-def failed(error: ClipError) -> ClipFacts:
-    """The facts of a clip that is missing, timed out or crashed: only its problem."""
-    return ClipFacts(
-        video_problem=error.problem, video_detail=error.detail, audio_problem=error.problem, audio_detail=error.detail
-    )
 
 
 def kept_facts(task: tuple[Path, Path, Reader]) -> ClipFacts:
@@ -88,14 +37,11 @@ def kept_facts(task: tuple[Path, Path, Reader]) -> ClipFacts:
     """
     clip, folder, reader = task
     content = content_name(clip)
-    version = f"v{FORMAT_VERSION}" if reader == "pyav" else f"v{FORMAT_VERSION}-{reader}"
-    kept = folder / version / content[:2] / f"{content}.json"
-    if (facts := _kept(kept)) is not None:
-        return facts
+    if (kept := read_facts(folder, content, reader)) is not None:
+        return kept
     facts, lasting = _probed(clip, content, reader)
     if lasting:  # not after a temporary failure of a disk or network
-        with written_whole(kept, outlasts_power=False) as beside:
-            beside.write_text(json.dumps(asdict(facts)), encoding="utf-8")
+        write_facts(folder, facts, content, reader)
     return facts
 
 
@@ -135,13 +81,6 @@ def first_picture(path: Path) -> np.ndarray:
     except Exception as error:
         raise ClipError(path, "unreadable", f"no frame of it can be decoded ({error})") from error
     raise ClipError(path, "unreadable", "it has no frame")
-
-
-def _kept(path: Path) -> ClipFacts | None:
-    try:
-        return ClipFacts(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):  # missing or damaged: the clip is probed again
-        return None
 
 
 def _tried(read: Callable[[], Read]) -> tuple[Read | None, Exception | None]:

@@ -6,6 +6,7 @@ Importing this module imports no torch, because every run reads the recipe, and 
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from functools import cache
 
 from trimood.config.parameters import Reader
 
@@ -44,6 +45,7 @@ class Recipe:
     audio: AudioRecipe = field(default_factory=AudioRecipe)
 
 
+@cache
 def recipe_name(recipe: Recipe) -> str:
     """The folder of a recipe's parts: 16 hexadecimal digits that change with any of its values."""
     values = {"format": FORMAT_VERSION, **asdict(recipe)}

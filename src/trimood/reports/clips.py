@@ -11,6 +11,7 @@ from torch import Tensor
 
 from trimood.emotions import CALIBRATED, EMOTIONS, PROBABILITIES
 from trimood.media.parts import Location, load_part
+from trimood.reports.drawings import one_of_each_emotion
 from trimood.reports.figures import GREY, PALE_BLUE, RED, PlainFigure
 
 SHOWN_FRAMES = 4
@@ -58,25 +59,20 @@ def _draw_note(ax: Axes, words: str) -> None:
 
 
 def contact_sheet(training_examples: pd.DataFrame, prepared_clips: Location) -> Figure:
-    """A row for each emotion of the training split: four frames, log-mel energies and words of one example.
-
-    Examples with both pictures and sound are preferred.
-    """
-    lacking = ~(training_examples["has_video"] & training_examples["has_audio"])
-    best_first = training_examples.assign(lacking=lacking).sort_values(["lacking", "utterance"])
-    rows = best_first[best_first["part"] != ""].groupby("emotion").first().reindex(EMOTIONS).dropna(subset="part")
+    """A row for each emotion of the training split: four frames, log-mel energies and words of one example."""
+    rows = one_of_each_emotion(training_examples)
     figure = PlainFigure(10, 1.35 * len(rows) + 0.3)
     if rows.empty:
         return figure
     axes = figure.subplots(len(rows), SHOWN_FRAMES + 2, squeeze=False, width_ratios=[*[1] * SHOWN_FRAMES, 1.6, 2.4])
-    for row, (emotion, example) in zip(axes, rows.iterrows(), strict=True):
+    for row, example in zip(axes, rows.to_dict("records"), strict=True):
         part = load_part(prepared_clips / example["part"])
         pictures = _pictures(part.get("frames"))
         for number, ax in enumerate(row[:SHOWN_FRAMES]):
             draw_frame(ax, pictures[number * len(pictures) // SHOWN_FRAMES] if len(pictures) else None)
         draw_log_mel(row[SHOWN_FRAMES], part.get("log_mel"))
         row[SHOWN_FRAMES].set_yticks([])
-        draw_words(row[SHOWN_FRAMES + 1], f"{emotion} · {example['utterance']}", example["text"])
+        draw_words(row[SHOWN_FRAMES + 1], f"{example['emotion']} · {example['utterance']}", example["text"])
     return figure
 
 

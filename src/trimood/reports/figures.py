@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from io import BytesIO
 from textwrap import fill
 from typing import Any
 
@@ -33,6 +34,24 @@ class PlainFigure(Figure):
 
     def __init__(self, width: float, height: float) -> None:
         super().__init__(figsize=(width, height), layout="constrained")
+        self._drawn: dict[str, bytes] = {}
+
+    def savefig(self, fname: Any, **options: Any) -> None:
+        """As matplotlib's, but to an open file it draws once for each set of options, and finds the layout once.
+
+        A figure goes to a page and to files, and most of the time is spent on its layout. So it must be finished before
+        it is saved.
+        """
+        if not hasattr(fname, "write"):
+            super().savefig(fname, **options)
+            return
+        key = repr(sorted(options.items()))
+        if key not in self._drawn:
+            file = BytesIO()
+            super().savefig(file, **options)
+            self._drawn[key] = file.getvalue()
+            self.set_layout_engine("none")
+        fname.write(self._drawn[key])
 
     def draw(self, renderer: RendererBase) -> None:
         """As matplotlib's, which every way of storing or showing a figure calls."""

@@ -5,7 +5,7 @@ import html
 import re
 from collections.abc import Mapping
 from io import BytesIO
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
@@ -18,6 +18,10 @@ Mark = Literal["good", "check", "bad"]
 
 MARK_COLOURS: dict[Mark, str] = {"good": "#2e7d4f", "check": "#b7791f", "bad": "#b3362f"}
 """Colours of the marks on pages and in figures."""
+
+
+PICTURE: dict[str, Any] = {"format": "png", "dpi": 110}
+"""How figures are saved: with the same values on a page and in a file, a figure is drawn once for both."""
 
 
 def render(template: str, figures: "Mapping[str, Figure]", **values: object) -> str:
@@ -63,5 +67,5 @@ def in_markdown(words: str) -> str:
 
 def _png(figure: "Figure") -> str:
     file = BytesIO()
-    figure.savefig(file, format="png", dpi=110)
+    figure.savefig(file, **PICTURE)
     return base64.b64encode(file.getvalue()).decode()

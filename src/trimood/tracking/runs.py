@@ -3,7 +3,9 @@
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 
@@ -22,7 +24,7 @@ SCORES = ("validation/macro_f1", "test/macro_f1")
 
 SEED = "params.training.seed"
 
-INDIFFERENT = [f"params.data.clips.{name}" for name in ("executor", "workers", "time_limit_seconds")]
+INDIFFERENT = [f"params.data.clips.{name}" for name in ("executor", "workers", "time_limit_seconds", "hash_again")]
 """Params that change how clips are prepared but not the result; clips lost to them are in the table of exclusions."""
 
 AS_THE_RUNS_HAD_IT = (
@@ -278,6 +280,13 @@ def _like_the_latest(runs: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
 Fetch = Callable[[str, str], Path | None]
 """A function from a run's id and an artifact's name to the file, or None if the run has no such artifact."""
 
+FETCHED_AT_ONCE = 8
+
+Run = tuple[str, str, int]
+"""A run's id, its system and its seed."""
+
+Found = TypeVar("Found")
+
 ABLATIONS = ("modality_ablation.csv", "modality_worth.csv")
 """The artifact's name, and its name in runs of earlier versions."""
 
@@ -291,8 +300,8 @@ def gather_predictions(compared_runs: pd.DataFrame, mlflow_artifacts: Fetch) -> 
     Raises CannotCompare if two runs were not scored on the same utterances with the same emotions.
     """
     tables = []
-    for run_id, system, seed in _each(compared_runs):
-        table = pd.read_parquet(_artifact(mlflow_artifacts, run_id, "predictions.parquet"))
+    for (run_id, system, seed), path in _with_artifact(compared_runs, mlflow_artifacts, "predictions.parquet"):
+        table = pd.read_parquet(path)
         table = table.sort_values(["split", "conversation_id", "utterance_id"], ignore_index=True)
         table.insert(0, "system", system)
         table.insert(1, "seed", seed)
@@ -339,8 +348,8 @@ def check_training_examples(
 def gather_curves(compared_runs: pd.DataFrame, mlflow_artifacts: Fetch) -> pd.DataFrame:
     """Reads training and validation macro F1 of each epoch and run; NaN for a training score that is missing."""
     rows = []
-    for run_id, system, seed in _each(compared_runs):
-        history = json.loads(_artifact(mlflow_artifacts, run_id, "history.json").read_text(encoding="utf-8"))
+    for (_, system, seed), path in _with_artifact(compared_runs, mlflow_artifacts, "history.json"):
+        history = json.loads(path.read_text(encoding="utf-8"))
         for epoch in history["epochs"]:
             scores = {split: epoch.get(f"{split}/macro_f1") for split in ("train", "validation")}
             rows.append({"system": system, "seed": seed, "epoch": epoch["epoch"], **scores})
@@ -350,11 +359,27 @@ def gather_curves(compared_runs: pd.DataFrame, mlflow_artifacts: Fetch) -> pd.Da
 def gather_modality_ablation(compared_runs: pd.DataFrame, mlflow_artifacts: Fetch) -> pd.DataFrame:
     """Reads the drops of test scores with a modality blanked or shuffled, from the runs that have them."""
     tables = [pd.DataFrame(columns=["system", "seed", "modality", "change", *DROPS])]
-    for run_id, system, seed in _each(compared_runs):
-        if path := next(filter(None, (mlflow_artifacts(run_id, name) for name in ABLATIONS)), None):
+
+    def ablation_of(run_id: str) -> Path | None:
+        return next(filter(None, (mlflow_artifacts(run_id, name) for name in ABLATIONS)), None)
+
+    for (_, system, seed), path in _at_once(compared_runs, ablation_of):
+        if path:
             table = pd.read_csv(path).query("split == 'test' and change != 'intact'")
             tables.append(table.assign(system=system, seed=seed)[list(tables[0].columns)])
     return pd.concat(tables[1:] or tables, ignore_index=True)
+
+
+def _with_artifact(compared_runs: pd.DataFrame, fetch: Fetch, name: str) -> Iterator[tuple[Run, Path]]:
+    """Each run with its artifact. Raises CannotCompare if one has none."""
+    return _at_once(compared_runs, lambda run_id: _artifact(fetch, run_id, name))
+
+
+def _at_once(compared_runs: pd.DataFrame, find: Callable[[str], Found]) -> Iterator[tuple[Run, Found]]:
+    """Each run with what is found of it; a server is asked for several runs at once."""
+    runs: list[Run] = list(compared_runs[["run_id", "system", "seed"]].itertuples(index=False, name=None))
+    with ThreadPoolExecutor(FETCHED_AT_ONCE) as pool:
+        yield from zip(runs, pool.map(find, [run_id for run_id, *_ in runs]), strict=True)
 
 
 def _artifact(fetch: Fetch, run_id: str, name: str) -> Path:
@@ -366,7 +391,3 @@ def _artifact(fetch: Fetch, run_id: str, name: str) -> Path:
             "again, or name other runs with compare.runs."
         )
     return path
-
-
-def _each(compared_runs: pd.DataFrame) -> Iterator[tuple[str, str, int]]:
-    return compared_runs[["run_id", "system", "seed"]].itertuples(index=False, name=None)

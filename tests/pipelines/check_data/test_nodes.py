@@ -19,7 +19,7 @@ from trimood.corpus.findings import KINDS
 from trimood.corpus.published import TRAIN
 from trimood.emotions import EMOTIONS
 from trimood.media.errors import ClipError
-from trimood.media.probe import FACT_COLUMNS, failed
+from trimood.media.facts import FACT_COLUMNS, failed
 from trimood.pipelines.check_data.nodes import (
     assemble_manifest,
     assign_splits,
@@ -39,7 +39,7 @@ def check(corpus: Path, facts: Path, split: SplitParams = SPLIT, clips: ClipPara
     """Report and manifest of a corpus folder, through every node but the one that draws."""
     annotated, files = read_annotations(corpus, corpus)
     splits, state = assign_splits(annotated, split)
-    manifest = assemble_manifest(annotated, splits, probe_clips(annotated, corpus, facts, clips))
+    manifest = assemble_manifest(annotated, splits, probe_clips(annotated, corpus, facts, facts / "digests", clips))
     report = summarise(manifest, files, state, measure_leakage(manifest, split))
     assert DataReport.model_validate_json(report.model_dump_json()) == report  # what the catalog does with it
     return report, manifest
@@ -67,7 +67,7 @@ def checked_corpus(tmp_path_factory: pytest.TempPathFactory, clip: Path) -> Path
     write_ecf(folder / "corpus", {number: [*EMOTIONS] for number in range(1, 11)})
     write_good_clips(folder / "corpus" / "train", clip, len(EMOTIONS))
     annotated, _ = read_annotations(folder / "corpus", folder / "corpus")
-    probe_clips(annotated, folder / "corpus", folder / "facts", CLIPS)
+    probe_clips(annotated, folder / "corpus", folder / "facts", folder / "digests", CLIPS)
     return folder
 
 
@@ -135,7 +135,7 @@ def test_clips_that_hung_or_crashed_the_decoder_are_found_and_not_opened_again_f
 ) -> None:
     annotated, files = read_annotations(corpus, corpus)
     splits, state = assign_splits(annotated, SPLIT)
-    probed = probe_clips(annotated, corpus, tmp_path / "facts", CLIPS)
+    probed = probe_clips(annotated, corpus, tmp_path / "facts", tmp_path / "digests", CLIPS)
     for place, problem in enumerate(["timed_out", "crashed"]):
         error = ClipError(corpus / probed["clip"][place], problem, "in the test")  # type: ignore[arg-type]
         probed.loc[place, list(FACT_COLUMNS)] = pd.Series(asdict(failed(error)))

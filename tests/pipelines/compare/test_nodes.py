@@ -1,23 +1,29 @@
 """The comparison stage on made predictions: what it stores, draws and writes, and what it refuses."""
 
+import base64
 import json
 import re
 import shutil
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from matplotlib.axes import Axes
 
+from support.demo_project import PROJECT
 from trimood.config.parameters import CompareParams
 from trimood.emotions import EMOTIONS, PROBABILITIES
 from trimood.pipelines import compare
 from trimood.pipelines.compare.nodes import compare_runs, predict_references, write_remarks, write_report
 from trimood.reports.comparison import comparison_page, markdown
+from trimood.reports.figures import PlainFigure
+from trimood.reports.html import PICTURE
 from trimood.scoring.comparison import Comparison, CurvePoint
 from trimood.scoring.metrics import summary_scores
 from trimood.tracking.kinds import words_fingerprint
@@ -140,6 +146,25 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
 @pytest.fixture(scope="module")
 def report(whole: Whole) -> tuple[str, str, dict[str, Any], dict[str, Any]]:
     return write_report(whole[0])
+
+
+def test_a_figure_is_on_the_page_and_in_its_file_but_drawn_once(
+    report: tuple[str, str, dict[str, Any], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draws_again(*_: object) -> None:
+        raise AssertionError("drawn again")
+
+    page, _, pictures, drawings = report
+    with monkeypatch.context() as patched:
+        patched.setattr(PlainFigure, "draw", draws_again)
+        for name, figure in pictures.items():
+            file = BytesIO()
+            figure.savefig(file, format="png", dpi=110)  # as the catalog says
+            assert base64.b64encode(file.getvalue()).decode() in page, name
+        with pytest.raises(AssertionError, match="drawn again"):
+            drawings["scores.svg"].savefig(BytesIO(), format="svg")
+    catalog = yaml.safe_load((PROJECT / "conf/base/compare/catalog.yml").read_text())
+    assert catalog["comparison_pictures"]["save_args"] == PICTURE == {"format": "png", "dpi": 110}
 
 
 def test_scores_are_those_of_the_stored_predictions(whole: Whole) -> None:

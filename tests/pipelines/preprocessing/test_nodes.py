@@ -13,7 +13,6 @@ import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
-from kedro_datasets.matplotlib import MatplotlibDataset
 from kedro_datasets.pandas import ParquetDataset
 
 from support.demo_project import DemoProject
@@ -23,7 +22,7 @@ from support.made_media import make_clip, make_wav, sound, with_index_in_front
 from trimood.config.parameters import ClipParams, ClipProblem
 from trimood.corpus.ecf import utterance_table
 from trimood.corpus.preparation import BadClips
-from trimood.datasets import FolderDataset
+from trimood.datasets import FolderDataset, PictureDataset
 from trimood.emotions import EMOTIONS
 from trimood.learning.batches import collate
 from trimood.learning.prediction import embed
@@ -89,7 +88,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_under_fail_the_error_names_each_clip_and_its_problem_and_says_what_to_do(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(BadClips) as caught:
-        prepare_split(utterances(6), corpus, RECIPE, tmp_path, policy("fail"))
+        prepare_split(utterances(6), corpus, RECIPE, tmp_path, tmp_path / "digests", policy("fail"))
     message = str(caught.value)
     assert message.startswith(f"{corpus}: 4 of 6 clips cannot be used (")
     for utterance, problem in PROBLEMS.items():
@@ -102,7 +101,7 @@ def test_under_fail_the_error_names_each_clip_and_its_problem_and_says_what_to_d
 
 def test_a_long_list_of_bad_clips_is_cut_and_the_rest_is_counted(tmp_path: Path) -> None:
     with pytest.raises(BadClips, match=r"25 of 25 clips cannot be used \(25 missing \(video and audio\)\)") as caught:
-        prepare_split(utterances(25), tmp_path, RECIPE, tmp_path / "prepared", policy("fail"))
+        prepare_split(utterances(25), tmp_path, RECIPE, tmp_path / "prepared", tmp_path / "digests", policy("fail"))
     assert str(caught.value).count("dia1utt") == 20
     assert "and 5 more" in str(caught.value)
 
@@ -112,11 +111,11 @@ def test_what_was_prepared_before_an_error_is_not_prepared_again(
 ) -> None:
     caplog.set_level(logging.INFO, "trimood")
     with pytest.raises(BadClips):
-        prepare_split(utterances(6), corpus, RECIPE, tmp_path, policy("fail"))
+        prepare_split(utterances(6), corpus, RECIPE, tmp_path, tmp_path / "digests", policy("fail"))
     parts = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
     assert len(parts) == 5  # what is wrong with the three that can be read stands in theirs
     caplog.clear()
-    prepare_split(utterances(6), corpus, RECIPE, tmp_path, policy("drop"))
+    prepare_split(utterances(6), corpus, RECIPE, tmp_path, tmp_path / "digests", policy("drop"))
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == parts
     assert "6 clips: 5 prepared before, 1 to prepare" in caplog.text
     assert "4 of 6 clips left out of every experiment (" in caplog.text
@@ -128,7 +127,7 @@ def test_under_drop_every_utterance_is_an_example_or_excluded_with_its_problem(
     corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     table = utterances(6)
-    examples, excluded = prepare_split(table, corpus, RECIPE, tmp_path, policy("drop"))
+    examples, excluded = prepare_split(table, corpus, RECIPE, tmp_path, tmp_path / "digests", policy("drop"))
     assert examples["utterance"].tolist() == ["dia1utt1", "dia1utt6"]
     assert column(excluded, "problem") == PROBLEMS
     assert column(excluded, "modality") == MODALITIES
@@ -147,7 +146,7 @@ def test_under_blank_every_utterance_stays_without_what_its_clip_lacks(
     corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     table = utterances(6)
-    examples, blanked = prepare_split(table, corpus, RECIPE, tmp_path, policy("blank"))
+    examples, blanked = prepare_split(table, corpus, RECIPE, tmp_path, tmp_path / "digests", policy("blank"))
     pd.testing.assert_frame_equal(examples[list(table)], table)
     assert examples["has_video"].tolist() == [True, False, False, True, True, True]
     assert examples["has_audio"].tolist() == [True, False, False, False, False, True]
@@ -165,7 +164,7 @@ def test_utterances_kept_without_what_their_clips_lack_are_what_a_model_takes(
     corpus: Path, tmp_path: Path, sources: dict[str, str]
 ) -> None:
     recipe = read_recipe(sources["video"], sources["audio"], policy("blank"))
-    table, _ = prepare_split(utterances(6), corpus, recipe, tmp_path, policy("blank"))
+    table, _ = prepare_split(utterances(6), corpus, recipe, tmp_path, tmp_path / "digests", policy("blank"))
     prepared = tiny_model(sources, modalities=("text", "video", "audio"))
     examples = prepared.examples(table, tmp_path)
     batch = collate([examples[number] for number in range(6)])
@@ -179,7 +178,7 @@ def test_utterances_kept_without_what_their_clips_lack_are_what_a_model_takes(
 
 def test_each_problem_may_have_its_own_policy(corpus: Path, tmp_path: Path) -> None:
     mixed = policy({"no_audio_track": "blank", "silent": "drop", "missing": "drop", "unreadable": "blank"})
-    examples, bad = prepare_split(utterances(6), corpus, RECIPE, tmp_path, mixed)
+    examples, bad = prepare_split(utterances(6), corpus, RECIPE, tmp_path, tmp_path / "digests", mixed)
     assert examples["utterance"].tolist() == ["dia1utt1", "dia1utt3", "dia1utt4", "dia1utt6"]
     assert column(bad, "policy") == {"dia1utt2": "drop", "dia1utt3": "blank", "dia1utt4": "blank", "dia1utt5": "drop"}
     # What a list leaves out means fail.
@@ -189,6 +188,7 @@ def test_each_problem_may_have_its_own_policy(corpus: Path, tmp_path: Path) -> N
             corpus,
             RECIPE,
             tmp_path,
+            tmp_path / "digests",
             policy({"no_audio_track": "blank", "missing": "drop", "unreadable": "drop"}),
         )
     assert "data.clips.on_bad_clip.silent=drop" in str(caught.value)
@@ -201,7 +201,9 @@ def test_where_picture_and_sound_have_different_problems_the_stricter_policy_hol
         ({"unreadable": "blank", "silent": "drop"}, 0, "drop"),
         ({"unreadable": "blank", "silent": "blank"}, 1, "blank"),
     ):
-        examples, bad = prepare_split(utterances(1), tmp_path, RECIPE, tmp_path / "prepared", policy(policies))
+        examples, bad = prepare_split(
+            utterances(1), tmp_path, RECIPE, tmp_path / "prepared", tmp_path / "digests", policy(policies)
+        )
         assert (len(examples), bad["policy"].tolist()) == (kept, [policy_held])
         assert bad[["problem", "modality"]].iloc[0].tolist() == ["unreadable and silent", BOTH]
         assert (
@@ -218,7 +220,7 @@ def test_the_policies_name_every_problem_that_a_clip_can_have() -> None:
 
 
 def test_the_part_of_an_example_holds_the_frames_and_the_sound_of_its_clip(corpus: Path, tmp_path: Path) -> None:
-    examples, _ = prepare_split(utterances(6), corpus, RECIPE, tmp_path, policy("drop"))
+    examples, _ = prepare_split(utterances(6), corpus, RECIPE, tmp_path, tmp_path / "digests", policy("drop"))
     assert examples["part"].nunique() == 2
     for part in examples["part"]:
         assert not Path(part).is_absolute()  # the folder of prepared clips may be moved
@@ -228,11 +230,11 @@ def test_the_part_of_an_example_holds_the_frames_and_the_sound_of_its_clip(corpu
 
 
 def test_a_split_without_utterances_gives_empty_tables_with_the_same_columns(corpus: Path, tmp_path: Path) -> None:
-    examples, excluded = prepare_split(utterance_table(), corpus, RECIPE, tmp_path, policy("fail"))
+    examples, excluded = prepare_split(utterance_table(), corpus, RECIPE, tmp_path, tmp_path, policy("fail"))
     assert examples.empty
     assert list(examples) == [*utterance_table(), "part", "has_video", "has_audio"]
     assert (examples["has_video"].dtype, examples["has_audio"].dtype) == (bool, bool)
-    full, _ = prepare_split(utterances(1), corpus, RECIPE, tmp_path, policy("fail"))
+    full, _ = prepare_split(utterances(1), corpus, RECIPE, tmp_path, tmp_path / "digests", policy("fail"))
     assert set(full) == set(examples)
     assert excluded.empty
     assert list(excluded) == ["utterance", "clip", "modality", "problem", "policy", "message"]
@@ -274,7 +276,7 @@ def test_frames_are_read_by_the_reader_of_the_parameters(tmp_path: Path, sources
     for reader in ("pyav", "decord"):
         clips = policy("blank").model_copy(update={"reader": reader})
         recipe = read_recipe(sources["video"], sources["audio"], clips)
-        _, excluded = prepare_split(utterances(1), tmp_path, recipe, tmp_path / "prepared", clips)
+        _, excluded = prepare_split(utterances(1), tmp_path, recipe, tmp_path / "prepared", tmp_path / "digests", clips)
         messages[reader] = " ".join(excluded["message"])
     assert "decord cannot read its frames" in messages["decord"]
     assert "decord" not in messages["pyav"]
@@ -284,7 +286,7 @@ def test_the_contact_sheet_shows_frames_sound_and_words_of_each_emotion_there_is
     table = utterances(3)
     for number in (1, 2, 3):
         make_clip(tmp_path / f"train/dia1utt{number}.mp4", seconds=0.5, audio="noise", seed=number)
-    examples, _ = prepare_split(table, tmp_path, RECIPE, tmp_path / "prepared", policy("fail"))
+    examples, _ = prepare_split(table, tmp_path, RECIPE, tmp_path / "prepared", tmp_path / "digests", policy("fail"))
     figure = contact_sheet(examples, tmp_path / "prepared")
     words = [text.get_text() for ax in figure.axes for text in ax.texts]
     shown = ((1, "fear"), (2, "sadness"), (3, "neutral"))
@@ -298,7 +300,7 @@ def test_the_contact_sheet_shows_frames_sound_and_words_of_each_emotion_there_is
 def test_the_contact_sheet_shows_what_there_is_of_a_clip_that_lacks_something(tmp_path: Path) -> None:
     for number, audio in ((1, "noise"), (2, "none"), (8, "none")):
         make_clip(tmp_path / f"train/dia1utt{number}.mp4", seconds=0.5, audio=audio, seed=number)
-    examples, _ = prepare_split(utterances(8), tmp_path, RECIPE, tmp_path / "prepared", policy("blank"))
+    examples, _ = prepare_split(utterances(8), tmp_path, RECIPE, tmp_path / "prepared", tmp_path, policy("blank"))
     figure = contact_sheet(examples, tmp_path / "prepared")
     words = [text.get_text() for ax in figure.axes for text in ax.texts]
     assert [words[0], *words[2:4]] == ["fear · dia1utt1", "no sound", "sadness · dia1utt2"]
@@ -319,7 +321,8 @@ def stage(corpus: Path, results: Path, on_bad_clip: str) -> dict[str, Any]:
             "recipe": MemoryDataset(RECIPE),
             "prepared_clips": FolderDataset(filepath=str(results / "prepared"), create=True),
             "params:data.clips": MemoryDataset(policy(on_bad_clip)),
-            "contact_sheet": MatplotlibDataset(filepath=str(results / "sheet.png")),
+            "clip_digests": FolderDataset(filepath=str(results / "digests"), create=True),
+            "contact_sheet": PictureDataset(filepath=str(results / "sheet.png")),
             **{name: ParquetDataset(filepath=str(results / f"{name}.parquet")) for name in (*tables, *excluded)},
         }
     )
@@ -404,7 +407,7 @@ def test_the_recipe_and_a_full_cache_are_read_without_torch(tmp_path: Path) -> N
     clip = make_clip(tmp_path / "dia1utt1.mp4")
     table = utterances(1).assign(clip=clip.name)
     recipe = read_recipe(*folders, policy("fail"))
-    prepare_split(table, tmp_path, recipe, tmp_path / "cache", policy("fail"))
+    prepare_split(table, tmp_path, recipe, tmp_path / "cache", tmp_path / "digests", policy("fail"))
     table.to_parquet(tmp_path / "table.parquet")
     code = (
         "import sys\n"
@@ -415,7 +418,7 @@ def test_the_recipe_and_a_full_cache_are_read_without_torch(tmp_path: Path) -> N
         f"clips, folder = ClipParams.model_validate({policy('fail').model_dump()!r}), Path({str(tmp_path)!r})\n"
         f"recipe = read_recipe(*{folders!r}, clips)\n"
         "table = pd.read_parquet(folder / 'table.parquet')\n"
-        "examples, bad = prepare_split(table, folder, recipe, folder / 'cache', clips)\n"
+        "examples, bad = prepare_split(table, folder, recipe, folder / 'cache', folder / 'digests', clips)\n"
         "assert recipe['video']['frame_count'] == 2 and len(examples) == 1 and not len(bad)\n"
         "print(*{name.partition('.')[0] for name in sys.modules})\n"
     )

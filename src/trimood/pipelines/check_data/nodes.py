@@ -19,21 +19,36 @@ from trimood.disk import remove_leftovers
 log = logging.getLogger(__name__)
 
 
-def probe_clips(annotated: pd.DataFrame, corpus: Path, clip_facts: Path, clips: ClipParams) -> pd.DataFrame:
-    """Returns the facts of each clip (clip, FACT_COLUMNS), cached in `clip_facts` by the clip's content."""
+def probe_clips(
+    annotated: pd.DataFrame, corpus: Path, clip_facts: Path, clip_digests: Path, clips: ClipParams
+) -> pd.DataFrame:
+    """Returns the facts of each clip (clip, FACT_COLUMNS), cached in `clip_facts` by the clip's content.
+
+    Only clips without facts are opened, in workers. `clip_digests` keeps what the clips contained.
+    """
+    from trimood.media.contents import Known, content_names
     from trimood.media.errors import ClipError
     from trimood.media.execution import Execution, followed, run_each
-    from trimood.media.probe import FACT_COLUMNS, failed, kept_facts
+    from trimood.media.facts import FACT_COLUMNS, failed, read_facts
 
     names = sorted(set(annotated["clip"]))
     existing = {corpus / name: name for name in names if (corpus / name).is_file()}
     rows = {name: asdict(failed(ClipError(corpus / name, "missing", "no such file"))) for name in names}
     execution = Execution(clips.executor, clips.workers, clips.time_limit_seconds)
-    remove_leftovers(clip_facts)
-    tasks = [(path, clip_facts, clips.reader) for path in existing]
-    done = run_each(kept_facts, tasks, execution, clip_of=lambda task: task[0])
-    for (path, *_), facts in followed(done, len(tasks), "checking clips"):
-        rows[existing[path]] = asdict(failed(facts) if isinstance(facts, ClipError) else facts)
+    tasks = []
+    for path, content in content_names(existing, Known(clip_digests, clips.hash_again)).items():
+        kept = read_facts(clip_facts, content, clips.reader) if isinstance(content, str) else None
+        if kept is None:
+            tasks.append((path, clip_facts, clips.reader))
+        else:
+            rows[existing[path]] = asdict(kept)
+    if tasks:
+        from trimood.media.probe import kept_facts  # imports torch
+
+        remove_leftovers(clip_facts)
+        done = run_each(kept_facts, tasks, execution, clip_of=lambda task: task[0])
+        for (path, *_), facts in followed(done, len(tasks), "checking clips"):
+            rows[existing[path]] = asdict(failed(facts) if isinstance(facts, ClipError) else facts)
     table = pd.DataFrame([{"clip": name, **rows[name]} for name in names], columns=["clip", *FACT_COLUMNS])
     return table.astype({"clip": "str", **FACT_COLUMNS})
 

@@ -23,7 +23,9 @@ def create_pipeline() -> Pipeline:
         [
             as_node(read_annotations, ["corpus", "meld"], ["annotated", "annotation_files"]),
             as_node(assign_splits, ["annotated", "params:data.split"], ["assigned_splits", "split_state"]),
-            as_node(probe_clips, ["annotated", "corpus", "clip_facts", "params:data.clips"], "probed_clips"),
+            as_node(
+                probe_clips, ["annotated", "corpus", "clip_facts", "clip_digests", "params:data.clips"], "probed_clips"
+            ),
             as_node(assemble_manifest, ["annotated", "assigned_splits", "probed_clips"], "manifest"),
             as_node(measure_leakage, ["manifest", "params:data.split"], "leakage"),
             as_node(summarise, ["manifest", "annotation_files", "split_state", "leakage"], "data_report"),

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from pydantic import TypeAdapter
@@ -11,6 +12,7 @@ from upath import UPath
 
 from trimood.config.parameters import ClipParams
 from trimood.corpus.preparation import BadClips, error_message, log_exclusions, table_of_problems, with_parts
+from trimood.reports.drawings import Drawing, one_of_each_emotion
 
 log = logging.getLogger(__name__)
 
@@ -27,13 +29,16 @@ def prepare_split(
     corpus: Path,
     recipe: Mapping[str, object],
     prepared_clips: Path | UPath,
+    clip_digests: Path,
     clips: ClipParams,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Prepares a split's clips; returns examples (PREPARED_COLUMNS) and a table of bad clips (PROBLEM_COLUMNS).
 
-    Dropped utterances are only in the second table, blanked ones in both. Raises BadClips if the policy for a problem
-    is `fail`; prepared clips are kept in the cache.
+    Dropped utterances are only in the second table, blanked ones in both. `clip_digests` keeps what the clips
+    contained, so that an unchanged one is not read again. Raises BadClips if the policy for a problem is `fail`;
+    prepared clips are kept in the cache.
     """
+    from trimood.media.contents import Known
     from trimood.media.execution import Execution
     from trimood.media.recipes import Recipe
 
@@ -41,7 +46,9 @@ def prepare_split(
     names = dict(zip(utterances["utterance"], utterances["clip"], strict=True))
     execution = Execution(clips.executor, clips.workers, clips.time_limit_seconds)
     paths = {key: corpus / clip for key, clip in names.items()}
-    examples, problems = with_parts(utterances, paths, whole, prepared_clips, execution)
+    examples, problems = with_parts(
+        utterances, paths, whole, prepared_clips, execution, Known(clip_digests, clips.hash_again)
+    )
 
     bad = table_of_problems(names, problems, clips)
     if (bad["policy"] == "fail").any():
@@ -67,8 +74,16 @@ def choose_test(official_test_examples: pd.DataFrame, held_out_examples: pd.Data
     return chosen
 
 
-def draw_contact_sheet(training_examples: pd.DataFrame, prepared_clips: Path | UPath):  # type: ignore[no-untyped-def]
-    """Draws frames, log-mel energies and text of one utterance of each emotion, as a matplotlib Figure."""
-    from trimood.reports.clips import contact_sheet
+def draw_contact_sheet(training_examples: pd.DataFrame, prepared_clips: Path | UPath) -> Drawing:
+    """Draws frames, log-mel energies and text of one utterance of each emotion.
 
-    return contact_sheet(training_examples, prepared_clips)
+    A part is named by its content, so the names of utterances and parts, and the words, are all that the sheet shows.
+    """
+    shown = one_of_each_emotion(training_examples)[["utterance", "emotion", "text", "part"]]
+
+    def draw() -> Any:
+        from trimood.reports.clips import contact_sheet
+
+        return contact_sheet(training_examples, prepared_clips)
+
+    return Drawing(draw, shown)

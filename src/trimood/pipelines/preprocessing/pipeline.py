@@ -48,7 +48,7 @@ def _prepare(split: str) -> Node:
 
     return Node(
         prepare_split,
-        [f"{split}_utterances", "corpus", "recipe", "prepared_clips", "params:data.clips"],
+        [f"{split}_utterances", "corpus", "recipe", "prepared_clips", "clip_digests", "params:data.clips"],
         [f"{split}_examples", f"excluded_{split}_clips"],
         name=f"prepare_{split}",
     )
