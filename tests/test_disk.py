@@ -45,6 +45,14 @@ def test_other_errors_pass_as_they_are_and_leave_nothing(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_may_have_the_longest_name_that_the_disk_allows(tmp_path: Path) -> None:
+    longest = tmp_path / (83 * "\u3042" + "ab.mp4")
+    assert len(longest.name.encode()) == 255
+    with written_whole(longest) as path:
+        path.write_text("whole")
+    assert longest.read_text() == "whole"
+
+
 def test_until_it_is_whole_the_earlier_file_stays(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("earlier")
     with written_whole(tmp_path / "a") as path:

@@ -70,6 +70,7 @@ def test_params_are_read_as_they_are_written(written: str, read: dict) -> None:
         ("training.seed", "training.seed: expected NAME=VALUE"),
         ("training.seed:3", "expected NAME=VALUE"),
         ("=3", "expected NAME=VALUE"),
+        ("a=" + 5000 * "[", "maximum recursion depth exceeded"),
         ("seeds=1,2", r"A list needs brackets, seeds=\[1,2\]"),
         ("text=Oh, no!", 'text with a comma double quotes, text="Oh, no!"'),
         ("training.seed=!!python/object/apply:os.system [id]", "a YAML tag is not allowed"),

@@ -30,6 +30,9 @@ _NO_ROOM_IN_WORDS = ("No space left on device", "Disk quota exceeded", "] . unex
 # Names of temporary files of `written_whole`: file, process id, and 32 hexadecimal digits.
 _BESIDE = re.compile(r"\..*\.\d+\.[0-9a-f]{32}\.tmp")
 
+_LONGEST_STEM_BYTES = 200
+"""A name may have 255 bytes, and the temporary one is longer than that of the file."""
+
 LEFTOVER_SECONDS = 24 * 60 * 60
 """A temporary file that is older than this is no longer being written."""
 
@@ -82,7 +85,8 @@ def written_whole(path: Path, keep_equal: bool = False, outlasts_power: bool = T
     Raises DiskFull if the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.{uuid.uuid4().hex}.tmp")
+    stem = path.stem.encode()[:_LONGEST_STEM_BYTES].decode(errors="ignore")
+    beside = path.with_name(f".{stem}.{os.getpid()}.{uuid.uuid4().hex}.tmp")
     try:
         beside.touch()
         mode = beside.stat().st_mode  # as the umask says; safetensors makes files that only their owner can read

@@ -47,7 +47,7 @@ def read_params(written: str, types: Mapping[str, object]) -> dict[str, Any]:
         seen.add(name)
         try:
             OmegaConf.update(params, name, _value(name, value, types))
-        except (OmegaConfBaseException, ValueError, TypeError) as error:
+        except (OmegaConfBaseException, ValueError, TypeError, RecursionError) as error:
             problem = next(iter(str(error).splitlines()), "")
             raise click.UsageError(f"--params {item.strip()}: {problem}") from None
     return dict(OmegaConf.to_container(params))  # type: ignore[arg-type]  # never a list here

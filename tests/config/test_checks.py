@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from trimood.config.checks import check_parameters, read_seeds, without_passwords
+from trimood.config.checks import check_globals, check_parameters, read_seeds, without_passwords
 from trimood.config.experiments import experiment_names
 from trimood.pipeline_registry import STAGES
 
@@ -120,6 +120,15 @@ def test_all_wrong_parameters_are_named_at_once(tree: dict) -> None:
 )
 def test_no_password_of_a_url_is_left_in_a_message(text: str, said: str) -> None:
     assert without_passwords(text) == said
+
+
+@pytest.mark.parametrize("empty", ["", " "])
+def test_an_empty_path_is_refused_and_no_path_is_not(tree: dict, empty: str) -> None:
+    check_parameters(tree | {"meld_dir": None, "data_root": "data"}, experiment_names(), OF_STAGES)
+    with pytest.raises(ValueError, match=r"data_root: the path is empty, as from a shell variable that is not set"):
+        check_parameters(tree | {"data_root": empty}, experiment_names(), OF_STAGES)
+    with pytest.raises(ValueError, match=r"globals\.yml is wrong:\n  - episodes_dir: the path is empty"):
+        check_globals({"episodes_dir": empty})
 
 
 def test_true_is_no_seed() -> None:

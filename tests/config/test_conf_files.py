@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from fsspec.core import OpenFile
+from fsspec.implementations.local import LocalFileSystem
 
-from trimood.config.conf_files import ConfError, check_conf_files, misread
+from trimood.config.conf_files import ConfError, check_conf_files, misread, read_node
 
 
 @pytest.mark.parametrize(
@@ -57,3 +59,10 @@ def test_a_wrong_file_is_named_with_its_line(tmp_path: Path, content: bytes, wor
         return
     with pytest.raises(ConfError, match=words):
         check_conf_files(str(tmp_path), ("base", "demo"))
+
+
+@pytest.mark.parametrize("content", ["a: &a [*a]\n", 5000 * "[" + 5000 * "]"], ids=["itself", "deep"])
+def test_a_file_without_an_end_is_refused_by_its_name(tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.yml").write_text(content)
+    with pytest.raises(ConfError, match=r"a\.yml: it is nested too deeply, or a part of it contains itself"):
+        read_node(OpenFile(LocalFileSystem(), str(tmp_path / "a.yml")))

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from support.made_checkpoints import TINY_AUDIO, TINY_VIDEO, WeightFormat, load_whole, made_checkpoint, made_weights
 from trimood.model.checkpoints import (
+    LONGEST_TEXT_CHARACTERS,
     read_state_dict,
     state_dict_shapes,
     tokenize,
@@ -142,6 +144,17 @@ def test_texts_are_cut_or_padded_to_77_tokens_and_end_where_the_highest_id_is(tm
     assert ids.argmax(dim=1).tolist() == [4, 76, 1]
     assert (ids[0, 4:] == 513).all()
     assert torch.equal(tokenize(clip, ["HI !"])[0], ids[0])
+
+
+def test_of_megabytes_of_text_only_the_beginning_is_split_into_tokens(tmp_path: Path) -> None:
+    clip, lengths = tokenizer(made_checkpoint(tmp_path, TINY_VIDEO)), list[int]()
+
+    def counting(texts: list[str], **options: Any) -> Any:
+        lengths.extend(map(len, texts))
+        return clip(texts, **options)
+
+    assert torch.equal(tokenize(counting, ["word " * 1_000_000]), tokenize(clip, ["word " * 100]))  # type: ignore[arg-type]
+    assert max(lengths) <= LONGEST_TEXT_CHARACTERS
 
 
 def test_a_vocabulary_whose_end_token_is_not_the_highest_is_refused(tmp_path: Path) -> None:

@@ -195,6 +195,20 @@ def test_an_experiment_that_is_refused_leaves_no_run(
     assert runs_in(project) == []
 
 
+def test_a_closed_terminal_ends_a_command_in_order_but_not_under_nohup(run: Command) -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        run("exp3")
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+        with pytest.raises(SystemExit, match="129"):
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 @pytest.mark.slow
 def test_a_killed_command_leaves_what_was_finished_and_the_next_goes_on_in_its_run(
     project: Path, empty_store: Path

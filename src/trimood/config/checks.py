@@ -1,7 +1,7 @@
 """Checks of all parameters before anything runs, and messages that are readable and contain no password."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -20,10 +20,19 @@ _WANTED = {
 
 def check_globals(values: Mapping[str, object]) -> None:
     """Checks globals.yml. Raises ValueError, which names the full path of each wrong key."""
+    problems = list(_empty_paths(values))
     try:
         GlobalParams.model_validate(values)
     except ValidationError as error:
-        raise ValueError(f"conf/*/globals.yml is wrong:{_as_list(error_lines(error, 'globals'))}") from None
+        problems += error_lines(error, "globals")
+    if problems:
+        raise ValueError(f"conf/*/globals.yml is wrong:{_as_list(problems)}")
+
+
+def _empty_paths(values: Mapping[str, object]) -> Iterator[str]:
+    for name in _PATHS:
+        if str(values.get(name, name)).strip() == "":  # files would be written to /02_intermediate
+            yield f"{name}: the path is empty, as from a shell variable that is not set. Give a folder, or leave it out"
 
 
 def check_parameters(
@@ -34,7 +43,7 @@ def check_parameters(
     `of_stages`: the type of each top-level parameter that a stage declares.
     """
     types: dict[str, Any] = {**SHARED, **of_stages, **dict.fromkeys(experiments, ExperimentParams)}
-    problems = []
+    problems = list(_empty_paths(parameters))
     checked = {}
     for name, value in parameters.items():
         if name not in types:

@@ -46,6 +46,7 @@ def read_node(file: OpenFile) -> yaml.Node | None:
         with file as opened:
             content = opened.read()
         node = yaml.compose(content.decode("utf-8-sig"), Loader=_LOADER)
+        problems = list(problems_in(node, "")) if node else []
     except OSError as error:
         why = "it is a folder" if isinstance(error, IsADirectoryError) else error.strerror or error
         raise ConfError(f"{file.path}: cannot be read: {why}. Make it a readable file, or remove it.") from error
@@ -53,7 +54,8 @@ def read_node(file: OpenFile) -> yaml.Node | None:
         raise ConfError(f"{file.path}: not UTF-8 (byte {error.start}). Save it as UTF-8.") from error
     except yaml.YAMLError as error:
         raise ConfError(f"{file.path}{yaml_problem(error)}") from error
-    problems = list(problems_in(node, "")) if node else []
+    except RecursionError:
+        raise ConfError(f"{file.path}: it is nested too deeply, or a part of it contains itself.") from None
     if problems:
         raise ConfError(f"{file.path}, {problems[0]}")
     return node

@@ -68,8 +68,7 @@ class Parameters(BaseModel):
     @classmethod
     def _refuse_true_as_a_number(cls, value: Any, info: ValidationInfo) -> Any:
         kind = cls.model_fields[str(info.field_name)].annotation
-        kinds = get_args(kind) or (kind,)
-        if isinstance(value, bool) and bool not in kinds and {int, float}.intersection(kinds):
+        if isinstance(value, bool) and {int, float, type(None)}.issuperset(get_args(kind) or (kind,)):
             raise ValueError("give a number; true, yes and on are not read as 1")  # YAML reads all three as true
         return value
 

@@ -270,6 +270,10 @@ def _unreadable(folder: Path) -> str:
     return f"{folder}: {', '.join(path.name for path in there)}"
 
 
+LONGEST_TEXT_CHARACTERS = 20_000
+"""More than 77 tokens have; a text of megabytes would take minutes and gigabytes."""
+
+
 def tokenize(tokenizer: "CLIPTokenizer", texts: Sequence[str]) -> "Tensor":
     """Token ids of the texts, [utterance, 77] int64: truncated before a final end token, or padded with end tokens.
 
@@ -278,7 +282,8 @@ def tokenize(tokenizer: "CLIPTokenizer", texts: Sequence[str]) -> "Tensor":
     """
     import ftfy
 
-    normalised = [" ".join(ftfy.fix_text(text).split()).lower() for text in texts]
+    begun = [text[:LONGEST_TEXT_CHARACTERS] for text in texts]
+    normalised = [" ".join(ftfy.fix_text(text).split()).lower() for text in begun]
     ids = tokenizer(normalised, max_length=TOKEN_COUNT, padding="max_length", truncation=True, return_tensors="pt")
     return ids["input_ids"]
 

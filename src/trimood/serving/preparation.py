@@ -1,5 +1,6 @@
 """Prepares a user's own utterances as examples, with the reason for each absent modality."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from trimood.media.execution import Execution
 from trimood.media.parts import Location, Problems
 from trimood.serving.trained_model import TrainedModel
 
+_LONGEST_NAME_BYTES = 200
+"""File systems allow 255, with the ending."""
+
 
 def cut_spans(utterances: pd.DataFrame, folder: Path, execution: Execution) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Cuts the utterances that are spans of a longer video into files in `folder`.
@@ -26,7 +30,7 @@ def cut_spans(utterances: pd.DataFrame, folder: Path, execution: Execution) -> t
     spans = []
     row: Any  # pandas-stubs cannot know the columns
     for row in utterances[utterances["start_milliseconds"].notna()].itertuples():
-        clip = folder / f"{row.utterance}.mp4"
+        clip = folder / f"{_file_name(row.utterance)}.mp4"
         spans.append(Span(clip, Path(row.clip), int(row.start_milliseconds), int(row.end_milliseconds)))
         moved.loc[row.Index, "clip"] = str(clip)
     problems: dict[str, str] = {}
@@ -37,6 +41,16 @@ def cut_spans(utterances: pd.DataFrame, folder: Path, execution: Execution) -> t
     fails = moved["message"].notna()
     refused = moved.loc[fails, REFUSED_COLUMNS]
     return moved[~fails].drop(columns="message").reset_index(drop=True), refused.reset_index(drop=True)
+
+
+def _file_name(utterance: str) -> str:
+    """The name of an utterance, or its beginning and a digest: with the number of a cue, a name may become too long."""
+    folder, slash, name = utterance.rpartition("/")
+    whole = name.encode()
+    if len(whole) <= _LONGEST_NAME_BYTES:
+        return utterance
+    begun = whole[:_LONGEST_NAME_BYTES].decode(errors="ignore")
+    return f"{folder}{slash}{begun}_{hashlib.blake2b(whole, digest_size=8).hexdigest()}"
 
 
 def prepare_own(

@@ -237,6 +237,12 @@ def _commit(project: Path) -> str:
 
 
 def _end_in_order_when_terminated() -> None:
-    """Makes SIGTERM, as sent by schedulers, run the exit handlers, so that open runs are closed as killed."""
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    """Makes the signals of schedulers and of a closed terminal run the exit handlers, which close runs as killed.
+
+    A signal that is handled or ignored already, as by nohup, is left alone.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:  # Windows has no SIGHUP
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
