@@ -11,7 +11,7 @@ from typing import TypeVar, get_args, get_type_hints
 import av
 import numpy as np
 
-from trimood.config.parameters import ClipProblem, Reader
+from trimood.config.parameters import ClipProblem, Reader, Stereo
 from trimood.disk import written_whole
 from trimood.media.audio import read_waveform
 from trimood.media.errors import ClipError, PreparationError, may_pass
@@ -80,26 +80,26 @@ def failed(error: ClipError) -> ClipFacts:
     )
 
 
-def kept_facts(task: tuple[Path, Path, Reader]) -> ClipFacts:
+def kept_facts(task: tuple[Path, Path, Reader, Stereo]) -> ClipFacts:
     """The facts of a clip, cached in a folder by content, so that the same bytes are probed once.
 
-    Takes (clip, folder, reader of frames) as one value, as `trimood.media.execution.run_each` passes it. Raises
-    ClipError for a file that is missing or cannot be opened, DiskFull, and PreparationError.
+    Takes (clip, folder, reader of frames, what is heard of stereo) as one value, as `trimood.media.execution.run_each`
+    passes it. Raises ClipError for a file that is missing or cannot be opened, DiskFull, and PreparationError.
     """
-    clip, folder, reader = task
+    clip, folder, reader, stereo = task
     content = content_name(clip)
-    version = f"v{FORMAT_VERSION}" if reader == "pyav" else f"v{FORMAT_VERSION}-{reader}"
+    version = "-".join([f"v{FORMAT_VERSION}", *(word for word in (reader, stereo) if word not in ("pyav", "mean"))])
     kept = folder / version / content[:2] / f"{content}.json"
     if (facts := _kept(kept)) is not None:
         return facts
-    facts, lasting = _probed(clip, content, reader)
+    facts, lasting = _probed(clip, content, reader, stereo)
     if lasting:  # not after a temporary failure of a disk or network
         with written_whole(kept, outlasts_power=False) as beside:
             beside.write_text(json.dumps(asdict(facts)), encoding="utf-8")
     return facts
 
 
-def _probed(path: Path, content: str, reader: Reader) -> tuple[ClipFacts, bool]:
+def _probed(path: Path, content: str, reader: Reader, stereo: Stereo) -> tuple[ClipFacts, bool]:
     """The facts, and whether they are lasting, without a temporary problem.
 
     Reads the tracks once, then frames and sound as the preparation does.
@@ -107,7 +107,7 @@ def _probed(path: Path, content: str, reader: Reader) -> tuple[ClipFacts, bool]:
     rate_hz = AudioRecipe().sample_rate_hz
     tracks, passed_over = _tried(lambda: _tracks(path))  # the readers below report problems of such a file
     _, no_frames = _tried(lambda: read_frames(path, VideoRecipe(reader=reader)))
-    waveform, no_sound = _tried(lambda: read_waveform(path, rate_hz))
+    waveform, no_sound = _tried(lambda: read_waveform(path, rate_hz, stereo))
     found, heard = _finding(path, no_frames), _finding(path, no_sound)
     facts = replace(tracks or ClipFacts(), content=content)
     if found:

@@ -30,7 +30,7 @@ def probe_clips(annotated: pd.DataFrame, corpus: Path, clip_facts: Path, clips: 
     rows = {name: asdict(failed(ClipError(corpus / name, "missing", "no such file"))) for name in names}
     execution = Execution(clips.executor, clips.workers, clips.time_limit_seconds)
     remove_leftovers(clip_facts)
-    tasks = [(path, clip_facts, clips.reader) for path in existing]
+    tasks = [(path, clip_facts, clips.reader, clips.stereo) for path in existing]
     done = run_each(kept_facts, tasks, execution, clip_of=lambda task: task[0])
     for (path, *_), facts in followed(done, len(tasks), "checking clips"):
         rows[existing[path]] = asdict(failed(facts) if isinstance(facts, ClipError) else facts)
