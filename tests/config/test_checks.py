@@ -53,6 +53,7 @@ def test_what_stands_in_conf_is_accepted(tree: dict) -> None:
             {"silent": "ignore"},
             r"data\.clips\.on_bad_clip: .*as in data\.clips\.on_bad_clip\.no_audio_track=blank",
         ),
+        ("data.clips.stereo", "left", r"data\.clips\.stereo: Input should be 'mean' or 'first' \(got 'left'\)"),
         ("data.clips.reader", "opencv", r"data\.clips\.reader: Input should be 'pyav' or 'decord' \(got 'opencv'\)"),
         ("data.clips.executor", "dask", r"data\.clips\.executor: Input should be 'serial', 'processes' or 'ray'"),
         ("data.clips.time_limit_seconds", 0, r"data\.clips\.time_limit_seconds: Input should be greater than 0"),

@@ -21,6 +21,7 @@ from trimood.config.parameters import AugmentationParams, TrainingParams
 from trimood.emotions import Modality
 from trimood.learning import embeddings
 from trimood.learning.batches import Examples
+from trimood.learning.device import half_precision
 from trimood.learning.embeddings import EmbeddingCache, embed_frozen
 from trimood.learning.prediction import probabilities
 from trimood.learning.setup import LoadedModel, load_model, used_checkpoints
@@ -98,8 +99,8 @@ def trained(
     examples = loaded.examples(table, prepared_clips, NONE)
     validation = loaded.examples(table[:14], prepared_clips)
     if cache:
-        examples = frozen(loaded, examples, cache, half=torch.bfloat16 if arguments.bf16 else None)
-        validation = frozen(loaded, validation, cache, half=torch.bfloat16 if arguments.bf16 else None)
+        examples = frozen(loaded, examples, cache, half=half_precision(arguments))
+        validation = frozen(loaded, validation, cache, half=half_precision(arguments))
     fitted = fit(loaded.model, examples, validation, arguments, folder, summary_scores, lambda numbers, step: None)
     return fitted, probabilities(loaded.model, loaded.examples(table, prepared_clips), 4)
 

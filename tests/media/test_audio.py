@@ -50,6 +50,19 @@ def test_stereo_becomes_the_mean_of_its_channels(tmp_path: Path) -> None:
     assert waveform.numpy() == pytest.approx(0.125, abs=1e-4)
 
 
+@pytest.mark.parametrize("other", [0.5, -1.0, 0.0])
+def test_the_first_channel_is_heard_as_if_it_were_alone(tmp_path: Path, other: float) -> None:
+    voice, noise = sound("sine", 1, 44100)[0], sound("noise", 1, 44100)[0]
+    alone = read_waveform(make_wav(tmp_path / "alone.wav", voice[None], 44100), 16000)
+    for number, channels in enumerate(([voice, other * voice], [voice, noise], [voice, noise, *4 * [other * voice]])):
+        path = make_wav(tmp_path / f"{number}.wav", np.stack(channels), 44100)
+        assert torch.equal(read_waveform(path, 16000, "first"), alone)
+        assert not torch.equal(read_waveform(path, 16000, "mean"), alone) or other == -1.0
+    silent = make_wav(tmp_path / "silent.wav", np.stack([0 * voice, voice]), 44100)
+    with pytest.raises(ClipError, match="every sample of its sound is zero"):
+        read_waveform(silent, 16000, "first")
+
+
 @pytest.mark.parametrize("codec", ["pcm_s16le", "aac", "libmp3lame"])
 @pytest.mark.parametrize("channels", [2, 6])
 def test_of_channels_that_cancel_each_other_the_loudest_is_heard(tmp_path: Path, codec: str, channels: int) -> None:
@@ -62,7 +75,7 @@ def test_of_channels_that_cancel_each_other_the_loudest_is_heard(tmp_path: Path,
     waveform = read_waveform(make_wav(path, samples, 48000, codec), 16000)
     assert strongest_hz(waveform, 16000) == pytest.approx(440, abs=1)
     assert waveform[3200:28800].square().mean().sqrt() == pytest.approx(0.5 * abs(loudest) / 2**0.5, rel=0.05)
-    facts = kept_facts((path, tmp_path / "facts", "pyav"))
+    facts = kept_facts((path, tmp_path / "facts", "pyav", "mean"))
     assert facts.audio_problem is None
     assert facts.peak_dbfs is not None
     assert facts.peak_dbfs > -20

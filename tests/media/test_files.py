@@ -125,5 +125,5 @@ def test_a_cover_picture_is_no_video(tmp_path: Path) -> None:
         target.mux([*sound.encode(frame), *sound.encode(None)])
     with pytest.raises(ClipError, match="it has no video track"):
         read_frames(tmp_path / "song.flac", VideoRecipe())
-    assert kept_facts((tmp_path / "song.flac", tmp_path / "facts", "pyav")).video_codec is None
+    assert kept_facts((tmp_path / "song.flac", tmp_path / "facts", "pyav", "mean")).video_codec is None
     assert len(read_waveform(tmp_path / "song.flac", 16000)) == 16000

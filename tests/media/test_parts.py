@@ -22,6 +22,7 @@ def test_the_name_of_a_recipe_is_pinned() -> None:
     # A change here throws away every user's prepared clips: it must be meant.
     assert recipe_name(Recipe()) == "2433d053b9fc8be1"
     assert recipe_name(Recipe(VideoRecipe(reader="decord"))) == "37bdcca6e3686a9a"
+    assert recipe_name(Recipe(audio=AudioRecipe(stereo="first"))) == "d546dba698eff43b"
 
 
 def test_content_names_tell_one_changed_bit_and_ignore_the_file_name(tmp_path: Path) -> None:

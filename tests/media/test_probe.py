@@ -20,7 +20,7 @@ from trimood.media.probe import QUIETEST_DBFS, first_picture, kept_facts
 
 def probe_clip(clip: Path) -> ClipFacts:
     with TemporaryDirectory() as folder:
-        return kept_facts((clip, Path(folder), "pyav"))
+        return kept_facts((clip, Path(folder), "pyav", "mean"))
 
 
 def problems(facts: ClipFacts) -> tuple[str | None, str | None]:
@@ -136,14 +136,14 @@ def test_a_rotation_flag_is_seen(tmp_path: Path) -> None:
 
 def test_facts_are_kept_by_content_and_the_same_bytes_are_probed_once(tmp_path: Path) -> None:
     clip, folder = make_clip(tmp_path / "c.mp4"), tmp_path / "facts"
-    first = kept_facts((clip, folder, "pyav"))
+    first = kept_facts((clip, folder, "pyav", "mean"))
     (kept,) = folder.rglob("*.json")
     assert kept.stem == first.content
     kept.write_text(json.dumps({**asdict(first), "frame_count": 77}))  # so that reading it shows
     shutil.copy(clip, tmp_path / "copy.mp4")
-    assert kept_facts((tmp_path / "copy.mp4", folder, "pyav")).frame_count == 77
+    assert kept_facts((tmp_path / "copy.mp4", folder, "pyav", "mean")).frame_count == 77
     make_clip(clip, seed=1)
-    assert kept_facts((clip, folder, "pyav")).frame_count == 10
+    assert kept_facts((clip, folder, "pyav", "mean")).frame_count == 10
     assert len(list(folder.rglob("*.json"))) == 2
 
 
@@ -153,16 +153,18 @@ def test_facts_do_not_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.Monk
 
     clip = make_clip(tmp_path / "c.mp4")
     monkeypatch.setattr("os.fsync", waits)
-    assert kept_facts((clip, tmp_path / "facts", "pyav")) == kept_facts((clip, tmp_path / "facts", "pyav"))
+    assert kept_facts((clip, tmp_path / "facts", "pyav", "mean")) == kept_facts(
+        (clip, tmp_path / "facts", "pyav", "mean")
+    )
 
 
 @pytest.mark.parametrize("broken", ["\0" * 300, "", "{", "[]", '{"frames": 3}'])
 def test_kept_facts_that_are_not_whole_are_made_anew(tmp_path: Path, broken: str) -> None:
     clip, folder = make_clip(tmp_path / "c.mp4"), tmp_path / "facts"
-    first = kept_facts((clip, folder, "pyav"))
+    first = kept_facts((clip, folder, "pyav", "mean"))
     (kept,) = folder.rglob("*.json")
     kept.write_text(broken)
-    assert kept_facts((clip, folder, "pyav")) == first
+    assert kept_facts((clip, folder, "pyav", "mean")) == first
     assert json.loads(kept.read_text()) == asdict(first)
 
 
@@ -177,13 +179,13 @@ def test_a_disk_that_fails_for_a_moment_is_no_fact_of_the_clip(tmp_path: Path, m
 
     with monkeypatch.context() as moment:
         moment.setattr("trimood.media.probe.read_frames", fail)
-        assert kept_facts((clip, tmp_path / "facts", "pyav")).video_problem == "unreadable"
-    assert kept_facts((clip, tmp_path / "facts", "pyav")).video_problem is None
+        assert kept_facts((clip, tmp_path / "facts", "pyav", "mean")).video_problem == "unreadable"
+    assert kept_facts((clip, tmp_path / "facts", "pyav", "mean")).video_problem is None
 
 
 def test_a_clip_that_is_not_there_is_missing_and_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(ClipError, match=r"gone\.mp4: missing: no such file") as caught:
-        kept_facts((tmp_path / "gone.mp4", tmp_path / "facts", "pyav"))
+        kept_facts((tmp_path / "gone.mp4", tmp_path / "facts", "pyav", "mean"))
     facts = failed(caught.value)
     assert problems(facts) == ("missing", "missing")
     assert not (tmp_path / "facts").exists()

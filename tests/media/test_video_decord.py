@@ -124,16 +124,17 @@ def test_without_decord_the_work_ends_and_names_the_extra(tmp_path: Path, monkey
     with pytest.raises(PreparationError, match=words):
         prepare_clips({"clip": clip}, Recipe(DECORD), tmp_path / "cache", Execution("serial"))
     with pytest.raises(PreparationError, match=words):
-        kept_facts((clip, tmp_path / "facts", "decord"))
+        kept_facts((clip, tmp_path / "facts", "decord", "mean"))
     assert not list(tmp_path.rglob("*.safetensors"))
     assert not list(tmp_path.rglob("*.json"))
 
 
 def test_facts_of_both_readers_are_kept_side_by_side(tmp_path: Path) -> None:
     cut_short(tmp_path / "clip.mp4")
-    with_pyav = kept_facts((tmp_path / "clip.mp4", tmp_path / "facts", "pyav"))
-    with_decord = kept_facts((tmp_path / "clip.mp4", tmp_path / "facts", "decord"))
+    with_pyav = kept_facts((tmp_path / "clip.mp4", tmp_path / "facts", "pyav", "mean"))
+    with_decord = kept_facts((tmp_path / "clip.mp4", tmp_path / "facts", "decord", "mean"))
     assert with_decord.video_detail != with_pyav.video_detail
     assert str(with_decord.video_detail).startswith("decord cannot read its frames")
-    assert kept_facts((tmp_path / "clip.mp4", tmp_path / "facts", "pyav")) == with_pyav
-    assert len(list((tmp_path / "facts").rglob("*.json"))) == 2
+    assert kept_facts((tmp_path / "clip.mp4", tmp_path / "facts", "pyav", "mean")) == with_pyav
+    kept_facts((tmp_path / "clip.mp4", tmp_path / "facts", "pyav", "first"))
+    assert len(list((tmp_path / "facts").rglob("*.json"))) == 3

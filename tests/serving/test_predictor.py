@@ -34,7 +34,7 @@ def test_the_probabilities_are_those_of_evaluation_to_the_bit(
     predictor: Predictor, sources: dict[str, str], trained_folder: Path, clips: Path, tmp_path: Path
 ) -> None:
     whole = clips / "whole.mp4"
-    prepared = prepare_clips({"a": whole}, clip_recipe(sources, "pyav"), tmp_path, Execution("serial"))
+    prepared = prepare_clips({"a": whole}, clip_recipe(sources, "pyav", "mean"), tmp_path, Execution("serial"))
     table = pd.DataFrame({"text": ["so much joy !"], "label": [4], "part": [str(prepared.parts["a"])]})
     evaluated = tiny_model(sources, train="head", modalities=THREE)
     untrained = probabilities(evaluated.model, evaluated.examples(table, tmp_path), 8)
@@ -57,7 +57,7 @@ def test_a_prediction_shows_what_the_model_was_given(
     (found,) = predictor.predict([Utterance(clips / "whole.mp4", "Hi .", "mine")])
     assert isinstance(found, Prediction)
     assert (found.name, found.text) == ("mine", "Hi .")
-    recipe = clip_recipe(sources, "pyav")
+    recipe = clip_recipe(sources, "pyav", "mean")
     assert found.frames is not None
     assert torch.equal(found.frames, read_frames(clips / "whole.mp4", recipe.video))
     waveform = read_waveform(clips / "whole.mp4", recipe.audio.sample_rate_hz)

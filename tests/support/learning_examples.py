@@ -120,7 +120,7 @@ def tiny_model(sources: dict[Source, str], **kwargs: Any) -> LoadedModel:
 
 def tiny_plan(sources: dict[Source, str], **kwargs: Any) -> Plan:
     """The plan that belongs to `tiny_model(sources, **kwargs)`."""
-    return plan_experiment(settings(**kwargs), sources["video"], sources.get("audio", ""), "pyav")
+    return plan_experiment(settings(**kwargs), sources["video"], sources.get("audio", ""), "pyav", "mean")
 
 
 def tiny_identity(plan: Plan, validation: pd.DataFrame | None = None, test: pd.DataFrame | None = None) -> RunIdentity:

@@ -142,6 +142,10 @@ Reader = Literal["pyav", "decord"]
 """The library that reads the frames of a clip; `decord` reads them as LanguageBind does, including its errors."""
 
 
+Stereo = Literal["mean", "first"]
+"""What is heard of several channels: their mean, or the first one alone, as in LanguageBind."""
+
+
 class WorkParams(Parameters):
     """How work on clips is distributed. `workers` 0 means one for each core; the time limit is for one clip."""
 
@@ -158,6 +162,7 @@ class ClipParams(WorkParams):
 
     on_bad_clip: Policy | dict[ClipProblem, Policy]
     reader: Reader = "pyav"
+    stereo: Stereo = "mean"
     hash_again: bool = False
 
     @field_validator("on_bad_clip", mode="before")

@@ -1,6 +1,6 @@
 """The plan of an experiment, which is made before anything is loaded or trained."""
 
-from trimood.config.parameters import LoraParams, Parameters, Reader, Settings, TrainingParams
+from trimood.config.parameters import LoraParams, Parameters, Reader, Settings, Stereo, TrainingParams
 from trimood.emotions import Source
 
 
@@ -16,7 +16,8 @@ class Plan(Parameters):
     """The resolved experiment that training, evaluation, prediction and MLflow use; stored with the weights.
 
     `checkpoints`: a folder or hub name for each checkpoint in use. `parameters`: counts by tower (video, audio, text),
-    for the head, and for "all". `reader`: reads the frames of all clips, including those predicted later.
+    for the head, and for "all". `reader` reads the frames of all clips, including those predicted later; `stereo` says
+    what is heard of them.
     """
 
     title: str
@@ -24,6 +25,7 @@ class Plan(Parameters):
     checkpoints: dict[Source, str]
     parameters: dict[str, ParameterCount]
     reader: Reader
+    stereo: Stereo = "mean"
 
 
 class SearchPlan(Plan):

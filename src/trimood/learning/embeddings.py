@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -108,30 +108,47 @@ def embed_frozen(
     with fp16 or bf16 does. Each embedding is equal to the bit whatever others are computed with it: all batches have
     `batch_size` rows.
     """
-    model, embeddings, is_kept = loaded.model, {}, True
+    model, embeddings = loaded.model, {}
     counts = parameter_counts(model)
     for modality in model.modalities:
         trained, _ = counts[modality]
-        if trained or (examples.is_for_training and _is_random(model, examples, modality)):
-            continue
-        kind = _kind(model, modality, checkpoints, batch_size, half)
-        contents = examples.contents(modality)
-        present = [content for content in contents if content]
-        known = cache.load(kind, set(present))
-        missing = [content for content in present if content not in known]
-        words = "the %s tower is frozen: %d utterances, %d embedded before, %d to embed"
-        log.info(words, modality, len(present), len(present) - len(missing), len(missing))
-        rows: dict[bytes, int] = {}
-        for row, content in enumerate(contents):
-            if content and content not in known:
-                rows.setdefault(content, row)  # of equal ones, the first is embedded
-        for some in _computed(model, modality, examples, rows, batch_size, half):
-            is_kept = is_kept and cache.keep(kind, some)
-            known |= some
-        embeddings[modality] = _table(contents, known, model.embedding_size(modality))
+        if not trained and not (examples.is_for_training and _is_random(model, examples, modality)):
+            kind = _kind(model, modality, checkpoints, batch_size, half)
+            embeddings[modality] = _embed_once(model, modality, examples, cache, kind, batch_size, half)
     if embeddings:
         cache.make_room()
     return examples.with_embeddings(embeddings)
+
+
+def _embed_once(
+    model: EmotionClassifier,
+    modality: Modality,
+    examples: Examples,
+    cache: EmbeddingCache,
+    kind: str,
+    batch_size: int,
+    half: torch.dtype | None,
+) -> Tensor:
+    """[utterance, projection_dim] float32 from the cache, after what it lacks was added; zero for an absent input."""
+    contents = examples.contents(modality)
+    present = [content for content in contents if content]
+    known = cache.load(kind, set(present))
+    missing = [content for content in present if content not in known]
+    words = "the %s tower is frozen: %d utterances, %d embedded before, %d to embed"
+    log.info(words, modality, len(present), len(present) - len(missing), len(missing))
+    rows: dict[bytes, int] = {}
+    for row, content in enumerate(contents):
+        if content and content not in known:
+            rows.setdefault(content, row)  # of equal ones, the first is embedded
+    is_kept = True
+    for some in _computed(model, modality, examples, rows, batch_size, half):
+        is_kept = is_kept and cache.keep(kind, some)
+        known |= some
+    table = np.zeros((len(contents), model.embedding_size(modality)), dtype=np.float32)
+    for row, content in enumerate(contents):
+        if content:
+            table[row] = known[content]
+    return torch.from_numpy(table)
 
 
 def _is_random(model: EmotionClassifier, examples: Examples, modality: Modality) -> bool:
@@ -202,12 +219,3 @@ def _embedded(
     filled = torch.cat([inputs, inputs.new_zeros(batch_size - len(inputs), *inputs.shape[1:])]).to(_device())
     with torch.autocast(_device().type, half, enabled=half is not None):
         return model.embed_input(modality, filled)[: len(inputs)].cpu().numpy()
-
-
-def _table(contents: Sequence[bytes | None], known: Mapping[bytes, np.ndarray], size: int) -> Tensor:
-    """[utterance, projection_dim] float32, zero where there is no content."""
-    table = np.zeros((len(contents), size), dtype=np.float32)
-    for row, content in enumerate(contents):
-        if content:
-            table[row] = known[content]
-    return torch.from_numpy(table)

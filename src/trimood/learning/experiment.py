@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from trimood.config.parameters import Reader, Settings
+from trimood.config.parameters import Reader, Settings, Stereo
 from trimood.config.plan import ExampleFingerprints, ParameterCount, Plan
 from trimood.disk import require_space
 from trimood.learning.device import check_device, half_precision, warn_of_memory
@@ -52,7 +52,9 @@ class TrainingOutcome:
     peak_memory_gib: float
 
 
-def plan_experiment(settings: Settings, video_checkpoint: str, audio_checkpoint: str, reader: Reader) -> Plan:
+def plan_experiment(
+    settings: Settings, video_checkpoint: str, audio_checkpoint: str, reader: Reader, stereo: Stereo
+) -> Plan:
     """Plans resolved settings: title, checkpoints in use, trainable and all parameters per tower.
 
     Builds the model without weights and checks names and shapes in the checkpoints. Logs a warning if the training
@@ -65,7 +67,14 @@ def plan_experiment(settings: Settings, video_checkpoint: str, audio_checkpoint:
         for tower, (trainable, total) in count_parameters(settings, sources).items()
     }
     warn_of_memory(settings, sources, counts)
-    return Plan(title=_title(settings), settings=settings, checkpoints=sources, parameters=counts, reader=reader)
+    return Plan(
+        title=_title(settings),
+        settings=settings,
+        checkpoints=sources,
+        parameters=counts,
+        reader=reader,
+        stereo=stereo,
+    )
 
 
 def _title(settings: Settings) -> str:
@@ -87,7 +96,7 @@ def identify_run(experiment: str, plan: Plan, **examples: pd.DataFrame) -> RunId
         plan=plan,
         examples=ExampleFingerprints(**{split: examples_fingerprint(table) for split, table in examples.items()}),
         checkpoints={source: checkpoint_digest(name) for source, name in plan.checkpoints.items()},
-        recipe=recipe_name(clip_recipe(plan.checkpoints, plan.reader)),
+        recipe=recipe_name(clip_recipe(plan.checkpoints, plan.reader, plan.stereo)),
         code=code_version(),
     )
 

@@ -11,6 +11,7 @@ import torch
 import torchaudio
 from torch import Tensor
 
+from trimood.config.parameters import Stereo
 from trimood.media.completeness import require_whole
 from trimood.media.errors import ClipError, reason, require_file
 from trimood.media.files import audio_track, decodable, open_media
@@ -46,18 +47,18 @@ LONGEST_SECONDS = 3600
 """No utterance lasts an hour, but a small file can contain days of silence, which would exhaust the memory."""
 
 
-def read_waveform(path: Path, sample_rate_hz: int) -> Tensor:
-    """The clip's sound as the mean of its channels, resampled: [sample] float32, about -1 to 1.
+def read_waveform(path: Path, sample_rate_hz: int, stereo: Stereo = "mean") -> Tensor:
+    """The clip's sound as the mean of its channels, or the first, resampled: [sample] float32, about -1 to 1.
 
-    Where the channels cancel each other, the loudest one is taken. Reads trimood.media.files.FORMATS with all codecs of
+    Where the mean cancels the channels, the loudest one is taken. Reads trimood.media.files.FORMATS with all codecs of
     FFmpeg. Raises ClipError: missing, unreadable, no_audio_track, too_short (below one 25 ms window), silent.
     """
     require_file(path)
     require_whole(path)
     try:
-        waveform, powers = _decode(path, sample_rate_hz)
+        waveform, powers = _decode(path, sample_rate_hz, 0 if stereo == "first" else None)
         mean_power, loudest = powers[0], max(powers[1:], default=0.0)
-        if mean_power < CANCELLED_SHARE * loudest:
+        if stereo == "mean" and mean_power < CANCELLED_SHARE * loudest:
             waveform, _ = _decode(path, sample_rate_hz, powers[1:].index(loudest))
     except (av.error.FFmpegError, ValueError) as error:
         raise ClipError(path, "unreadable", f"its sound cannot be decoded ({reason(error)})") from error

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import get_args, get_type_hints
 
-from trimood.config.parameters import ClipProblem, Reader
+from trimood.config.parameters import ClipProblem, Reader, Stereo
 from trimood.disk import written_whole
 from trimood.media.errors import ClipError
 
@@ -60,20 +60,20 @@ def failed(error: ClipError) -> ClipFacts:
     )
 
 
-def read_facts(folder: Path, content: str, reader: Reader) -> ClipFacts | None:
+def read_facts(folder: Path, content: str, reader: Reader, stereo: Stereo) -> ClipFacts | None:
     """The facts that are kept of a clip with this content; None if none are, or if the file is damaged."""
     try:
-        return ClipFacts(**json.loads(_file(folder, content, reader).read_text(encoding="utf-8")))
+        return ClipFacts(**json.loads(_file(folder, content, reader, stereo).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def write_facts(folder: Path, facts: ClipFacts, content: str, reader: Reader) -> None:
+def write_facts(folder: Path, facts: ClipFacts, content: str, reader: Reader, stereo: Stereo) -> None:
     """Keeps the facts. Raises DiskFull."""
-    with written_whole(_file(folder, content, reader), outlasts_power=False) as beside:
+    with written_whole(_file(folder, content, reader, stereo), outlasts_power=False) as beside:
         beside.write_text(json.dumps(asdict(facts)), encoding="utf-8")
 
 
-def _file(folder: Path, content: str, reader: Reader) -> Path:
-    version = f"v{FORMAT_VERSION}" if reader == "pyav" else f"v{FORMAT_VERSION}-{reader}"
+def _file(folder: Path, content: str, reader: Reader, stereo: Stereo) -> Path:
+    version = "-".join([f"v{FORMAT_VERSION}", *(word for word in (reader, stereo) if word not in ("pyav", "mean"))])
     return folder / version / content[:2] / f"{content}.json"

@@ -61,7 +61,7 @@ def write_part(clip: Path, part: Location, recipe: Recipe) -> Problems:
     problems: Problems = {}
     makers: dict[Modality, Callable[[], Tensor]] = {
         "video": lambda: read_frames(clip, recipe.video),
-        "audio": lambda: log_mel(read_waveform(clip, recipe.audio.sample_rate_hz), recipe.audio),
+        "audio": lambda: log_mel(read_waveform(clip, recipe.audio.sample_rate_hz, recipe.audio.stereo), recipe.audio),
     }
     for modality, make in makers.items():
         if TENSORS[modality][0] in tensors:

@@ -10,7 +10,7 @@ from typing import TypeVar
 import av
 import numpy as np
 
-from trimood.config.parameters import Reader
+from trimood.config.parameters import Reader, Stereo
 from trimood.media.audio import read_waveform
 from trimood.media.contents import content_name
 from trimood.media.errors import ClipError, PreparationError, may_pass
@@ -29,23 +29,23 @@ QUIETEST_DBFS = -120.0
 """The level of silence, so that it stays finite."""
 
 
-def kept_facts(task: tuple[Path, Path, Reader]) -> ClipFacts:
+def kept_facts(task: tuple[Path, Path, Reader, Stereo]) -> ClipFacts:
     """The facts of a clip, cached in a folder by content, so that the same bytes are probed once.
 
-    Takes (clip, folder, reader of frames) as one value, as `trimood.media.execution.run_each` passes it. Raises
-    ClipError for a file that is missing or cannot be opened, DiskFull, and PreparationError.
+    Takes (clip, folder, reader of frames, what is heard of stereo) as one value, as `trimood.media.execution.run_each`
+    passes it. Raises ClipError for a file that is missing or cannot be opened, DiskFull, and PreparationError.
     """
-    clip, folder, reader = task
+    clip, folder, reader, stereo = task
     content = content_name(clip)
-    if (kept := read_facts(folder, content, reader)) is not None:
+    if (kept := read_facts(folder, content, reader, stereo)) is not None:
         return kept
-    facts, lasting = _probed(clip, content, reader)
+    facts, lasting = _probed(clip, content, reader, stereo)
     if lasting:  # not after a temporary failure of a disk or network
-        write_facts(folder, facts, content, reader)
+        write_facts(folder, facts, content, reader, stereo)
     return facts
 
 
-def _probed(path: Path, content: str, reader: Reader) -> tuple[ClipFacts, bool]:
+def _probed(path: Path, content: str, reader: Reader, stereo: Stereo) -> tuple[ClipFacts, bool]:
     """The facts, and whether they are lasting, without a temporary problem.
 
     Reads the tracks once, then frames and sound as the preparation does.
@@ -53,7 +53,7 @@ def _probed(path: Path, content: str, reader: Reader) -> tuple[ClipFacts, bool]:
     rate_hz = AudioRecipe().sample_rate_hz
     tracks, passed_over = _tried(lambda: _tracks(path))  # the readers below report problems of such a file
     _, no_frames = _tried(lambda: read_frames(path, VideoRecipe(reader=reader)))
-    waveform, no_sound = _tried(lambda: read_waveform(path, rate_hz))
+    waveform, no_sound = _tried(lambda: read_waveform(path, rate_hz, stereo))
     found, heard = _finding(path, no_frames), _finding(path, no_sound)
     facts = replace(tracks or ClipFacts(), content=content)
     if found:

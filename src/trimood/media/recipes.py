@@ -8,7 +8,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from functools import cache
 
-from trimood.config.parameters import Reader
+from trimood.config.parameters import Reader, Stereo
 
 FORMAT_VERSION = 3
 """Increase it whenever the same recipe gives different values, so that older parts are not reused."""
@@ -35,6 +35,7 @@ class AudioRecipe:
 
     mel_bins: int = 112
     sample_rate_hz: int = 16000
+    stereo: Stereo = "mean"
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,11 @@ class Recipe:
 def recipe_name(recipe: Recipe) -> str:
     """The folder of a recipe's parts: 16 hexadecimal digits that change with any of its values."""
     values = {"format": FORMAT_VERSION, **asdict(recipe)}
+    # These two defaults are not part of the name: parts that are older than the parameters stay valid.
     if recipe.video.reader == "pyav":
-        del values["video"]["reader"]  # the default reader is not part of the name: older parts stay valid
+        del values["video"]["reader"]
+    if recipe.audio.stereo == "mean":
+        del values["audio"]["stereo"]
     canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 
-from trimood.config.parameters import Reader, listed
+from trimood.config.parameters import Reader, Stereo, listed
 from trimood.disk import DiskFull, says_disk_full
 from trimood.emotions import Source
 from trimood.media.recipes import AudioRecipe, Recipe, VideoRecipe
@@ -59,7 +59,7 @@ def locate(source: str, weights: bool = True) -> Path:
     return _cached(source, weights) or _download(source, weights)
 
 
-def clip_recipe(sources: Mapping[Source, str], reader: Reader) -> Recipe:
+def clip_recipe(sources: Mapping[Source, str], reader: Reader, stereo: Stereo) -> Recipe:
     """Returns how to prepare clips for the checkpoints, without reading weights.
 
     The values for an unused checkpoint are those of the published one.
@@ -68,7 +68,7 @@ def clip_recipe(sources: Mapping[Source, str], reader: Reader) -> Recipe:
     video, audio = visions.get("video"), visions.get("audio")
     return Recipe(
         video=VideoRecipe(video.num_frames, video.image_size, reader) if video else VideoRecipe(reader=reader),
-        audio=AudioRecipe(audio.num_mel_bins, audio.audio_sample_rate) if audio else AudioRecipe(),
+        audio=AudioRecipe(audio.num_mel_bins, audio.audio_sample_rate, stereo) if audio else AudioRecipe(stereo=stereo),
     )
 
 

@@ -49,7 +49,7 @@ class TrainedModel:
     @property
     def recipe(self) -> Recipe:
         """How its clips are prepared."""
-        return clip_recipe(self.plan.checkpoints, self.plan.reader)
+        return clip_recipe(self.plan.checkpoints, self.plan.reader, self.plan.stereo)
 
     def check_whole(self) -> None:
         """Reads weights and checkpoints. Raises CheckpointError if they are not those of one training."""

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pandas as pd
 import pytest
 from kedro.io import DataCatalog, MemoryDataset
@@ -263,6 +264,7 @@ def test_the_recipe_is_what_the_checkpoints_were_trained_with(tmp_path: Path) ->
         "audio": {
             "mel_bins": TINY_AUDIO.vision.num_mel_bins,
             "sample_rate_hz": TINY_AUDIO.vision.audio_sample_rate,
+            "stereo": "mean",
         },
     }
 
@@ -280,6 +282,19 @@ def test_frames_are_read_by_the_reader_of_the_parameters(tmp_path: Path, sources
         messages[reader] = " ".join(excluded["message"])
     assert "decord cannot read its frames" in messages["decord"]
     assert "decord" not in messages["pyav"]
+
+
+def test_of_stereo_the_parameters_say_what_is_heard(tmp_path: Path, sources: dict[str, str]) -> None:
+    channels = np.stack([sound("sine", 0.5, 48000)[0], sound("noise", 0.5, 48000)[0]])
+    make_wav(tmp_path / "train/dia1utt1.mp4", channels, 48000, "aac")
+    heard = {}
+    for stereo in ("mean", "first"):
+        clips = policy("blank").model_copy(update={"stereo": stereo})
+        recipe = read_recipe(sources["video"], sources["audio"], clips)
+        examples, _ = prepare_split(utterances(1), tmp_path, recipe, tmp_path / "prepared", clips)
+        heard[stereo] = load_part(tmp_path / "prepared" / examples["part"][0])["log_mel"]
+    assert heard["mean"].shape == heard["first"].shape
+    assert (heard["mean"] - heard["first"]).abs().mean() > 1  # noise fills what the tone leaves empty
 
 
 def test_the_contact_sheet_shows_frames_sound_and_words_of_each_emotion_there_is(tmp_path: Path) -> None:

@@ -37,9 +37,9 @@ def probe_clips(
     execution = Execution(clips.executor, clips.workers, clips.time_limit_seconds)
     tasks = []
     for path, content in content_names(existing, Known(clip_digests, clips.hash_again)).items():
-        kept = read_facts(clip_facts, content, clips.reader) if isinstance(content, str) else None
+        kept = read_facts(clip_facts, content, clips.reader, clips.stereo) if isinstance(content, str) else None
         if kept is None:
-            tasks.append((path, clip_facts, clips.reader))
+            tasks.append((path, clip_facts, clips.reader, clips.stereo))
         else:
             rows[existing[path]] = asdict(kept)
     if tasks:

@@ -63,7 +63,7 @@ def plan(
     from trimood.learning.experiment import plan_experiment
 
     settings = resolve(experiment, training, lora)
-    planned = plan_experiment(settings, video_checkpoint, audio_checkpoint, clips.reader)
+    planned = plan_experiment(settings, video_checkpoint, audio_checkpoint, clips.reader, clips.stereo)
     for tower, count in planned.parameters.items():
         log.info(
             "%-6s %12s of %12s parameters are trained (%.2f %%)",

@@ -12,6 +12,7 @@ from upath import UPath
 
 from trimood.config.parameters import ClipParams
 from trimood.corpus.preparation import BadClips, error_message, log_exclusions, table_of_problems, with_parts
+from trimood.emotions import Source
 from trimood.reports.drawings import Drawing, one_of_each_emotion
 
 log = logging.getLogger(__name__)
@@ -21,7 +22,8 @@ def read_recipe(video_checkpoint: str, audio_checkpoint: str, clips: ClipParams)
     """Returns a media.parts.Recipe as JSON: frames, mel bins and sample rate as the checkpoints' config.json say."""
     from trimood.model.checkpoints import clip_recipe
 
-    return asdict(clip_recipe({"video": video_checkpoint, "audio": audio_checkpoint}, clips.reader))
+    checkpoints: Mapping[Source, str] = {"video": video_checkpoint, "audio": audio_checkpoint}
+    return asdict(clip_recipe(checkpoints, clips.reader, clips.stereo))
 
 
 def prepare_split(

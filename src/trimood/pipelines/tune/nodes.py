@@ -46,7 +46,8 @@ def plan_search(
     own = parameters[experiment]
     own = own.model_dump(mode="json", exclude_unset=True) if isinstance(own, ExperimentParams) else own
     check_space(experiment, own, training, lora, tune.space)
-    planned = plan_experiment(settings_with(own, training, lora, {}), video_checkpoint, audio_checkpoint, clips.reader)
+    settings = settings_with(own, training, lora, {})
+    planned = plan_experiment(settings, video_checkpoint, audio_checkpoint, clips.reader, clips.stereo)
     return SearchPlan(
         **dict(planned),
         experiment=experiment,

@@ -74,7 +74,7 @@ class Search:
         """
         settings = settings_with(self.plan.own, self.plan.training, self.plan.lora, values)
         given = self.plan.given_checkpoints
-        planned = plan_experiment(settings, given["video"], given["audio"], self.plan.reader)
+        planned = plan_experiment(settings, given["video"], given["audio"], self.plan.reader, self.plan.stereo)
         log_now(params=flat_plan(planned), tags={"seed": settings.training.seed})
 
         def report(numbers: dict[str, float], step: int) -> None:
