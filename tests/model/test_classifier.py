@@ -14,6 +14,8 @@ from support.made_checkpoints import TINY_AUDIO, TINY_VIDEO, load_whole, made_ch
 from trimood.emotions import Modality
 from trimood.model.adapters import AdapterError, is_adapter
 from trimood.model.classifier import (
+    CLIP_MEAN,
+    CLIP_STD,
     EmotionClassifier,
     HeadTraining,
     Source,
@@ -141,6 +143,21 @@ def test_frames_are_normalised_as_clip_was() -> None:
     assert pixels.shape == (1, 3, 2, 4, 4)
     assert pixels[0, 0, :, 0, 0].tolist() == pytest.approx([-0.48145466 / 0.26862954, (1 - 0.48145466) / 0.26862954])
     assert pixels[0, 2, 1, 0, 0].item() == pytest.approx((1 - 0.40821073) / 0.27577711)
+
+
+def test_normalising_keeps_its_input_and_gives_the_bits_of_the_formula() -> None:
+    frames = torch.arange(256, dtype=torch.uint8).view(1, 1, 1, 16, 16).expand(1, 2, 3, 16, 16).float()
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
+    before = frames.clone()
+    assert torch.equal(normalise_frames(frames), ((frames / 255 - mean) / std).transpose(1, 2))
+    assert torch.equal(frames, before)
+
+
+def test_every_module_changes_its_mode_with_the_classifier() -> None:
+    classifier = build_classifier(TWO, TINY, "lora", lora=lora("q_proj", dropout=0.1))
+    assert {module.training for module in classifier.modules()} == {True}
+    assert {module.training for module in classifier.eval().modules()} == {False}
+    assert {module.training for module in classifier.train().train().modules()} == {True}
 
 
 @pytest.mark.parametrize(
