@@ -26,6 +26,7 @@ def memory(trained_folder: Path, decoder: Decoder) -> ModelsInMemory:
     return ModelsInMemory(trained_folder, {}, decoder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("clip", "words", "absent"),
     [
@@ -66,6 +67,7 @@ def test_the_pictures_are_of_what_the_model_was_given(
     assert image.get_extent()[1] == pytest.approx(len(wanted.log_mel) / 100)  # seconds
 
 
+@pytest.mark.slow
 def test_gradio_takes_the_pictures(memory: ModelsInMemory, clips: Path) -> None:
     plot = pytest.importorskip("gradio").Plot()
     (given,) = answer(memory, clips / "whole.mp4", "so happy !", ["exp6_head"])

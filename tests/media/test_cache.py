@@ -274,7 +274,7 @@ def many_clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {f"dia2utt{n}": make_clip(folder / f"{n}.mp4", seconds=2, size=(320, 240), seed=n) for n in range(24)}
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.parametrize("execution", [SERIAL, TWO], ids=["serial", "processes"])
 def test_a_run_that_is_killed_again_and_again_goes_on_where_it_was(
     many_clips: dict[str, Path], tmp_path: Path, execution: Execution
@@ -325,7 +325,7 @@ def test_an_interrupted_run_leaves_nothing_but_whole_parts(
     assert {path.suffix for path in left} == {".safetensors"}
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_two_runs_at_once_share_their_work(many_clips: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()

@@ -56,6 +56,7 @@ def work(decoder: Decoder, function: Any, task: object, seconds: float = 60) -> 
     return result
 
 
+@pytest.mark.slow
 def test_it_predicts_as_without_it_to_the_bit(decoder: Decoder, predictor: Predictor, clips: Path) -> None:
     asked = [
         Utterance(clips / "whole.mp4", "so happy !", "a"),

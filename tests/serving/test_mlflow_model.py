@@ -101,6 +101,7 @@ def test_the_signature_names_what_goes_in_and_what_comes_out(files: Path) -> Non
     assert signature.outputs.input_names() == ["emotion", *kinds, "absent"]
 
 
+@pytest.mark.slow
 def test_its_example_is_a_request_that_it_answers(model: mlflow.pyfunc.PyFuncModel) -> None:
     answer = model.predict(model.input_example)
     assert list(answer.columns) == model.metadata.signature.outputs.input_names()
@@ -143,6 +144,7 @@ def test_no_file_of_a_request_is_left_behind(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_checkpoints_that_moved_are_given_at_loading_or_by_the_environment(
     run: str, sources: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

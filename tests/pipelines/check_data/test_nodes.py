@@ -366,6 +366,7 @@ def test_each_annotation_file_is_opened_once(corpus: Path, tmp_path: Path, monke
     assert report.files.train.sha256 is not None
 
 
+@pytest.mark.slow
 @needs_shared
 def test_the_real_annotations_print_the_published_counts_and_every_anomaly(tmp_path: Path) -> None:
     report, manifest = check((SHARED or Path()) / "reference" / "ecf2", tmp_path / "facts")
