@@ -172,6 +172,7 @@ def _experiments_only(options: Options, whole: Pipeline) -> Options:
 
 def try_models(env: str | None, params: Options, port: int) -> None:
     """Serves the web page, with the models, corpus and MLflow store that the catalog of this environment names."""
+    atexit.register(end_soon)
     if find_spec("gradio") is None:
         raise click.ClickException("kedro app needs Gradio, which is not installed: pip install 'trimood[app]'")
     from pathlib import Path

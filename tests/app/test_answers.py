@@ -1,6 +1,9 @@
 """What the page shows of a model: its calibrated probabilities, what it was given, and what was absent."""
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -120,3 +123,10 @@ def test_what_cannot_be_answered_is_told_in_words(
     for shown in answers:
         assert shown.note.startswith(said)
         assert shown.probabilities is None
+
+
+def test_the_page_needs_neither_torch_nor_transformers_before_the_first_answer() -> None:
+    code = "import sys, trimood.app.server\nprint(*{name.partition('.')[0] for name in sys.modules})"
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=paths, capture_output=True, text=True, check=True)
+    assert {"torch", "transformers", "peft", "matplotlib", "trimood"} & set(done.stdout.split()) == {"trimood"}

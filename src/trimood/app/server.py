@@ -31,6 +31,7 @@ def serve(models: Path, corpus: Path, checkpoints: Mapping[str, str | None], tra
     `models`: the folder of experiments; `corpus`: the folder with example clips; `checkpoints` as for `load_predictor`.
     Raises PortInUse.
     """
+    log.info("Starting the page: loading MLflow, then Gradio. The first prediction loads the libraries of the models.")
     limits = read_limits()
     use_store(tracking_uri)
     registered = registered_models(tracking_uri)

@@ -1,4 +1,7 @@
-"""Predicts new utterances with a trained model; preparation and model are the same as in evaluation."""
+"""Predicts new utterances with a trained model; preparation and model are the same as in evaluation.
+
+The first predictor imports torch and transformers, so that a server answers before it has a model.
+"""
 
 import math
 import tempfile
@@ -6,19 +9,20 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from torch import Tensor
 
 from trimood.emotions import EMOTIONS, Modality
-from trimood.learning.prediction import probabilities
-from trimood.learning.setup import load_for_plan
 from trimood.media.execution import Execution
 from trimood.media.parts import Location, load_part
 from trimood.scoring.calibration import with_temperature
 from trimood.serving.preparation import prepare_own
 from trimood.serving.trained_model import TrainedModel, load_trained
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 HERE = Execution("serial")
 """Prepares clips in this process without a time limit, which suits one or two clips."""
@@ -48,8 +52,8 @@ class Prediction:
     probabilities: dict[str, float]
     calibrated: dict[str, float]
     absent: dict[Modality, str]
-    frames: Tensor | None
-    log_mel: Tensor | None
+    frames: "Tensor | None"
+    log_mel: "Tensor | None"
 
     @property
     def emotion(self) -> str:
@@ -74,6 +78,8 @@ class Predictor:
 
     def __init__(self, trained: TrainedModel) -> None:
         """Loads the checkpoints. Raises CheckpointError, also if they are not those of the training."""
+        from trimood.learning.setup import load_for_plan
+
         trained.check_whole()
         self.name, self.modalities, self.temperature = trained.name, trained.modalities, trained.temperature
         self._loaded = load_for_plan(trained.plan, trained.weights)
@@ -116,6 +122,8 @@ class Predictor:
 
     def probabilities(self, examples: pd.DataFrame, prepared_clips: Location) -> np.ndarray:
         """Computes probabilities as in evaluation, [utterance, 7] float64, for examples of `prepare_own`."""
+        from trimood.learning.prediction import probabilities
+
         return probabilities(self._loaded.model, self._loaded.examples(examples, prepared_clips), self._batch_size)
 
     def _probabilities_until(self, until: float, examples: pd.DataFrame, prepared_clips: Path) -> np.ndarray:

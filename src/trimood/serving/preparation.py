@@ -10,7 +10,6 @@ import pandas as pd
 from trimood.corpus.preparation import with_parts
 from trimood.corpus.tables import ABSENCE_COLUMNS, PREPARED_COLUMNS, REFUSED_COLUMNS
 from trimood.emotions import Modality
-from trimood.media.cutting import CutRecipe, Span, cut_all
 from trimood.media.errors import ClipError, in_words
 from trimood.media.execution import Execution
 from trimood.media.parts import Location, Problems
@@ -26,6 +25,8 @@ def cut_spans(utterances: pd.DataFrame, folder: Path, execution: Execution) -> t
     Returns the utterances with `clip` changed to these files, and a table of spans that cannot be cut
     (REFUSED_COLUMNS). Spans that are already cut are kept.
     """
+    from trimood.media.cutting import CutRecipe, Span, cut_all  # imports torch, and a server cuts nothing
+
     moved = utterances.copy()
     spans = []
     row: Any  # pandas-stubs cannot know the columns

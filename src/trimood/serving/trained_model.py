@@ -14,7 +14,6 @@ from trimood.media.recipes import Recipe
 from trimood.model.checkpoints import check_checkpoints, clip_recipe
 from trimood.model.config import CheckpointError
 from trimood.model.stored import TrainedWeights, read_weights
-from trimood.model.trained import weights_fingerprint
 
 WEIGHTS, CALIBRATION = "best.safetensors", "calibration.json"
 """The file names of a model, in the folder of an experiment and as artifacts of an MLflow model."""
@@ -53,6 +52,8 @@ class TrainedModel:
 
     def check_whole(self) -> None:
         """Reads weights and checkpoints. Raises CheckpointError if they are not those of one training."""
+        from trimood.model.trained import weights_fingerprint
+
         if weights_fingerprint(self.weights.tensors) != self.weights.about.fingerprint:
             raise CheckpointError(
                 f"{self.name}: the tensors of its weights are not those that their header describes. Run the "
