@@ -19,7 +19,6 @@ KEDRO = (sys.executable, "-m", "kedro")
 PORT = 7861
 
 MARKS = {
-    "Kedro project": "the command begins",
     "Running node": "the first node begins",
     "Completed node: exp4.plan": "the plan is made",
     "Starting the page": "the page begins to start",
