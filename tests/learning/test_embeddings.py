@@ -140,7 +140,7 @@ def test_ten_epochs_on_kept_embeddings_train_what_ten_epochs_through_the_towers_
 def test_each_content_passes_its_frozen_tower_once_in_trainings_and_validations(
     sources, prepared_clips, table, tmp_path, cache, passed
 ) -> None:
-    arguments = training(num_train_epochs=3, per_device_eval_batch_size=4)
+    arguments = training(num_train_epochs=2, per_device_eval_batch_size=4)
     for seed in (1, 2):
         loaded = tiny_model(sources, train="head", modalities=THREE)
         examples = frozen(loaded, loaded.examples(table, prepared_clips, NONE), cache)
