@@ -140,7 +140,7 @@ def test_ten_epochs_on_kept_embeddings_train_what_ten_epochs_through_the_towers_
 def test_each_content_passes_its_frozen_tower_once_in_trainings_and_validations(
     sources, prepared_clips, table, tmp_path, cache, passed
 ) -> None:
-    arguments = training(num_train_epochs=3, per_device_eval_batch_size=4)
+    arguments = training(num_train_epochs=2, per_device_eval_batch_size=4)
     for seed in (1, 2):
         loaded = tiny_model(sources, train="head", modalities=THREE)
         examples = frozen(loaded, loaded.examples(table, prepared_clips, NONE), cache)
@@ -289,7 +289,7 @@ def test_a_damaged_file_is_named_and_made_anew(sources, prepared_clips, table, c
     assert path.read_bytes() == kept
 
 
-def test_the_files_that_were_unused_for_longest_are_removed_first(sources, prepared_clips, cache) -> None:
+def test_the_files_that_were_unused_for_longest_are_removed_first(sources, prepared_clips, cache, caplog) -> None:
     loaded = tiny_model(sources, train="head", modalities=("text",))
 
     def use(start: int, end: int, most: float = 1) -> None:
@@ -305,7 +305,9 @@ def test_the_files_that_were_unused_for_longest_are_removed_first(sources, prepa
         made.append(path)
     use(0, 1)  # the oldest is used
     size = made[0].stat().st_size
-    use(3, 4, most=3.5 * size / 1e9)
+    with caplog.at_level(logging.INFO, logger="trimood"):
+        use(3, 4, most=3.5 * size / 1e9)
+    assert f"{cache.folder}: 1 files that were unused for longest are removed" in caplog.text
     (newest,) = set(files(cache)) - set(made)
     assert set(files(cache)) == {made[0], made[2], newest}
     use(4, 5, most=0)

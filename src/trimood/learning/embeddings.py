@@ -83,14 +83,17 @@ class EmbeddingCache:
             with suppress(OSError):
                 state = path.stat()
                 sizes[path], used[path] = state.st_size, state.st_mtime
-        total = sum(sizes.values())
+        total, removed = sum(sizes.values()), 0
         for path in sorted(used, key=used.__getitem__):
             if total <= self.most_gigabytes * 1e9:
                 break
             with suppress(OSError):
                 path.unlink()
-                log.info("%s: removed, so that the folder keeps to embeddings.cache_gigabytes", path)
+                removed += 1
             total -= sizes[path]
+        if removed:
+            words = "%s: %d files that were unused for longest are removed, to keep embeddings.cache_gigabytes=%g"
+            log.info(words, self.folder, removed, self.most_gigabytes)
 
 
 def embed_frozen(
