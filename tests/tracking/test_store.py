@@ -56,6 +56,8 @@ def test_nested_values_become_flat_names() -> None:
     assert flatten({"data": {"clips": clips}}) == {
         "data.clips.on_bad_clip.silent": "drop",
         "data.clips.reader": "pyav",
+        "data.clips.stereo": "mean",
+        "data.clips.hash_again": False,
         **{f"data.clips.{name}": value for name, value in where.items()},
     }
 

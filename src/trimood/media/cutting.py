@@ -6,7 +6,7 @@ A clip cut without re-encoding would begin at a key frame before its span, or sh
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from heapq import merge
 from itertools import chain
@@ -17,9 +17,10 @@ import av
 import numpy as np
 
 from trimood.disk import written_whole
+from trimood.media.completeness import missing_end
 from trimood.media.episodes import file_fingerprint
 from trimood.media.errors import ClipError
-from trimood.media.excerpts import SpanError, frames_within, samples_within
+from trimood.media.excerpts import SpanError, frames_within, samples_within, video_end
 from trimood.media.execution import Execution, run_each
 from trimood.media.files import audio_track, decodable, open_media, video_track
 from trimood.media.video import Orientation, as_shown, orientation
@@ -47,12 +48,17 @@ class CutRecipe:
 
 @dataclass(frozen=True)
 class Span:
-    """The clip to cut and its span of an episode file, in whole milliseconds, as annotations have them."""
+    """The clip to cut and its span of an episode file, in whole milliseconds, as annotations have them.
+
+    With `may_outlast`, a span that begins within the file and ends after it is cut at its end, as players show the last
+    subtitle; otherwise it is refused.
+    """
 
     clip: Path
     episode: Path
     start_milliseconds: int
     end_milliseconds: int
+    may_outlast: bool = False
 
     @property
     def seconds(self) -> tuple[Fraction, Fraction]:
@@ -99,6 +105,8 @@ def cut_clip(task: CutTask) -> Cut:
     A clip that this function did not cut is only replaced with `overwrite`. The clip is moved to its place after it has
     passed its check. Raises DiskFull.
     """
+    if task.span.may_outlast:
+        task = replace(task, span=_within_file(task.span))
     span, clip = task.span, task.span.clip
     before, mark = _mark_of(clip) if clip.exists() else {}, _mark(task)
     audio_track = str(before.pop("audio_track", ""))
@@ -117,6 +125,15 @@ def cut_clip(task: CutTask) -> Cut:
         return Cut("refused", error.problem, error.detail)
     except (av.error.FFmpegError, ValueError) as error:
         return Cut("refused", "unreadable", f"{span.episode.name} cannot be decoded within the span ({error})")
+
+
+def _within_file(span: Span) -> Span:
+    """The span, until the end of its file if that is earlier, unless the file was cut short."""
+    with suppress(av.error.FFmpegError, ValueError, OSError, ClipError):
+        end = int(1000 * video_end(span.episode))
+        if span.start_milliseconds < end < span.end_milliseconds and not missing_end(span.episode):
+            return replace(span, end_milliseconds=end)
+    return span
 
 
 def _write(beside: Path, task: CutTask, mark: dict[str, object]) -> str:

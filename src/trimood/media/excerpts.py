@@ -65,6 +65,21 @@ def frames_within(path: Path, start: Fraction, end: Fraction) -> Iterator[tuple[
         raise SpanError("beyond_the_end", detail)
 
 
+def video_end(path: Path) -> Fraction:
+    """When the last frame ends, in seconds, by the packets. Raises ValueError without video, and FFmpeg's errors."""
+    with open_media(path) as container:
+        if (track := video_track(container)) is None:
+            raise ValueError("it has no video track")
+        usual = 1 / Fraction(track.average_rate or track.guessed_rate or 25)
+        ends = [
+            (packet.dts if packet.pts is None else packet.pts) * packet.time_base
+            + (packet.duration * packet.time_base if packet.duration else usual)
+            for packet in container.demux(track)
+            if packet.size and not packet.is_discard and (packet.pts is not None or packet.dts is not None)
+        ]
+        return max(ends, default=Fraction(0)) - Fraction(container.start_time or 0, _MICROSECONDS)
+
+
 def _from_before(
     start: Fraction, read_from: Callable[[Fraction], Generator[Item]], is_early: Callable[[Item], bool]
 ) -> Iterator[Item]:

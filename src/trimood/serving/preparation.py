@@ -1,6 +1,7 @@
 """Prepares a user's own utterances as examples, with the reason for each absent modality."""
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from trimood.media.errors import ClipError, in_words
 from trimood.media.execution import Execution
 from trimood.media.parts import Location, Problems
 from trimood.serving.trained_model import TrainedModel
+
+log = logging.getLogger(__name__)
 
 _LONGEST_NAME_BYTES = 200
 """File systems allow 255, with the ending."""
@@ -32,12 +35,17 @@ def cut_spans(utterances: pd.DataFrame, folder: Path, execution: Execution) -> t
     row: Any  # pandas-stubs cannot know the columns
     for row in utterances[utterances["start_milliseconds"].notna()].itertuples():
         clip = folder / f"{_file_name(row.utterance)}.mp4"
-        spans.append(Span(clip, Path(row.clip), int(row.start_milliseconds), int(row.end_milliseconds)))
+        spans.append(Span(clip, Path(row.clip), int(row.start_milliseconds), int(row.end_milliseconds), True))
         moved.loc[row.Index, "clip"] = str(clip)
     problems: dict[str, str] = {}
+    outlasting = 0
     for span, cut in cut_all(spans, CutRecipe(audio_language=""), execution):
         if isinstance(cut, ClipError) or cut.state == "refused":
             problems[str(span.clip)] = f"{in_words(cut.problem)}: {cut.detail}"
+        else:
+            outlasting += 1000 * cut.video_seconds < span.end_milliseconds - span.start_milliseconds - 2
+    if outlasting:
+        log.info("%d cues end after their clip does and are cut at its end", outlasting)
     moved["message"] = moved["clip"].map(problems).astype("str")
     fails = moved["message"].notna()
     refused = moved.loc[fails, REFUSED_COLUMNS]
