@@ -14,7 +14,7 @@ import itertools
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,12 @@ from sklearn.metrics import f1_score
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from trimood.emotions import EMOTIONS
-from trimood.learning.batches import AudioInput, Augmentation, Examples, VideoInput, collate
+from trimood.config.parameters import AugmentationParams, Settings
+from trimood.emotions import EMOTIONS, Modality
+from trimood.learning.batches import AudioInput, Examples, collate
 from trimood.learning.experiment import forget_peak_memory, peak_memory_gib
 from trimood.learning.trainer import fit
-from trimood.model.adapters import Lora
+from trimood.media.video import VideoRecipe
 from trimood.model.classifier import EmotionClassifier, build_classifier
 
 UTTERANCES_A_STEP = 64
@@ -73,20 +74,12 @@ def main() -> None:
 
 def measured(experiment: str, batch: int, steps: int, parts: Path, folder: Path) -> dict[str, Any]:
     """Seconds of all optimiser steps but the first, operations, predictions per second, checkpoint, peak memory."""
-    own, shared = read_settings(experiment)
-    training = {**shared["training"], **own.get("training", {})}
-    training |= {
-        "num_train_epochs": 1,
-        "logging_steps": 1,
-        "per_device_train_batch_size": batch,
-        "per_device_eval_batch_size": batch,
-        "gradient_accumulation_steps": UTTERANCES_A_STEP // batch,
-    }
-    augmentation = Augmentation(**training.pop("augmentation"))
-    training.pop("cpu_threads")
-    model = random_model(own, shared)
-    train = examples(steps * UTTERANCES_A_STEP, parts, own["modalities"], augmentation)
-    validation = examples(VALIDATION_UTTERANCES, parts, own["modalities"])
+    settings = read_settings(
+        experiment, num_train_epochs=1, logging_steps=1, micro_batch=batch, per_device_eval_batch_size=batch
+    )
+    model = random_model(settings)
+    train = examples(steps * UTTERANCES_A_STEP, parts, settings.modalities, settings.training.augmentation)
+    validation = examples(VALIDATION_UTTERANCES, parts, settings.modalities)
     operations = operations_of(model, collate([train[number] for number in range(batch)]))
     forget_peak_memory()
     moments: list[tuple[float, bool]] = []
@@ -97,7 +90,7 @@ def measured(experiment: str, batch: int, steps: int, parts: Path, folder: Path)
     def score(labels: Any, predictions: Any) -> dict[str, float]:
         return {"macro_f1": float(f1_score(labels, predictions, average="macro", zero_division=0))}
 
-    fit(model, train, validation, training, folder, score, report)
+    fit(model, train, validation, settings.training, folder, score, report)
     end = time.perf_counter()
     logged = [moment for moment, is_step in moments if is_step]
     scored = next(moment for moment, is_step in moments if not is_step)
@@ -110,10 +103,9 @@ def measured(experiment: str, batch: int, steps: int, parts: Path, folder: Path)
     }
 
 
-def random_model(own: dict[str, Any], shared: dict[str, Any]) -> EmotionClassifier:
-    lora = Lora(**{**shared["lora"], **own["lora"]}) if own["train"] == "lora" else None
+def random_model(settings: Settings) -> EmotionClassifier:
     with torch.device("meta"):
-        model = build_classifier(own["modalities"], FULL_SIZE, own["train"], head=own.get("head", "trained"), lora=lora)
+        model = build_classifier(settings.modalities, FULL_SIZE, settings.train, head=settings.head, lora=settings.lora)
     model.to_empty(device=DEVICE)
     generator = torch.Generator(DEVICE).manual_seed(0)
     with torch.no_grad():
@@ -137,7 +129,9 @@ def made_parts(folder: Path, count: int) -> Path:
     return folder
 
 
-def examples(count: int, parts: Path, modalities: list[Any], augmentation: Augmentation | None = None) -> Examples:
+def examples(
+    count: int, parts: Path, modalities: Sequence[Modality], augmentation: AugmentationParams | None = None
+) -> Examples:
     table = pd.DataFrame(
         {
             "text": ["Oh, no!"] * count,
@@ -148,7 +142,7 @@ def examples(count: int, parts: Path, modalities: list[Any], augmentation: Augme
     words = torch.randint(1, 40_000, (count, 77), generator=torch.Generator().manual_seed(0))
     words[:, 12:] = FULL_SIZE["video"].text.vocab_size - 1  # the end token, which also pads
     vision = FULL_SIZE["audio"].vision
-    video = VideoInput(FULL_SIZE["video"].vision.num_frames, FULL_SIZE["video"].vision.image_size)
+    video = VideoRecipe(FULL_SIZE["video"].vision.num_frames, FULL_SIZE["video"].vision.image_size)
     audio = AudioInput(vision.num_mel_bins, vision.target_length, vision.audio_mean, vision.audio_std)
     return Examples(table, words, parts, modalities, video, audio, augmentation)
 

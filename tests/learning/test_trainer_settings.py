@@ -90,6 +90,9 @@ def test_auto_trains_as_the_number_that_it_finds_and_keeps_it_after_an_interrupt
     fits = 1
     _, _, resumed = run(sources, prepared_clips, tmp_path / "auto", arguments=auto, **kwargs)
     assert_same(plain, resumed)
+    fits = 0
+    with pytest.raises(OutOfMemory, match="had 1 of the 8 utterances"):
+        run(sources, prepared_clips, tmp_path / "none", arguments=auto, **kwargs)
 
 
 def test_a_lack_of_memory_names_the_micro_batch_that_was_used(sources, prepared_clips, tmp_path, monkeypatch) -> None:

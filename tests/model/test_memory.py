@@ -1,5 +1,6 @@
 """The memory of a training is as measured; a lack of it is recognised in what each library raises, and answered."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from support.learning_examples import lora, settings, training
 from support.made_checkpoints import TINY_AUDIO, TINY_VIDEO
-from trimood.config.parameters import ExperimentParams, LoraParams, Settings, TrainingParams, resolve
+from trimood.config.parameters import ExperimentParams, LoraParams, Settings, Train, TrainingParams, resolve
 from trimood.config.plan import ParameterCount
 from trimood.emotions import Source
 from trimood.model.classifier import build_classifier
@@ -73,6 +74,21 @@ def test_the_peaks_that_were_measured_on_a_gpu_are_met_within_two_percent(
 ) -> None:
     """docs/experiments.md, 2026-11-26: one H200, bf16, peak of torch's allocations."""
     assert training_memory(**full_size(experiment)).peak(at_a_time) / 2**30 == pytest.approx(measured, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("train", "dropout", "measured"), [("everything", 0.0, 379), ("lora", 0.0, 294), ("lora", 0.1, 521)]
+)
+def test_what_two_vision_layers_of_full_width_keep_on_a_cpu_is_met_within_four_percent(
+    train: Train, dropout: float, measured: int
+) -> None:
+    """docs/experiments.md, 2026-11-22: MiB of one utterance, counted with saved_tensors_hooks."""
+    vision = dataclasses.replace(FULL_SIZE_VIDEO.vision, num_hidden_layers=2)
+    configs: dict[Source, LanguageBindConfig] = {"video": dataclasses.replace(FULL_SIZE_VIDEO, vision=vision)}
+    adapters = lora(*ATTENTION, dropout=dropout) if train == "lora" else None
+    wanted = settings(train, ("video",)).model_copy(update={"lora": adapters})
+    memory = training_memory(wanted, configs, counted(1, 1), ON_CPU)
+    assert memory.kept / 2**20 == pytest.approx(measured, rel=0.04)
 
 
 ATTENTION, MLP = ("q_proj", "k_proj", "v_proj", "out_proj"), ("fc1", "fc2")

@@ -22,9 +22,11 @@ from trimood.model.memory import (
     OPTIMISER_BYTES,
     USABLE_SHARE,
     lacks_memory,
+    memory_explained,
     micro_batches,
     setting_that_fits,
     training_memory,
+    training_remedy,
 )
 
 LIBRARIES: Mapping[Optimiser, str] = {"adamw_bnb_8bit": "bitsandbytes", "adamw_torch_8bit": "torchao"}
@@ -115,6 +117,7 @@ def chosen_micro_batch(
 
     `earlier` is the number with which an interrupted training began, and is kept. Without a GPU, `auto` means
     `per_device_train_batch_size`: a system that runs out of memory ends the process instead of reporting an error.
+    Raises OutOfMemory if not even one fits.
     """
     published = training.per_device_train_batch_size
     if training.micro_batch != "auto":
@@ -124,7 +127,8 @@ def chosen_micro_batch(
     if not torch.cuda.is_available():
         _log.info("training.micro_batch is auto, and there is no GPU: %d utterances at a time", published)
         return published
-    found = largest_that_fits(micro_batches(training), lambda size: _try_on_gpu(model, examples, training, size))
+    with memory_explained(training_remedy(training, 1)):
+        found = largest_that_fits(micro_batches(training), lambda size: _try_on_gpu(model, examples, training, size))
     _log.info("training.micro_batch is auto: %d of %d utterances at a time", found, training.utterances_a_step)
     return found
 

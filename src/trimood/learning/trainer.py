@@ -260,8 +260,8 @@ class _Trainer(Trainer):
                 raise TrainingDiverged(
                     f"{name.replace('eval_', 'validation ')} is {logs[name]} in epoch {self.state.epoch:.2f}, "
                     f"step {self.state.global_step}, at learning rate {self._get_learning_rate():.2e}. "
-                    "Lower training.learning_rate or training.max_grad_norm; if only bf16 runs do this, "
-                    "try training.bf16=false."
+                    "Lower training.learning_rate or training.max_grad_norm; if only runs in half precision "
+                    "do this, try training.bf16=false and training.fp16=false."
                 )
         if "eval_loss" in logs:
             logs.update(self._epoch_row(logs))
