@@ -73,8 +73,8 @@ def _whole_parts(clip_of: Mapping[Location, Path]) -> dict[Location, Problems]:
     """The complete parts in the cache, with the problems that they store."""
     # Only the asynchronous file systems of fsspec may be used from several threads.
     at_once = any(not isinstance(part, Path) and part.fs.async_impl for part in clip_of)
-    with ThreadPoolExecutor(REMOTE_READERS if at_once else 1) as pool:
-        noted = pool.map(problems_in, clip_of, clip_of.values())
+    with ThreadPoolExecutor(REMOTE_READERS) as pool:
+        noted = (pool.map if at_once else map)(problems_in, clip_of, clip_of.values())
         return {part: problems for part, problems in zip(clip_of, noted, strict=True) if problems is not None}
 
 

@@ -291,7 +291,7 @@ def test_of_stereo_the_parameters_say_what_is_heard(tmp_path: Path, sources: dic
     for stereo in ("mean", "first"):
         clips = policy("blank").model_copy(update={"stereo": stereo})
         recipe = read_recipe(sources["video"], sources["audio"], clips)
-        examples, _ = prepare_split(utterances(1), tmp_path, recipe, tmp_path / "prepared", clips)
+        examples, _ = prepare_split(utterances(1), tmp_path, recipe, tmp_path / "prepared", tmp_path / "digests", clips)
         heard[stereo] = load_part(tmp_path / "prepared" / examples["part"][0])["log_mel"]
     assert heard["mean"].shape == heard["first"].shape
     assert (heard["mean"] - heard["first"]).abs().mean() > 1  # noise fills what the tone leaves empty
