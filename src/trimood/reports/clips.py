@@ -2,17 +2,20 @@
 
 from collections.abc import Sequence
 from textwrap import fill, shorten
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from trimood.emotions import CALIBRATED, EMOTIONS, PROBABILITIES
 from trimood.media.parts import Location, load_part
 from trimood.reports.drawings import one_of_each_emotion
 from trimood.reports.figures import GREY, PALE_BLUE, RED, PlainFigure
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SHOWN_FRAMES = 4
 FRAMES_IN_ROW = 4
@@ -31,7 +34,7 @@ def draw_frame(ax: Axes, picture: np.ndarray | None) -> None:
         ax.imshow(picture)
 
 
-def draw_log_mel(ax: Axes, log_mel: Tensor | None, note: str = "") -> None:
+def draw_log_mel(ax: Axes, log_mel: "Tensor | None", note: str = "") -> None:
     """Draws log-mel energies [time, mel] over seconds, low frequencies at the bottom, or the note "no sound"."""
     if log_mel is None:
         ax.axis("off")
@@ -95,7 +98,7 @@ def predictions_figure(shown: pd.DataFrame, prepared_clips: Location, total: int
     return figure
 
 
-def frames_figure(frames: Tensor) -> Figure:
+def frames_figure(frames: "Tensor") -> Figure:
     """Frames [frame, 3, height, width] uint8, in order, four in a row."""
     rows = -(-len(frames) // FRAMES_IN_ROW)
     figure = PlainFigure(6, 1.6 * rows + 0.3)
@@ -108,7 +111,7 @@ def frames_figure(frames: Tensor) -> Figure:
     return figure
 
 
-def log_mel_figure(log_mel: Tensor) -> Figure:
+def log_mel_figure(log_mel: "Tensor") -> Figure:
     """Log-mel energies [time, mel] of a clip."""
     figure = PlainFigure(6, 2.4)
     ax = figure.subplots()
@@ -118,7 +121,7 @@ def log_mel_figure(log_mel: Tensor) -> Figure:
     return figure
 
 
-def _pictures(frames: Tensor | None) -> Sequence[np.ndarray]:
+def _pictures(frames: "Tensor | None") -> Sequence[np.ndarray]:
     """Frames [frame, 3, height, width] uint8 as matplotlib draws them, [height, width, 3] each."""
     return [] if frames is None else list(frames.permute(0, 2, 3, 1).numpy())
 

@@ -109,11 +109,13 @@ def draw_report(
 
 def _first_pictures(chosen: pd.DataFrame, corpus: Path, clips: ClipParams) -> dict[str, np.ndarray]:
     """Returns a frame of each clip by name; decoding may hang or crash, so it runs in guarded workers."""
+    safe = chosen[~(chosen["clip_timed_out"] | chosen["clip_crashed"])]
+    if safe.empty:
+        return {}
     from trimood.media.errors import ClipError
     from trimood.media.execution import Execution, run_each
-    from trimood.media.probe import first_picture
+    from trimood.media.probe import first_picture  # imports torch
 
-    safe = chosen[~(chosen["clip_timed_out"] | chosen["clip_crashed"])]
     names = {corpus / clip: clip for clip in safe["clip"]}
     execution = Execution(clips.executor, clips.workers, clips.time_limit_seconds)
     done = run_each(first_picture, list(names), execution, clip_of=lambda path: path)
