@@ -225,10 +225,12 @@ class _Trainer(Trainer):
         if epoch is None or state is None:
             self.train()
             return
+        done = (math.ceil(state.epoch), state.num_train_epochs)
         if not state.stateful_callbacks["TrainerControl"]["args"]["should_training_stop"]:
-            _log.info("the training continues after epoch %d of %d", math.ceil(state.epoch), state.num_train_epochs)
+            _log.info("the training continues after epoch %d of %d", *done)
             self.train(resume_from_checkpoint=str(epoch))
             return
+        _log.info("the training had finished after epoch %d of %d: no epoch is trained again", *done)
         # Trainer would train on: it knows neither an early stop nor a last epoch that `max_steps` has cut short.
         self.state = state
         self._load_from_checkpoint(str(epoch))
