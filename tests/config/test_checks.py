@@ -116,6 +116,12 @@ def test_all_wrong_parameters_are_named_at_once(tree: dict) -> None:
             "s3://b/x?X-Amz-Credential=AK&X-Amz-Signature=ab and more",
             "s3://b/x?X-Amz-Credential=…&X-Amz-Signature=… and more",
         ),
+        (
+            "https://h/x?access_token=ab&api_key=cd&X-Goog-Signature=ef",
+            "https://h/x?access_token=…&api_key=…&X-Goog-Signature=…",
+        ),
+        ("abfs://clips@acct.dfs.core.windows.net/p: no", "abfs://clips@acct.dfs.core.windows.net/p: no"),
+        ("http://server:5000?user=me@x.org", "http://server:5000?user=me@x.org"),
         ("write to a@b.org about http://host and key=value", "write to a@b.org about http://host and key=value"),
     ],
 )

@@ -36,6 +36,7 @@ def test_what_weights_of_earlier_versions_do_not_name_was_as_base_has_it(tree: d
         ({"fp16": True, "bf16": True}, "fp16 and bf16 are both true; set one to false, or bf16 to auto"),
         ({"warmup_ratio": 0.1, "warmup_steps": 5}, "warmup_ratio is 0.1 and warmup_steps 5; set one of them to 0"),
         ({"warmup_ratio": 1.0}, "less than 1"),
+        ({"lr_scheduler_type": "constant", "warmup_steps": 5}, "constant has no warm-up; give constant_with_warmup"),
         ({"max_steps": 0}, "steps from 1, or -1: the epochs decide"),
         ({"micro_batch": 0}, "utterances from 1, auto .*, or null"),
         ({"micro_batch": "most"}, "utterances from 1, auto .*, or null"),

@@ -106,6 +106,7 @@ def test_what_else_lies_beside_a_single_clip_need_not_speak_of_it(folder: Path) 
 
 def test_words_alone_are_utterances_without_a_clip(tmp_path: Path) -> None:
     assert own_utterances(None, "No !")[["text", "clip"]].values.tolist() == [["No !", ""]]
+    assert own_utterances(None, "What a dumb.ass")["text"].tolist() == ["What a dumb.ass"]
     (tmp_path / "words.csv").write_text("clip,text\na.mp4,Hi .\n")
     (tmp_path / "cues.srt").write_text(CUES)
     assert own_utterances(None, str(tmp_path / "words.csv"))[["utterance", "text"]].values.tolist() == [["a", "Hi ."]]

@@ -1,6 +1,7 @@
 """A file is hashed once, and again as soon as anything about it has changed."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,39 @@ def test_the_digest_of_a_file_that_may_still_change_unseen_is_not_kept(
     for _ in range(2):
         content_names(clips, Known(tmp_path / "known"))
     assert len(hashed) == 6
+
+
+def test_a_file_that_changed_just_before_a_long_hashing_is_not_kept_either(
+    clips: list[Path], tmp_path: Path, hashed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time_ns()
+    os.utime(clips[0], ns=(now, now + 10**9))  # changed after hashing begins, as far as the disk's clock can tell
+    monkeypatch.setattr(contents, "SETTLED_SECONDS", 0.5)
+    times = iter([now, *[now + 60 * 10**9] * 9])
+    monkeypatch.setattr(contents.time, "time_ns", lambda: next(times))
+    content_names(clips[:1], Known(tmp_path / "known"))
+    content_names(clips[:1], Known(tmp_path / "known"))
+    assert hashed == ["0.mp4", "0.mp4"]
+
+
+def test_an_interrupted_hashing_keeps_what_was_hashed(
+    clips: list[Path], tmp_path: Path, hashed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contents, "AT_ONCE", 1)
+    written = contents._write
+
+    def interrupt(folder: Path, new: contents.Noted) -> None:
+        written(folder, new)
+        if len(hashed) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(contents, "_write", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        content_names(clips, Known(tmp_path / "known"))
+    monkeypatch.setattr(contents, "_write", written)
+    hashed.clear()
+    content_names(clips, Known(tmp_path / "known"))
+    assert len(hashed) < 3
 
 
 def test_a_file_that_changes_while_it_is_read_is_read_again(

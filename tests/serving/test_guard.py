@@ -159,7 +159,15 @@ def test_a_request_whose_turn_does_not_come_is_told_to_return() -> None:
         (5, 0.1, (200, "")),  # longer than the time limit
         (2, 0.8, (408, "nothing more of the body for 0.4 s.")),
         (40, 0.05, (408, "no whole body after 1 s.")),
-        (40, 0.2, (408, "the body arrives at less than 8 bytes a second.")),
+        (
+            40,
+            0.2,
+            (
+                408,
+                "the body arrives at less than 8 bytes a second. Send a smaller one, or raise "
+                "TRIMOOD_TIME_LIMIT_SECONDS.",
+            ),
+        ),
     ],
 )
 def test_a_body_may_be_slow_but_neither_stop_nor_go_on_for_ever(

@@ -439,7 +439,7 @@ def test_records_whose_opening_is_damaged_are_not_promised_to_be_sent(
     outbox = new_outbox(folder)
     outbox.begin()
     assert outbox.end() == 0
-    assert f"{opening} is damaged or missing, so the 1 records beside it cannot be sent." in caplog.text
+    assert f"{opening} is damaged, missing or unreadable, so the 1 records beside it cannot be sent." in caplog.text
 
 
 @pytest.mark.parametrize("is_kept_first", [False, True])

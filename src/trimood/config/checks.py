@@ -90,16 +90,17 @@ def error_lines(error: ValidationError, name: str = "") -> list[str]:
     return found
 
 
-# Up to the last @ before the path, as a password may contain one; and the values in a URL that work like a password.
-_USER = re.compile(r"(?<=://)[^\s/]*@")
+# Up to the last @ before the path, as a password may contain one; but a container of Azure stands before an @, too.
+_USER = re.compile(r"\b(?!(?:abfss?|wasbs?):)([a-z][a-z\d+.-]*://)(?:[^\s/?#:@]*:(?!\d+[?#])[^\s/]*|[^\s/?#:]*)@", re.I)
+# The values in a URL that work like a password.
 _SECRET = re.compile(
-    r"(?<=[?&])((?:x-amz-)?(?:token|sig|signature|credential|security-token|password|key))=[^&\s]*", re.I
+    r"(?<=[?&])([\w-]*(?:token|sig|signature|credential|passw(?:or)?d|secret|key(?:id)?))=[^&\s]*", re.I
 )
 
 
 def without_passwords(text: str) -> str:
     """The text, such as a library's error, without the user names, passwords and tokens of the URLs in it."""
-    return _SECRET.sub(r"\1=…", _USER.sub("", text))
+    return _SECRET.sub(r"\1=…", _USER.sub(r"\1", text))
 
 
 def _as_list(problems: list[str]) -> str:

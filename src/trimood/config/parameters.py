@@ -291,6 +291,8 @@ class TrainingParams(Parameters):
             raise ValueError(
                 f"warmup_ratio is {self.warmup_ratio} and warmup_steps {self.warmup_steps}; set one of them to 0"
             )
+        if self.lr_scheduler_type == "constant" and (self.warmup_ratio or self.warmup_steps):
+            raise ValueError("lr_scheduler_type constant has no warm-up; give constant_with_warmup, or no warm-up")
         if isinstance(self.micro_batch, int) and self.utterances_a_step % self.micro_batch:
             fitting = [str(size) for size in range(1, self.utterances_a_step + 1) if not self.utterances_a_step % size]
             raise ValueError(

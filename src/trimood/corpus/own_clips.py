@@ -84,7 +84,8 @@ def _as_file(text: str | None) -> Path | None:
         raise WordsError(
             f"text={shortened(text)}: no such file. Give a file with words, or the words themselves. {ALLOWED}"
         )
-    if ending in OTHER_SUBTITLES or (is_there and (ending or "/" in text)):
+    is_name = is_there or not re.search(r"\s", text)  # else words, as in "What a dumb.ass"
+    if (ending in OTHER_SUBTITLES and is_name) or (is_there and (ending or "/" in text)):
         kind = f"a file that ends with {ending}" if ending else "a folder, or a file without an ending"
         raise WordsError(f"text={shortened(text)}: {kind} is not read as words. {ALLOWED}")
     return None

@@ -58,7 +58,11 @@ def half_precision(training: TrainingParams) -> torch.dtype | None:
     if training.fp16:
         return torch.float16
     if training.bf16 == "auto":
-        return torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else None
+        return (
+            torch.bfloat16
+            if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+            else None
+        )
     return torch.bfloat16 if training.bf16 else None
 
 
@@ -177,3 +181,4 @@ def _try_on_gpu(
             del reserved
     finally:
         model.zero_grad(set_to_none=True)
+        torch.cuda.reset_peak_memory_stats()  # what is stored is the training's own peak

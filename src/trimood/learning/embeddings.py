@@ -108,8 +108,8 @@ def embed_frozen(
 
     An embedding is computed only if the cache lacks it. Examples for training keep an input that augmentation changes,
     or whose tower has dropout. `checkpoints`: their digests. `half`: embed under autocast to this type, as a training
-    with fp16 or bf16 does. Each embedding is equal to the bit whatever others are computed with it: all batches have
-    `batch_size` rows.
+    with fp16 or bf16 does. All batches have `batch_size` rows, so that an embedding does not depend on how many others
+    are computed with it; for a few sizes, its place in the batch changes its last bit.
     """
     model, embeddings = loaded.model, {}
     counts = parameter_counts(model)

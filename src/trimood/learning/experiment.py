@@ -121,7 +121,6 @@ def train_experiment(
     identity.check_examples(training=training_examples, validation=validation_examples)
     check_checkpoints(plan.checkpoints, identity.checkpoints, identity.experiment)
     _require_space(plan, training_checkpoints)
-    forget_peak_memory()
     loaded = load_model(plan.settings, plan.checkpoints)
     _log.info("training on %s: %s", "cuda" if torch.cuda.is_available() else "cpu", plan.title)
     settings, folder = plan.settings.training, training_checkpoints / identity.digest
@@ -136,6 +135,7 @@ def train_experiment(
         )
         for table, augmentation in ((training_examples, settings.augmentation), (validation_examples, None))
     )
+    forget_peak_memory()  # of an embedding that another training of the same towers need not repeat
     fitted = fit(loaded.model, training, validation, settings, folder, score, report)
     return TrainingOutcome(fitted, fitted.history[-1]["seconds"], peak_memory_gib())
 

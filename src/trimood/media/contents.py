@@ -21,6 +21,9 @@ SETTLED_SECONDS = 2.0
 """A file that changed less than this before it was hashed may change again within the same tick of the disk's clock, so
 its digest is not kept. The slowest clock, FAT's, ticks every two seconds."""
 
+AT_ONCE = 1000
+"""Digests are kept after so many files; an interruption loses no more."""
+
 State = tuple[int, int, int, int]
 """Size in bytes, time of the last change of the content and of the last change at all in ns, and inode."""
 
@@ -50,6 +53,7 @@ def content_names(paths: Iterable[Path], known: Known | None) -> dict[Path, str 
     its inode are. Copying, renaming or replacing a file changes one of them, also if the copy keeps the time of its
     content; only a file system that keeps no such times, or writing to a disk past its file system, can deceive this.
     """
+    settled = time.time_ns() - SETTLED_SECONDS * 10**9
     states = {path: _state(path) for path in sorted(set(paths))}
     kept = _read(known.folder, states) if known else {}
     noted = {} if known is None or known.hash_again else kept
@@ -59,17 +63,17 @@ def content_names(paths: Iterable[Path], known: Known | None) -> dict[Path, str 
     left = [path for path in states if path not in names]
     if not left:
         return names
+    new: Noted = {}
     with ThreadPoolExecutor(core_count()) as pool:  # hashing and reading release the GIL
-        hashed = dict(zip(left, followed(pool.map(_name_or_error, left), len(left), "hashing clips"), strict=True))
-    if known:
-        settled = time.time_ns() - SETTLED_SECONDS * 10**9
-        new = {
-            path: (state, name)
-            for path, name in hashed.items()
-            if isinstance(name, str) and (state := states[path]) and state == _state(path) and max(state[1:3]) < settled
-        }
-        _write(known.folder, kept, new)
-    return names | hashed
+        hashed = followed(pool.map(_name_or_error, left), len(left), "hashing clips")
+        for number, (path, name) in enumerate(zip(left, hashed, strict=True), 1):
+            names[path], state = name, states[path]
+            if isinstance(name, str) and state and state == _state(path) and max(state[1:3]) < settled:
+                new[path] = (state, name)
+            if known and (number % AT_ONCE == 0 or number == len(left)):
+                _write(known.folder, new)
+                new = {}
+    return names
 
 
 def _state(path: Path) -> State | None:
@@ -101,10 +105,10 @@ def _read(folder: Path, paths: Iterable[Path]) -> Noted:
     return noted
 
 
-def _write(folder: Path, kept: Noted, new: Noted) -> None:
+def _write(folder: Path, new: Noted) -> None:
     """Adds what is new, and leaves out what is gone. Of two commands at once one may win: the other hashes again."""
     by_folder: defaultdict[Path, Noted] = defaultdict(dict)
-    for path, row in {**kept, **new}.items():
+    for path, row in {**_read(folder, new), **new}.items():
         by_folder[path.parent][path] = row
     for of in {path.parent for path in new}:
         there = set(os.listdir(of))

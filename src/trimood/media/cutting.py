@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from heapq import merge
 from itertools import chain
 from pathlib import Path
@@ -106,7 +107,7 @@ def cut_clip(task: CutTask) -> Cut:
     passed its check. Raises DiskFull.
     """
     if task.span.may_outlast:
-        task = replace(task, span=_within_file(task.span))
+        task = replace(task, span=_within_file(task.span, task.episode_fingerprint))
     span, clip = task.span, task.span.clip
     before, mark = _mark_of(clip) if clip.exists() else {}, _mark(task)
     audio_track = str(before.pop("audio_track", ""))
@@ -127,13 +128,20 @@ def cut_clip(task: CutTask) -> Cut:
         return Cut("refused", "unreadable", f"{span.episode.name} cannot be decoded within the span ({error})")
 
 
-def _within_file(span: Span) -> Span:
+def _within_file(span: Span, fingerprint: str) -> Span:
     """The span, until the end of its file if that is earlier, unless the file was cut short."""
-    with suppress(av.error.FFmpegError, ValueError, OSError, ClipError):
-        end = int(1000 * video_end(span.episode))
-        if span.start_milliseconds < end < span.end_milliseconds and not missing_end(span.episode):
-            return replace(span, end_milliseconds=end)
+    end = _end_milliseconds(span.episode, fingerprint)
+    if end is not None and span.start_milliseconds < end < span.end_milliseconds:
+        return replace(span, end_milliseconds=end)
     return span
+
+
+@lru_cache
+def _end_milliseconds(episode: Path, fingerprint: str) -> int | None:
+    """The end of a file, which is read once for all of its spans; None if it was cut short or is unreadable."""
+    with suppress(av.error.FFmpegError, ValueError, OSError, ClipError):
+        return None if missing_end(episode) else int(1000 * video_end(episode))
+    return None
 
 
 def _write(beside: Path, task: CutTask, mark: dict[str, object]) -> str:

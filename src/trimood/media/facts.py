@@ -9,7 +9,7 @@ from trimood.config.parameters import ClipProblem, Reader, Stereo
 from trimood.disk import written_whole
 from trimood.media.errors import ClipError
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Increase it whenever the same file gives different facts, so that older facts are not reused."""
 
 

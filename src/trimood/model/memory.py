@@ -125,8 +125,8 @@ def training_memory(
 ) -> TrainingMemory:
     """Adds up the memory of a training by these settings.
 
-    `configs` are those of the checkpoints in use, `parameters` the counts of a plan. A tower counts as trained in every
-    layer if anything in it is; adapters on its last layers alone need less.
+    `configs` are those of the checkpoints in use, `parameters` the counts of a plan. Unless the head alone is trained,
+    all towers count as trained in every layer: frozen towers, and adapters on the last layers alone, need less.
     """
     training = settings.training
     trained, every = parameters["all"].trainable, parameters["all"].all

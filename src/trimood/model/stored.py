@@ -32,6 +32,8 @@ Epoch = Literal["best", "last"]
 class RunIdentity(BaseModel):
     """All that determines the result of an experiment: two runs of one identity have the same result.
 
+    Exceptions are another device, and another micro-batch that `training.micro_batch: auto` finds on it.
+
     `experiment`: its name. `examples`: the `examples_fingerprint` of each table. `checkpoints`: digests of their files'
     content, so that a moved or copied checkpoint is the same. `recipe`: the name of the recipe of prepared clips.
     `code`: the `code_version`.

@@ -144,13 +144,15 @@ class RequestGuard:
                         raise _Refused(408, f"nothing more of the body for {idle:g} s.") from None
                     chunks.append(message.get("body", b""))
                     left -= len(chunks[-1])
+                    more = message.get("more_body", False)
                     late = time.monotonic() - begun - allowed
-                    if late * SLOWEST_BYTES_PER_SECOND > largest - left:
+                    if more and late * SLOWEST_BYTES_PER_SECOND > largest - left:
                         chunks.clear()
                         raise _Refused(
-                            408, f"the body arrives at less than {SLOWEST_BYTES_PER_SECOND:,} bytes a second."
+                            408,
+                            f"the body arrives at less than {SLOWEST_BYTES_PER_SECOND:,} bytes a second. Send a "
+                            "smaller one, or raise TRIMOOD_TIME_LIMIT_SECONDS.",
                         )
-                    more = message.get("more_body", False)
                     if left < 0:
                         chunks.clear()
                         await self._discard(receive, more)

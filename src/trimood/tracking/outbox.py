@@ -421,8 +421,12 @@ class Outbox:
             if opening:
                 kept[opening.uri] += count
             elif count:
-                damaged = "%s is damaged or missing, so the %d records beside it cannot be sent. Remove the folder."
-                log.warning(damaged, folder / OPENING, count)
+                log.warning(
+                    "%s is damaged, missing or unreadable, so the %d records beside it cannot be sent. Make it "
+                    "readable, or remove the folder with the records.",
+                    folder / OPENING,
+                    count,
+                )
         own = kept.pop(self._own, 0)
         for uri, count in (+kept).items():
             log.warning(

@@ -18,6 +18,7 @@ from support.learning_examples import CLIPS, EMBEDDINGS, example_table, training
 from support.tracked_project import new_outbox, runs_in
 from trimood.config.experiments import find_experiments
 from trimood.config.parameters import ExperimentParams, LoraParams, TuneParams, resolve
+from trimood.learning.device import DeviceError
 from trimood.learning.search.space import SpaceError, StudyError
 from trimood.learning.search.study import opened
 from trimood.pipelines.tune.nodes import draw_search, plan_search, search, write_best
@@ -293,6 +294,12 @@ def test_two_commands_do_not_run_one_study_at_once(folders: dict[str, Path]) -> 
 def test_a_space_that_does_not_fit_the_experiment_is_refused_before_anything_is_read(planned, space, words) -> None:
     with pytest.raises(SpaceError, match=r"(?s)tune\.space does not fit exp9.*" + words):
         planned(tuned(space))
+
+
+def test_a_choice_that_this_machine_cannot_train_is_refused_before_anything_is_read(planned) -> None:
+    choices = ["adamw_torch", "adamw_bnb_8bit"]
+    with pytest.raises(DeviceError, match="bitsandbytes is not installed"):
+        planned(tuned({"training.optim": {"choices": choices}}))
 
 
 def test_choices_may_be_lists_and_ranges_whole_numbers(searched, planned) -> None:

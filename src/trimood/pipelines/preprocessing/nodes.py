@@ -79,9 +79,9 @@ def choose_test(official_test_examples: pd.DataFrame, held_out_examples: pd.Data
 def draw_contact_sheet(training_examples: pd.DataFrame, prepared_clips: Path | UPath) -> Drawing:
     """Draws frames, log-mel energies and text of one utterance of each emotion.
 
-    A part is named by its content, so the names of utterances and parts, and the words, are all that the sheet shows.
+    A part is named by its content, so these columns are all that the sheet shows.
     """
-    shown = one_of_each_emotion(training_examples)[["utterance", "emotion", "text", "part"]]
+    shown = one_of_each_emotion(training_examples)[["utterance", "emotion", "text", "part", "has_video", "has_audio"]]
 
     def draw() -> Any:
         from trimood.reports.clips import contact_sheet

@@ -41,11 +41,15 @@ def plan_search(
     """
     if find_spec("optuna") is None:  # checked before clips are prepared, which may take hours
         raise StudyError("a search needs Optuna, which is not installed: pip install 'trimood[tune]'")
+    from trimood.learning.device import check_device
     from trimood.learning.experiment import plan_experiment
 
     own = parameters[experiment]
     own = own.model_dump(mode="json", exclude_unset=True) if isinstance(own, ExperimentParams) else own
     check_space(experiment, own, training, lora, tune.space)
+    for parameter, dimension in tune.space.items():
+        for value in dimension.choices or ():
+            check_device(settings_with(own, training, lora, {parameter: value}).training)
     settings = settings_with(own, training, lora, {})
     planned = plan_experiment(settings, video_checkpoint, audio_checkpoint, clips.reader, clips.stereo)
     return SearchPlan(

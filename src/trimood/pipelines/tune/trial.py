@@ -1,6 +1,7 @@
 """One trial of a search: a training with other values, scored on validation, in its own MLflow run."""
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import pandas as pd
 
 from trimood.config.parameters import Dimension
 from trimood.config.plan import SearchPlan
+from trimood.learning.device import DeviceError
 from trimood.learning.embeddings import EmbeddingCache
 from trimood.learning.experiment import identify_run, plan_experiment, remove_checkpoints, train_experiment
 from trimood.learning.search.space import SpaceError, settings_with
@@ -24,7 +26,7 @@ log = logging.getLogger(__name__)
 
 OBJECTIVE = "validation/macro_f1"
 
-COSTS_ONE_TRIAL = (SpaceError, TrainingDiverged, OutOfMemory)
+COSTS_ONE_TRIAL = (SpaceError, DeviceError, TrainingDiverged, OutOfMemory)
 """Errors that are caused by a trial's values, such as too large steps or batches, and fail only this trial."""
 
 
@@ -106,7 +108,7 @@ class Search:
             raise
         remove_checkpoints(folder)
         best: dict[str, float] = max(trained.fitted.history, key=lambda row: row[OBJECTIVE])
-        trial.set_user_attr("best_epoch", round(best["epoch"]))
+        trial.set_user_attr("best_epoch", math.ceil(best["epoch"]))
         scores = {name: value for name, value in best.items() if name.startswith("validation/")}
         cost = {"training cost/seconds": trained.seconds, "training cost/peak_memory_gib": trained.peak_memory_gib}
         log_now({**scores, **cost})
