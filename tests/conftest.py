@@ -41,3 +41,9 @@ def _libraries_outlive_the_tests() -> None:
 def _the_experiments_of_this_project(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test that runs commands on another configuration leaves no other test its experiments."""
     monkeypatch.setattr(experiments, "_read", experiments._read)
+
+
+@pytest.fixture(autouse=True)
+def _the_store_of_no_other_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow writes the store that was selected last into the environment, where a test takes it for the user's."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
