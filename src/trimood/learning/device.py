@@ -6,13 +6,11 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 
 import torch
-from torch import Tensor
-from torch.utils.data import Dataset
 
 from trimood.config.parameters import Optimiser, Settings, TrainingParams
 from trimood.config.plan import ParameterCount
 from trimood.emotions import Source
-from trimood.learning.batches import collate
+from trimood.learning.batches import Examples, collate
 from trimood.model.checkpoints import locate
 from trimood.model.classifier import EmotionClassifier
 from trimood.model.config import LanguageBindConfig, read_config
@@ -115,7 +113,7 @@ def as_parameters(given: TrainingParams, changed: TrainingParams, micro_batch: i
 
 
 def chosen_micro_batch(
-    model: EmotionClassifier, examples: Dataset[dict[str, Tensor]], training: TrainingParams, earlier: int | None
+    model: EmotionClassifier, examples: Examples, training: TrainingParams, earlier: int | None
 ) -> int:
     """The number of utterances at a time; for `auto`, the most that fit on the GPU.
 
@@ -156,9 +154,7 @@ def largest_that_fits(sizes: list[int], attempt: Callable[[int], None]) -> int:
     return sizes[-1]
 
 
-def _try_on_gpu(
-    model: EmotionClassifier, examples: Dataset[dict[str, Tensor]], training: TrainingParams, size: int
-) -> None:
+def _try_on_gpu(model: EmotionClassifier, examples: Examples, training: TrainingParams, size: int) -> None:
     """Two forward and backward passes, the second beside gradients, with the optimiser's memory set aside.
 
     Raises an error if the memory is not enough. Leaves no gradients, and random numbers as they were.
@@ -172,7 +168,7 @@ def _try_on_gpu(
     try:
         with torch.random.fork_rng(devices=[torch.cuda.current_device()]):
             reserved = torch.empty(aside, dtype=torch.uint8, device=device)
-            items = [examples[number % len(examples)] for number in range(size)]  # type: ignore[arg-type]
+            items = [examples[number % len(examples)] for number in range(size)]
             batch = {name: tensor.to(device) for name, tensor in collate(items).items()}
             for _ in range(2):
                 with torch.autocast("cuda", precision, enabled=precision is not None):

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.utils.data import Dataset
 from tqdm.contrib.logging import logging_redirect_tqdm
 from transformers import (
     EarlyStoppingCallback,
@@ -30,7 +29,7 @@ from transformers.utils import logging as transformers_logging
 
 from trimood.config.parameters import TrainingParams
 from trimood.disk import DiskFull, says_disk_full
-from trimood.learning.batches import collate
+from trimood.learning.batches import Examples, collate
 from trimood.learning.device import chosen_micro_batch, half_precision
 from trimood.learning.epochs import WEIGHTS_FILE, best_weights, folder_for_writing, keep, last_whole
 from trimood.model.classifier import EmotionClassifier
@@ -73,8 +72,8 @@ class Fitted:
 
 def fit(
     model: EmotionClassifier,
-    train: Dataset[dict[str, Tensor]],
-    validation: Dataset[dict[str, Tensor]],
+    train: Examples,
+    validation: Examples,
     training: TrainingParams,
     folder: Path,
     score: ScoreFunction,
@@ -192,8 +191,8 @@ class _Trainer(Trainer):
         self,
         model: EmotionClassifier,
         arguments: TrainingArguments,
-        train: Dataset[dict[str, Tensor]],
-        validation: Dataset[dict[str, Tensor]],
+        train: Examples,
+        validation: Examples,
         score: ScoreFunction,
         report: ReportFunction,
     ) -> None:
