@@ -44,7 +44,7 @@ def runs_of(project: DemoProject) -> pd.DataFrame:
 def test_a_comparison_is_a_page_a_table_figures_and_numbers(project: DemoProject, said: str) -> None:
     folder = project.path / "data" / "demo" / "08_reporting" / "comparison"
     found = json.loads((folder / "comparison.json").read_text())
-    assert list(found["systems"]) == ["exp3", "exp6", "all neutral", "majority", "TF-IDF"]
+    assert list(found["systems"]) == ["exp3", "exp6", "all neutral", "majority", "TF-IDF", "TF-IDF sqrt"]
     assert [len(found["systems"][name]["seeds"]) for name in ("exp3", "exp6")] == [2, 2]
     assert found["systems"]["exp3"]["modality_ablation"] != []
     assert "Comparison of experiments" in (folder / "report.html").read_text()
@@ -81,7 +81,7 @@ def test_runs_are_compared_by_their_ids(project: DemoProject, said: str) -> None
     named = runs[(runs["tags.experiment"] == "exp6")]["run_id"].tolist()
     project.kedro(*RUN, f"compare.runs=[{','.join(named)}],compare.baseline=TF-IDF,compare.resamples=500")
     found = json.loads((project.path / "data/demo/08_reporting/comparison/comparison.json").read_text())
-    assert list(found["systems"]) == ["exp6", "all neutral", "majority", "TF-IDF"]
+    assert list(found["systems"]) == ["exp6", "all neutral", "majority", "TF-IDF", "TF-IDF sqrt"]
     assert sorted(found["systems"]["exp6"]["training"]["run_ids"]) == sorted(named)
 
 

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 
 from support.demo_project import PROJECT
 from trimood import cli
-from trimood.config.parameters import ClipParams, LoraParams, TrainingParams, TuneParams
+from trimood.config.parameters import ClipParams, LoraParams, LossParams, TrainingParams, TuneParams
 from trimood.learning.search.space import StudyError
 from trimood.media.errors import PreparationError
 from trimood.media.execution import Execution, run_each
@@ -72,7 +72,7 @@ def test_the_page_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_search_names_its_extra_before_it_looks_at_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     without("tune", monkeypatch)
-    blocks = (TrainingParams, LoraParams, TuneParams, ClipParams)
+    blocks = (TrainingParams, LoraParams, LossParams, TuneParams, ClipParams)
     with pytest.raises(StudyError, match=r"needs Optuna, which is not installed: pip install 'trimood\[tune\]'"):
         plan_search("exp4", {}, *(block.model_construct() for block in blocks), "", "")
 

@@ -64,6 +64,21 @@ def test_what_stands_in_conf_is_accepted(tree: dict) -> None:
         ("prediction.shown_utterances", 0, r"prediction\.shown_utterances: .*greater than or equal to 1 \(got 0\)"),
         ("exp4.trainin.seed", 1, r"exp4: unknown key 'trainin'.*Did you mean train"),
         ("exp4.training.sede", 1, r"exp4 \(with the shared values\): unknown key 'sede'.*Did you mean seed"),
+        (
+            "exp4.loss.weights",
+            "sqrt",
+            r"exp4 \(with the shared values\): unknown key 'weights'; allowed here: class_weig",
+        ),
+        (
+            "loss.class_weights",
+            "root",
+            r"loss\.class_weights: Input should be 'none', 'sqrt' or 'balanced' \(got 'root'\)",
+        ),
+        (
+            "exp4.loss",
+            {"class_weights": "sqrt", "logit_adjustment": 1},
+            r"exp4 \(with .*: class_weights is sqrt and logit",
+        ),
         ("exp4.lora.rank", 1, r"exp4 \(with the shared values\): unknown key 'rank'"),
         (
             "exp4.modalities",

@@ -3,7 +3,16 @@
 import pytest
 from pydantic import ValidationError
 
-from trimood.config.parameters import ExperimentParams, LoraParams, TrainingParams, TuneParams, listed, resolve
+from trimood.config.parameters import (
+    CROSS_ENTROPY,
+    ExperimentParams,
+    LoraParams,
+    LossParams,
+    TrainingParams,
+    TuneParams,
+    listed,
+    resolve,
+)
 
 
 def test_base_holds_the_published_training_arguments(tree: dict) -> None:
@@ -102,6 +111,26 @@ def test_an_experiment_is_laid_over_the_shared_blocks_at_any_depth(tree: dict) -
     assert settings.training.augmentation.flip_probability == 0.5
     assert settings.training.augmentation.random_mel_chunks is False
     assert settings.training.learning_rate == 5e-5
+
+
+def test_the_published_loss_is_cross_entropy_and_an_experiment_may_have_another(tree: dict) -> None:
+    shared = (TrainingParams(**tree["training"]), LoraParams(**tree["lora"]), LossParams(**tree["loss"]))
+    own = ExperimentParams(**tree["exp4"])
+    assert resolve(own, *shared).loss == CROSS_ENTROPY
+    assert CROSS_ENTROPY.title == ""
+    other = resolve(ExperimentParams(**tree["exp4"], loss={"class_weights": "sqrt", "label_smoothing": 0.1}), *shared)
+    assert other.loss.title == "sqrt class weights, label smoothing 0.1"
+    adjusted = resolve(own, *shared[:2], LossParams(logit_adjustment=0.5))
+    assert adjusted.loss.title == "logit adjustment 0.5"
+    stored = adjusted.model_dump(mode="json", exclude={"loss"})
+    assert type(adjusted).model_validate(stored).loss == CROSS_ENTROPY  # of weights of earlier versions
+
+
+@pytest.mark.parametrize("weights", ["sqrt", "balanced"])
+def test_class_weights_and_logit_adjustment_at_once_are_refused(weights: str) -> None:
+    words = f"class_weights is {weights} and logit_adjustment 0.5: both make up .* Set class_weights to none, or"
+    with pytest.raises(ValidationError, match=words):
+        LossParams(class_weights=weights, logit_adjustment=0.5)
 
 
 def test_true_is_no_number(tree: dict) -> None:

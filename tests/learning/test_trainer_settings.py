@@ -14,8 +14,11 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from support.learning_examples import example_table, tiny_model, training
 from support.trainings import Stopped, assert_same, run
+from trimood.config.parameters import CROSS_ENTROPY, LossParams
 from trimood.learning import device
 from trimood.learning.epochs import last_whole
+from trimood.learning.loss import TrainingLoss
+from trimood.learning.prediction import probabilities
 from trimood.learning.trainer import fit
 from trimood.model.memory import OutOfMemory
 from trimood.scoring.metrics import summary_scores
@@ -29,18 +32,26 @@ def crash_after(epoch: int) -> Callable[[dict[str, float], int], None]:
     return report
 
 
-def gradient_of_a_step(sources, prepared_clips, folder: Path, **changes: object) -> dict[str, Tensor]:
+def gradient_of_a_step(
+    sources,
+    prepared_clips,
+    folder: Path,
+    loss: LossParams = CROSS_ENTROPY,
+    count: int = 64,
+    train="everything",
+    **changes,
+) -> dict[str, Tensor]:
     """The gradients of the one optimiser step of an epoch of 64 utterances, in float64."""
-    loaded = tiny_model(sources)
+    loaded = tiny_model(sources, train=train)
     loaded.model.double()
-    examples = loaded.examples(example_table(64), prepared_clips)
+    examples = loaded.examples(example_table(count), prepared_clips)
     found: list[dict[str, Tensor]] = []
     listening = register_optimizer_step_pre_hook(
         lambda *_: found.append({k: p.grad.clone() for k, p in loaded.model.named_parameters() if p.grad is not None})
     )
     once = {"num_train_epochs": 1, "gradient_accumulation_steps": 16, "max_grad_norm": 1e9}
     try:
-        fit(loaded.model, examples, examples, training(**once | changes), folder, summary_scores, lambda *_: None)
+        fit(loaded.model, examples, examples, training(**once | changes), folder, summary_scores, lambda *_: None, loss)
     finally:
         listening.remove()
     (gradients,) = found
@@ -55,6 +66,43 @@ def test_16_at_a_time_give_the_gradients_of_4_at_a_time(sources, prepared_clips,
     assert any(not torch.equal(published[name], larger[name]) for name in published)  # they were added up differently
     for name, gradient in published.items():
         torch.testing.assert_close(larger[name], gradient, rtol=1e-9, atol=1e-12)
+
+
+def test_with_class_weights_the_gradients_do_not_depend_on_the_micro_batch_either(
+    sources, prepared_clips, tmp_path
+) -> None:
+    """The last of 58 utterances make a smaller micro-batch, and 58 are no multiple of the seven emotions."""
+    weighted = {"loss": LossParams(class_weights="balanced", label_smoothing=0.1), "count": 58, "train": "head"}
+    four, sixteen, whole = (
+        gradient_of_a_step(sources, prepared_clips, tmp_path / str(size), **weighted, micro_batch=size)
+        for size in (4, 16, 64)
+    )
+    for name, gradient in whole.items():
+        torch.testing.assert_close(four[name], gradient, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(sixteen[name], gradient, rtol=1e-9, atol=1e-12)
+    plain = gradient_of_a_step(sources, prepared_clips, tmp_path / "plain", count=58, train="head")
+    assert not torch.allclose(plain["head.weight"], whole["head.weight"], rtol=1e-3)
+
+
+def test_the_training_loss_is_the_one_that_is_minimised_and_the_validation_loss_is_cross_entropy(
+    sources, prepared_clips, tmp_path, caplog
+) -> None:
+    loaded = tiny_model(sources, train="head")
+    examples = loaded.examples(example_table(26), prepared_clips)
+    loss = LossParams(class_weights="balanced", label_smoothing=0.1)
+    arguments = training(num_train_epochs=1, learning_rate=1e-12)
+    with caplog.at_level(logging.INFO):
+        fitted = fit(loaded.model, examples, examples, arguments, tmp_path, summary_scores, lambda *_: None, loss)
+    assert "loss, by 26 training utterances: balanced class weights, label smoothing 0.1; class_weight.surprise" in (
+        caplog.text
+    )
+    chances = torch.from_numpy(probabilities(loaded.model, examples, 8)).log()
+    labels = torch.tensor(examples.labels)
+    (row,) = fitted.history
+    assert row["train/loss"] == pytest.approx(
+        float(TrainingLoss(loss, examples.labels).mean(chances, labels)), rel=1e-5
+    )
+    assert row["validation/loss"] == pytest.approx(float(-chances[range(26), labels].mean()), rel=1e-5)
 
 
 @pytest.mark.parametrize("train", ["everything", "lora", "head"])

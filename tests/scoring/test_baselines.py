@@ -38,6 +38,8 @@ def test_tfidf_balances_the_classes() -> None:
     """Of a word that says nothing, the rare emotion is as likely as the common one."""
     chances = tfidf(["yes"] * 9 + ["yes"], [NEUTRAL] * 9 + [JOY], ["yes"])
     assert chances[0, [NEUTRAL, JOY]] == pytest.approx([0.5, 0.5], abs=1e-3)
+    chances = tfidf(["yes"] * 9 + ["yes"], [NEUTRAL] * 9 + [JOY], ["yes"], "sqrt")  # 9 of weight 1, one of weight 3
+    assert chances[0, [NEUTRAL, JOY]] == pytest.approx([0.75, 0.25], abs=1e-3)
 
 
 @needs_shared

@@ -58,7 +58,7 @@ def check_parameters(
         problems.append(f"experiment: {named}: no such experiment; there are: {', '.join(experiments)}.{hint}")
     for name in experiments if not problems else []:
         try:
-            resolve(checked[name], checked["training"], checked["lora"])
+            resolve(checked[name], checked["training"], checked["lora"], checked["loss"])
         except ValidationError as error:
             problems += error_lines(error, f"{name} (with the shared values)")
     if problems:

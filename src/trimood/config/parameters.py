@@ -324,13 +324,50 @@ class LoraParams(Parameters):
     bias: Bias
 
 
+ClassWeights = Literal["none", "sqrt", "balanced"]
+
+
+class LossParams(Parameters):
+    """What is minimised in training. `corpus.class_balance` and `learning.loss` have the formulas.
+
+    `class_weights`: how much more an utterance of a rare emotion counts. `logit_adjustment`: tau, how strongly the
+    emotions' shares are taken out of the logits; 0 for not at all, 1 for completely. `label_smoothing`: the share of
+    each label that is spread over all emotions.
+    """
+
+    class_weights: ClassWeights = "none"
+    logit_adjustment: Annotated[float, Field(ge=0)] = 0.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.class_weights != "none" and self.logit_adjustment:
+            raise ValueError(
+                f"class_weights is {self.class_weights} and logit_adjustment {self.logit_adjustment}: both make up for "
+                "rare emotions, so together they do it twice. Set class_weights to none, or logit_adjustment to 0"
+            )
+        return self
+
+    @property
+    def title(self) -> str:
+        """What differs from cross entropy, in words; empty for cross entropy."""
+        words = [f"{self.class_weights} class weights"] if self.class_weights != "none" else []
+        words += [f"logit adjustment {self.logit_adjustment:g}"] if self.logit_adjustment else []
+        return ", ".join([*words, f"label smoothing {self.label_smoothing:g}"] if self.label_smoothing else words)
+
+
+CROSS_ENTROPY = LossParams()
+"""The published loss."""
+
+
 class ExperimentParams(Parameters):
-    """The content of an experiment's file; `lora` and `training` contain only differences from the shared values."""
+    """The content of an experiment's file; `lora`, `loss`, `training` contain only differences from shared values."""
 
     modalities: Annotated[tuple[Modality, ...], Field(min_length=1)]
     train: Train
     head: HeadTraining = "trained"
     lora: dict[str, object] = Field(default_factory=dict)
+    loss: dict[str, object] = Field(default_factory=dict)
     training: dict[str, object] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -347,21 +384,28 @@ class ExperimentParams(Parameters):
 
 
 class Settings(Parameters):
-    """The resolved settings of one experiment, which are run, logged and stored with its weights."""
+    """The resolved settings of one experiment, which are run, logged and stored with its weights.
+
+    What has a default here is absent from weights of earlier versions, which were trained so.
+    """
 
     modalities: tuple[Modality, ...]
     train: Train
     head: HeadTraining
     lora: LoraParams | None
+    loss: LossParams = CROSS_ENTROPY
     training: TrainingParams
 
 
-def resolve(experiment: ExperimentParams, training: TrainingParams, lora: LoraParams) -> Settings:
+def resolve(
+    experiment: ExperimentParams, training: TrainingParams, lora: LoraParams, loss: LossParams = CROSS_ENTROPY
+) -> Settings:
     """Overrides the shared values by those of an experiment. Raises ValidationError for a wrong key or value."""
     adapters = LoraParams.model_validate(_merged(lora.model_dump(), experiment.lora))
     shared = TrainingParams.model_validate(_merged(training.model_dump(), experiment.training))
+    minimised = LossParams.model_validate(_merged(loss.model_dump(), experiment.loss))
     used = adapters if experiment.train == "lora" else None
-    return Settings.model_validate({**dict(experiment), "lora": used, "training": shared})
+    return Settings.model_validate({**dict(experiment), "lora": used, "loss": minimised, "training": shared})
 
 
 def _merged(shared: object, different: object) -> Any:

@@ -1,6 +1,15 @@
 """The plan of an experiment, which is made before anything is loaded or trained."""
 
-from trimood.config.parameters import LoraParams, Parameters, Reader, Settings, Stereo, TrainingParams
+from trimood.config.parameters import (
+    CROSS_ENTROPY,
+    LoraParams,
+    LossParams,
+    Parameters,
+    Reader,
+    Settings,
+    Stereo,
+    TrainingParams,
+)
 from trimood.emotions import Source
 
 
@@ -31,8 +40,8 @@ class Plan(Parameters):
 class SearchPlan(Plan):
     """The plan of a search: the plan of the experiment, and the inputs from which a trial's settings are resolved.
 
-    `own`: the content of the experiment's file; `training`, `lora`: the shared values; `given_checkpoints`: both
-    checkpoints, because a trial may use other modalities than the experiment.
+    `own`: the content of the experiment's file; `training`, `lora`, `loss`: the shared values; `given_checkpoints`:
+    both checkpoints, because a trial may use other modalities than the experiment.
     """
 
     experiment: str
@@ -40,6 +49,7 @@ class SearchPlan(Plan):
     own: dict[str, object]
     training: TrainingParams
     lora: LoraParams
+    loss: LossParams = CROSS_ENTROPY
     given_checkpoints: dict[Source, str]
 
 

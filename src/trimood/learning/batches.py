@@ -83,6 +83,11 @@ class Examples(Dataset[dict[str, Tensor]]):
         return item
 
     @property
+    def labels(self) -> list[int]:
+        """The class numbers; none if they are not known."""
+        return [] if self._labels is None else self._labels.tolist()
+
+    @property
     def is_for_training(self) -> bool:
         """Whether they are read with augmentation, even if all of it is switched off."""
         return self._augmentation is not None

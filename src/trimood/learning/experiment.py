@@ -11,6 +11,7 @@ import torch
 
 from trimood.config.parameters import Reader, Settings, Stereo
 from trimood.config.plan import ExampleFingerprints, ParameterCount, Plan
+from trimood.corpus.class_balance import loss_terms
 from trimood.disk import require_space
 from trimood.learning.device import check_device, half_precision, warn_of_memory
 from trimood.learning.embeddings import EmbeddingCache, embed_frozen
@@ -83,14 +84,16 @@ def _title(settings: Settings) -> str:
         parts.append(f"LoRA r={settings.lora.r} on {', '.join(settings.lora.targets)}")
     else:
         parts.append({"everything": "full fine-tuning", "head": "head only"}[settings.train])
-    return ", ".join([*parts, f"head {settings.head}"] if settings.train == "lora" else parts)
+    parts += [f"head {settings.head}"] if settings.train == "lora" else []
+    return ", ".join([*parts, settings.loss.title] if settings.loss.title else parts)
 
 
 def identify_run(experiment: str, plan: Plan, **examples: pd.DataFrame) -> RunIdentity:
     """Returns the identity of a run of an experiment; `examples` are its `training`, `validation` and `test` table.
 
-    Reads the checkpoints' files. Raises CheckpointError.
+    Reads the checkpoints' files. Raises CheckpointError, and AbsentEmotion if the loss lacks one of the emotions.
     """
+    loss_terms(plan.settings.loss, examples["training"]["label"])
     return RunIdentity(
         experiment=experiment,
         plan=plan,
@@ -136,7 +139,7 @@ def train_experiment(
         for table, augmentation in ((training_examples, settings.augmentation), (validation_examples, None))
     )
     forget_peak_memory()  # of an embedding that another training of the same towers need not repeat
-    fitted = fit(loaded.model, training, validation, settings, folder, score, report)
+    fitted = fit(loaded.model, training, validation, settings, folder, score, report, plan.settings.loss)
     return TrainingOutcome(fitted, fitted.history[-1]["seconds"], peak_memory_gib())
 
 

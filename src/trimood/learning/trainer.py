@@ -27,11 +27,12 @@ from transformers import (
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import logging as transformers_logging
 
-from trimood.config.parameters import TrainingParams
+from trimood.config.parameters import CROSS_ENTROPY, LossParams, TrainingParams
 from trimood.disk import DiskFull, says_disk_full
 from trimood.learning.batches import Examples, collate
 from trimood.learning.device import chosen_micro_batch, half_precision
 from trimood.learning.epochs import WEIGHTS_FILE, best_weights, folder_for_writing, keep, last_whole
+from trimood.learning.loss import TrainingLoss
 from trimood.model.classifier import EmotionClassifier
 from trimood.model.memory import memory_explained, training_remedy
 from trimood.model.trained import load_trained_state, trained_state
@@ -78,14 +79,21 @@ def fit(
     folder: Path,
     score: ScoreFunction,
     report: ReportFunction,
+    loss: LossParams = CROSS_ENTROPY,
 ) -> Fitted:
     """Trains `model` in place, and restores its best epoch by validation macro F1.
 
     `folder` contains the last two epochs (`learning.epochs`): a training with the same folder continues from the last
     one that is whole, and a finished training returns at once. `score(labels, predictions)` returns `macro_f1` and any
-    other scores; `report(numbers, step)` is called at every logged step and epoch. Environment variables change no
-    setting. Raises TrainingDiverged, DiskFull and OutOfMemory.
+    other scores; `report(numbers, step)` is called at every logged step and epoch. `loss` is minimised, and its mean is
+    the training loss; the validation loss is the cross entropy of what the model predicts, whatever `loss` is, so that
+    it can be compared between trainings. Environment variables change no setting. Raises TrainingDiverged, DiskFull,
+    OutOfMemory and AbsentEmotion.
     """
+    minimised = TrainingLoss(loss, train.labels)
+    if not minimised.is_plain:
+        numbers = ", ".join(f"{name} {number:g}" for name, number in minimised.described.items())
+        _log.info("loss, by %d training utterances: %s", len(train), "; ".join(filter(None, (loss.title, numbers))))
     transformers_logging.set_verbosity_error()  # its warnings are about hub models
     if training.gradient_checkpointing:
         model.checkpoint_layers()
@@ -95,7 +103,7 @@ def fit(
         micro_batch = chosen_micro_batch(model, train, training, earlier.train_batch_size if earlier else None)
         arguments = _training_arguments(training, folder, micro_batch)
         with memory_explained(training_remedy(training, micro_batch)):
-            trainer = _Trainer(model, arguments, train, validation, score, report)
+            trainer = _Trainer(model, arguments, train, validation, minimised, score, report)
             if training.early_stopping_patience:
                 trainer.add_callback(_early_stopping(training.early_stopping_patience, earlier))
             try:
@@ -193,6 +201,7 @@ class _Trainer(Trainer):
         arguments: TrainingArguments,
         train: Examples,
         validation: Examples,
+        minimised: TrainingLoss,
         score: ScoreFunction,
         report: ReportFunction,
     ) -> None:
@@ -211,12 +220,12 @@ class _Trainer(Trainer):
             self.remove_callback(callback)
         if not arguments.disable_tqdm:
             self.add_callback(_Bar)
-        self._score, self._report = score, report
-        self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._minimised, self._score, self._report = minimised, score, report
+        self._seen: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         self._reported = 0
         self._clock = time.perf_counter()
         self._writing = Path(str(arguments.output_dir))
-        self._utterances = 0
+        self._weight: Tensor | int = 0
         self.loss_is_scaled_for_ga = True  # by compute_loss
 
     def go_on(self, epoch: Path | None, state: TrainerState | None) -> None:
@@ -236,22 +245,26 @@ class _Trainer(Trainer):
         self._report_epochs()
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[dict[str, Tensor]], None]:
-        """Counts the utterances of the next optimiser step."""
+        """Adds up the weights of the utterances of the next optimiser step."""
         batches, _ = super().get_batch_samples(*args, **kwargs)
-        self._utterances = sum(len(batch["labels"]) for batch in batches)
+        self._weight = sum(self._minimised.weight(batch["labels"]) for batch in batches)
         return batches, None
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
-        """Computes the loss; in training, its part in the mean over all utterances of the optimiser step.
+        """Computes the loss; in training, its part in the weighted mean over all utterances of the optimiser step.
 
         Trainer's own mean of the micro-batches' means would count the utterances of a smaller last one more. In
-        training, also collects the predictions for the epoch's training scores.
+        training, also collects the predictions for the epoch's training scores. In validation, the model's own loss.
         """
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
         if model.training:
+            labels, logits = inputs["labels"], outputs["logits"]
+            if not self._minimised.is_plain:
+                loss = self._minimised.mean(logits, labels)
+            weight = self._minimised.weight(labels)
             # Stays on the device: reading a number for each micro-batch would make the GPU wait for the CPU.
-            self._seen.append((loss.detach(), outputs["logits"].detach().argmax(-1), inputs["labels"]))
-            loss = loss / (self._utterances / len(inputs["labels"]))
+            self._seen.append((loss.detach(), torch.as_tensor(weight), logits.detach().argmax(-1), labels))
+            loss = loss / (self._weight / weight)
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
@@ -303,11 +316,11 @@ class _Trainer(Trainer):
         row = {k.replace("eval_", "validation/"): v for k, v in logs.items() if k.startswith("eval_")}
         row = {k: v for k, v in row.items() if not k.endswith(("_per_second", "/runtime"))}
         if self._seen:
-            losses, predictions, labels = (
+            losses, weights, predictions, labels = (
                 torch.cat([x.reshape(-1).float() for x in column]) for column in zip(*self._seen, strict=True)
             )
-            sizes = torch.tensor([len(labels) for _, _, labels in self._seen], device=losses.device)
-            row["train/loss"] = float((losses * sizes).sum() / sizes.sum())
+            weights = weights.to(losses.device)
+            row["train/loss"] = float((losses * weights).sum() / weights.sum())
             row |= {f"train/{k}": v for k, v in self._score(labels.int().tolist(), predictions.int().tolist()).items()}
             self._seen = []
         now = time.perf_counter()

@@ -142,13 +142,13 @@ class EmotionClassifier(nn.Module):
 
 
 def classify(embeddings: Mapping[Modality, Tensor], head: Tensor) -> Tensor:
-    """Logits, [utterance, 7] float32, of the linear head [7, channel] on embeddings in the order of MODALITIES.
+    """Logits, [utterance, 7] in the type of the linear head [7, channel], on embeddings in the order of MODALITIES.
 
-    Computed in float32 also under autocast: the 8 significant bits of bf16 would round close scores together.
+    That is float32, also under autocast: the 8 significant bits of bf16 would round close scores together.
     """
     ordered = [embeddings[modality] for modality in MODALITIES if modality in embeddings]
     with torch.autocast(head.device.type, enabled=False):
-        return F.linear(torch.cat(ordered, dim=-1).to(head.dtype), head).float()
+        return F.linear(torch.cat(ordered, dim=-1).to(head.dtype), head)
 
 
 def build_classifier(

@@ -1,15 +1,18 @@
 """Baselines for a model: reference systems without a neural network, and published scores."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from trimood.corpus.class_balance import class_weights
 from trimood.emotions import EMOTIONS, PROBABILITIES
 
-REFERENCES = ("all neutral", "majority", "TF-IDF")
-"""Always neutral; always the most frequent emotion of the training split; logistic regression on TF-IDF features."""
+REFERENCES = ("all neutral", "majority", "TF-IDF", "TF-IDF sqrt")
+"""Always neutral; always the most frequent emotion of the training split; logistic regression on TF-IDF features with
+balanced class weights, and with their square roots."""
 
 
 def predict_references(utterances: pd.DataFrame, training_examples: pd.DataFrame) -> pd.DataFrame:
@@ -22,7 +25,7 @@ def predict_references(utterances: pd.DataFrame, training_examples: pd.DataFrame
     predicted = (
         all_neutral(len(utterances)),
         class_prior(labels, len(utterances)),
-        tfidf(texts, labels, utterances["text"].tolist()),
+        *(tfidf(texts, labels, utterances["text"].tolist(), weights) for weights in ("balanced", "sqrt")),
     )
     tables = []
     for name, chances in zip(REFERENCES, predicted, strict=True):
@@ -50,8 +53,13 @@ def class_prior(labels: ArrayLike, count: int) -> np.ndarray:
     return _all_classes(model.predict_proba(np.zeros((count, 1))), model.classes_)
 
 
-def tfidf(training_texts: list[str], labels: ArrayLike, texts: list[str]) -> np.ndarray:
-    """Predicts by class-balanced logistic regression on word (1-2) and character (2-5) n-grams, [utterance, class]."""
+def tfidf(
+    training_texts: list[str], labels: ArrayLike, texts: list[str], weights: Literal["balanced", "sqrt"] = "balanced"
+) -> np.ndarray:
+    """Predicts by logistic regression on word (1-2) and character (2-5) n-grams, [utterance, class].
+
+    `weights` of the classes: scikit-learn's `balanced`, or `sqrt` of `corpus.class_balance.class_weights`.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline, make_union
@@ -59,8 +67,11 @@ def tfidf(training_texts: list[str], labels: ArrayLike, texts: list[str]) -> np.
     # Tokens are separated by spaces, as in ECF: "?" and "!" are tokens, which helps with surprise.
     words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\S+")  # noqa: S106
     characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5))
-    regression = LogisticRegression(class_weight="balanced", max_iter=2000)
-    model = make_pipeline(make_union(words, characters), regression).fit(training_texts, np.asarray(labels))
+    true = np.asarray(labels)
+    classes, counts = np.unique(true, return_counts=True)
+    of_classes = weights if weights == "balanced" else dict(zip(classes, class_weights(counts, weights), strict=True))
+    regression = LogisticRegression(class_weight=of_classes, max_iter=2000)
+    model = make_pipeline(make_union(words, characters), regression).fit(training_texts, true)
     return _all_classes(model.predict_proba(texts), regression.classes_)
 
 

@@ -4,6 +4,7 @@ import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -12,8 +13,9 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from support.learning_examples import CLIPS, EMBEDDINGS, TRAINING, example_table, lora
-from trimood.config.parameters import ExperimentParams
+from trimood.config.parameters import CROSS_ENTROPY, ExperimentParams
 from trimood.config.plan import Plan
+from trimood.corpus.class_balance import AbsentEmotion
 from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES, Source
 from trimood.model.config import CheckpointError
 from trimood.model.stored import Embeddings, RunIdentity, TrainedWeights
@@ -31,6 +33,7 @@ from trimood.pipelines.experiment.nodes import (
     score,
     train,
 )
+from trimood.tracking.live import set_current_run
 
 EXPERIMENT = ExperimentParams(modalities=("text", "video"), train="everything", training={"num_train_epochs": 4})
 
@@ -44,7 +47,7 @@ TRAINING_EXAMPLES, VALIDATION_EXAMPLES, TEST_EXAMPLES = utterances(28, 1), utter
 
 
 def planned(sources: dict[Source, str], experiment: ExperimentParams = EXPERIMENT) -> Plan:
-    return plan(experiment, TRAINING, lora("q_proj"), CLIPS, sources["video"], sources["audio"])
+    return plan(experiment, TRAINING, lora("q_proj"), CROSS_ENTROPY, CLIPS, sources["video"], sources["audio"])
 
 
 def identified(plan: Plan) -> RunIdentity:
@@ -107,6 +110,26 @@ def test_the_plan_of_adapters_trains_little_and_keeps_what_the_experiment_states
     assert found.checkpoints == {"audio": sources["audio"]}
     assert 0 < found.parameters["all"].trainable_share < 0.5
     assert found.parameters["head"].trainable == 0
+
+
+def test_class_weights_are_logged_and_need_every_emotion(
+    sources: dict[Source, str], prepared_clips: Path, tmp_path: Path
+) -> None:
+    own = ExperimentParams(
+        modalities=("text",), train="head", loss={"class_weights": "sqrt"}, training={"max_steps": 1}
+    )
+    found = planned(sources, own)
+    assert found.title == "text, head only, sqrt class weights"
+    logged: dict[str, object] = {}
+    set_current_run(SimpleNamespace(log=lambda numbers=None, step=None, params=None: logged.update(params or {})))
+    try:
+        run_training(found, prepared_clips, tmp_path)
+    finally:
+        set_current_run(None)
+    assert logged == {f"loss.class_weight.{emotion}": 1.0 for emotion in EMOTIONS}  # equally many of each
+    without_fear = TRAINING_EXAMPLES[TRAINING_EXAMPLES["emotion"] != "fear"]
+    with pytest.raises(AbsentEmotion, match="none of the 24 training utterances is of fear"):
+        identify("exp3", found, without_fear, VALIDATION_EXAMPLES, TEST_EXAMPLES)
 
 
 def test_a_plan_with_a_checkpoint_that_is_not_there_is_refused(sources: dict[Source, str], tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from mlflow.entities import Run
 from support.learning_examples import CLIPS, EMBEDDINGS, example_table, training
 from support.tracked_project import new_outbox, runs_in
 from trimood.config.experiments import find_experiments
-from trimood.config.parameters import ExperimentParams, LoraParams, TuneParams, resolve
+from trimood.config.parameters import CROSS_ENTROPY, ExperimentParams, LoraParams, TuneParams, resolve
 from trimood.learning.device import DeviceError
 from trimood.learning.search.space import SpaceError, StudyError
 from trimood.learning.search.study import opened
@@ -40,7 +40,9 @@ def tuned(space: dict[str, Any] = RATES, **different: Any) -> TuneParams:
 @pytest.fixture
 def planned(sources: dict[str, str]) -> Callable[..., dict[str, Any]]:
     def plan(tune: TuneParams, own: dict[str, Any] = EXP9) -> dict[str, Any]:
-        return plan_search("exp9", {"exp9": own}, TRAINED, LORA, tune, CLIPS, sources["video"], sources["audio"])
+        return plan_search(
+            "exp9", {"exp9": own}, TRAINED, LORA, CROSS_ENTROPY, tune, CLIPS, sources["video"], sources["audio"]
+        )
 
     return plan
 
@@ -288,6 +290,8 @@ def test_two_commands_do_not_run_one_study_at_once(folders: dict[str, Path]) -> 
         ({"training.num_train_epochs": {"low": 1.5, "high": 2}}, r"num_train_epochs = 1\.5: .*valid integer"),
         ({"lora.r": {"choices": [4, 8]}}, r"lora\.r = 4: .*train: head uses no adapters"),
         ({"modalities": {"choices": [["text"], ["vidio"]]}}, r"'vidio'.*: .*'video', 'audio' or 'text'"),
+        ({"loss.class_weights": {"choices": ["sqrt", "root"]}}, r"'none', 'sqrt' or 'balanced'"),
+        ({"loss.label_smoothing": {"low": 0.0, "high": 1.0}}, r"label_smoothing = 1.0: .* less than 1"),
         ({"train.x": {"low": 1, "high": 2}}, r"train\.x: train is a value \(head\)"),
     ],
 )
@@ -305,12 +309,14 @@ def test_a_choice_that_this_machine_cannot_train_is_refused_before_anything_is_r
 def test_choices_may_be_lists_and_ranges_whole_numbers(searched, planned) -> None:
     space = {
         "lora": {"targets": {"choices": [["q_proj"], ["q_proj", "v_proj"]]}, "r": {"low": 2, "high": 4}},
+        "loss": {"class_weights": {"choices": ["none", "sqrt"]}},
     }
     own = {"modalities": ["text"], "train": "lora", "head": "trained"}
     table, best = searched(tuned(space), own)
     assert set(table["lora.targets"]) <= {"q_proj", "q_proj+v_proj"}
     assert best["values"]["lora.targets"] in (["q_proj"], ["q_proj", "v_proj"])
     assert isinstance(best["values"]["lora.r"], int)
+    assert set(table["loss.class_weights"]) <= {"none", "sqrt"}
 
 
 def test_the_best_trial_is_an_experiments_file_that_resolves_to_its_settings(searched, planned, tmp_path) -> None:

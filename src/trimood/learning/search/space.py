@@ -7,7 +7,15 @@ from typing import TypedDict
 
 from pydantic import ValidationError
 
-from trimood.config.parameters import Dimension, ExperimentParams, LoraParams, Settings, TrainingParams, resolve
+from trimood.config.parameters import (
+    Dimension,
+    ExperimentParams,
+    LoraParams,
+    LossParams,
+    Settings,
+    TrainingParams,
+    resolve,
+)
 
 
 class BestTrial(TypedDict):
@@ -46,25 +54,34 @@ def with_changes(own: Mapping[str, object], changes: Mapping[str, object]) -> di
 
 
 def settings_with(
-    own: Mapping[str, object], training: TrainingParams, lora: LoraParams, changes: Mapping[str, object]
+    own: Mapping[str, object],
+    training: TrainingParams,
+    lora: LoraParams,
+    loss: LossParams,
+    changes: Mapping[str, object],
 ) -> Settings:
     """Resolves the experiment's settings with these changes. Raises SpaceError if they are not allowed."""
     try:
-        return resolve(ExperimentParams.model_validate(with_changes(own, changes)), training, lora)
+        return resolve(ExperimentParams.model_validate(with_changes(own, changes)), training, lora, loss)
     except ValidationError as error:
         words = "; ".join(item["msg"].removeprefix("Value error, ") for item in error.errors())
         raise SpaceError(f"{', '.join(f'{k} = {v}' for k, v in changes.items())}: {words}") from None
 
 
 def check_space(
-    name: str, own: Mapping[str, object], training: TrainingParams, lora: LoraParams, space: Mapping[str, Dimension]
+    name: str,
+    own: Mapping[str, object],
+    training: TrainingParams,
+    lora: LoraParams,
+    loss: LossParams,
+    space: Mapping[str, Dimension],
 ) -> None:
     """Resolves the experiment with both ends of each range and each choice. Raises SpaceError with all errors."""
     problems = []
     for parameter, dimension in space.items():
         for value in dimension.choices or (dimension.low, dimension.high):
             try:
-                settings_with(own, training, lora, {parameter: value})
+                settings_with(own, training, lora, loss, {parameter: value})
             except SpaceError as error:
                 problems.append(str(error))
     if problems:

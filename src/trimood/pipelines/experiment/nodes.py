@@ -13,10 +13,13 @@ from trimood.config.parameters import (
     EmbeddingParams,
     ExperimentParams,
     LoraParams,
+    LossParams,
     TrainingParams,
+    flatten,
     resolve,
 )
 from trimood.config.plan import Plan
+from trimood.corpus.class_balance import loss_terms
 from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES
 from trimood.model.config import CheckpointError
 from trimood.model.stored import AboutWeights, Embeddings, Epoch, RunIdentity, TrainedWeights
@@ -52,6 +55,7 @@ def plan(
     experiment: ExperimentParams,
     training: TrainingParams,
     lora: LoraParams,
+    loss: LossParams,
     clips: ClipParams,
     video_checkpoint: str,
     audio_checkpoint: str,
@@ -62,7 +66,7 @@ def plan(
     """
     from trimood.learning.experiment import plan_experiment
 
-    settings = resolve(experiment, training, lora)
+    settings = resolve(experiment, training, lora, loss)
     planned = plan_experiment(settings, video_checkpoint, audio_checkpoint, clips.reader, clips.stereo)
     for tower, count in planned.parameters.items():
         log.info(
@@ -102,7 +106,7 @@ def train(
     """Returns the trained weights of the best epoch (by validation macro F1) and of the last, and the history.
 
     An interrupted training continues from its last epoch if it is started again with the same identity. A
-    finished training whose results could not be stored returns them without training again.
+    finished training whose results could not be stored returns them without training again. Raises AbsentEmotion.
     """
     from torch import Tensor
 
@@ -111,6 +115,8 @@ def train(
     from trimood.model.trained import weights_fingerprint
     from trimood.scoring.metrics import summary_scores
 
+    terms = loss_terms(identity.plan.settings.loss, training_examples["label"])
+    log_now(params=flatten({"loss": terms.described()}))
     outcome = train_experiment(
         identity,
         training_examples,

@@ -4,11 +4,20 @@ from functools import partial, update_wrapper
 
 from kedro.pipeline import Pipeline
 
-from trimood.config.parameters import EmbeddingParams, LoraParams, TrainingParams
+from trimood.config.parameters import EmbeddingParams, LoraParams, LossParams, TrainingParams
 from trimood.pipelines import Stage, as_node
 
-STAGE = Stage(parameters={"training": TrainingParams, "lora": LoraParams, "embeddings": EmbeddingParams, "rerun": bool})
+STAGE = Stage(
+    parameters={
+        "training": TrainingParams,
+        "lora": LoraParams,
+        "loss": LossParams,
+        "embeddings": EmbeddingParams,
+        "rerun": bool,
+    }
+)
 
+SHARED = ["params:training", "params:lora", "params:loss"]
 CHECKPOINTS = ["video_checkpoint", "audio_checkpoint"]
 EXAMPLES = ["validation_examples", "test_examples"]
 TRAINING = ["training_examples", "validation_examples", "prepared_clips", "training_checkpoints", "embedding_cache"]
@@ -38,7 +47,7 @@ def create_pipeline(experiment: str) -> Pipeline:
     training = [
         as_node(
             plan,
-            ["params:experiment", "params:training", "params:lora", "params:data.clips", *CHECKPOINTS],
+            ["params:experiment", *SHARED, "params:data.clips", *CHECKPOINTS],
             "plan",
             tags=["checks"],  # see trimood.runner
         ),
@@ -66,9 +75,6 @@ def create_pipeline(experiment: str) -> Pipeline:
         inputs={*CHECKPOINTS, *EXAMPLES, *TRAINING},
         parameters={
             "params:experiment": f"params:{experiment}",
-            "params:training": "params:training",
-            "params:lora": "params:lora",
-            "params:embeddings": "params:embeddings",
-            "params:data.clips": "params:data.clips",
+            **{name: name for name in (*SHARED, "params:embeddings", "params:data.clips")},
         },
     )

@@ -14,6 +14,7 @@ from trimood.config.parameters import (
     EmbeddingParams,
     ExperimentParams,
     LoraParams,
+    LossParams,
     TrainingParams,
     TuneParams,
     flatten,
@@ -30,6 +31,7 @@ def plan_search(
     parameters: Mapping[str, ExperimentParams | dict[str, object]],
     training: TrainingParams,
     lora: LoraParams,
+    loss: LossParams,
     tune: TuneParams,
     clips: ClipParams,
     video_checkpoint: str,
@@ -46,11 +48,11 @@ def plan_search(
 
     own = parameters[experiment]
     own = own.model_dump(mode="json", exclude_unset=True) if isinstance(own, ExperimentParams) else own
-    check_space(experiment, own, training, lora, tune.space)
+    check_space(experiment, own, training, lora, loss, tune.space)
     for parameter, dimension in tune.space.items():
         for value in dimension.choices or ():
-            check_device(settings_with(own, training, lora, {parameter: value}).training)
-    settings = settings_with(own, training, lora, {})
+            check_device(settings_with(own, training, lora, loss, {parameter: value}).training)
+    settings = settings_with(own, training, lora, loss, {})
     planned = plan_experiment(settings, video_checkpoint, audio_checkpoint, clips.reader, clips.stereo)
     return SearchPlan(
         **dict(planned),
@@ -59,6 +61,7 @@ def plan_search(
         own=own,
         training=training,
         lora=lora,
+        loss=loss,
         given_checkpoints={"video": video_checkpoint, "audio": audio_checkpoint},
     )
 

@@ -7,7 +7,7 @@ from trimood.pipelines import Stage, as_node
 
 STAGE = Stage(tracked=True, parameters={"tune": TuneParams})
 
-PARAMETERS = ["params:training", "params:lora", "params:tune", "params:data.clips"]
+PARAMETERS = ["params:training", "params:lora", "params:loss", "params:tune", "params:data.clips"]
 CACHE = ["embedding_cache", "params:embeddings"]
 CHECKPOINTS = ["video_checkpoint", "audio_checkpoint"]
 EXAMPLES = ["training_examples", "validation_examples", "prepared_clips"]

@@ -9,8 +9,9 @@ from pathlib import Path
 import optuna
 import pandas as pd
 
-from trimood.config.parameters import Dimension
+from trimood.config.parameters import Dimension, flatten
 from trimood.config.plan import SearchPlan
+from trimood.corpus.class_balance import loss_terms
 from trimood.learning.device import DeviceError
 from trimood.learning.embeddings import EmbeddingCache
 from trimood.learning.experiment import identify_run, plan_experiment, remove_checkpoints, train_experiment
@@ -74,10 +75,11 @@ class Search:
 
         Removes the checkpoints unless the trial is interrupted: only the score is kept.
         """
-        settings = settings_with(self.plan.own, self.plan.training, self.plan.lora, values)
+        settings = settings_with(self.plan.own, self.plan.training, self.plan.lora, self.plan.loss, values)
         given = self.plan.given_checkpoints
         planned = plan_experiment(settings, given["video"], given["audio"], self.plan.reader, self.plan.stereo)
-        log_now(params=flat_plan(planned), tags={"seed": settings.training.seed})
+        terms = loss_terms(settings.loss, self.training_examples["label"]).described()
+        log_now(params={**flat_plan(planned), **flatten({"loss": terms})}, tags={"seed": settings.training.seed})
 
         def report(numbers: dict[str, float], step: int) -> None:
             log_live(numbers, step)
