@@ -25,7 +25,7 @@ class LossTerms:
 
     def described(self) -> dict[str, float]:
         """The weights and adjustments that change the loss, rounded to four digits: {"class_weight.joy": 0.8, …}."""
-        found = {}
+        found: dict[str, float] = {}
         for name, values, unchanged in (("class_weight", self.weights, 1), ("adjustment", self.adjustment, 0)):
             if (values != unchanged).any():
                 found |= {f"{name}.{key}": round(float(of), 4) for key, of in zip(EMOTIONS, values, strict=True)}

@@ -121,7 +121,8 @@ def test_class_weights_are_logged_and_need_every_emotion(
     found = planned(sources, own)
     assert found.title == "text, head only, sqrt class weights"
     logged: dict[str, object] = {}
-    set_current_run(SimpleNamespace(log=lambda numbers=None, step=None, params=None: logged.update(params or {})))
+    keep = lambda *_, params=None, **__: logged.update(params or {})  # noqa: E731
+    set_current_run(SimpleNamespace(log=keep, retry=lambda: None))
     try:
         run_training(found, prepared_clips, tmp_path)
     finally:
