@@ -24,7 +24,7 @@ from trimood.config.checks import check_globals, check_parameters
 from trimood.config.conf_files import check_conf_files
 from trimood.config.experiments import experiment_names, read_experiments, source_of_experiments
 from trimood.config.metadata import MadeBy, check_metadata, metadata_of
-from trimood.config.parameters import did_you_mean, flatten
+from trimood.config.parameters import Corpus, did_you_mean, flatten
 from trimood.datasets import GENERATED, STORED, FolderDataset, ModelDataset
 from trimood.disk import hold, lock_of_folder, release
 from trimood.pipelines import Stage
@@ -125,7 +125,8 @@ class RefuseMissingInputs:
                 else:
                     raise click.UsageError(f"{dataset._filepath}: it does not exist yet.{_command_for(name)}")
             if name == "corpus":
-                _refuse_no_annotations(catalog.load(name), {node.name for node in pipeline.nodes})
+                kind = catalog.load("parameters")["data"].get("corpus", "ecf")
+                _refuse_no_annotations(catalog.load(name), kind, {node.name for node in pipeline.nodes})
         for name in pipeline.outputs():
             if isinstance(dataset := catalog.get(name), FolderDataset):
                 dataset.check_generated()
@@ -138,12 +139,11 @@ def _command_for(dataset: str) -> str:
     return f" First run the pipeline that writes it: kedro run --pipelines={chosen}" if chosen else " Check its path."
 
 
-def _refuse_no_annotations(corpus: Path, nodes: set[str]) -> None:
-    from trimood.corpus.corpus_files import TEST_FILES, TRAIN_FILES, first_present, no_train_file
+def _refuse_no_annotations(corpus: Path, kind: Corpus, nodes: set[str]) -> None:
+    from trimood.corpus.corpus_files import refusal
 
-    needed = TRAIN_FILES if "ingestion.read_annotations" in nodes else TRAIN_FILES + TEST_FILES
-    if not first_present(corpus, needed):
-        raise click.UsageError(no_train_file(corpus))
+    if message := refusal(corpus, kind, every_split="ingestion.read_annotations" in nodes):
+        raise click.UsageError(message)
 
 
 class MakeMissingInputs:

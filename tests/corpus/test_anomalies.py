@@ -78,6 +78,13 @@ def test_clips_broken_in_meld_are_named_only_for_ecf() -> None:
     assert not any(marked(annotated(*rows, from_ecf=False), "broken_in_meld"))
 
 
+def test_melds_own_names_of_broken_and_wrongly_cut_clips_are_known() -> None:
+    names = ["train_dia125_utt3", "dev_dia110_utt7", "test_dia38_utt4", "test_dia125_utt3", "dev_dia38_utt4"]
+    table = annotated(*({"utterance": name} for name in names), from_ecf=False)
+    assert marked(table, "broken_in_meld") == [True, True, False, False, False]
+    assert marked(table, "cut_wrongly_in_meld") == [False, False, True, False, False]
+
+
 def test_labels_unlike_melds_and_utterances_of_melds_test_are_marked_where_they_are_known() -> None:
     table = annotated(
         {"meld_split": "test", "meld_emotion": "joy"},

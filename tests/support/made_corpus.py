@@ -1,5 +1,6 @@
-"""Writes small annotation files in ECF's format for tests."""
+"""Writes small annotation files in ECF's and MELD's formats for tests."""
 
+import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -52,3 +53,24 @@ def write_ecf(
     path = folder / name
     path.write_text(json.dumps(list(conversations), ensure_ascii=False, indent=4), encoding="utf-8")
     return path
+
+
+MELD_COLUMNS = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime"
+
+
+def write_meld(folder: Path, **splits: Mapping[int, Sequence[str]]) -> Path:
+    """Writes MELD's annotation file of each split, {Dialogue_ID: emotions}; each dialogue is an episode of season 3.
+
+    Utterance n of a dialogue lasts from second 10 n to 10 n + 2.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, dialogues in splits.items():
+        with (folder / f"{split}_sent_emo.csv").open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow(MELD_COLUMNS.split(","))
+            for dialogue, emotions in dialogues.items():
+                for number, emotion in enumerate(emotions):
+                    text = f"It\x92s {emotion} of {split}, dialogue {dialogue}, number {number}!"
+                    times = [f"0:{10 * number // 60:02}:{10 * number % 60 + more:02},500" for more in (0, 2)]
+                    table.writerow([1, text, "Ross", emotion, "neutral", dialogue, number, 3, dialogue, *times])
+    return folder

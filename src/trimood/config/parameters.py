@@ -186,9 +186,14 @@ class ClipParams(WorkParams):
         return self.on_bad_clip if isinstance(self.on_bad_clip, str) else self.on_bad_clip.get(problem, "fail")
 
 
-class DataParams(Parameters):
-    """How the corpus becomes examples; the same for all experiments."""
+Corpus = Literal["ecf", "meld"]
+"""The corpora whose annotation files can be read."""
 
+
+class DataParams(Parameters):
+    """How the corpus becomes examples; the same for all experiments. `corpus` says whose annotation files are read."""
+
+    corpus: Corpus = "ecf"
     split: SplitParams
     clips: ClipParams
 

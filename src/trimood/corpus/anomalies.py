@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from trimood.corpus.meld import BROKEN_IN_MELD
+from trimood.corpus.meld import BROKEN_IN_MELD, CUT_WRONGLY_IN_MELD
 
 SHORT_SPAN_SECONDS = 0.5
 """A shorter span contains hardly a word. The published train file has 351 of them."""
@@ -50,7 +50,10 @@ def utterance_anomalies(table: pd.DataFrame) -> pd.DataFrame:
     marks = {
         "typographic_texts": ~table["text"].map(str.isascii).astype(bool),
         "tokenised_texts": table["text"].map(lambda text: bool(_SPACE_BEFORE_MARK.search(text))),
-        "broken_in_meld": table["utterance"].isin(list(BROKEN_IN_MELD)) & table["from_ecf"],  # these are ECF's names
+        # ECF's names may be those of another corpus in its layout; MELD's names are of no other corpus.
+        "broken_in_meld": (table["utterance"].isin(list(BROKEN_IN_MELD)) & table["from_ecf"])
+        | table["utterance"].isin(BROKEN_IN_MELD.values()),
+        "cut_wrongly_in_meld": table["utterance"].isin(CUT_WRONGLY_IN_MELD),
         "in_meld_test": table["meld_split"].eq("test").fillna(False),
         "meld_label_differs": theirs.notna() & ours.notna() & (theirs != ours),
     }

@@ -4,17 +4,20 @@ import hashlib
 import logging
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from trimood.config.parameters import listed
+from trimood.config.parameters import Corpus, listed
 from trimood.corpus.anomalies import word_count
-from trimood.corpus.data_report import SIDES, AnnotationFile, AnnotationFiles
+from trimood.corpus.data_report import AnnotationFile, AnnotationFiles
 from trimood.corpus.ecf import AnnotationError, check_ecf, class_counts, read_bytes, read_json, utterance_table
-from trimood.corpus.meld import MELD_MAP, point_to_meld, read_meld_map
+from trimood.corpus.meld import MELD_LABELS, MELD_MAP, find_meld_clips, point_to_meld, read_meld_map
+from trimood.corpus.meld_annotations import check_meld, meld_file
+from trimood.corpus.overlap import shared_with
 from trimood.corpus.published import Side, differences, generation_of, nearest_generation
 from trimood.corpus.reading import shortened
 from trimood.corpus.tables import MELD_COLUMNS, SPAN_COLUMNS, FileFacts
@@ -30,6 +33,9 @@ TEST_FILES = ("Subtask_2_test.json", "Subtask_1_test.json", "Subtask_2_test_eval
 
 NAMES: dict[Side, tuple[str, ...]] = {"train": TRAIN_FILES, "official_test": TEST_FILES}
 FOLDERS: dict[Side, str] = {"train": "train", "official_test": "test"}
+MELD_SPLITS: dict[Side, str] = {"train": "train", "official_validation": "dev", "official_test": "test"}
+SIDES_OF: dict[Corpus, tuple[Side, ...]] = {"ecf": tuple(NAMES), "meld": tuple(MELD_SPLITS)}
+"""The annotation files that each corpus has."""
 
 
 def first_present(corpus: Path, names: tuple[str, ...]) -> Path | None:
@@ -50,25 +56,59 @@ def no_train_file(corpus: Path) -> str:
         found = "got " + (", ".join(sorted(path.name for path in corpus.iterdir())[:10]) or "an empty folder")
         below = sorted(path for name in TRAIN_FILES for path in corpus.glob(f"*/{name}"))
         found += f" (but {below[0].relative_to(corpus)} exists: is that folder the corpus?)" if below else ""
+        found += (
+            " (these are MELD's files, which --env=meld reads)" if (corpus / MELD_LABELS["train"]).is_file() else ""
+        )
     return (
         f"{corpus}: no train file; {found}. Expected {' or '.join(TRAIN_FILES)}, with clips in train/ or beside it. "
         "Put the file there, or give its folder with --params corpus_dir=FOLDER."
     )
 
 
+def missing_meld_files(corpus: Path) -> list[str]:
+    """Those of MELD's three annotation files that a corpus folder lacks."""
+    return [name for split, name in MELD_LABELS.items() if corpus.is_dir() and meld_file(corpus, split) is None]
+
+
+def no_meld_file(corpus: Path, missing: list[str]) -> str:
+    """The error message for a folder that lacks some of MELD's annotation files."""
+    found = "got " + (", ".join(sorted(path.name for path in corpus.iterdir())[:10]) or "an empty folder")
+    found += " (ECF's files are read with --env=ecf)" if first_present(corpus, TRAIN_FILES + TEST_FILES) else ""
+    return (
+        f"{corpus}: MELD's {' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} missing; {found}. MELD's own "
+        f"splits are used, so all three files are needed: {', '.join(MELD_LABELS.values())}. Download them from "
+        "https://github.com/declare-lab/MELD (data/MELD), or give their folder with --params corpus_dir=FOLDER."
+    )
+
+
+def refusal(corpus: Path, kind: Corpus, every_split: bool) -> str | None:
+    """Why a corpus folder lacks the annotations that a run needs, in words; None if they exist.
+
+    `every_split`: for training; otherwise, one file of any split suffices.
+    """
+    if kind == "meld":
+        missing = missing_meld_files(corpus)
+        return no_meld_file(corpus, missing) if len(missing) > (0 if every_split else 2) else None
+    needed = TRAIN_FILES if every_split else TRAIN_FILES + TEST_FILES
+    return None if first_present(corpus, needed) else no_train_file(corpus)
+
+
 class AnnotatedFile(NamedTuple):
-    """An annotation file as it was read: the path (None if there is no file), its bytes and JSON, its utterances."""
+    """An annotation file as it was read: the path (None if there is no file), a digest of its bytes, its utterances.
+
+    `spans` returns the spans that the file itself contains (SPAN_COLUMNS); it raises AnnotationError for a wrong one.
+    """
 
     path: Path | None
     sha256: str | None
-    content: object
+    spans: Callable[[], pd.DataFrame]
     table: pd.DataFrame
 
     def facts(self) -> FileFacts:
         """The file's name, generation and fingerprint, and the counts of its table."""
         return {
             "file": self.path.name if self.path else None,
-            "generation": self.path.stem.replace("_train", "").replace("_test", "") if self.path else None,
+            "generation": _GENERATION.sub("", self.path.stem) if self.path else None,
             "sha256": self.sha256,
             "conversations": int(self.table["conversation_id"].nunique()),
             "utterances": len(self.table),
@@ -76,16 +116,24 @@ class AnnotatedFile(NamedTuple):
         }
 
 
-def read_side(corpus: Path, side: Side) -> AnnotatedFile:
+_GENERATION = re.compile("_train|_test|^(train|dev|test)_")
+"""What distinguishes the files of one release: "Subtask_2" and "sent_emo" remain."""
+
+
+def read_side(corpus: Path, side: Side, kind: Corpus = "ecf") -> AnnotatedFile:
     """The side's first existing annotation file, read once; without any, all is empty. Raises AnnotationError."""
-    path = first_present(corpus, NAMES[side])
+    path = meld_file(corpus, MELD_SPLITS[side]) if kind == "meld" else first_present(corpus, NAMES[side])
     if path is None:
-        return AnnotatedFile(None, None, None, utterance_table())
+        return AnnotatedFile(None, None, partial(_without_rows, SPAN_COLUMNS), utterance_table())
     raw = read_bytes(path)
+    digest = hashlib.sha256(raw).hexdigest()[:12]
+    if kind == "meld":
+        table, spans = check_meld(path.name, raw, MELD_SPLITS[side])
+        return AnnotatedFile(path, digest, lambda: spans, table)
     content = read_json(path, raw)
     table = check_ecf(path.name, content, clip_folder(corpus, FOLDERS[side]))
     table["clip"] = _as_spelt(corpus, table["clip"])
-    return AnnotatedFile(path, hashlib.sha256(raw).hexdigest()[:12], content, table)
+    return AnnotatedFile(path, digest, partial(spans_of, path.name, content), table)
 
 
 def _as_spelt(corpus: Path, clips: pd.Series) -> pd.Series:
@@ -149,48 +197,68 @@ def _seconds(clock: str) -> float:
     return int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3]) if found else math.nan
 
 
-def read_annotations(corpus: Path, meld: Path) -> tuple[pd.DataFrame, AnnotationFiles]:
+def read_annotations(corpus: Path, meld: Path, kind: Corpus = "ecf") -> tuple[pd.DataFrame, AnnotationFiles]:
     """The utterances of the files that experiments use, labelled or not, and a description of each file.
 
-    Columns: UTTERANCE_COLUMNS, side, words, from_ecf, SPAN_COLUMNS and MELD_COLUMNS. `clip` points to MELD's folders
-    where necessary. Raises AnnotationError for a file that cannot be read, and if there is no file.
+    Columns: UTTERANCE_COLUMNS, corpus, side, words, from_ecf, SPAN_COLUMNS, MELD_COLUMNS and in_ecf. `clip` points to
+    MELD's folders where necessary. Raises AnnotationError for a file that cannot be read, and if there is no file.
     """
-    read: dict[Side, AnnotatedFile] = {side: read_side(corpus, side) for side in SIDES}
-    if not any(file.path for file in read.values()):
-        raise AnnotationError(no_train_file(corpus))
-    tables = [_annotated(corpus, meld, side, file) for side, file in read.items()]
-    described = {side: _described(corpus, side, file) for side, file in read.items()}
-    return pd.concat(tables, ignore_index=True), AnnotationFiles.model_validate(described)
+    read = {side: read_side(corpus, side, kind) for side in SIDES_OF[kind]}
+    if message := refusal(corpus, kind, every_split=False):
+        raise AnnotationError(message)
+    tables = [_annotated(corpus, meld, side, kind, file) for side, file in read.items()]
+    annotated = pd.concat(tables, ignore_index=True)
+    annotated["in_ecf"] = _sides_in_ecf(corpus, annotated) if kind == "meld" else ""
+    described = {side: _described(corpus, side, kind, file) for side, file in read.items()}
+    return annotated.astype({"in_ecf": "str"}), AnnotationFiles.model_validate({"corpus": kind, **described})
 
 
-def _annotated(corpus: Path, meld: Path, side: Side, file: AnnotatedFile) -> pd.DataFrame:
-    """The utterances of a side with their spans, and with MELD's names and labels: its map only covers the train file.
-
-    The file's own spans take precedence over MECPE's.
-    """
+def _annotated(corpus: Path, meld: Path, side: Side, kind: Corpus, file: AnnotatedFile) -> pd.DataFrame:
+    """The utterances of a side with spans, and with MELD's names and labels: its map only covers ECF's train file."""
     table = file.table
-    spans = [_without_rows(SPAN_COLUMNS)] + ([spans_of(file.path.name, file.content)] if file.path else [])
     in_meld = _without_rows({"utterance": "str", **MELD_COLUMNS})
-    if side == "train" and len(table):
+    if kind == "meld":
+        table = find_meld_clips(table, corpus, meld)
+    elif side == "train" and len(table):
         table, _ = point_to_meld(table, corpus, meld)
-        if (corpus / TRAIN_SPANS).is_file():
-            spans.append(read_spans(corpus / TRAIN_SPANS))
         if (corpus / MELD_MAP).is_file():
             in_meld = read_meld_map(corpus / MELD_MAP, corpus)[["utterance", *MELD_COLUMNS]]
-    first = pd.concat(spans, ignore_index=True).astype(SPAN_COLUMNS).drop_duplicates("utterance")
     table.insert(0, "side", pd.Series(side, index=table.index, dtype="str"))
+    table.insert(0, "corpus", pd.Series(kind, index=table.index, dtype="str"))
     table["words"] = word_count(table["text"])
-    table["from_ecf"] = nearest_generation(table, side) is not None
-    table = table.merge(first, on="utterance", how="left", validate="1:1")
+    table["from_ecf"] = kind == "ecf" and nearest_generation(table, side) is not None
+    table = table.merge(_spans(corpus, side, kind, file), on="utterance", how="left", validate="1:1")
     return table.merge(in_meld, on="utterance", how="left", validate="1:1")
+
+
+def _sides_in_ecf(corpus: Path, annotated: pd.DataFrame) -> pd.Series:
+    """For each of MELD's utterances the file of ECF that has the same one, "" if none has it; missing without files.
+
+    ECF's files are looked for beside MELD's. An utterance in both files counts for the official test.
+    """
+    files = {side: file for side in NAMES if (file := read_side(corpus, side)).path}
+    found = pd.Series("" if files else None, index=annotated.index, dtype="str")
+    for side, file in files.items():  # the official test last
+        spoken = file.table.merge(_spans(corpus, side, "ecf", file), on="utterance", how="left", validate="1:1")
+        found[shared_with(annotated, spoken).notna()] = side
+    return found
+
+
+def _spans(corpus: Path, side: Side, kind: Corpus, file: AnnotatedFile) -> pd.DataFrame:
+    """The spans of a side (SPAN_COLUMNS); the file's own take precedence over those in MECPE's file."""
+    spans = [_without_rows(SPAN_COLUMNS), file.spans()]
+    if kind == "ecf" and side == "train" and file.path and (corpus / TRAIN_SPANS).is_file():
+        spans.append(read_spans(corpus / TRAIN_SPANS))
+    return pd.concat(spans, ignore_index=True).astype(SPAN_COLUMNS).drop_duplicates("utterance")
 
 
 def _without_rows(columns: Mapping[str, str]) -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})
 
 
-def _described(corpus: Path, side: Side, file: AnnotatedFile) -> AnnotationFile:
-    known = generation_of(file.table) or (nearest_generation(file.table, side) if file.path else None)
+def _described(corpus: Path, side: Side, kind: Corpus, file: AnnotatedFile) -> AnnotationFile:
+    known = generation_of(file.table, kind) or (nearest_generation(file.table, side, kind) if file.path else None)
+    names = NAMES[side] if kind == "ecf" else ()
     return AnnotationFile(
         **file.facts(),
         emotions=class_counts(file.table),
@@ -199,5 +267,5 @@ def _described(corpus: Path, side: Side, file: AnnotatedFile) -> AnnotationFile:
         published_utterances=known.utterances if known else None,
         published_emotions=known.emotions if known else {},
         differs_in=tuple(differences(file.table, known)) if known else (),
-        unused_files=tuple(name for name in NAMES[side] if (corpus / name).is_file() and corpus / name != file.path),
+        unused_files=tuple(name for name in names if (corpus / name).is_file() and corpus / name != file.path),
     )

@@ -4,9 +4,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from trimood.config.parameters import Corpus
 from trimood.corpus.published import Side
 
-SIDES: tuple[Side, ...] = ("train", "official_test")
+SIDES: tuple[Side, ...] = ("train", "official_validation", "official_test")
 
 VerdictLevel = Literal["good", "usable", "annotations_only", "not_usable"]
 
@@ -40,14 +41,17 @@ class AnnotationFile(_Stored):
 
 
 class AnnotationFiles(_Stored):
-    """The annotation files of both sides."""
+    """The annotation files of a corpus; `official_validation` is None for ECF, which has no such file."""
 
+    corpus: Corpus = "ecf"
     train: AnnotationFile
+    official_validation: AnnotationFile | None = None
     official_test: AnnotationFile
 
     def by_side(self) -> dict[Side, AnnotationFile]:
-        """Both files, in the order of SIDES."""
-        return {"train": self.train, "official_test": self.official_test}
+        """The files that the corpus has, in the order of SIDES."""
+        files = zip(SIDES, (self.train, self.official_validation, self.official_test), strict=True)
+        return {side: file for side, file in files if file}
 
 
 class SplitState(_Stored):
@@ -88,12 +92,17 @@ class WithinTrainFile(_Stored):
 
 
 class Leakage(_Stored):
-    """Leakage of each split, of random splits by utterance for comparison, and through repeated texts."""
+    """Leakage of each split, of random splits by utterance for comparison, and through repeated texts.
+
+    `conversations_in_ecf`: how many conversations of each file of MELD have an utterance in ECF's train file and in its
+    official test; None for another corpus, and if ECF's files do not lie beside MELD's.
+    """
 
     splits: dict[str, LeakageProbe]
     random_by_utterance: LeakageProbe | None
     between_files: BetweenFiles
     within_train_file: WithinTrainFile
+    conversations_in_ecf: dict[Side, dict[Side, int]] | None = None
 
 
 class ClipCounts(_Stored):

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from trimood.config.parameters import listed
+from trimood.config.parameters import Corpus, listed
 from trimood.corpus.anomalies import conversation_anomalies
 from trimood.corpus.data_report import (
     SIDES,
@@ -17,7 +17,7 @@ from trimood.corpus.data_report import (
     Verdict,
     VerdictLevel,
 )
-from trimood.corpus.findings import KINDS, looked_for
+from trimood.corpus.findings import KINDS, SIDE_NAMES, looked_for
 from trimood.corpus.published import GENERATIONS, Side
 from trimood.emotions import EMOTIONS
 
@@ -26,6 +26,19 @@ FEWEST_USABLE = 0.5
 
 WRONG_CLIPS = ("same_bytes", "duration_differs", "sound_and_pictures_differ", "sound_nearly_silent", "too_many_words")
 """Kinds of finding that can be chance in a few clips, but indicate a wrong folder, cut or conversion in many."""
+
+NO_CLIPS: dict[Corpus, tuple[str, ...]] = {
+    "ecf": (
+        "Put the clips (dia1utt1.mp4, …) into the folders train and test beside the annotations.",
+        "Or cut them from episodes that you own (kedro run --pipelines=cut_clips), or use MELD's own folders "
+        "with --params meld_dir=FOLDER; see the documentation on real data.",
+    ),
+    "meld": (
+        "Unpack MELD.Raw's archives beside the annotations, or name the folder that has train_splits, "
+        "dev_splits_complete and output_repeated_splits_test with --params meld_dir=FOLDER.",
+    ),
+}
+"""What to do if there is no clip at all."""
 
 SUSPICIOUS_SHARE = 0.05
 """Above this share of the existing clips, such a finding is a reason. In ECF, 1 % have too many words per second, and
@@ -121,9 +134,7 @@ def judge(
             f"The annotations {'are good' if not cautions else 'can be read'}, but all {clips.utterances:,} "
             "clips are missing: nothing can be trained yet.",
             ["No clip was found under the names that the annotations give.", *cautions],
-            "Put the clips (dia1utt1.mp4, …) into the folders train and test beside the annotations.",
-            "Or cut them from episodes that you own (kedro run --pipelines=cut_clips), or use MELD's own folders "
-            "with --params meld_dir=FOLDER; see the documentation on real data.",
+            *NO_CLIPS[files.corpus],
         )
     cautions = [*_clip_cautions(clips), *cautions]
     if not clips.left_out:
@@ -168,6 +179,10 @@ def _annotation_reasons(files: AnnotationFiles, split_state: SplitState, leakage
         yield "There is no train file, so there is nothing to train on."
     elif unlabelled := train.utterances - train.labelled_utterances:
         yield f"{unlabelled:,} of {train.utterances:,} utterances of the train file have no emotion."
+    if files.corpus == "meld":
+        for side, file in files.by_side().items():
+            if side != "train" and not file.utterances:
+                yield f"There is no {SIDE_NAMES[side]}: MELD's own splits are used, so all three files are needed."
     if shared := leakage.between_files.conversations_in_both:
         yield (
             f"{shared:,} conversations are in both the train and the test file: the model would be tested on its "
@@ -192,6 +207,17 @@ def _cautions(files: AnnotationFiles, leakage: Leakage) -> Iterator[str]:
     for file in files.by_side().values():
         if file.differs_in:
             yield f"{file.file} differs from the published {file.published_as}: {', '.join(file.differs_in)}."
+    for side, in_ecf in (leakage.conversations_in_ecf or {}).items():
+        if count := in_ecf["official_test"]:
+            yield (
+                f"{count:,} conversations of MELD's {SIDE_NAMES[side]} are in ECF's official test: leave them out of "
+                "the training of a model that is tested on ECF."
+            )
+        if count := in_ecf["train"] if side != "train" else 0:
+            yield (
+                f"{count:,} conversations of MELD's {SIDE_NAMES[side]} are in ECF's train file: a model that was "
+                "trained on ECF cannot be tested on them."
+            )
     for name, probe in leakage.splits.items():
         if probe.conversations_on_both_sides:
             yield (

@@ -65,7 +65,8 @@ class AnnotationError(Exception):
     """An annotation file that cannot be used; the message names the file, the places, and what is allowed."""
 
 
-def _known_emotion(emotion: str) -> str:
+def known_emotion(emotion: str) -> str:
+    """The emotion. Raises ValueError if it is not one of EMOTIONS."""
     if emotion in EMOTIONS:
         return emotion
     hint = did_you_mean(emotion.strip().lower(), list(EMOTIONS))
@@ -82,7 +83,8 @@ def _storable(text: str) -> str:
     return text
 
 
-def _with_words(text: str) -> str:
+def with_words(text: str) -> str:
+    """The text. Raises ValueError if it is blank."""
     if not text.strip():
         raise ValueError("the text is empty; add the words, or remove the utterance from the file")
     return text
@@ -93,9 +95,9 @@ _Id = Annotated[StrictInt, Field(ge=0, lt=2**63)]  # int64 in the table
 
 class _Utterance(BaseModel):
     utterance_ID: _Id
-    text: Annotated[StrictStr, AfterValidator(_storable), AfterValidator(_with_words)]
+    text: Annotated[StrictStr, AfterValidator(_storable), AfterValidator(with_words)]
     speaker: Annotated[StrictStr, AfterValidator(_storable)]
-    emotion: Annotated[StrictStr, AfterValidator(_known_emotion)] | None = None
+    emotion: Annotated[StrictStr, AfterValidator(known_emotion)] | None = None
     video_name: StrictStr | None = None
 
 

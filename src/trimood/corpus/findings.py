@@ -8,7 +8,7 @@ import pandas as pd
 from trimood.corpus.anomalies import pace_anomalies, repeated_texts, span_seconds, utterance_anomalies
 
 Weight = Literal["left_out", "check", "known"]
-"""left_out: picture or sound cannot be used; check: usable, but should be checked; known: true of published ECF."""
+"""left_out: picture or sound cannot be used; check: usable, but should be checked; known: of the published files."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,11 @@ class Kind:
     advice: str
 
 
-SIDE_NAMES = {"train": "train file", "official_test": "official test file"}
+SIDE_NAMES = {
+    "train": "train file",
+    "official_validation": "official validation file",
+    "official_test": "official test file",
+}
 
 AGAIN = "Copy or cut them again."
 
@@ -47,6 +51,9 @@ KINDS: dict[str, Kind] = {
     "rotated": Kind("known", "the file asks players to rotate its pictures", "Handled: the pictures are rotated."),
     "uneven_frames": Kind("known", "frames are unevenly timed", "Handled: frames are chosen by their number."),
     "broken_in_meld": Kind("known", "the clip is broken or missing in MELD's own release", "No download helps."),
+    "cut_wrongly_in_meld": Kind(
+        "known", "MELD's own clip shows another scene", "Leave it out, or cut it from the episode."
+    ),
     "span_empty": Kind("known", "the annotated span has length zero", "No clip can be cut from it."),
     "span_under_half_second": Kind("known", "the annotated span is under half a second", "It holds hardly a word."),
     "span_over_half_minute": Kind(
@@ -68,6 +75,16 @@ KINDS: dict[str, Kind] = {
         "Use no encoder that was trained or tested on MELD: its scores would leak.",
     ),
     "meld_label_differs": Kind("known", "MELD has another label", "ECF was labelled again: do not mix the two."),
+    "in_ecf_test": Kind(
+        "known",
+        "the utterance is in ECF's official test",
+        "Train no model on it that is tested on ECF: its scores would leak.",
+    ),
+    "in_ecf_train": Kind(
+        "known",
+        "the utterance is in ECF's train file",
+        "Test no model on it that was trained on ECF: its scores would leak.",
+    ),
 }
 
 NEEDS = {
@@ -75,6 +92,7 @@ NEEDS = {
     "broken": "ECF's own train file",
     "in_meld": "the map all_data_pair_ECFvsMELD.txt in the corpus folder",
     "meld_label": "MELD's train_sent_emo.csv, dev_sent_emo.csv and test_sent_emo.csv beside the map",
+    "in_ecf": "ECF's Subtask_2_train.json and Subtask_2_test.json beside MELD's files",
 }
 """The input required to check for the kinds whose names start with the key."""
 
@@ -92,7 +110,7 @@ WANTED_FRAMES = 8
 def mark(table: pd.DataFrame) -> pd.DataFrame:
     """Adds `clip_seconds`, a boolean column for each of KINDS, `left_out`, and `findings` (names of kinds, one string).
 
-    `table` holds annotations joined with the columns of trimood.media.probe.ClipFacts.
+    `table` holds the annotations (`corpus_files.read_annotations`) joined with the columns of trimood.media.probe.ClipFacts.
     """
     sides = [utterance_anomalies(rows) for _, rows in table.groupby("side", sort=False)]
     clip_seconds = table["video_seconds"].fillna(table["audio_seconds"])
@@ -101,6 +119,8 @@ def mark(table: pd.DataFrame) -> pd.DataFrame:
     pace = pace_anomalies(table["words"], whole_seconds.fillna(span_seconds(table)))
     marks = pd.concat([_clip_marks(table, whole_seconds), pace, pd.concat(sides)], axis=1)
     train = table.loc[table["side"] == "train", "text"]
+    marks["in_ecf_test"] = table["in_ecf"].eq("official_test").fillna(False)
+    marks["in_ecf_train"] = table["in_ecf"].eq("train").fillna(False)
     marks["text_in_training_file"] = repeated_texts(table["text"], train) & (table["side"] != "train")
     marks = marks[list(KINDS)].astype(bool)
     left_out = [name for name, kind in KINDS.items() if kind.weight == "left_out"]
@@ -120,11 +140,13 @@ def to_check(manifest: pd.DataFrame) -> pd.Series:
 
 def looked_for(manifest: pd.DataFrame) -> dict[str, str | None]:
     """For each of KINDS, the input that these rows lack to check for it; None if nothing is missing."""
+    is_meld = manifest["corpus"].eq("meld").any()  # then its own names and labels need no map
     there = {
         "span": manifest["episode"].notna().any(),
-        "broken": manifest["from_ecf"].any(),
-        "in_meld": manifest["meld_split"].notna().any(),
-        "meld_label": manifest["meld_emotion"].notna().any(),
+        "broken": is_meld or manifest["from_ecf"].any(),
+        "in_meld": is_meld or manifest["meld_split"].notna().any(),
+        "meld_label": is_meld or manifest["meld_emotion"].notna().any(),
+        "in_ecf": manifest["in_ecf"].notna().any(),
     }
     missing = {start: need for start, need in NEEDS.items() if not there[start]}
     return {name: next((need for s, need in missing.items() if name.startswith(s)), None) for name in KINDS}

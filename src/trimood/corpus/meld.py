@@ -1,4 +1,4 @@
-"""ECF's utterances in MELD: the map that ECF publishes, MELD's labels, and MELD's folders of clips.
+"""MELD's folders of clips, and ECF's utterances in MELD: the map that ECF publishes, and MELD's labels.
 
 ECF's training utterances come from all three splits of MELD, so a model trained on one corpus has seen held-out
 utterances of the other. The map covers the training file only: no clip of the official test is in MELD. Two clips are
@@ -6,6 +6,7 @@ broken in MELD's own release: train_dia125_utt3 (dia564utt4) cannot be decoded, 
 missing.
 """
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from trimood.corpus.ecf import AnnotationError, decoded, read_bytes
 from trimood.corpus.reading import csv_rows
 from trimood.corpus.tables import MAP_COLUMNS
 from trimood.media.names import video_names
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,15 +47,9 @@ def point_to_meld(table: pd.DataFrame, corpus: Path, meld: Path) -> tuple[pd.Dat
     the counts are None and the table is unchanged. Raises AnnotationError if the folders exist without a map beside
     them or in the corpus, and if `meld` is not the corpus and has no such folder.
     """
-    folders = _meld_folders(meld)
+    folders = _meld_folders(corpus, meld)
     if not any(folder.is_dir() for folder in folders.values()):
-        if meld == corpus:
-            return table, None
-        found = ", ".join(sorted(path.name for path in meld.iterdir())[:10]) or "an empty folder"
-        raise AnnotationError(
-            f"{meld} (meld_dir): none of MELD's folders {', '.join(MELD_FOLDERS.values())}; got {found}. Unpack "
-            "MELD.Raw's archives there, or give the folder that has them."
-        )
+        return table, None
     places = read_meld_map(_map(corpus, meld)).set_index("utterance").reindex(table["utterance"])
     in_meld = {split: video_names(folder) for split, folder in folders.items()}
     in_ecf = {folder: video_names(corpus / folder) for folder in {str(Path(clip).parent) for clip in table["clip"]}}
@@ -63,8 +60,7 @@ def point_to_meld(table: pd.DataFrame, corpus: Path, meld: Path) -> tuple[pd.Dat
             origin = "ecf"
         elif not pd.isna(split):
             name = Path(meld_clip).name
-            own = folders[split] / in_meld[split].get(Path(name).stem, name)
-            own = own.relative_to(corpus) if own.is_relative_to(corpus) else own.absolute()
+            own = _seen_from(corpus, folders[split] / in_meld[split].get(Path(name).stem, name))
             origin = split if own.stem in in_meld[split] else "missing"
         origins[origin] += 1
         clips.append(own.as_posix())
@@ -76,8 +72,31 @@ def point_to_meld(table: pd.DataFrame, corpus: Path, meld: Path) -> tuple[pd.Dat
     )
 
 
-def _meld_folders(meld: Path) -> dict[str, Path]:
-    """MELD's folder of each split, in `meld` or up to two folders below, as its archives unpack."""
+def find_meld_clips(table: pd.DataFrame, corpus: Path, meld: Path) -> pd.DataFrame:
+    """A table of MELD's own utterances, with `clip` as the clip's file is named in `meld`; missing ones are unchanged.
+
+    Paths and errors are those of `point_to_meld`.
+    """
+    folders = {folder.name: folder for folder in _meld_folders(corpus, meld).values()}
+    names = {name: video_names(folder) for name, folder in folders.items()}
+    named = [(Path(clip).parent.name, Path(clip)) for clip in table["clip"]]
+    clips = [_seen_from(corpus, folders[at] / names[at].get(clip.stem, clip.name)).as_posix() for at, clip in named]
+    for name in dict.fromkeys(at for at, _ in named):
+        stems = [clip.stem for at, clip in named if at == name]
+        there = sum(stem in names[name] for stem in stems)
+        _log.info("%s: %d of %d annotated clips exist", folders[name], there, len(stems))
+    return table.assign(clip=pd.Series(clips, index=table.index, dtype="str"))
+
+
+def _seen_from(corpus: Path, clip: Path) -> Path:
+    return clip.relative_to(corpus) if clip.is_relative_to(corpus) else clip.absolute()
+
+
+def _meld_folders(corpus: Path, meld: Path) -> dict[str, Path]:
+    """MELD's folder of each split, in `meld` or up to two folders below, as its archives unpack.
+
+    Raises AnnotationError if a folder exists twice, and if `meld` is not the corpus and has none of them.
+    """
     found = {}
     for split, name in MELD_FOLDERS.items():
         direct = meld / name
@@ -88,6 +107,12 @@ def _meld_folders(meld: Path) -> dict[str, Path]:
                 "Give the right one's folder with --params meld_dir=FOLDER."
             )
         found[split] = below[0] if below else direct
+    if meld != corpus and not any(folder.is_dir() for folder in found.values()):
+        got = ", ".join(sorted(path.name for path in meld.iterdir())[:10]) or "an empty folder"
+        raise AnnotationError(
+            f"{meld} (meld_dir): none of MELD's folders {', '.join(MELD_FOLDERS.values())}; got {got}. Unpack "
+            "MELD.Raw's archives there, or give the folder that has them."
+        )
     return found
 
 
@@ -109,7 +134,16 @@ MELD_FOLDERS = {"train": "train_splits", "dev": "dev_splits_complete", "test": "
 """The folder of each split's clips in the unpacked MELD.Raw."""
 
 BROKEN_IN_MELD = {"dia564utt4": "train_dia125_utt3", "dia850utt8": "dev_dia110_utt7"}
-"""Utterances whose clip is broken or missing in MELD's own release: downloading it again does not help."""
+"""Utterances whose clip is broken or missing in MELD's own release: downloading it again does not help.
+
+https://github.com/declare-lab/MELD/issues/39 and …/27. The key is ECF's name, the value MELD's.
+"""
+
+CUT_WRONGLY_IN_MELD = ("train_dia309_utt0", "test_dia38_utt4", "test_dia220_utt0")
+"""Clips of MELD that show other scenes than their words: https://github.com/declare-lab/MELD/issues/20.
+
+The last two last five and four minutes.
+"""
 
 MELD_LABELS = {"train": "train_sent_emo.csv", "dev": "dev_sent_emo.csv", "test": "test_sent_emo.csv"}
 """MELD's own annotation files, by split."""

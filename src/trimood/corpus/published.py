@@ -1,7 +1,8 @@
-"""The published annotation files of ECF: their counts and known anomalies.
+"""The published annotation files of ECF and MELD: their counts and known anomalies.
 
-Counted on the files of SemEval-2024 Task 3, https://github.com/NUSTM/SemEval-2024_ECAC; spans on MECPE's
-`train_video_source_from_MECPE.json`, https://github.com/NUSTM/MECPE.
+ECF: counted on the files of SemEval-2024 Task 3, https://github.com/NUSTM/SemEval-2024_ECAC; spans on MECPE's
+`train_video_source_from_MECPE.json`, https://github.com/NUSTM/MECPE. MELD: the tables of its README,
+https://github.com/declare-lab/MELD, except for the conversations of its train file.
 """
 
 from dataclasses import dataclass, field
@@ -9,10 +10,12 @@ from typing import Literal
 
 import pandas as pd
 
+from trimood.config.parameters import Corpus
 from trimood.corpus.ecf import class_counts
 from trimood.emotions import EMOTIONS
 
-Side = Literal["train", "official_test"]
+Side = Literal["train", "official_validation", "official_test"]
+"""The annotation files of a corpus. MELD calls them train, dev and test; ECF has no file for validation."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Generation:
     utterances: int
     emotions: dict[str, int] = field(default_factory=dict)
     anomalies: dict[str, int] = field(default_factory=dict)
+    corpus: Corpus = "ecf"
 
 
 TRAIN = Generation(
@@ -79,19 +83,53 @@ EVALUATION = Generation(
 )
 """341 of its conversations are in the labelled test file; the other 324 were never scored."""
 
-GENERATIONS = (TRAIN, TEST, EVALUATION)
+MELD_TRAIN = Generation(
+    name="MELD train",
+    side="train",
+    file="train_sent_emo.csv",
+    conversations=1038,  # MELD's README counts 1,039: no row has the number 60
+    utterances=9989,
+    emotions=dict(zip(EMOTIONS, (1205, 268, 683, 4710, 1743, 1109, 271), strict=True)),
+    anomalies={"broken_in_meld": 1, "cut_wrongly_in_meld": 1},
+    corpus="meld",
+)
+
+MELD_DEV = Generation(
+    name="MELD dev",
+    side="official_validation",
+    file="dev_sent_emo.csv",
+    conversations=114,
+    utterances=1109,
+    emotions=dict(zip(EMOTIONS, (150, 40, 111, 470, 163, 153, 22), strict=True)),
+    anomalies={"broken_in_meld": 1, "cut_wrongly_in_meld": 0},
+    corpus="meld",
+)
+
+MELD_TEST = Generation(
+    name="MELD test",
+    side="official_test",
+    file="test_sent_emo.csv",
+    conversations=280,
+    utterances=2610,
+    emotions=dict(zip(EMOTIONS, (281, 50, 208, 1256, 402, 345, 68), strict=True)),
+    anomalies={"broken_in_meld": 0, "cut_wrongly_in_meld": 2},
+    corpus="meld",
+)
+
+GENERATIONS = (TRAIN, TEST, EVALUATION, MELD_TRAIN, MELD_DEV, MELD_TEST)
 
 
-def generation_of(table: pd.DataFrame) -> Generation | None:
+def generation_of(table: pd.DataFrame, corpus: Corpus = "ecf") -> Generation | None:
     """The published file with the same numbers of conversations and utterances; labels may differ (`differences`)."""
-    size = (table["conversation_id"].nunique(), len(table))
-    return next((known for known in GENERATIONS if (known.conversations, known.utterances) == size), None)
+    size = (corpus, table["conversation_id"].nunique(), len(table))
+    return next((g for g in GENERATIONS if (g.corpus, g.conversations, g.utterances) == size), None)
 
 
-def nearest_generation(table: pd.DataFrame, side: Side) -> Generation | None:
+def nearest_generation(table: pd.DataFrame, side: Side, corpus: Corpus = "ecf") -> Generation | None:
     """The published file of a side with the closest number of conversations, if that differs by at most a tenth."""
     count = table["conversation_id"].nunique()
-    nearest = min((g for g in GENERATIONS if g.side == side), key=lambda known: abs(known.conversations - count))
+    of_side = [known for known in GENERATIONS if (known.corpus, known.side) == (corpus, side)]
+    nearest = min(of_side, key=lambda known: abs(known.conversations - count))
     return nearest if abs(nearest.conversations - count) <= nearest.conversations / 10 else None
 
 

@@ -58,10 +58,17 @@ def parse_json(text: str) -> Any:
 def csv_rows(path: Path, errors: str = "strict") -> Iterator[tuple[int, list[str]]]:
     """The rows of a CSV file that are not empty, each with the number of its first line. Raises TextError and OSError.
 
-    Only line feeds end a row, or carriage returns in a file without line feeds: other line marks belong to a field.
     `errors` is for bytes that are not UTF-8, as in `bytes.decode`.
     """
-    content = path.read_bytes().decode("utf-8-sig", errors).replace("\r\n", "\n")
+    return csv_rows_of(path.read_bytes().decode("utf-8-sig", errors))
+
+
+def csv_rows_of(content: str) -> Iterator[tuple[int, list[str]]]:
+    """The same as `csv_rows`, for the text of a file.
+
+    Only line feeds end a row, or carriage returns in a file without line feeds: other line marks belong to a field.
+    """
+    content = content.replace("\r\n", "\n")
     content = content.replace("\r", " ") if "\n" in content else content.replace("\r", "\n")
     rows = csv.reader(io.StringIO(_SPACE_AFTER_QUOTE.sub('"', content), newline="\n"), strict=True)
     columns = 0

@@ -2,6 +2,7 @@
 
 from typing import NotRequired, TypedDict
 
+from trimood.config.parameters import Corpus
 from trimood.emotions import MODALITIES
 
 
@@ -23,9 +24,15 @@ class TrainFileFacts(FileFacts):
 
 
 class CorpusDescription(TypedDict):
-    """The files of a corpus; `clips` counts in whose folders the training clips are, if some are in MELD's."""
+    """The files of a corpus; `clips` counts in whose folders the training clips are, if some are in MELD's.
 
+    `corpus` is absent from descriptions of earlier versions, which read ECF only. `official_validation` is a file of
+    its own for the validation split, which ECF has not.
+    """
+
+    corpus: NotRequired[Corpus]
     train: TrainFileFacts
+    official_validation: NotRequired[FileFacts]
     official_test: FileFacts
     has_official_test: bool
     official_test_is_labelled: bool

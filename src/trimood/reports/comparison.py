@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from trimood.config.parameters import Corpus
 from trimood.emotions import EMOTIONS
 from trimood.reports.html import in_markdown, render
 from trimood.scoring.calibration import BINS, made_worse
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 OUTCOMES: dict[Outcome, str] = {"better": "better", "worse": "worse", "not_significant": "no significant difference"}
+
+PUBLISHED_FOR: dict[Corpus, str] = {
+    "ecf": "ECF 2.0 (Friends), which is not the corpus of the demo",
+    "meld": "MELD's test split (Friends)",
+}
+"""The corpus of the published figures, for the figure of scores."""
 
 
 def percent(confidence: float) -> str:

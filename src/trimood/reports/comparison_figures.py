@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from trimood.emotions import EMOTIONS
-from trimood.reports.comparison import OUTCOMES, percent
+from trimood.reports.comparison import OUTCOMES, PUBLISHED_FOR, percent
 from trimood.reports.figures import BLUE, BROWN, GREY, RED, PlainFigure, draw_cells, draw_epochs, draw_matrix
 from trimood.reports.html import MARK_COLOURS
 from trimood.scoring.comparison import Comparison, Score, System
@@ -34,24 +34,25 @@ def figures(comparison: Comparison) -> dict[str, Figure]:
 
 def scores_figure(comparison: Comparison) -> Figure:
     """A row for each system: macro F1, its interval, and a stroke for each seed; published figures as dotted lines."""
-    systems, published = comparison.systems, comparison.published
-    names = [*systems, *(figure.title for figure in published)]
+    systems = comparison.systems
+    published = {known.title: known.macro_f1 for known in comparison.published if known.macro_f1 is not None}
+    names = [*systems, *published]
     figure, ax = _rows(names)
     for place, of in enumerate(systems.values()):
         _draw_interval(ax, place, of.macro_f1, BLUE if of.training else BROWN)
         values = of.macro_f1.of_seeds
         if len(values) > 1:
             ax.plot(values, [place] * len(values), "|", color="black", markersize=9, alpha=0.6, zorder=4)
-    for place, known in enumerate(published, len(systems)):
-        ax.axvline(known.macro_f1, color=GREY, linestyle=":", linewidth=1, zorder=0)
-        ax.plot(known.macro_f1, place, "D", color="white", markeredgecolor=GREY, markersize=6)
+    for place, macro_f1 in enumerate(published.values(), len(systems)):
+        ax.axvline(macro_f1, color=GREY, linestyle=":", linewidth=1, zorder=0)
+        ax.plot(macro_f1, place, "D", color="white", markeredgecolor=GREY, markersize=6)
     ax.axhline(len(systems) - 0.5, color="#cccccc", linewidth=0.8)
     ax.set_xlim(left=0)
     ax.set_xlabel("test macro F1")
     level = percent(comparison.settings.confidence)
     figure.suptitle(
         f"Dots and bars: means over seeds and their {level} intervals. Strokes: single seeds.\n"
-        "Diamonds and dotted lines: published for ECF 2.0 (Friends), which is not the corpus of the demo.",
+        f"Diamonds and dotted lines: published for {PUBLISHED_FOR[comparison.corpus]}.",
         fontsize=9,
         x=0.01,
         ha="left",

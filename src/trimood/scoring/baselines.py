@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from trimood.config.parameters import Corpus
 from trimood.corpus.class_balance import class_weights
 from trimood.emotions import EMOTIONS, PROBABILITIES
 
@@ -86,15 +87,17 @@ NOTES = "the six experiments' lab notes; see docs/experiments.md"
 MEASURED = "the public annotations and predictions, scored with scikit-learn; see docs/experiments.md"
 UNKNOWN_SPLIT = "split not known"
 OFFICIAL_TEST = "official test"  # Subtask_2_test.json: 341 conversations, 3,101 utterances
+MELD_TEST = "MELD test"  # test_sent_emo.csv: 280 conversations, 2,610 utterances
+LITERATURE = "; see docs/experiments.md"
 
 
 @dataclass(frozen=True)
 class PublishedFigure:
-    """A figure published for ECF 2.0 (scenes of Friends); it cannot be compared with results on another corpus."""
+    """A published figure, from 0 to 1; it cannot be compared with results on another corpus. None: not published."""
 
     name: str
     split: str
-    macro_f1: float
+    macro_f1: float | None
     weighted_f1: float | None
     source: str
 
@@ -104,7 +107,7 @@ class PublishedFigure:
         return f"{self.name} ({self.split})"
 
 
-PUBLISHED = (
+PUBLISHED_FOR_ECF = (
     PublishedFigure("exp1 as published", UNKNOWN_SPLIT, 0.3646, None, NOTES),
     PublishedFigure("exp2 as published", UNKNOWN_SPLIT, 0.3201, None, NOTES),
     PublishedFigure("exp6 as published", UNKNOWN_SPLIT, 0.3375, None, NOTES),
@@ -113,3 +116,15 @@ PUBLISHED = (
     PublishedFigure("second-ranked, text", OFFICIAL_TEST, 0.422, 0.540, MEASURED),
     PublishedFigure("third-ranked, 3 modalities", OFFICIAL_TEST, 0.468, 0.583, MEASURED),
 )
+
+PUBLISHED_FOR_MELD = (
+    PublishedFigure("MM-DFN, 3 modalities", MELD_TEST, 0.3628, 0.5946, f"ICASSP 2022, its repository{LITERATURE}"),
+    PublishedFigure("DialogueCRN + RoBERTa, text", MELD_TEST, 0.4915, 0.6590, f"ACL 2021, its repository{LITERATURE}"),
+    PublishedFigure("EmoBERTa, text", MELD_TEST, None, 0.6561, f"arXiv 2108.12009{LITERATURE}"),
+    PublishedFigure("SACL-LSTM, text", MELD_TEST, 0.5076, 0.6645, f"ACL 2023, COLING 2025{LITERATURE}"),
+    PublishedFigure("TelME, 3 modalities", MELD_TEST, None, 0.6737, f"NAACL 2024{LITERATURE}"),
+    PublishedFigure("DialogueMMT, text and video", MELD_TEST, 0.5668, 0.7066, f"COLING 2025{LITERATURE}"),
+)
+
+PUBLISHED: dict[Corpus, tuple[PublishedFigure, ...]] = {"ecf": PUBLISHED_FOR_ECF, "meld": PUBLISHED_FOR_MELD}
+"""The figures that results on a corpus are shown beside."""

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from trimood.config.parameters import CompareParams
+from trimood.config.parameters import CompareParams, Corpus
 from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES
 from trimood.scoring.agreement import check_same_utterances, different_settings, unequal_seeds, without
 from trimood.scoring.baselines import PUBLISHED, PublishedFigure
@@ -139,7 +139,7 @@ class System(_Stored):
 
 
 class Comparison(_Stored):
-    """All systems by name, the published scores, and the parameters of the comparison.
+    """All systems by name, the scores published for their corpus, and the parameters of the comparison.
 
     `remarks` are sentences about in what the systems differ: seeds that were left out, training settings, and
     temperatures that do not help.
@@ -147,6 +147,7 @@ class Comparison(_Stored):
 
     settings: CompareParams
     remarks: tuple[str, ...] = ()
+    corpus: Corpus = "ecf"
     test_utterances: int
     test_conversations: int
     systems: dict[str, System]
@@ -154,13 +155,19 @@ class Comparison(_Stored):
 
 
 def build_comparison(
-    runs: pd.DataFrame, predictions: pd.DataFrame, curves: pd.DataFrame, ablation: pd.DataFrame, settings: CompareParams
+    runs: pd.DataFrame,
+    predictions: pd.DataFrame,
+    curves: pd.DataFrame,
+    ablation: pd.DataFrame,
+    settings: CompareParams,
+    corpus: Corpus = "ecf",
 ) -> Comparison:
     """Compares all systems of `predictions`, in their order; every score is computed on the same draws.
 
     `predictions` has a row for each system, seed, split and utterance; all systems have the same utterances in the same
     order, or ValueError is raised. `runs`, `curves` and `ablation` are tables of `tracking.runs`, with the columns
-    system and seed. If experiments have different numbers of seeds, only the seeds that all have are compared.
+    system and seed. If experiments have different numbers of seeds, only the seeds that all have are compared. `corpus`
+    is the one that all were trained and tested on.
     """
     left_out, remarks = unequal_seeds(runs, chosen=bool(settings.runs))
     runs, predictions, curves, ablation = (without(table, left_out) for table in (runs, predictions, curves, ablation))
@@ -198,7 +205,8 @@ def build_comparison(
         test_utterances=test["utterance"].nunique(),
         test_conversations=test["conversation_id"].nunique(),
         systems=systems,
-        published=PUBLISHED,
+        corpus=corpus,
+        published=PUBLISHED[corpus],
     )
 
 

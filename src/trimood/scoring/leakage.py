@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from trimood.corpus.data_report import BetweenFiles, Leakage, LeakageProbe, WithinTrainFile
+from trimood.corpus.data_report import SIDES, BetweenFiles, Leakage, LeakageProbe, WithinTrainFile
 from trimood.corpus.ecf import UTTERANCE_COLUMNS, labelled
+from trimood.corpus.published import Side
 from trimood.scoring.metrics import summary_scores
 
 RANDOM_TENTH, RANDOM_DRAWS = 0.1, 10
@@ -14,7 +15,7 @@ RANDOM_TENTH, RANDOM_DRAWS = 0.1, 10
 def measure_leakage(manifest: pd.DataFrame, seed: int) -> Leakage:
     """Probes the splits of a manifest and random splits by utterance, and counts overlaps between files and splits.
 
-    `manifest` has the columns of the utterance table, and side, split and text_in_training_file.
+    `manifest` has the columns of the utterance table, and corpus, side, split, in_ecf and text_in_training_file.
     """
     rows = {
         name: manifest[manifest["split"] == name] for name in ("training", "validation", "held_out", "official_test")
@@ -38,7 +39,18 @@ def measure_leakage(manifest: pd.DataFrame, seed: int) -> Leakage:
             validation_utterances_verbatim_in_training=int(rows["validation"]["text"].isin(texts).sum()),
             held_out_utterances_verbatim_in_training=int(rows["held_out"]["text"].isin(texts).sum()),
         ),
+        conversations_in_ecf=_conversations_in_ecf(manifest),
     )
+
+
+def _conversations_in_ecf(manifest: pd.DataFrame) -> dict[Side, dict[Side, int]] | None:
+    if not manifest["corpus"].eq("meld").any() or manifest["in_ecf"].isna().all():
+        return None
+    ecf: tuple[Side, Side] = ("train", "official_test")
+    numbers = {
+        side: manifest[manifest["side"] == side].groupby("in_ecf")["conversation_id"].nunique() for side in SIDES
+    }
+    return {side: {of: int(found.get(of, 0)) for of in ecf} for side, found in numbers.items()}
 
 
 def _spoken(table: pd.DataFrame, shortest: int = 3) -> set[tuple[str, ...]]:

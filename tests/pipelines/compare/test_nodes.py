@@ -22,6 +22,7 @@ from trimood.emotions import EMOTIONS, PROBABILITIES
 from trimood.pipelines import compare
 from trimood.pipelines.compare.nodes import compare_runs, predict_references, write_remarks, write_report
 from trimood.reports.comparison import comparison_page, markdown
+from trimood.reports.comparison_figures import scores_figure
 from trimood.reports.figures import PlainFigure
 from trimood.reports.html import PICTURE
 from trimood.scoring.comparison import Comparison, CurvePoint
@@ -126,16 +127,16 @@ def fetching(artifacts: Path) -> Any:
     return lambda run, name: path if (path := artifacts / run / name).exists() else None
 
 
-def compared(artifacts: Path, of: pd.DataFrame = RUNS, **different: Any) -> Whole:
+def compared(artifacts: Path, of: pd.DataFrame = RUNS, corpus: str | None = None, **different: Any) -> Whole:
     """The comparison and its numbers for MLflow, with some parameters different."""
     how = HOW.model_copy(update=different)
     runs = choose_runs(of, CORPUS, how)
     fetch = fetching(artifacts)
     predictions = gather_predictions(runs, fetch)
     references = predict_references(runs, predictions, made_utterances("training"))
-    return compare_runs(
-        runs, predictions, references, gather_curves(runs, fetch), gather_modality_ablation(runs, fetch), how
-    )
+    curves, ablation = gather_curves(runs, fetch), gather_modality_ablation(runs, fetch)
+    description: Any = {**CORPUS, "corpus": corpus} if corpus else CORPUS
+    return compare_runs(runs, predictions, references, curves, ablation, description, how)
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +147,23 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
 @pytest.fixture(scope="module")
 def report(whole: Whole) -> tuple[str, str, dict[str, Any], dict[str, Any]]:
     return write_report(whole[0])
+
+
+def test_the_corpus_of_the_runs_decides_which_published_figures_are_shown(whole: Whole, artifacts: Path) -> None:
+    meld, _ = compared(artifacts, corpus="meld")
+    of_ecf, of_meld = ((comparison_page(found, {}), markdown(found)) for found in (whole[0], meld))
+    for page in of_ecf:
+        assert "third-ranked, 3 modalities" in page
+        assert "TelME" not in page
+    drawn = [label.get_text() for label in scores_figure(meld).axes[0].get_yticklabels()]
+    assert "DialogueMMT, text and video (MELD test)" in drawn
+    assert not any("TelME" in label for label in drawn)  # its macro F1 is not published
+    for page in of_meld:
+        assert "TelME, 3 modalities" in page
+        assert "third-ranked" not in page
+    assert "2,610 utterances in 280 conversations" in of_meld[0]
+    rows = [row for row in of_meld[1].splitlines() if "TelME" in row]
+    assert [cell.strip() for cell in rows[0].split("|")][5:8] == ["–", "", "0.674"]
 
 
 def test_a_figure_is_on_the_page_and_in_its_file_but_drawn_once(

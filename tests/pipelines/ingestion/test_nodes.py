@@ -12,7 +12,7 @@ from kedro.runner import SequentialRunner
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.pandas import ParquetDataset
 
-from support.made_corpus import drawn_conversations, made_conversation, write_ecf
+from support.made_corpus import drawn_conversations, made_conversation, write_ecf, write_meld
 from support.shared_data import SHARED, needs_shared
 from trimood.config.parameters import SplitParams
 from trimood.corpus import corpus_files
@@ -25,6 +25,7 @@ from trimood.pipelines.ingestion import pipeline as ingestion
 
 TABLES = [
     "development_utterances",
+    "official_validation_utterances",
     "official_test_utterances",
     "training_utterances",
     "validation_utterances",
@@ -45,13 +46,16 @@ def add_official_test(corpus: Path, emotion: str | None, name: str = "Subtask_2_
     write_ecf(corpus, {number: [emotion, "joy" if emotion else None] for number in range(1001, 1011)}, name)
 
 
-def ingest(corpus: Path, results: Path, unit: str = "conversation", meld: Path | None = None) -> dict[str, Any]:
+def ingest(
+    corpus: Path, results: Path, unit: str = "conversation", meld: Path | None = None, kind: str = "ecf"
+) -> dict[str, Any]:
     """What the stage hands over for a corpus, by dataset name, read back from the files it wrote."""
     split = {"unit": unit, "validation_fraction": 0.1, "test_fraction": 0.2, "seed": 1}
     catalog = DataCatalog(
         {
             "corpus": MemoryDataset(corpus),
             "meld": MemoryDataset(meld or corpus),
+            "params:data.corpus": MemoryDataset(kind),
             "params:data.split": MemoryDataset(SplitParams.model_validate(split)),
             "corpus_description": JSONDataset(filepath=str(results / "corpus_description.json")),
             **{name: ParquetDataset(filepath=str(results / f"{name}.parquet")) for name in TABLES},
@@ -62,15 +66,15 @@ def ingest(corpus: Path, results: Path, unit: str = "conversation", meld: Path |
 
 
 def read_development(corpus: Path, meld: Path) -> pd.DataFrame:
-    return nodes.read_annotations(corpus, meld)[0]
+    return nodes.read_annotations(corpus, meld, "ecf")[0]
 
 
 def read_official_test(corpus: Path) -> pd.DataFrame:
-    return nodes.take_labelled(nodes.read_annotations(corpus, corpus)[1])
+    return nodes.take_labelled(nodes.read_annotations(corpus, corpus, "ecf")[2])
 
 
 def describe_corpus(corpus: Path, meld: Path) -> dict[str, Any]:
-    return dict(nodes.read_annotations(corpus, meld)[2])
+    return dict(nodes.read_annotations(corpus, meld, "ecf")[3])
 
 
 def ancestors(pipeline: Pipeline, dataset: str) -> set[str]:
@@ -84,7 +88,7 @@ def same_rows(one: pd.DataFrame, other: pd.DataFrame) -> bool:
 
 def test_the_stage_takes_the_corpus_and_the_split_and_hands_over_tables() -> None:
     pipeline = ingestion.create_pipeline()
-    assert pipeline.inputs() == {"corpus", "meld", "params:data.split"}
+    assert pipeline.inputs() == {"corpus", "meld", "params:data.corpus", "params:data.split"}
     assert pipeline.all_outputs() == {*TABLES, "corpus_description", "official_annotations"}
     assert {node.namespace for node in pipeline.nodes} == {"ingestion"}
 
@@ -421,3 +425,70 @@ def test_the_published_corpus_is_found_in_melds_layout(tmp_path: Path) -> None:
         "missing": 231,
         "unmapped": 230,
     }
+
+
+@pytest.fixture
+def meld_corpus(tmp_path: Path) -> Path:
+    """MELD's three files; the numbers of dialogues begin anew in each of them."""
+    splits = {"train": {0: [*EMOTIONS], 1: ["joy", "fear"]}, "dev": {0: ["joy", "anger"]}, "test": {0: [*EMOTIONS]}}
+    return write_meld(tmp_path / "meld", **splits)
+
+
+def test_meld_keeps_its_own_splits(meld_corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="trimood"):
+        tables = ingest(meld_corpus, tmp_path, kind="meld")
+    keys = {name: set(tables[name]["utterance"].str.partition("_")[0]) for name in TABLES}
+    assert keys == {
+        "development_utterances": {"train"},
+        "official_validation_utterances": {"dev"},
+        "official_test_utterances": {"test"},
+        "training_utterances": {"train"},
+        "validation_utterances": {"dev"},
+        "held_out_utterances": set(),
+    }
+    assert [len(tables[name]) for name in ("training_utterances", "validation_utterances")] == [9, 2]
+    assert "data.split is not used" in caplog.text
+    assert "validation: no utterance of surprise, fear, sadness, neutral, disgust among 2" in caplog.text
+
+
+def test_the_description_names_melds_files_and_the_corpus(meld_corpus: Path) -> None:
+    description = nodes.read_annotations(meld_corpus, meld_corpus, "meld")[3]
+    assert description["corpus"] == "meld"
+    assert (description["train"]["file"], description["train"]["generation"]) == ("train_sent_emo.csv", "sent_emo")
+    assert description["official_validation"]["utterances"] == 2
+    assert description["official_test_is_labelled"]
+    assert describe_corpus_of_ecf(meld_corpus)["corpus"] == "ecf"
+
+
+def describe_corpus_of_ecf(folder: Path) -> dict[str, Any]:
+    write_ecf(folder, {1: ["joy"]})
+    return describe_corpus(folder, folder)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_melds_clips_are_used_where_they_are(meld_corpus: Path, tmp_path: Path, elsewhere: bool) -> None:
+    clips = (
+        "train/train_splits/dia0_utt0.MP4",
+        "dev_splits_complete/dia0_utt1.mp4",
+        "dev_splits_complete/dia0_utt9.mp4",
+    )
+    meld = made_meld(tmp_path / "MELD.Raw" if elsewhere else meld_corpus, *clips)
+    train, dev, *_ = nodes.read_annotations(meld_corpus, meld, "meld")
+    paths = pd.concat([train, dev]).set_index("utterance")["clip"]
+    there = {key: clip for key, clip in paths.items() if (meld_corpus / clip).is_file()}
+    before = f"{meld}/" if elsewhere else ""
+    assert there == {"train_dia0_utt0": f"{before}{clips[0]}", "dev_dia0_utt1": f"{before}{clips[1]}"}
+    assert paths["train_dia1_utt1"] == f"{before}train/train_splits/dia1_utt1.mp4"
+
+
+def test_a_missing_split_of_meld_is_refused_and_each_corpus_names_the_environment_of_the_other(
+    meld_corpus: Path, corpus: Path
+) -> None:
+    (meld_corpus / "dev_sent_emo.csv").unlink()
+    words = r"meld: MELD's dev_sent_emo\.csv is missing; got test_sent_emo\.csv, train_sent_emo\.csv\. .* all three"
+    with pytest.raises(AnnotationError, match=words):
+        nodes.read_annotations(meld_corpus, meld_corpus, "meld")
+    with pytest.raises(AnnotationError, match=r"no train file; got test_sent_emo.* which --env=meld reads"):
+        nodes.read_annotations(meld_corpus, meld_corpus, "ecf")
+    with pytest.raises(AnnotationError, match=r"train_sent_emo\.csv and dev_.* are missing; .*read with --env=ecf"):
+        nodes.read_annotations(corpus, corpus, "meld")

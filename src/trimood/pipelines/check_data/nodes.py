@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from trimood.config.parameters import ClipParams, SplitParams
-from trimood.corpus.data_report import DataReport, Leakage, SplitState
+from trimood.corpus.data_report import SIDES, DataReport, Leakage, SplitState
 from trimood.corpus.ecf import labelled
 from trimood.corpus.findings import mark
-from trimood.corpus.splits import SplitError, split_utterances
+from trimood.corpus.splits import SplitError, official_splits, split_utterances
 from trimood.corpus.tables import UTTERANCE_COLUMNS
 from trimood.disk import remove_leftovers
 
@@ -56,22 +56,27 @@ def probe_clips(
 def assign_splits(annotated: pd.DataFrame, split: SplitParams) -> tuple[pd.DataFrame, SplitState]:
     """Splits with the current parameters; returns the split of each row and the error if no split is possible.
 
-    Unlabelled rows are in the split `none`. As in ingestion, nothing is held out if the official test is labelled.
+    Unlabelled rows are in the split `none`. As in ingestion, nothing is held out if the official test is labelled, and
+    an official validation split is kept.
     """
-    train, official = (annotated[annotated["side"] == side] for side in ("train", "official_test"))
+    train, validation, official = (annotated[annotated["side"] == side] for side in SIDES)
     splits = pd.Series("none", index=annotated.index, dtype="str", name="split")
     splits[official.index[official["label"].notna()]] = "official_test"
     test_fraction = 0.0 if official["label"].notna().any() else split.test_fraction
+    is_development = annotated["side"] != "official_test"
     problem = None
+    development = labelled(train[list(UTTERANCE_COLUMNS)])
     try:
-        parts = split_utterances(
-            labelled(train[list(UTTERANCE_COLUMNS)]), split.unit, split.validation_fraction, test_fraction, split.seed
+        parts = (
+            official_splits(development, validation)
+            if len(validation)
+            else split_utterances(development, split.unit, split.validation_fraction, test_fraction, split.seed)
         )
     except SplitError as error:
         problem = str(error)
     else:
         for name, part in zip(("training", "validation", "held_out"), parts, strict=True):
-            splits[train.index[train["utterance"].isin(set(part["utterance"]))]] = name
+            splits[annotated.index[annotated["utterance"].isin(set(part["utterance"])) & is_development]] = name
     return annotated[["side", "utterance"]].assign(split=splits), SplitState(problem=problem)
 
 

@@ -21,7 +21,7 @@ def create_pipeline() -> Pipeline:
 
     return Pipeline(
         [
-            as_node(read_annotations, ["corpus", "meld"], ["annotated", "annotation_files"]),
+            as_node(read_annotations, ["corpus", "meld", "params:data.corpus"], ["annotated", "annotation_files"]),
             as_node(assign_splits, ["annotated", "params:data.split"], ["assigned_splits", "split_state"]),
             as_node(
                 probe_clips, ["annotated", "corpus", "clip_facts", "clip_digests", "params:data.clips"], "probed_clips"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from trimood.config.parameters import CompareParams
+from trimood.corpus.tables import CorpusDescription
 from trimood.scoring.agreement import different_settings
 from trimood.scoring.comparison import Comparison
 from trimood.tracking.runs import check_training_examples
@@ -34,6 +35,7 @@ def compare_runs(
     reference_predictions: pd.DataFrame,
     compared_curves: pd.DataFrame,
     compared_modality_ablation: pd.DataFrame,
+    corpus_description: CorpusDescription,
     compare: CompareParams,
 ) -> tuple[Comparison, dict[str, dict[str, dict[str, float]]]]:
     """Returns the comparison, and the numbers that MLflow shows as metrics."""
@@ -41,7 +43,10 @@ def compare_runs(
     from trimood.scoring.comparison import build_comparison, headline_scores
 
     predictions = pd.concat([compared_predictions, reference_predictions], ignore_index=True)
-    comparison = build_comparison(compared_runs, predictions, compared_curves, compared_modality_ablation, compare)
+    corpus = corpus_description.get("corpus", "ecf")
+    comparison = build_comparison(
+        compared_runs, predictions, compared_curves, compared_modality_ablation, compare, corpus
+    )
     logged = different_settings(compared_runs)  # by choose_runs
     for remark in comparison.remarks:
         if remark not in logged:

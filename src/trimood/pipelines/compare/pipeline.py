@@ -32,6 +32,7 @@ def create_pipeline() -> Pipeline:
                     "reference_predictions",
                     "compared_curves",
                     "compared_modality_ablation",
+                    "corpus_description",
                     "params:compare",
                 ],
                 ["comparison", "comparison_scores"],

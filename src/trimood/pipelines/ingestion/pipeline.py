@@ -19,13 +19,19 @@ def create_pipeline() -> Pipeline:
         [
             as_node(
                 read_annotations,
-                ["corpus", "meld"],
-                ["development_utterances", "official_annotations", "corpus_description"],
+                ["corpus", "meld", "params:data.corpus"],
+                [
+                    *("development_utterances", "official_validation_utterances", "official_annotations"),
+                    "corpus_description",
+                ],
             ),
             Node(take_labelled, "official_annotations", "official_test_utterances", name="take_official_test"),
             as_node(
                 split_conversations,
-                ["development_utterances", "corpus_description", "params:data.split"],
+                [
+                    *("development_utterances", "official_validation_utterances", "corpus_description"),
+                    "params:data.split",
+                ],
                 ["training_utterances", "validation_utterances", "held_out_utterances"],
             ),
         ],
