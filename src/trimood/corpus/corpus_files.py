@@ -208,7 +208,7 @@ def read_annotations(corpus: Path, meld: Path, kind: Corpus = "ecf") -> tuple[pd
         raise AnnotationError(message)
     tables = [_annotated(corpus, meld, side, kind, file) for side, file in read.items()]
     annotated = pd.concat(tables, ignore_index=True)
-    annotated["in_ecf"] = _sides_in_ecf(corpus, annotated) if kind == "meld" else ""
+    annotated["in_ecf"] = _sides_in_ecf(corpus, annotated) if kind == "meld" else None
     described = {side: _described(corpus, side, kind, file) for side, file in read.items()}
     return annotated.astype({"in_ecf": "str"}), AnnotationFiles.model_validate({"corpus": kind, **described})
 

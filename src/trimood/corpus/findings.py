@@ -5,6 +5,7 @@ from typing import Literal
 
 import pandas as pd
 
+from trimood.config.parameters import Corpus
 from trimood.corpus.anomalies import pace_anomalies, repeated_texts, span_seconds, utterance_anomalies
 
 Weight = Literal["left_out", "check", "known"]
@@ -96,6 +97,9 @@ NEEDS = {
 }
 """The input required to check for the kinds whose names start with the key."""
 
+ONLY_OF: dict[str, Corpus] = {"in_meld": "ecf", "meld_label": "ecf", "in_ecf": "meld", "cut_wrongly": "meld"}
+"""The corpus of the kinds whose names start with the key; a copy of the other one is not checked for them."""
+
 DURATION_TOLERANCE_SECONDS = 0.3
 """A correct clip differs from its span by at most one frame (42 ms at 24 frames per second) at each end and the block
 size of its audio codec (AAC: 21 to 64 ms). A clip that was cut at key frames differs by seconds."""
@@ -110,7 +114,7 @@ WANTED_FRAMES = 8
 def mark(table: pd.DataFrame) -> pd.DataFrame:
     """Adds `clip_seconds`, a boolean column for each of KINDS, `left_out`, and `findings` (names of kinds, one string).
 
-    `table` holds the annotations (`corpus_files.read_annotations`) joined with the columns of trimood.media.probe.ClipFacts.
+    `table` has the columns of `corpus_files.read_annotations` and of `media.probe.ClipFacts`.
     """
     sides = [utterance_anomalies(rows) for _, rows in table.groupby("side", sort=False)]
     clip_seconds = table["video_seconds"].fillna(table["audio_seconds"])
@@ -140,15 +144,16 @@ def to_check(manifest: pd.DataFrame) -> pd.Series:
 
 def looked_for(manifest: pd.DataFrame) -> dict[str, str | None]:
     """For each of KINDS, the input that these rows lack to check for it; None if nothing is missing."""
-    is_meld = manifest["corpus"].eq("meld").any()  # then its own names and labels need no map
+    is_meld = manifest["corpus"].eq("meld").any()
     there = {
         "span": manifest["episode"].notna().any(),
         "broken": is_meld or manifest["from_ecf"].any(),
-        "in_meld": is_meld or manifest["meld_split"].notna().any(),
-        "meld_label": is_meld or manifest["meld_emotion"].notna().any(),
+        "in_meld": manifest["meld_split"].notna().any(),
+        "meld_label": manifest["meld_emotion"].notna().any(),
         "in_ecf": manifest["in_ecf"].notna().any(),
     }
-    missing = {start: need for start, need in NEEDS.items() if not there[start]}
+    missing = {start: f"a copy of {of}" for start, of in ONLY_OF.items() if is_meld != (of == "meld")}
+    missing |= {start: need for start, need in NEEDS.items() if not there[start]}
     return {name: next((need for s, need in missing.items() if name.startswith(s)), None) for name in KINDS}
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from trimood.corpus.data_report import DataReport, VerdictLevel
-from trimood.corpus.findings import KINDS, NEEDS, SIDE_NAMES, Weight, to_check
+from trimood.corpus.findings import KINDS, NEEDS, ONLY_OF, SIDE_NAMES, Weight, to_check
 from trimood.emotions import EMOTIONS
 from trimood.reports.html import Mark, render
 
@@ -51,6 +51,8 @@ def write_page(
     """The page as HTML."""
     verdict, mark = VERDICTS[report.verdict.level]
     counts = {name: _total(report, name) for name in KINDS}
+    corpus = report.files.corpus
+    needs = {start: need for start, need in NEEDS.items() if ONLY_OF.get(start, corpus) == corpus}
     examples = {name: ", ".join(manifest.loc[manifest[name], "utterance"].head(EXAMPLES)) for name in KINDS}
     return render(
         "data_check.html",
@@ -60,7 +62,7 @@ def write_page(
         mark=mark,
         findings=[(counts[name], kind) for name, kind in KINDS.items() if counts[name] and kind.weight != "known"],
         needs=sorted(
-            {need for start, need in NEEDS.items() for name in KINDS if counts[name] is None and name.startswith(start)}
+            {need for start, need in needs.items() for name in KINDS if counts[name] is None and name.startswith(start)}
         ),
         of_emotions=_emotions(report),
         anomalies=_anomalies(report),

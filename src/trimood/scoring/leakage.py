@@ -15,7 +15,7 @@ RANDOM_TENTH, RANDOM_DRAWS = 0.1, 10
 def measure_leakage(manifest: pd.DataFrame, seed: int) -> Leakage:
     """Probes the splits of a manifest and random splits by utterance, and counts overlaps between files and splits.
 
-    `manifest` has the columns of the utterance table, and corpus, side, split, in_ecf and text_in_training_file.
+    `manifest` has the columns of the utterance table, and side, split, in_ecf and text_in_training_file.
     """
     rows = {
         name: manifest[manifest["split"] == name] for name in ("training", "validation", "held_out", "official_test")
@@ -44,7 +44,7 @@ def measure_leakage(manifest: pd.DataFrame, seed: int) -> Leakage:
 
 
 def _conversations_in_ecf(manifest: pd.DataFrame) -> dict[Side, dict[Side, int]] | None:
-    if not manifest["corpus"].eq("meld").any() or manifest["in_ecf"].isna().all():
+    if manifest["in_ecf"].isna().all():
         return None
     ecf: tuple[Side, Side] = ("train", "official_test")
     numbers = {

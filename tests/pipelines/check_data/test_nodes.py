@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from support.made_corpus import drawn_conversations, made_conversation, write_ecf
+from support.made_corpus import drawn_conversations, made_conversation, write_ecf, write_meld
 from support.made_media import make_clip
 from support.shared_data import SHARED, needs_shared
-from trimood.config.parameters import ClipParams, SplitParams
+from trimood.config.parameters import ClipParams, Corpus, SplitParams
 from trimood.corpus.corpus_files import read_annotations
 from trimood.corpus.data_report import BetweenFiles, DataReport, SpanExtremes
 from trimood.corpus.data_summary import summarise
@@ -35,9 +35,11 @@ CLIPS = ClipParams(on_bad_clip="fail", executor="serial", workers=1, time_limit_
 Checked = tuple[DataReport, pd.DataFrame]
 
 
-def check(corpus: Path, facts: Path, split: SplitParams = SPLIT, clips: ClipParams = CLIPS) -> Checked:
+def check(
+    corpus: Path, facts: Path, split: SplitParams = SPLIT, clips: ClipParams = CLIPS, kind: Corpus = "ecf"
+) -> Checked:
     """Report and manifest of a corpus folder, through every node but the one that draws."""
-    annotated, files = read_annotations(corpus, corpus)
+    annotated, files = read_annotations(corpus, corpus, kind)
     splits, state = assign_splits(annotated, split)
     manifest = assemble_manifest(annotated, splits, probe_clips(annotated, corpus, facts, facts / "digests", clips))
     report = summarise(manifest, files, state, measure_leakage(manifest, split))
@@ -265,9 +267,11 @@ def test_what_could_not_be_looked_for_is_not_counted_as_nothing_found(corpus: Pa
     report, manifest = check(corpus, tmp_path / "facts")
     of_train = report.findings["train"]
     unknown = {name for name, count in of_train.items() if count is None}
-    assert unknown == {name for name in KINDS if name.startswith(("span", "broken", "in_meld", "meld_label"))}
+    starts = ("span", "broken", "in_meld", "meld_label", "in_ecf", "cut_wrongly")
+    assert unknown == {name for name in KINDS if name.startswith(starts)}
     page, *_ = draw_report(manifest, report, corpus, CLIPS)
     assert "train_video_source_from_MECPE.json" in page
+    assert "beside MELD" not in page  # nothing that a user can add: only a copy of MELD is checked for it
 
 
 def test_labels_unlike_melds_are_counted_where_melds_files_lie_in_the_folder(corpus: Path, tmp_path: Path) -> None:
@@ -277,6 +281,63 @@ def test_labels_unlike_melds_are_counted_where_melds_files_lie_in_the_folder(cor
     (corpus / "train_sent_emo.csv").write_text("Dialogue_ID,Utterance_ID,Emotion\n3,1,surprise\n3,2,anger\n")
     of_train = check(corpus, tmp_path / "facts")[0].findings["train"]
     assert (of_train["in_meld_test"], of_train["meld_label_differs"]) == (1, 1)
+
+
+@pytest.fixture
+def meld(tmp_path: Path) -> Path:
+    """MELD's three files without clips; among the names are those of clips that MELD itself has broken."""
+    splits = {"train": {125: [*EMOTIONS]}, "dev": {110: ["joy"] * 8}, "test": {38: ["fear"] * 5, 3: [*EMOTIONS]}}
+    return write_meld(tmp_path / "meld", **splits)
+
+
+def test_a_copy_of_meld_is_checked_with_its_own_splits_and_its_broken_clips_are_named(
+    meld: Path, clip: Path, tmp_path: Path
+) -> None:
+    (meld / "train_splits").mkdir()
+    shutil.copy(clip, meld / "train_splits" / "dia125_utt0.mp4")
+    report, manifest = check(meld, tmp_path / "facts", kind="meld")
+    assert report.splits == {"training": 7, "validation": 8, "official_test": 12}
+    assert manifest.set_index("utterance").loc["train_dia125_utt0", "clip_seconds"] == pytest.approx(1.2, abs=0.1)
+    assert "duration_differs" in found(manifest, "train_dia125_utt0")  # MELD's files have the spans
+    for name in ("train_dia125_utt3", "dev_dia110_utt7"):
+        assert "clip_missing" in found(manifest, name)
+        assert "broken_in_meld" in found(manifest, name)
+    assert "cut_wrongly_in_meld" in found(manifest, "test_dia38_utt4")
+    assert [of["broken_in_meld"] for of in report.findings.values()] == [1, 1, 0]
+    assert report.leakage.splits["validation"].conversations_on_both_sides == 0
+    page, *_ = draw_report(manifest, report, meld, CLIPS)
+    assert "official validation file" in page
+    assert "Subtask_2_train.json and Subtask_2_test.json beside MELD" in page
+    assert "all_data_pair" not in page
+
+
+def test_conversations_of_meld_that_are_in_ecf_are_reported_if_its_files_are_there(meld: Path, tmp_path: Path) -> None:
+    report, _ = check(meld, tmp_path / "facts", kind="meld")
+    assert report.leakage.conversations_in_ecf is None
+    assert report.verdict.next_steps[0].startswith("Unpack MELD.Raw's archives")
+    spoken = made_conversation(1, ["joy", "fear"])
+    for number, utterance in enumerate(spoken["conversation"]):  # the moments of train_dia125_utt2 and _utt3
+        utterance["video_source"] = ["S03E125", f"00:00:{20 + 10 * number}.700", f"00:00:{22 + 10 * number}.000"]
+    write_ecf(meld, [spoken], "Subtask_2_test.json")
+    report, manifest = check(meld, tmp_path / "facts", kind="meld")
+    assert manifest.loc[manifest["in_ecf_test"], "utterance"].to_list() == ["train_dia125_utt2", "train_dia125_utt3"]
+    assert report.leakage.conversations_in_ecf == {
+        "train": {"train": 0, "official_test": 1},
+        "official_validation": {"train": 0, "official_test": 0},
+        "official_test": {"train": 0, "official_test": 0},
+    }
+    words = "1 conversations of MELD's train file are in ECF's official test: leave them out of the training"
+    assert any(reason.startswith(words) for reason in report.verdict.reasons)
+    (meld / "Subtask_2_test.json").rename(meld / "Subtask_2_train.json")
+    report, _ = check(meld, tmp_path / "facts", kind="meld")
+    assert report.leakage.conversations_in_ecf["train"] == {"train": 1, "official_test": 0}
+
+
+def test_a_missing_split_of_meld_is_a_finding(meld: Path, tmp_path: Path) -> None:
+    (meld / "dev_sent_emo.csv").unlink()
+    report, _ = check(meld, tmp_path / "facts", kind="meld")
+    assert report.verdict.level == "not_usable"
+    assert report.verdict.reasons[0].startswith("There is no official validation file: MELD's own splits are used")
 
 
 def test_a_test_file_without_labels_is_checked_too_and_scored_by_nothing(corpus: Path, tmp_path: Path) -> None:

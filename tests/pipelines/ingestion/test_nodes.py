@@ -186,6 +186,7 @@ def test_the_description_names_files_and_counts_and_shows_nothing_of_the_test_bu
     assert [len(digest) for digest in digests] == [12, 12]
     emotions = {"surprise": 0, "fear": 1, "sadness": 0, "neutral": 0, "joy": 2, "anger": 1, "disgust": 0}
     assert description == {
+        "corpus": "ecf",
         "train": {
             "file": "Subtask_2_train.json",
             "generation": "Subtask_2",
@@ -437,7 +438,7 @@ def meld_corpus(tmp_path: Path) -> Path:
 def test_meld_keeps_its_own_splits(meld_corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="trimood"):
         tables = ingest(meld_corpus, tmp_path, kind="meld")
-    keys = {name: set(tables[name]["utterance"].str.partition("_")[0]) for name in TABLES}
+    keys = {name: set(tables[name]["utterance"].str.split("_").str[0]) for name in TABLES}
     assert keys == {
         "development_utterances": {"train"},
         "official_validation_utterances": {"dev"},
