@@ -32,7 +32,6 @@ COMMANDS = {
     "preprocessing": ("preprocessing", ()),
     "preprocessing again": ("preprocessing", ()),
     "exp3": ("exp3", ("training.num_train_epochs=2",)),
-    "exp4": ("exp4", ("training.num_train_epochs=1",)),
 }
 """Pipelines and their parameters, in the order in which they run."""
 
@@ -79,7 +78,8 @@ def measure(folder: Path, checkpoints: Path) -> dict[str, Any]:
             *parameters,
         ]
         command = [sys.executable, str(Path(__file__).absolute()), "--one", pipeline, str(folder / "used.json"), *given]
-        environment = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "KEDRO_ENV")}
+        others = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "KEDRO_ENV")}
+        environment = {**others, "PYTHONPATH": str(PROJECT / "src")}
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"{name}: {done.stdout}{done.stderr}")
