@@ -120,7 +120,7 @@ def test_a_fresh_process_gives_the_probabilities_that_evaluation_stored(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "artifacts/code/trimood" in done.stdout  # the code that the model brought, not this project's
+    assert "artifacts/code/trimood.zip/trimood" in done.stdout  # the code that the model brought, not this project's
     found = pd.read_parquet(tmp_path / "found.parquet")
     assert abs(found[COLUMNS].to_numpy() - evaluated[COLUMNS].to_numpy()).max() < 1e-6
 

@@ -10,7 +10,7 @@ from support.shared_data import SHARED, needs_shared
 from support.upstream_inputs import AUDIO, LENGTHS, STRIDE, log_mel_input, waveform_input
 from trimood.media.audio import chunk_starts, log_mel, mel_image, read_waveform, resample
 from trimood.media.errors import ClipError, in_words
-from trimood.media.probe import kept_facts
+from trimood.media.probe import probe_clip
 from trimood.media.recipes import AudioRecipe
 
 TARGET, MEAN, STD = AUDIO["target_length"], AUDIO["audio_mean"], AUDIO["audio_std"]
@@ -75,7 +75,7 @@ def test_of_channels_that_cancel_each_other_the_loudest_is_heard(tmp_path: Path,
     waveform = read_waveform(make_wav(path, samples, 48000, codec), 16000)
     assert strongest_hz(waveform, 16000) == pytest.approx(440, abs=1)
     assert waveform[3200:28800].square().mean().sqrt() == pytest.approx(0.5 * abs(loudest) / 2**0.5, rel=0.05)
-    facts = kept_facts((path, tmp_path / "facts", "pyav", "mean"))
+    facts = probe_clip((path, "pyav", "mean"))[0]
     assert facts.audio_problem is None
     assert facts.peak_dbfs is not None
     assert facts.peak_dbfs > -20

@@ -16,7 +16,7 @@ from trimood.media.audio import read_waveform
 from trimood.media.completeness import missing_end, require_whole
 from trimood.media.errors import ClipError
 from trimood.media.excerpts import SpanError, frames_within
-from trimood.media.probe import kept_facts
+from trimood.media.probe import probe_clip
 from trimood.media.recipes import VideoRecipe
 from trimood.media.video import read_frames
 
@@ -116,7 +116,7 @@ def test_a_file_that_was_cut_short_is_named_and_the_whole_one_is_not(tmp_path: P
 
 def test_frames_sound_and_facts_name_a_file_that_was_cut_short(tmp_path: Path) -> None:
     short = cut_short(made(tmp_path, CLIPS["mkv"]), 0.55)
-    facts = kept_facts((short, tmp_path / "facts", "pyav", "mean"))
+    facts = probe_clip((short, "pyav", "mean"))[0]
     assert (facts.video_problem, facts.audio_problem) == ("unreadable", "unreadable")
     assert str(facts.video_detail).startswith("the file was cut short: ")
     for read in (lambda: read_frames(short, VideoRecipe()), lambda: read_waveform(short, 16000)):

@@ -15,7 +15,7 @@ from trimood.media.cache import prepare_clips
 from trimood.media.errors import ClipError
 from trimood.media.execution import Execution
 from trimood.media.files import open_media
-from trimood.media.probe import kept_facts
+from trimood.media.probe import probe_clip
 from trimood.media.recipes import Recipe, VideoRecipe
 from trimood.media.video import read_frames
 
@@ -125,5 +125,5 @@ def test_a_cover_picture_is_no_video(tmp_path: Path) -> None:
         target.mux([*sound.encode(frame), *sound.encode(None)])
     with pytest.raises(ClipError, match="it has no video track"):
         read_frames(tmp_path / "song.flac", VideoRecipe())
-    assert kept_facts((tmp_path / "song.flac", tmp_path / "facts", "pyav", "mean")).video_codec is None
+    assert probe_clip((tmp_path / "song.flac", "pyav", "mean"))[0].video_codec is None
     assert len(read_waveform(tmp_path / "song.flac", 16000)) == 16000

@@ -1,10 +1,7 @@
 import errno
-import json
-import shutil
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import av
@@ -15,12 +12,11 @@ from support.made_media import Sound, make_clip, make_wav, numbered_frame, sound
 from support.shared_data import SHARED, needs_shared
 from trimood.media.errors import ClipError
 from trimood.media.facts import ClipFacts, failed
-from trimood.media.probe import QUIETEST_DBFS, first_picture, kept_facts
+from trimood.media.probe import QUIETEST_DBFS, first_picture, probe_clip
 
 
-def probe_clip(clip: Path) -> ClipFacts:
-    with TemporaryDirectory() as folder:
-        return kept_facts((clip, Path(folder), "pyav", "mean"))
+def facts_of(clip: Path) -> ClipFacts:
+    return probe_clip((clip, "pyav", "mean"))[0]
 
 
 def problems(facts: ClipFacts) -> tuple[str | None, str | None]:
@@ -44,7 +40,7 @@ def timed_clip(path: Path, times: list[int], ticks_a_second: int = 100) -> Path:
 
 def test_a_good_clip_is_described_by_what_it_was_made_of(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "c.mp4", 2.0, 12, (96, 64), sample_rate_hz=44100, channels=2)
-    facts = probe_clip(clip)
+    facts = facts_of(clip)
     assert problems(facts) == (None, None)
     expected = {
         "video_codec": "h264",
@@ -69,21 +65,21 @@ def test_a_good_clip_is_described_by_what_it_was_made_of(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(("audio", "found"), [("none", "no_audio_track"), ("silent", "silent")])
 def test_a_clip_without_usable_sound_keeps_its_pictures(tmp_path: Path, audio: Sound, found: str) -> None:
-    facts = probe_clip(make_clip(tmp_path / "c.mp4", audio=audio))
+    facts = facts_of(make_clip(tmp_path / "c.mp4", audio=audio))
     assert problems(facts) == (None, found)
     assert facts.frame_count == 10
     assert facts.peak_dbfs == (QUIETEST_DBFS if found == "silent" else None)
 
 
 def test_sound_alone_has_no_pictures(tmp_path: Path) -> None:
-    facts = probe_clip(make_wav(tmp_path / "c.wav", sound("sine", 1.0, 16000), 16000))
+    facts = facts_of(make_wav(tmp_path / "c.wav", sound("sine", 1.0, 16000), 16000))
     assert problems(facts) == ("unreadable", None)
     assert facts.video_detail == "it has no video track"
     assert (facts.frame_count, facts.sample_rate_hz, facts.audio_seconds) == (None, 16000, 1.0)
 
 
 def test_sound_of_less_than_a_window_is_too_short(tmp_path: Path) -> None:
-    facts = probe_clip(make_wav(tmp_path / "c.wav", sound("sine", 0.02, 16000), 16000))
+    facts = facts_of(make_wav(tmp_path / "c.wav", sound("sine", 0.02, 16000), 16000))
     assert facts.audio_problem == "too_short"
     assert facts.audio_seconds == 0.02
 
@@ -91,7 +87,7 @@ def test_sound_of_less_than_a_window_is_too_short(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"404 not found", bytes(range(256)) * 40])
 def test_a_file_that_is_no_clip_is_a_finding_and_no_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "c.mp4").write_bytes(content)
-    facts = probe_clip(tmp_path / "c.mp4")
+    facts = facts_of(tmp_path / "c.mp4")
     assert problems(facts) == ("unreadable", "unreadable")
 
 
@@ -99,12 +95,12 @@ def test_a_file_that_is_no_clip_is_a_finding_and_no_error(tmp_path: Path, conten
 def test_a_clip_cut_off_anywhere_is_a_finding_and_no_error(tmp_path: Path, share: float) -> None:
     whole = make_clip(tmp_path / "whole.mp4", 3.0).read_bytes()
     (tmp_path / "c.mp4").write_bytes(whole[: int(len(whole) * share)])
-    assert problems(probe_clip(tmp_path / "c.mp4")) == ("unreadable", "unreadable")
+    assert problems(facts_of(tmp_path / "c.mp4")) == ("unreadable", "unreadable")
 
 
 def test_uneven_frame_times_are_told_from_even_ones(tmp_path: Path) -> None:
-    even = probe_clip(timed_clip(tmp_path / "even.mp4", [0, 10, 20, 30, 40]))
-    uneven = probe_clip(timed_clip(tmp_path / "uneven.mp4", [0, 10, 50, 60, 90]))
+    even = facts_of(timed_clip(tmp_path / "even.mp4", [0, 10, 20, 30, 40]))
+    uneven = facts_of(timed_clip(tmp_path / "uneven.mp4", [0, 10, 50, 60, 90]))
     assert (even.variable_frame_rate, uneven.variable_frame_rate) == (False, True)
     assert (even.frames_per_second, even.video_seconds) == (10.0, 0.5)
 
@@ -112,11 +108,11 @@ def test_uneven_frame_times_are_told_from_even_ones(tmp_path: Path) -> None:
 def test_frames_that_the_clock_rounds_count_as_even(tmp_path: Path) -> None:
     times = [round(number * 1000 / 24) for number in range(24)]  # 41 or 42 milliseconds apart
     assert len(set(np.diff(times))) == 2
-    assert probe_clip(timed_clip(tmp_path / "c.mp4", times, 1000)).variable_frame_rate is False
+    assert facts_of(timed_clip(tmp_path / "c.mp4", times, 1000)).variable_frame_rate is False
 
 
 def test_one_frame_has_no_duration_and_no_rate(tmp_path: Path) -> None:
-    facts = probe_clip(timed_clip(tmp_path / "c.mp4", [0]))
+    facts = facts_of(timed_clip(tmp_path / "c.mp4", [0]))
     assert (facts.frame_count, facts.video_seconds, facts.frames_per_second) == (1, None, None)
     assert facts.video_problem is None
 
@@ -130,42 +126,8 @@ def test_a_rotation_flag_is_seen(tmp_path: Path) -> None:
             if packet.dts is not None:
                 packet.stream = track
                 target.mux(packet)
-    assert probe_clip(turned).rotation_degrees in (90, 270)
-    assert probe_clip(upright).rotation_degrees == 0
-
-
-def test_facts_are_kept_by_content_and_the_same_bytes_are_probed_once(tmp_path: Path) -> None:
-    clip, folder = make_clip(tmp_path / "c.mp4"), tmp_path / "facts"
-    first = kept_facts((clip, folder, "pyav", "mean"))
-    (kept,) = folder.rglob("*.json")
-    assert kept.stem == first.content
-    kept.write_text(json.dumps({**asdict(first), "frame_count": 77}))  # so that reading it shows
-    shutil.copy(clip, tmp_path / "copy.mp4")
-    assert kept_facts((tmp_path / "copy.mp4", folder, "pyav", "mean")).frame_count == 77
-    make_clip(clip, seed=1)
-    assert kept_facts((clip, folder, "pyav", "mean")).frame_count == 10
-    assert len(list(folder.rglob("*.json"))) == 2
-
-
-def test_facts_do_not_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def waits(_: int) -> None:
-        raise AssertionError("waits for the disk")
-
-    clip = make_clip(tmp_path / "c.mp4")
-    monkeypatch.setattr("os.fsync", waits)
-    assert kept_facts((clip, tmp_path / "facts", "pyav", "mean")) == kept_facts(
-        (clip, tmp_path / "facts", "pyav", "mean")
-    )
-
-
-@pytest.mark.parametrize("broken", ["\0" * 300, "", "{", "[]", '{"frames": 3}'])
-def test_kept_facts_that_are_not_whole_are_made_anew(tmp_path: Path, broken: str) -> None:
-    clip, folder = make_clip(tmp_path / "c.mp4"), tmp_path / "facts"
-    first = kept_facts((clip, folder, "pyav", "mean"))
-    (kept,) = folder.rglob("*.json")
-    kept.write_text(broken)
-    assert kept_facts((clip, folder, "pyav", "mean")) == first
-    assert json.loads(kept.read_text()) == asdict(first)
+    assert facts_of(turned).rotation_degrees in (90, 270)
+    assert facts_of(upright).rotation_degrees == 0
 
 
 def test_a_disk_that_fails_for_a_moment_is_no_fact_of_the_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,16 +141,17 @@ def test_a_disk_that_fails_for_a_moment_is_no_fact_of_the_clip(tmp_path: Path, m
 
     with monkeypatch.context() as moment:
         moment.setattr("trimood.media.probe.read_frames", fail)
-        assert kept_facts((clip, tmp_path / "facts", "pyav", "mean")).video_problem == "unreadable"
-    assert kept_facts((clip, tmp_path / "facts", "pyav", "mean")).video_problem is None
+        facts, lasting = probe_clip((clip, "pyav", "mean"))
+    assert (facts.video_problem, lasting) == ("unreadable", False)
+    facts, lasting = probe_clip((clip, "pyav", "mean"))
+    assert (facts.video_problem, lasting) == (None, True)
 
 
-def test_a_clip_that_is_not_there_is_missing_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_clip_that_is_not_there_is_missing(tmp_path: Path) -> None:
     with pytest.raises(ClipError, match=r"gone\.mp4: missing: no such file") as caught:
-        kept_facts((tmp_path / "gone.mp4", tmp_path / "facts", "pyav", "mean"))
+        probe_clip((tmp_path / "gone.mp4", "pyav", "mean"))
     facts = failed(caught.value)
     assert problems(facts) == ("missing", "missing")
-    assert not (tmp_path / "facts").exists()
 
 
 def test_a_picture_is_the_first_frame_in_its_own_shape(tmp_path: Path) -> None:
@@ -202,7 +165,7 @@ def test_a_picture_is_the_first_frame_in_its_own_shape(tmp_path: Path) -> None:
 @needs_shared
 def test_every_real_clip_is_good_and_described() -> None:
     clips = sorted(((SHARED or Path()) / "media" / "ravdess_ecf" / "train").glob("*.mp4"))[:12]
-    found: list[dict[str, Any]] = [asdict(probe_clip(clip)) for clip in clips]
+    found: list[dict[str, Any]] = [asdict(facts_of(clip)) for clip in clips]
     assert len(found) == 12
     for facts in found:
         assert facts["video_problem"] is facts["audio_problem"] is None

@@ -19,7 +19,7 @@ from trimood.media.cache import prepare_clips
 from trimood.media.errors import ClipError, PreparationError
 from trimood.media.execution import Execution
 from trimood.media.parts import load_part
-from trimood.media.probe import kept_facts
+from trimood.media.probe import probe_clip
 from trimood.media.recipes import Recipe, VideoRecipe
 from trimood.media.video import fit_frame, read_frames
 
@@ -124,17 +124,13 @@ def test_without_decord_the_work_ends_and_names_the_extra(tmp_path: Path, monkey
     with pytest.raises(PreparationError, match=words):
         prepare_clips({"clip": clip}, Recipe(DECORD), tmp_path / "cache", Execution("serial"))
     with pytest.raises(PreparationError, match=words):
-        kept_facts((clip, tmp_path / "facts", "decord", "mean"))
+        probe_clip((clip, "decord", "mean"))
     assert not list(tmp_path.rglob("*.safetensors"))
-    assert not list(tmp_path.rglob("*.json"))
 
 
-def test_facts_of_both_readers_are_kept_side_by_side(tmp_path: Path) -> None:
+def test_each_reader_has_its_own_findings(tmp_path: Path) -> None:
     cut_short(tmp_path / "clip.mp4")
-    with_pyav = kept_facts((tmp_path / "clip.mp4", tmp_path / "facts", "pyav", "mean"))
-    with_decord = kept_facts((tmp_path / "clip.mp4", tmp_path / "facts", "decord", "mean"))
+    with_pyav = probe_clip((tmp_path / "clip.mp4", "pyav", "mean"))[0]
+    with_decord = probe_clip((tmp_path / "clip.mp4", "decord", "mean"))[0]
     assert with_decord.video_detail != with_pyav.video_detail
     assert str(with_decord.video_detail).startswith("decord cannot read its frames")
-    assert kept_facts((tmp_path / "clip.mp4", tmp_path / "facts", "pyav", "mean")) == with_pyav
-    kept_facts((tmp_path / "clip.mp4", tmp_path / "facts", "pyav", "first"))
-    assert len(list((tmp_path / "facts").rglob("*.json"))) == 3

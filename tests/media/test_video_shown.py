@@ -21,7 +21,7 @@ from support.rewritten_media import (
     with_matrix,
 )
 from trimood.media.errors import ClipError
-from trimood.media.probe import first_picture, kept_facts
+from trimood.media.probe import first_picture, probe_clip
 from trimood.media.recipes import VideoRecipe
 from trimood.media.video import fit_frame, frame_indices, read_frames, shown_times
 
@@ -83,7 +83,7 @@ def test_of_a_clip_that_was_trimmed_without_encoding_the_shown_frames_are_taken(
     whole = numbered_clip(tmp_path / "whole.mp4", 100, {"g": "25", "bf": "2", "crf": "12"})
     clip = with_edits(whole, tmp_path / "trimmed.mp4", edits)
     assert numbers_in(clip) == [shown[index] for index in frame_indices(len(shown), 8)]
-    assert kept_facts((clip, tmp_path, "pyav", "mean")).frame_count == len(shown)
+    assert probe_clip((clip, "pyav", "mean"))[0].frame_count == len(shown)
 
 
 def test_frames_that_share_a_time_all_count(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_frames_that_are_only_referred_to_are_not_shown(tmp_path: Path) -> None:
     clip = remuxed(whole, tmp_path / "hidden.webm", hidden=(7, 20, 41))
     shown = [number for number in range(60) if number not in (7, 20, 41)]
     assert numbers_in(clip) == [shown[index] for index in frame_indices(57, 8)]
-    assert kept_facts((clip, tmp_path, "pyav", "mean")).frame_count == 57
+    assert probe_clip((clip, "pyav", "mean"))[0].frame_count == 57
 
 
 def mpeg4_in_avi(folder: Path) -> Path:
@@ -135,7 +135,7 @@ def test_a_container_without_times_gives_its_frames_in_order_of_display(
         stamps = [frame.pts or 0 for frame in container.decode(video=0)]
     assert make is mpeg4_in_avi or stamps != sorted(stamps), "its times would do"
     assert numbers_in(clip) == frame_indices(100, 8)
-    facts = kept_facts((clip, tmp_path, "pyav", "mean"))
+    facts = probe_clip((clip, "pyav", "mean"))[0]
     assert (facts.frame_count, facts.video_problem) == (100, None)
     assert facts.video_seconds == pytest.approx(4, abs=0.2)
 
@@ -186,5 +186,5 @@ def test_of_several_video_tracks_the_default_one_is_taken_and_never_a_still_pict
                 container.mux(track.encode(frame))
             container.mux(track.encode(None))
     assert numbers_in(clip) == [10 + index for index in frame_indices(20, 8)]
-    assert kept_facts((clip, tmp_path, "pyav", "mean")).frame_count == 20
+    assert probe_clip((clip, "pyav", "mean"))[0].frame_count == 20
     assert read_number(np.asarray(first_picture(clip)).transpose(2, 0, 1)) == 10

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from zipfile import ZipFile
 
 import mlflow
 import pandas as pd
@@ -16,9 +17,10 @@ import pytest
 import yaml
 from mlflow.exceptions import MlflowException
 
+import trimood
 from support.trained_experiments import write_trained
 from trimood.emotions import EMOTIONS
-from trimood.serving.mlflow_model import log_model
+from trimood.serving.mlflow_model import log_model, write_source
 from trimood.serving.predictor import Prediction, Utterance, load_predictor
 from trimood.serving.trained_model import load_trained, model_of_run
 from trimood.tracking.store import use_store
@@ -52,14 +54,24 @@ def model(run: str) -> mlflow.pyfunc.PyFuncModel:
 
 def test_only_what_was_trained_is_in_it_and_where_the_checkpoints_are(files: Path, sources: dict[str, str]) -> None:
     assert sorted(path.name for path in (files / "artifacts").iterdir()) == ["best.safetensors", "calibration.json"]
-    largest = max(path.stat().st_size for path in files.rglob("*") if path.is_file())
+    largest = max(path.stat().st_size for path in files.rglob("*") if path.is_file() and path.suffix != ".zip")
     assert largest < 100_000 < min(path.stat().st_size for path in Path(sources["video"]).glob("*.bin"))
     assert not [path for path in files.rglob("*") if path.suffix in (".pkl", ".pickle", ".pyc")]
-    assert (files / "code" / "trimood" / "serving" / "predictor.py").is_file()
     pins = (files / "requirements.txt").read_text().split()
     assert pins
     assert all("==" in pin for pin in pins)
     assert {"torch", "transformers", "av", "mlflow"} <= {pin.split("==")[0] for pin in pins}
+
+
+def test_it_is_a_few_files_and_one_of_them_is_the_source(files: Path, tmp_path: Path) -> None:
+    assert len([path for path in files.rglob("*") if path.is_file()]) <= 12
+    source = files / "code" / "trimood.zip"
+    with ZipFile(source) as package:
+        held = {name: package.read(name) for name in package.namelist()}
+    own = Path(trimood.__file__).parent
+    on_disk = {path.relative_to(own.parent).as_posix(): path for path in own.rglob("*") if path.is_file()}
+    assert held == {name: path.read_bytes() for name, path in on_disk.items() if "__pycache__" not in name}
+    assert write_source(tmp_path / "again.zip").read_bytes() == source.read_bytes()
 
 
 @pytest.mark.slow
@@ -71,9 +83,11 @@ def test_every_library_that_the_models_code_imports_is_pinned(files: Path) -> No
     )
     command = [sys.executable, "-c", code, str(files)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT)
-    modules = [Path(line) for line in done.stdout.splitlines() if line.endswith(".py")]
+    modules = [line.partition("trimood.zip/")[2] for line in done.stdout.splitlines() if line.endswith(".py")]
     assert len(modules) > 20
-    imported = {name for module in modules for name in imports_of(module)} - set(sys.stdlib_module_names) - {"trimood"}
+    with ZipFile(files / "code" / "trimood.zip") as package:
+        imported = {name for module in modules for name in imports_of(package.read(module))}
+    imported -= set(sys.stdlib_module_names) | {"trimood"}
     pins = {plain(pin.split("==")[0]) for pin in (files / "requirements.txt").read_text().split()}
     distributions = packages_distributions()
     makers = {name: set(map(plain, distributions[name])) for name in imported}
@@ -85,10 +99,10 @@ def plain(distribution: str) -> str:
     return distribution.lower().replace("-", "_")
 
 
-def imports_of(module: Path) -> set[str]:
+def imports_of(source: bytes) -> set[str]:
     """Names of the packages that a module imports at its top."""
     names: set[str] = set()
-    for statement in ast.parse(module.read_text()).body:
+    for statement in ast.parse(source).body:
         if isinstance(statement, ast.Import):
             names |= {alias.name.partition(".")[0] for alias in statement.names}
         elif isinstance(statement, ast.ImportFrom):

@@ -1,12 +1,14 @@
-"""Facts about clips as they are kept, one JSON file for each content; reading them imports no torch."""
+"""Facts about clips as they are kept, a line of JSON for each content; reading them imports no torch."""
 
 import json
+import uuid
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import get_args, get_type_hints
 
 from trimood.config.parameters import ClipProblem, Reader, Stereo
-from trimood.disk import written_whole
+from trimood.disk import DiskFull, says_disk_full
 from trimood.media.errors import ClipError
 
 FORMAT_VERSION = 3
@@ -60,20 +62,40 @@ def failed(error: ClipError) -> ClipFacts:
     )
 
 
-def read_facts(folder: Path, content: str, reader: Reader, stereo: Stereo) -> ClipFacts | None:
-    """The facts that are kept of a clip with this content; None if none are, or if the file is damaged."""
+def read_facts(folder: Path, reader: Reader, stereo: Stereo) -> dict[str, ClipFacts]:
+    """All facts that are kept, by content. A line that is not whole is passed over, so its clip is examined anew."""
+    kept: dict[str, ClipFacts] = {}
+    for file in sorted(_folder(folder, reader, stereo).glob("*.jsonl")):
+        with suppress(OSError):
+            for line in file.read_bytes().splitlines():
+                with suppress(ValueError, TypeError):
+                    facts = ClipFacts(**json.loads(line))
+                    if facts.content is not None:
+                        kept[facts.content] = facts
+    return kept
+
+
+def own_file(folder: Path, reader: Reader, stereo: Stereo) -> Path:
+    """A new file for `append_facts`: each command has its own, so two at the same time do not disturb each other."""
+    return _folder(folder, reader, stereo) / f"{uuid.uuid4().hex}.jsonl"
+
+
+def append_facts(file: Path, facts: ClipFacts) -> None:
+    """Keeps the facts of a content in a file that no other command writes. Raises DiskFull.
+
+    A command that is killed loses at most the line that it was writing.
+    """
     try:
-        return ClipFacts(**json.loads(_file(folder, content, reader, stereo).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("ab") as lines:
+            lines.write(json.dumps(asdict(facts)).encode() + b"\n")
+    except OSError as error:
+        if says_disk_full(error):
+            raise DiskFull(file) from error
+        raise
 
 
-def write_facts(folder: Path, facts: ClipFacts, content: str, reader: Reader, stereo: Stereo) -> None:
-    """Keeps the facts. Raises DiskFull."""
-    with written_whole(_file(folder, content, reader, stereo), outlasts_power=False) as beside:
-        beside.write_text(json.dumps(asdict(facts)), encoding="utf-8")
-
-
-def _file(folder: Path, content: str, reader: Reader, stereo: Stereo) -> Path:
-    version = "-".join([f"v{FORMAT_VERSION}", *(word for word in (reader, stereo) if word not in ("pyav", "mean"))])
-    return folder / version / content[:2] / f"{content}.json"
+def _folder(folder: Path, reader: Reader, stereo: Stereo) -> Path:
+    return folder / "-".join(
+        [f"v{FORMAT_VERSION}", *(word for word in (reader, stereo) if word not in ("pyav", "mean"))]
+    )

@@ -14,7 +14,7 @@ from trimood.config.parameters import Reader, Stereo
 from trimood.media.audio import read_waveform
 from trimood.media.contents import content_name
 from trimood.media.errors import ClipError, PreparationError, may_pass
-from trimood.media.facts import ClipFacts, read_facts, write_facts
+from trimood.media.facts import ClipFacts
 from trimood.media.files import audio_track, decodable, open_media, video_track
 from trimood.media.recipes import AudioRecipe, VideoRecipe
 from trimood.media.video import as_shown, orientation, read_frames, shown_times
@@ -29,27 +29,16 @@ QUIETEST_DBFS = -120.0
 """The level of silence, so that it stays finite."""
 
 
-def kept_facts(task: tuple[Path, Path, Reader, Stereo]) -> ClipFacts:
-    """The facts of a clip, cached in a folder by content, so that the same bytes are probed once.
+def probe_clip(task: tuple[Path, Reader, Stereo]) -> tuple[ClipFacts, bool]:
+    """The facts of a clip, and whether they are lasting: not those after a temporary failure of a disk or network.
 
-    Takes (clip, folder, reader of frames, what is heard of stereo) as one value, as `trimood.media.execution.run_each`
-    passes it. Raises ClipError for a file that is missing or cannot be opened, DiskFull, and PreparationError.
-    """
-    clip, folder, reader, stereo = task
-    content = content_name(clip)
-    if (kept := read_facts(folder, content, reader, stereo)) is not None:
-        return kept
-    facts, lasting = _probed(clip, content, reader, stereo)
-    if lasting:  # not after a temporary failure of a disk or network
-        write_facts(folder, facts, content, reader, stereo)
-    return facts
-
-
-def _probed(path: Path, content: str, reader: Reader, stereo: Stereo) -> tuple[ClipFacts, bool]:
-    """The facts, and whether they are lasting, without a temporary problem.
+    Takes (clip, reader of frames, what is heard of stereo) as one value, as `trimood.media.execution.run_each` passes
+    it. Raises ClipError for a file that is missing or cannot be opened, and PreparationError.
 
     Reads the tracks once, then frames and sound as the preparation does.
     """
+    path, reader, stereo = task
+    content = content_name(path)
     rate_hz = AudioRecipe().sample_rate_hz
     tracks, passed_over = _tried(lambda: _tracks(path))  # the readers below report problems of such a file
     _, no_frames = _tried(lambda: read_frames(path, VideoRecipe(reader=reader)))

@@ -18,8 +18,10 @@ from trimood.corpus.ecf import AnnotationError
 from trimood.corpus.findings import KINDS
 from trimood.corpus.published import TRAIN
 from trimood.emotions import EMOTIONS
+from trimood.media.contents import content_name
 from trimood.media.errors import ClipError
-from trimood.media.facts import FACT_COLUMNS, failed
+from trimood.media.facts import FACT_COLUMNS, ClipFacts, failed
+from trimood.media.probe import probe_clip
 from trimood.pipelines.check_data.nodes import (
     assemble_manifest,
     assign_splits,
@@ -384,12 +386,50 @@ def test_only_annotations_that_cannot_be_read_stop_the_check(corpus: Path) -> No
 def test_a_second_check_decodes_nothing_and_finds_the_same(corpus: Path, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "facts")
     _, first = check(corpus, tmp_path / "facts")
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "facts").glob("v*/**/*.json")}
-    assert len(before) == 70
+    (file,) = (tmp_path / "facts").glob("v*/*.jsonl")
+    before = file.read_bytes()
+    assert before.count(b"\n") == 70
     processes = CLIPS.model_copy(update={"executor": "processes", "workers": 2})
     _, second = check(corpus, tmp_path / "facts", clips=processes)
     pd.testing.assert_frame_equal(first, second)
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "facts").glob("v*/**/*.json")} == before
+    assert list((tmp_path / "facts").glob("v*/*.jsonl")) == [file]
+    assert file.read_bytes() == before
+
+
+def test_only_contents_without_facts_are_opened_and_the_same_bytes_once(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    def count(task: tuple[Path, Any, Any]) -> tuple[ClipFacts, bool]:
+        opened.append(task[0].name)
+        return probe_clip(task)
+
+    monkeypatch.setattr("trimood.media.probe.probe_clip", count)
+    clips = corpus / "train"
+    for name in ("dia1utt1.mp4", "dia1utt2.mp4"):
+        make_clip(clips / name, seed=99)
+    shutil.copy(clips / "dia1utt5.mp4", clips / "dia1utt4.mp4")
+    _, manifest = check(corpus, tmp_path / "facts")
+    assert len(opened) == 1
+    assert manifest.set_index("clip").loc["train/dia1utt2.mp4", "frame_count"] == 10
+    check(corpus, tmp_path / "facts")
+    assert len(opened) == 1
+
+
+def test_facts_after_a_temporary_failure_are_not_kept(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(task: tuple[Path, Any, Any]) -> tuple[ClipFacts, bool]:
+        return ClipFacts(content=content_name(task[0]), video_problem="unreadable"), False
+
+    make_clip(corpus / "train" / "dia1utt1.mp4", seed=99)
+    with monkeypatch.context() as moment:
+        moment.setattr("trimood.media.probe.probe_clip", fail)
+        _, manifest = check(corpus, tmp_path / "facts")
+    assert manifest.set_index("clip").loc["train/dia1utt1.mp4", "video_problem"] == "unreadable"
+    _, manifest = check(corpus, tmp_path / "facts")
+    assert pd.isna(manifest.set_index("clip").loc["train/dia1utt1.mp4", "video_problem"])
 
 
 def test_the_sheet_shows_each_kind_before_it_shows_one_twice(corpus: Path, tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from trimood.corpus.ecf import labelled
 from trimood.corpus.findings import mark
 from trimood.corpus.splits import SplitError, official_splits, split_utterances
 from trimood.corpus.tables import UTTERANCE_COLUMNS
-from trimood.disk import remove_leftovers
 
 log = logging.getLogger(__name__)
 
@@ -24,31 +23,34 @@ def probe_clips(
 ) -> pd.DataFrame:
     """Returns the facts of each clip (clip, FACT_COLUMNS), cached in `clip_facts` by the clip's content.
 
-    Only clips without facts are opened, in workers. `clip_digests` keeps what the clips contained.
+    Only contents without facts are opened, each once, in workers. `clip_digests` keeps what the clips contained.
     """
     from trimood.media.contents import Known, content_names
     from trimood.media.errors import ClipError
     from trimood.media.execution import Execution, followed, run_each
-    from trimood.media.facts import FACT_COLUMNS, failed, read_facts
+    from trimood.media.facts import FACT_COLUMNS, ClipFacts, append_facts, failed, own_file, read_facts
 
     names = sorted(set(annotated["clip"]))
     existing = {corpus / name: name for name in names if (corpus / name).is_file()}
-    rows = {name: asdict(failed(ClipError(corpus / name, "missing", "no such file"))) for name in names}
-    execution = Execution(clips.executor, clips.workers, clips.time_limit_seconds)
-    tasks = []
-    for path, content in content_names(existing, Known(clip_digests, clips.hash_again)).items():
-        kept = read_facts(clip_facts, content, clips.reader, clips.stereo) if isinstance(content, str) else None
-        if kept is None:
-            tasks.append((path, clip_facts, clips.reader, clips.stereo))
-        else:
-            rows[existing[path]] = asdict(kept)
-    if tasks:
-        from trimood.media.probe import kept_facts  # imports torch
+    contents = content_names(existing, Known(clip_digests, clips.hash_again))  # an error is a content of its own
+    facts: dict[str | ClipError, ClipFacts] = {**read_facts(clip_facts, clips.reader, clips.stereo)}
+    clip_of = {content: path for path, content in contents.items() if content not in facts}
+    if clip_of:
+        from trimood.media.probe import probe_clip  # imports torch
 
-        remove_leftovers(clip_facts)
-        done = run_each(kept_facts, tasks, execution, clip_of=lambda task: task[0])
-        for (path, *_), facts in followed(done, len(tasks), "checking clips"):
-            rows[existing[path]] = asdict(failed(facts) if isinstance(facts, ClipError) else facts)
+        execution = Execution(clips.executor, clips.workers, clips.time_limit_seconds)
+        file = own_file(clip_facts, clips.reader, clips.stereo)
+        tasks = [(path, clips.reader, clips.stereo) for path in clip_of.values()]
+        done = run_each(probe_clip, tasks, execution, clip_of=lambda task: task[0])
+        for (path, *_), found in followed(done, len(tasks), "checking clips"):
+            if isinstance(found, ClipError):
+                facts[contents[path]] = failed(found)
+                continue
+            facts[contents[path]], lasting = found
+            if lasting:
+                append_facts(file, found[0])
+    missing = asdict(failed(ClipError(corpus, "missing", "no such file")))
+    rows = dict.fromkeys(names, missing) | {existing[path]: asdict(facts[of]) for path, of in contents.items()}
     table = pd.DataFrame([{"clip": name, **rows[name]} for name in names], columns=["clip", *FACT_COLUMNS])
     return table.astype({"clip": "str", **FACT_COLUMNS})
 
