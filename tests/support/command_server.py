@@ -79,25 +79,33 @@ class CommandServer:
         self._process = subprocess.Popen(command, **pipes, text=True, env=_environment())  # type: ignore[call-overload]
         self._lock = Lock()
 
-    def run(self, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Runs `kedro ARGUMENTS` in a folder to its end."""
+    def run(self, folder: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        """Runs `kedro ARGUMENTS` in a folder to its end; `environment` adds to this process's."""
         with tempfile.TemporaryDirectory() as said:
             files = {name: Path(said, name) for name in ("stdout", "stderr")}
-            code = self._order(folder, arguments, wait=True, **files)
+            code = self._order(folder, arguments, environment, wait=True, **files)
             words = {name: path.read_text() for name, path in files.items()}
         return subprocess.CompletedProcess(["kedro", *arguments], code, **words)
 
     def start(self, folder: Path, log: Path, *arguments: str) -> int:
         """Starts `kedro ARGUMENTS` in a folder, with all that it says in `log`; returns its process id."""
-        return self._order(folder, arguments, wait=False, stdout=log, stderr=log)
+        return self._order(folder, arguments, {}, wait=False, stdout=log, stderr=log)
 
     def end(self) -> None:
         """Ends the server, and no command."""
         self._process.communicate()
 
-    def _order(self, folder: Path, arguments: tuple[str, ...], wait: bool, stdout: Path, stderr: Path) -> int:
+    def _order(
+        self,
+        folder: Path,
+        arguments: tuple[str, ...],
+        environment: dict[str, str],
+        wait: bool,
+        stdout: Path,
+        stderr: Path,
+    ) -> int:
         files = {"folder": str(folder), "stdout": str(stdout), "stderr": str(stderr)}
-        order = {**files, "arguments": arguments, "environment": _environment(), "wait": wait}
+        order = {**files, "arguments": arguments, "environment": _environment() | environment, "wait": wait}
         with self._lock:
             self._process.stdin.write(json.dumps(order) + "\n")
             self._process.stdin.flush()

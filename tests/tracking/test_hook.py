@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from kedro.io import DatasetError
 from kedro.runner import ParallelRunner, SequentialRunner, ThreadRunner
 from mlflow.entities import Run
 
+from support.command_server import command_server
 from support.tracked_project import STORE, runs_in
 from trimood.runner import ExperimentRunner
 from trimood.tracking.runs import finished_run
@@ -236,17 +236,19 @@ def test_a_killed_command_leaves_what_was_finished_and_the_next_goes_on_in_its_r
 
 
 def kedro_run(project: Path, pipelines: str, params: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    """The real command, with the modules that are tested here."""
-    command = [sys.executable, "-m", "kedro", "run", f"--pipelines={pipelines}", f"--params={params}"]
-    whole = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
-    return subprocess.run(command, cwd=project, env=whole, capture_output=True, text=True, check=False)
+    """A command in a process of its own."""
+    arguments = (f"--pipelines={pipelines}", f"--params={params}")
+    return command_server().run(project, "run", *arguments, **environment)
 
 
 @pytest.mark.slow
 def test_two_first_commands_at_once_make_one_store(project: Path) -> None:
-    with ThreadPoolExecutor(2) as both:
-        done = list(both.map(lambda name: kedro_run(project, name), ("exp3", "exp4")))
-    assert [of.returncode for of in done] == [0, 0], "".join(of.stderr for of in done)
+    whole = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    command = [sys.executable, "-m", "kedro", "run", "--pipelines"]
+    both = [subprocess.Popen([*command, name], cwd=project, env=whole, **pipes) for name in ("exp3", "exp4")]
+    said = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], "".join(said)
     assert statuses(project) == {"exp3": "FINISHED", "exp4": "FINISHED"}
     assert list(project.glob(".mlflow.db.new*")) == []
 
