@@ -79,8 +79,8 @@ test-faults: $(STAMP) ## kill real commands, run several at once, and take MLflo
 	$(BIN)/python -m pytest -m "faults and not gpu and not hub"
 
 .PHONY: test-quick
-test-quick: $(STAMP) ## run the plain tests only
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not gpu and not hub"
+test-quick: $(STAMP) ## run the plain tests only (80 s); name those that should be marked slow
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --durations 10 --durations-min 1 -m "not slow and not faults and not gpu and not hub"
 
 .PHONY: check
 check: $(STAMP) lint test ## run lint and test: what every change has to pass

@@ -78,6 +78,7 @@ def test_each_seed_is_a_flat_run_that_differs_in_nothing_but_its_seed(kedro_run:
     assert of_exp4[0] == of_exp4[1] == of_exp4[2]
 
 
+@pytest.mark.slow
 def test_shared_stages_run_once(kedro_run: Command, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = project / "described"
     monkeypatch.setenv("DESCRIBED", str(said))
@@ -109,6 +110,7 @@ def test_a_seed_that_fails_costs_no_other_and_its_error_ends_the_command(
     assert len(statuses) == 6
 
 
+@pytest.mark.slow
 def test_what_fails_before_any_experiment_ends_the_command_at_once(
     kedro_run: Command, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +128,7 @@ def test_chosen_nodes_are_chosen_for_each_seed(kedro_run: Command, project: Path
     assert [run.info.run_name for run in runs_in(project)][-2:] == ["exp3", "exp3"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -146,11 +149,13 @@ def test_seeds_that_make_no_sense_are_refused(kedro_run: Command, arguments: lis
     assert words in " ".join(done.output.split())
 
 
+@pytest.mark.slow
 def test_one_seed_may_stand_without_brackets(kedro_run: Command, project: Path) -> None:
     assert kedro_run("--pipelines=exp3", "--params", "seeds=5").exit_code == 0
     assert [run.data.params["training.seed"] for run in runs_in(project)] == ["5"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error::kedro.KedroDeprecationWarning")
 def test_kedros_older_spelling_for_one_pipeline_works_without_a_deprecation(kedro_run: Command, project: Path) -> None:
     done = kedro_run("--pipeline=exp3", "--params", "seeds=[5]")

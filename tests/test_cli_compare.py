@@ -11,7 +11,7 @@ import mlflow
 import pandas as pd
 import pytest
 
-from support.demo_project import PROJECT, DemoProject, copy_project
+from support.demo_project import PROJECT, DemoProject, fresh_demo
 from trimood.tracking.store import use_store
 
 pytestmark = pytest.mark.slow
@@ -21,15 +21,20 @@ HOW = "compare.baseline=exp3,compare.resamples=500"
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> DemoProject:
-    """A project in which four runs were made and compared."""
-    project = copy_project(tmp_path_factory.mktemp("compared") / "trimood")
-    project.kedro("run", "--pipelines=exp3,exp6", "--params", "seeds=[1,2],training.num_train_epochs=1")
-    return project
+def project(finished_demo: Path, tmp_path_factory: pytest.TempPathFactory) -> DemoProject:
+    """A project in which four runs were made."""
+    return fresh_demo(finished_demo, tmp_path_factory.mktemp("compared") / "trimood")
 
 
 @pytest.fixture(scope="module")
-def said(project: DemoProject) -> str:
+def trained(project: DemoProject) -> str:
+    """What the command that made the runs has said."""
+    epochs = "training.num_train_epochs=1"
+    return project.kedro("run", "--pipelines=exp3,exp6", "--params", f"seeds=[1,2],{epochs}").stderr
+
+
+@pytest.fixture(scope="module")
+def said(project: DemoProject, trained: str) -> str:
     return project.kedro(*RUN, HOW).stderr
 
 
@@ -41,14 +46,23 @@ def runs_of(project: DemoProject) -> pd.DataFrame:
         mlflow.set_tracking_uri(None)
 
 
+def test_many_seeds_of_one_command_are_as_many_runs_and_look_the_clips_up_once(
+    project: DemoProject, trained: str
+) -> None:
+    runs = runs_of(project)
+    assert sorted(runs["tags.mlflow.runName"]) == ["exp3", "exp3", "exp6", "exp6"]
+    assert set(runs["status"]) == {"FINISHED"}
+    assert trained.count(", 0 to prepare") == 4  # one for each split
+
+
 def test_a_comparison_is_a_page_a_table_figures_and_numbers(project: DemoProject, said: str) -> None:
     folder = project.path / "data" / "demo" / "08_reporting" / "comparison"
     found = json.loads((folder / "comparison.json").read_text())
     assert list(found["systems"]) == ["exp3", "exp6", "all neutral", "majority", "TF-IDF", "TF-IDF sqrt"]
-    assert [len(found["systems"][name]["seeds"]) for name in ("exp3", "exp6")] == [2, 2]
+    assert [sorted(found["systems"][name]["seeds"]) for name in ("exp3", "exp6")] == [[1, 2], [1, 2]]
     assert found["systems"]["exp3"]["modality_ablation"] != []
     assert "Comparison of experiments" in (folder / "report.html").read_text()
-    assert (folder / "table.md").read_text().count("\n") == 2 + 5 + 7
+    assert (folder / "table.md").read_text().count("\n") == 2 + 6 + 7
     for name in ("scores", "differences", "classes", "confusion", "calibration", "gap"):
         assert (folder / "pictures" / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
         assert "<svg" in (folder / "drawings" / f"{name}.svg").read_text()[:1000]

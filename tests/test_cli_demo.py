@@ -69,21 +69,6 @@ def test_several_experiments_in_one_command_are_as_many_runs_and_decode_nothing_
     assert sorted((demo_project.path / "data" / "demo" / "04_feature").rglob("*.safetensors")) == parts
 
 
-def test_many_seeds_of_one_command_are_comparable_runs_and_stand_in_the_comparison(demo_project: DemoProject) -> None:
-    known = set(runs_of(demo_project)["run_uuid"])
-    params = "seeds=[1,2],training.num_train_epochs=1"
-    done = demo_project.kedro("run", "--pipelines=exp3,exp4", "--params", params)
-    new = runs_of(demo_project).loc[lambda runs: ~runs["run_uuid"].isin(known)]
-    assert (
-        sorted(zip(new["name"], new["status"], strict=True)) == [("exp3", "FINISHED")] * 2 + [("exp4", "FINISHED")] * 2
-    )
-    assert done.stderr.count(", 0 to prepare") == 4  # the clips of four splits were looked up once
-    demo_project.kedro("run", "--pipelines=compare", "--params", "compare.baseline=exp3")
-    found = json.loads((demo_project.path / "data/demo/08_reporting/comparison/comparison.json").read_text())
-    assert all({1, 2} <= set(found["systems"][name]["seeds"]) for name in ("exp3", "exp4"))
-    demo_project.kedro("run", "--pipelines=exp3")
-
-
 def test_a_submission_is_made_of_a_trained_experiment_for_a_labelled_and_an_unlabelled_test_file(
     demo_project: DemoProject, tmp_path: Path
 ) -> None:

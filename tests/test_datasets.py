@@ -347,6 +347,7 @@ def test_embeddings_come_back_to_the_bit_also_of_a_split_without_utterances(tmp_
         dataset.load()
 
 
+@pytest.mark.slow
 def test_runs_are_read_from_the_store_in_the_projects_root(project: Path, store: str) -> None:
     mlflow.set_tracking_uri(store)
     for experiment, score in (("trimood", 0.3), ("another", 0.9)):

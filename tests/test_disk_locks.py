@@ -21,6 +21,7 @@ def lock(tmp_path: Path) -> Iterator[Path]:
     release_all()
 
 
+@pytest.mark.slow
 def test_a_lock_of_another_process_is_refused_at_once_and_says_who_holds_it(lock: Path) -> None:
     with lock_holder(lock) as other:
         begun, pid = time.monotonic(), other.process.pid
@@ -47,6 +48,7 @@ def test_a_killed_process_holds_nothing_and_neither_do_its_workers(lock: Path, f
         assert is_held(lock)
 
 
+@pytest.mark.slow
 def test_who_waits_says_for_whom_and_goes_on_at_the_end(lock: Path, caplog: pytest.LogCaptureFixture) -> None:
     with lock_holder(lock) as other, caplog.at_level(logging.INFO, logger="trimood"):
         threading.Timer(2.5, other.process.kill).start()
@@ -66,6 +68,7 @@ def test_a_lock_of_this_process_is_taken_once_and_released(lock: Path) -> None:
     hold(lock, wait=False)
 
 
+@pytest.mark.slow
 def test_asking_who_holds_a_lock_refuses_nobody(lock: Path) -> None:
     """The question takes the lock for an instant."""
     hold(lock, wait=False)
@@ -88,6 +91,7 @@ def test_asking_who_holds_a_lock_refuses_nobody(lock: Path) -> None:
         thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("note", [None, "{", '{"host": 1}', "[]"])
 def test_an_unreadable_note_hides_no_holder(lock: Path, note: str | None) -> None:
     with lock_holder(lock):

@@ -90,6 +90,7 @@ def test_kedro_viz_names_its_extra(arguments: list[str]) -> None:
     assert said.output == "Error: kedro viz needs Kedro-Viz, which is not installed: pip install 'trimood[viz]'\n"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Kedro-Viz, which is loaded here
 def test_kedro_viz_itself_takes_precedence_where_it_is_installed() -> None:
     pytest.importorskip("kedro_viz", reason="Kedro-Viz is not installed: its command is NOT checked")

@@ -31,6 +31,7 @@ def conf(tmp_path: Path) -> Iterator[Path]:
     bootstrap_project(PROJECT)
 
 
+@pytest.mark.slow
 def test_a_session_has_the_experiments_of_its_own_configuration(conf: Path) -> None:
     for source, has_it in ((conf, True), (None, False), (conf, True)):
         with KedroSession.create(PROJECT, conf_source=source and str(source)) as session:
@@ -39,6 +40,7 @@ def test_a_session_has_the_experiments_of_its_own_configuration(conf: Path) -> N
         assert ("exp7" in parameters) == has_it
 
 
+@pytest.mark.slow
 def test_a_later_session_of_the_process_finds_a_file_that_was_added(conf: Path) -> None:
     added = conf / "demo/experiments/exp8.yml"
     for has_it in (False, True):
@@ -49,6 +51,7 @@ def test_a_later_session_of_the_process_finds_a_file_that_was_added(conf: Path) 
         added.write_text((conf / "base/experiments/exp7.yml").read_text().replace("exp7:", "exp8:"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("source", "has_it"), [(True, True), (False, False)])
 def test_a_command_has_the_experiments_of_the_configuration_that_it_names(
     conf: Path, monkeypatch: pytest.MonkeyPatch, source: bool, has_it: bool
@@ -61,6 +64,7 @@ def test_a_command_has_the_experiments_of_the_configuration_that_it_names(
     assert (" exp7," in " ".join(said.output.split())) == has_it
 
 
+@pytest.mark.slow
 def test_a_configuration_without_experiments_is_refused(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.rmtree(conf / "base/experiments")
     monkeypatch.chdir(PROJECT)
@@ -82,6 +86,7 @@ def empty_place(conf: Path) -> Path:
     return conf
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("env", "pipeline", "words"),
     [
@@ -101,6 +106,7 @@ def test_what_cannot_be_made_is_said_before_anything_is_made(
     assert not (empty_place.parent / "data").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pipeline", ["exp4", "check_data"])
 def test_a_corpus_without_annotations_is_refused_before_checkpoints_are_loaded(
     empty_place: Path, tmp_path: Path, pipeline: str
@@ -113,6 +119,7 @@ def test_a_corpus_without_annotations_is_refused_before_checkpoints_are_loaded(
         session.run(pipeline_names=[pipeline])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -137,6 +144,7 @@ def test_an_experiment_named_as_something_else_is_refused(
     assert f"{name}.yml: {words}; rename the experiment" in " ".join(said.output.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "content", "words"),
     [
@@ -160,6 +168,7 @@ def test_a_wrong_file_of_the_configuration_is_named(
     assert re.search(words, " ".join(done.output.split())), done.output
 
 
+@pytest.mark.slow
 def test_kedros_own_commands_name_a_wrong_file_too(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (conf / "base/experiments/exp4_lr0.001.yml").write_text("exp4_lr0.001: {modalities: [text], train: head}\n")
     monkeypatch.setattr(experiments, "_read", None)
@@ -169,6 +178,7 @@ def test_kedros_own_commands_name_a_wrong_file_too(conf: Path, monkeypatch: pyte
     assert "'exp4_lr0.001' cannot be the name of an experiment" in " ".join(done.output.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["base", "demo"])
 def test_a_configuration_without_a_needed_folder_says_which(conf: Path, missing: str) -> None:
     shutil.rmtree(conf / missing)
@@ -176,6 +186,7 @@ def test_a_configuration_without_a_needed_folder_says_which(conf: Path, missing:
         KedroSession.create(PROJECT, conf_source=str(conf)).load_context()
 
 
+@pytest.mark.slow
 def test_an_environment_is_a_folder_with_or_without_files(conf: Path) -> None:
     shutil.rmtree(conf / "local")
     (conf / "mine").mkdir()
@@ -188,6 +199,7 @@ def test_an_environment_is_a_folder_with_or_without_files(conf: Path) -> None:
             assert "exp7" in session.load_context().params
 
 
+@pytest.mark.slow
 def test_a_misspelt_kind_of_logging_is_refused_by_the_name_of_its_dataset(conf: Path) -> None:
     catalog = conf / "base/experiment/catalog.yml"
     catalog.write_text(catalog.read_text().replace("{log: scores}", "{log: score}"))
@@ -198,6 +210,7 @@ def test_a_misspelt_kind_of_logging_is_refused_by_the_name_of_its_dataset(conf: 
         _ = context.catalog
 
 
+@pytest.mark.slow
 def test_a_path_of_params_takes_precedence_over_globals_and_home_is_found(
     conf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,8 +218,8 @@ def test_a_path_of_params_takes_precedence_over_globals_and_home_is_found(
 
     def paths(**given: str) -> list[str]:
         context = KedroSession.create(PROJECT, env="ecf", runtime_params=given).load_context()
-        names = ("corpus", "meld", "prepared_clips")
-        return [context.config_loader["catalog"][name]["filepath"] for name in names]
+        catalog = context.config_loader["catalog"]  # is read from its files each time
+        return [catalog[name]["filepath"] for name in ("corpus", "meld", "prepared_clips")]
 
     assert paths() == ["data/01_raw/ecf", "data/01_raw/ecf", "data/04_feature/prepared_clips"]
     assert paths(corpus_dir="~/a, {b}") == ["/home/me/a, {b}", "/home/me/a, {b}", "data/04_feature/prepared_clips"]

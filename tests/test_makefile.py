@@ -64,6 +64,7 @@ def put_python(folder: Path, name: str, version: tuple[int, ...], has_venv: bool
 BROKEN_SHIM = 'echo "pyenv: $0: command not found" >&2; exit 127'
 
 
+@pytest.mark.slow
 def test_the_newest_python_that_runs_is_taken(make: Make, on_the_path: Path) -> None:
     put_python(on_the_path, "python3", (3, 11, 2))
     assert "|| python3 -m venv .venv" in make("-n", "setup")

@@ -38,6 +38,7 @@ def ancestors(pipeline: Pipeline, node_name: str, but: frozenset[str] = frozense
 LAYERS = ("raw", "intermediate", "primary", "feature", "model_input", "models", "model_output", "reporting")
 
 
+@pytest.mark.slow
 def test_every_dataset_has_a_layer_and_no_node_leads_back_to_an_earlier_one() -> None:
     """Kedro-Viz leaves all layers out, without a word, as soon as two of them lead to each other."""
     bootstrap_project(PROJECT)
@@ -119,6 +120,7 @@ def modules_after(*commands: list[str]) -> set[str]:
     return set(done.stdout.splitlines()[-1].split()[1:])
 
 
+@pytest.mark.slow
 def test_commands_that_run_nothing_import_none_of_the_large_libraries() -> None:
     imported = modules_after(["--help"], ["registry", "list"], ["run", "--help"], ["app", "--help"])
     large = {"gradio", "matplotlib", "mlflow", "numpy", "pandas", "pyarrow", "sklearn", "sqlalchemy", "torch"}

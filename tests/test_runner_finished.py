@@ -367,6 +367,7 @@ class Refusing:
         raise click.UsageError("refused")
 
 
+@pytest.mark.slow
 def test_what_is_refused_in_a_notebook_leaves_no_lock(project: Project) -> None:
     both = project.experiment("exp1") + project.experiment("exp3")
 
@@ -408,6 +409,7 @@ def test_generated_folders_are_locked_and_are_not_replaced_under_a_training(proj
             assert not is_held(corpus.with_name(".corpus.lock"))
 
 
+@pytest.mark.slow
 def test_an_experiment_of_another_command_is_refused_before_anything_runs(project: Project) -> None:
     with (
         lock_holder(project.lock("exp3")),

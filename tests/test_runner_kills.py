@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from support.small_world import SmallWorld, calm_world, command_server, small_raw_data, small_world
+from support.small_world import SmallWorld, calm_world, small_raw_data, small_world
 
-__all__ = ["calm_world", "command_server", "small_raw_data", "small_world"]
+__all__ = ["calm_world", "small_raw_data", "small_world"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
 

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from support.small_world import SmallWorld, command_server, small_raw_data, small_world
+from support.small_world import SmallWorld, small_raw_data, small_world
 
-__all__ = ["command_server", "small_raw_data", "small_world"]
+__all__ = ["small_raw_data", "small_world"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
 

@@ -52,6 +52,7 @@ def test_an_answer_has_the_calibrated_probabilities_of_prediction_and_says_what_
     assert (shown.log_mel is None) == (wanted.log_mel is None)
 
 
+@pytest.mark.slow
 def test_the_pictures_are_of_what_the_model_was_given(
     memory: ModelsInMemory, trained_folder: Path, clips: Path
 ) -> None:
@@ -77,6 +78,7 @@ def test_gradio_takes_the_pictures(memory: ModelsInMemory, clips: Path) -> None:
     assert {plot.postprocess(figure).type for figure in (given.frames, given.log_mel)} == {"matplotlib"}
 
 
+@pytest.mark.slow
 def test_two_models_answer_side_by_side_each_on_what_it_reads(memory: ModelsInMemory, clips: Path) -> None:
     of_exp3, of_exp6 = answer(memory, clips / "whole.mp4", "so happy !", ["exp3", "exp6_head"])
     assert of_exp3.probabilities != of_exp6.probabilities
@@ -125,6 +127,7 @@ def test_what_cannot_be_answered_is_told_in_words(
         assert shown.probabilities is None
 
 
+@pytest.mark.slow
 def test_the_page_needs_neither_torch_nor_transformers_before_the_first_answer() -> None:
     code = "import sys, trimood.app.server\nprint(*{name.partition('.')[0] for name in sys.modules})"
     paths = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

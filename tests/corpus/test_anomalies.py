@@ -120,6 +120,7 @@ def published() -> dict[str, pd.DataFrame]:
     return {str(side): rows.reset_index(drop=True) for side, rows in table.groupby("side")}
 
 
+@pytest.mark.slow
 @needs_shared
 def test_the_published_files_have_the_published_anomalies(published: dict[str, pd.DataFrame]) -> None:
     for generation in (TRAIN, TEST):

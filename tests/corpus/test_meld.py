@@ -87,6 +87,7 @@ def test_a_csv_that_is_not_melds_is_refused(tmp_path: Path) -> None:
         read_meld_map(made_map(tmp_path), labels_folder=tmp_path)
 
 
+@pytest.mark.slow
 @needs_shared
 def test_the_published_map_has_the_published_counts() -> None:
     folder = (SHARED or Path()) / "reference" / "ecf2"

@@ -64,6 +64,7 @@ def test_what_is_held_out_does_not_depend_on_the_validation_fraction(tmp_path: P
     assert held_out[0] == held_out[1] == held_out[2]
 
 
+@pytest.mark.slow
 def test_validation_is_a_fraction_of_all_utterances_however_many_are_held_out(tmp_path: Path) -> None:
     table = drawn_table(tmp_path, 300, 0)
     for test_fraction in (0, 0.1, 0.5):
@@ -78,6 +79,7 @@ def test_the_callers_table_is_left_as_it_was(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(table, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_whole_conversations_meet_the_class_shares_closer_than_a_plain_draw(tmp_path: Path, seed: int) -> None:
     table = drawn_table(tmp_path, 300, seed)
@@ -101,6 +103,7 @@ def test_by_utterance_every_class_is_met_to_the_utterance(tmp_path: Path) -> Non
         assert class_counts(validation)[emotion] == pytest.approx(0.2 * count, abs=0.5)
 
 
+@pytest.mark.slow
 def test_long_conversations_are_held_out_as_often_as_short_ones(tmp_path: Path) -> None:
     table = drawn_table(tmp_path, 300, 0)
     _, validation, _ = split_utterances(table, "conversation", 0.1, 0, 0)
@@ -164,6 +167,7 @@ def test_a_class_that_validation_lacks_is_named_in_the_log(tmp_path: Path, caplo
     ]
 
 
+@pytest.mark.slow
 @needs_shared
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("fraction", [0.08, 0.1])

@@ -1,5 +1,6 @@
 """Links and commands of README, CONTRIBUTING and the documentation work; README stays short."""
 
+import json
 import re
 import shlex
 import shutil
@@ -128,12 +129,13 @@ def check_kedro(kedro: KedroCLI, words: list[str], own: Iterable[str]) -> None:
     if "seeds" in params:
         read_seeds(params.pop("seeds"))
     if params or given.get("env"):
-        check_parameters(given.get("env"), params)
+        check_parameters(given.get("env"), json.dumps(params))
 
 
-def check_parameters(env: str | None, params: dict[str, Any]) -> None:
-    """What the hooks of a session check before the first node."""
-    with KedroSession.create(PROJECT, env=env, runtime_params=params) as session:
+@cache
+def check_parameters(env: str | None, params: str) -> None:
+    """What the hooks of a session check before the first node, once for each environment and JSON of parameters."""
+    with KedroSession.create(PROJECT, env=env, runtime_params=json.loads(params)) as session:
         session.load_context()
 
 

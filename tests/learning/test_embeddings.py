@@ -105,6 +105,7 @@ def trained(
     return fitted, probabilities(loaded.model, loaded.examples(table, prepared_clips), 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("load", "bf16"),
     [
@@ -137,6 +138,7 @@ def test_ten_epochs_on_kept_embeddings_train_what_ten_epochs_through_the_towers_
     assert scores[0] == scores[1]
 
 
+@pytest.mark.slow
 def test_each_content_passes_its_frozen_tower_once_in_trainings_and_validations(
     sources, prepared_clips, table, tmp_path, cache, passed
 ) -> None:
@@ -194,6 +196,7 @@ def test_a_frozen_tower_with_dropout_is_passed_in_training(
     assert "video_embedding" in frozen(loaded, loaded.examples(table, prepared_clips), cache)[0]
 
 
+@pytest.mark.slow
 def test_an_embedding_is_the_same_to_the_bit_whatever_was_embedded_with_it(
     sources, prepared_clips, table, tmp_path
 ) -> None:
@@ -289,6 +292,7 @@ def test_a_damaged_file_is_named_and_made_anew(sources, prepared_clips, table, c
     assert path.read_bytes() == kept
 
 
+@pytest.mark.slow
 def test_the_files_that_were_unused_for_longest_are_removed_first(sources, prepared_clips, cache, caplog) -> None:
     loaded = tiny_model(sources, train="head", modalities=("text",))
 
@@ -333,6 +337,7 @@ def test_a_cache_that_is_deleted_or_cannot_be_written_costs_time_and_nothing_els
     assert [path.name for path in files(full)] == ["other"]
 
 
+@pytest.mark.slow
 def test_commands_at_the_same_time_do_not_disturb_each_other(
     sources, prepared_clips, table, cache, monkeypatch, caplog
 ) -> None:

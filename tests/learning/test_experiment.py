@@ -59,6 +59,7 @@ def test_fingerprints_of_examples_are_sixteen_digits_and_nothing_else(checkpoint
     assert prints["training"] == prints["validation"] != prints["test"]
 
 
+@pytest.mark.slow
 def test_a_run_is_another_one_with_another_name_other_settings_weights_vocabulary_or_code(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,6 +38,7 @@ def trained(sources, prepared_clips, tmp_path_factory) -> tuple:
     return prepared, validation, fitted, heard
 
 
+@pytest.mark.slow
 def test_training_learns_what_is_in_the_examples(trained) -> None:
     _, _, fitted, _ = trained
     first, best = fitted.history[0], max(row["validation/macro_f1"] for row in fitted.history)
@@ -75,6 +76,7 @@ def test_the_model_is_left_at_its_best_epoch_and_reloading_gives_the_same_probab
     assert (probabilities(fresh.model, validation, 8) == found).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", [pytest.param("trained", marks=pytest.mark.slow), "frozen"])
 def test_adapters_alone_are_kept_and_give_the_same_probabilities_to_the_bit(
     sources, prepared_clips, tmp_path, head: str
@@ -141,6 +143,7 @@ def test_an_interrupted_training_goes_on_and_ends_as_if_it_had_not_been_interrup
     assert seconds == sorted(seconds)  # of both pieces together
 
 
+@pytest.mark.slow
 def test_a_training_that_was_finished_is_given_again_without_training(sources, prepared_clips, tmp_path) -> None:
     """Its results may not have been stored: a full disk, a stopped command."""
     _, _, once = run(sources, prepared_clips, tmp_path)
@@ -151,6 +154,7 @@ def test_a_training_that_was_finished_is_given_again_without_training(sources, p
     assert not any("step/loss" in numbers for numbers in steps)
 
 
+@pytest.mark.slow
 def test_a_training_whose_folder_was_moved_gives_the_last_epoch_too(sources, prepared_clips, tmp_path) -> None:
     _, _, once = run(sources, prepared_clips, tmp_path / "here" / "digest")
     (tmp_path / "here").rename(tmp_path / "there")
@@ -189,6 +193,7 @@ def interrupted(sources, prepared_clips, tmp_path_factory) -> tuple[Path, Fitted
     return folder, whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "damage"), [*((name, "missing") for name in FILES), *((FILES[3], damage) for damage in DAMAGES)]
 )
@@ -209,6 +214,7 @@ def test_a_damaged_epoch_is_set_aside_and_the_one_before_it_is_used(
     assert_same(resumed, whole)
 
 
+@pytest.mark.slow
 def test_without_a_whole_epoch_a_training_begins_anew(interrupted, sources, prepared_clips, tmp_path) -> None:
     folder, whole = interrupted
     copied = shutil.copytree(folder, tmp_path / folder.name)
@@ -223,6 +229,7 @@ def test_an_epoch_of_another_training_is_not_gone_on_with(interrupted, tmp_path)
     assert sorted(path.name for path in copied.glob("*.damaged")) == ["checkpoint-14.damaged", "checkpoint-7.damaged"]
 
 
+@pytest.mark.slow
 def test_every_epoch_keeps_the_best_weights_up_to_it(sources, prepared_clips, tmp_path) -> None:
     found: dict[int, Tensor] = {}
 
@@ -263,6 +270,7 @@ def test_each_utterance_of_a_step_counts_alike(sources, prepared_clips, tmp_path
     torch.testing.assert_close(gradient, wanted, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_environment_variables_change_no_setting(sources, prepared_clips, tmp_path, monkeypatch) -> None:
     _, _, plain = run(sources, prepared_clips, tmp_path / "plain")
     given = {

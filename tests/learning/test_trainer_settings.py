@@ -58,6 +58,7 @@ def gradient_of_a_step(
     return gradients
 
 
+@pytest.mark.slow
 def test_16_at_a_time_give_the_gradients_of_4_at_a_time(sources, prepared_clips, tmp_path) -> None:
     published = gradient_of_a_step(sources, prepared_clips, tmp_path / "4")
     larger = gradient_of_a_step(sources, prepared_clips, tmp_path / "16", micro_batch=16)
@@ -105,6 +106,7 @@ def test_the_training_loss_is_the_one_that_is_minimised_and_the_validation_loss_
     assert row["validation/loss"] == pytest.approx(float(-chances[range(26), labels].mean()), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train", ["everything", "lora", "head"])
 def test_checkpointing_trains_the_same_to_the_bit(sources, prepared_clips, tmp_path, train: str) -> None:
     kwargs = {"train": train, "dropout": 0.1, "modalities": ("text", "video", "audio")}
@@ -116,6 +118,7 @@ def test_checkpointing_trains_the_same_to_the_bit(sources, prepared_clips, tmp_p
     assert prepared.model.tower("video").vision_model.encoder.checkpoints_layers
 
 
+@pytest.mark.slow
 def test_auto_trains_as_the_number_that_it_finds_and_keeps_it_after_an_interruption(
     sources, prepared_clips, tmp_path, monkeypatch
 ) -> None:
@@ -156,6 +159,7 @@ def test_a_lack_of_memory_names_the_micro_batch_that_was_used(sources, prepared_
         fit(loaded.model, examples, examples, arguments, tmp_path, summary_scores, lambda *_: None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optim", ["adamw_torch", "adafactor"])
 def test_each_optimiser_goes_on_to_the_same_bits(sources, prepared_clips, tmp_path, optim: str) -> None:
     arguments = training(optim=optim, num_train_epochs=2)
@@ -170,6 +174,7 @@ def test_each_optimiser_goes_on_to_the_same_bits(sources, prepared_clips, tmp_pa
     assert any(not torch.equal(default.last[name], whole.last[name]) for name in whole.last)
 
 
+@pytest.mark.slow
 def test_warmup_as_a_share_is_that_number_of_steps(sources, prepared_clips, tmp_path) -> None:
     """Three epochs of seven steps: a share of 0.2 is rounded up to five steps."""
     arguments = training(warmup_ratio=0.2)
@@ -180,6 +185,7 @@ def test_warmup_as_a_share_is_that_number_of_steps(sources, prepared_clips, tmp_
     assert not torch.equal(share.last["head.weight"], none.last["head.weight"])
 
 
+@pytest.mark.slow
 def test_the_last_step_may_be_in_the_middle_of_an_epoch_which_is_validated_and_kept(
     sources, prepared_clips, tmp_path, caplog
 ) -> None:
@@ -219,6 +225,7 @@ def patience(sources, prepared_clips, tmp_path_factory) -> tuple:
     return arguments, folder, run(sources, prepared_clips, folder, arguments=arguments, train="head")[2]
 
 
+@pytest.mark.slow
 def test_a_training_stops_when_validation_does_not_get_better(patience) -> None:
     _, folder, fitted = patience
     curve = [row["validation/macro_f1"] for row in fitted.history]
@@ -235,6 +242,7 @@ def test_a_training_that_stopped_early_is_given_again_without_training(sources, 
     assert len(steps) == len(fitted.history)
 
 
+@pytest.mark.slow
 def test_patience_goes_on_counting_after_an_interruption(sources, prepared_clips, tmp_path, patience) -> None:
     arguments, _, fitted = patience
     before_the_last = len(fitted.history) - 1

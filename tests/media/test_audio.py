@@ -21,6 +21,7 @@ def strongest_hz(waveform: torch.Tensor, sample_rate_hz: int) -> float:
     return int(torch.fft.rfft(waveform).abs().argmax()) * sample_rate_hz / len(waveform)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sample_rate_hz", [48000, 44100, 22050, 8000])
 @pytest.mark.parametrize("channels", [1, 2, 6, 8])
 def test_the_sound_of_a_clip_keeps_its_pitch_length_and_loudness(
@@ -50,6 +51,7 @@ def test_stereo_becomes_the_mean_of_its_channels(tmp_path: Path) -> None:
     assert waveform.numpy() == pytest.approx(0.125, abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", [0.5, -1.0, 0.0])
 def test_the_first_channel_is_heard_as_if_it_were_alone(tmp_path: Path, other: float) -> None:
     voice, noise = sound("sine", 1, 44100)[0], sound("noise", 1, 44100)[0]

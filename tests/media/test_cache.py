@@ -49,6 +49,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path.relative_to(folder): content for path, (_, content) in files(folder).items()}
 
 
+@pytest.mark.slow
 def test_a_part_holds_the_frames_and_the_whole_log_mel(clips: dict[str, Path], tmp_path: Path) -> None:
     prepared = prepare_clips(clips, RECIPE, tmp_path, SERIAL)
     assert list(prepared.parts) == list(clips)
@@ -374,6 +375,7 @@ def test_too_little_space_is_said_before_any_work(
     assert prepare_clips(dict(list(clips.items())[:3]), RECIPE, tmp_path / "cache", SERIAL).misses == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("execution", [SERIAL, TWO], ids=["serial", "processes"])
 def test_a_disk_that_fills_up_while_working_is_said_and_what_is_finished_stays(
     clips: dict[str, Path], small_disk: Path, monkeypatch: pytest.MonkeyPatch, execution: Execution

@@ -145,6 +145,7 @@ def test_an_mp3_that_states_its_frames_alone_is_counted(tmp_path: Path) -> None:
         require_whole(cut_short(whole, 0.55))
 
 
+@pytest.mark.slow
 def test_frames_of_an_ivf_file_are_followed(tmp_path: Path) -> None:
     ivf = remuxed(made(tmp_path, CLIPS["webm"]), tmp_path / "clip.ivf")
     require_whole(ivf)
@@ -197,6 +198,7 @@ def test_a_recording_whose_duration_alone_is_stated_is_compared_with_its_last_fr
                 require_whole(stated)
 
 
+@pytest.mark.slow
 def test_a_browsers_recording_may_end_at_any_byte_of_its_clusters(tmp_path: Path) -> None:
     # A page that does not wait for the last piece of MediaRecorder has such a file.
     content = made(tmp_path, CLIPS["webm recorded live"]).read_bytes()

@@ -135,6 +135,7 @@ def test_the_sound_of_a_clip_is_that_of_its_seconds(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("languages", "wanted", "track", "name"),
     [
@@ -153,6 +154,7 @@ def test_of_two_audio_tracks_the_wanted_language_is_heard(
     assert heard_pitch_hz(heard(clip)[0], 48000) == pytest.approx(pitch_hz(2, track), abs=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rate", "layout"), [(44100, "mono"), (16000, "stereo"), (48000, "5.1"), (48000, "7.1")])
 def test_rate_and_channels_stay_as_they_are(tmp_path: Path, rate: int, layout: str) -> None:
     episode = make_episode(tmp_path / "S01E01.mp4", rate=rate, layout=layout)
@@ -218,6 +220,7 @@ def test_a_span_that_the_episode_cannot_give_is_refused_and_leaves_no_file(
     assert not clip.parent.exists() or not list(clip.parent.iterdir())
 
 
+@pytest.mark.slow
 def test_a_broken_place_in_an_episode_costs_only_the_clips_there(tmp_path: Path) -> None:
     whole = make_episode(tmp_path / "S01E01.ts", seconds=10, key_every=25)
     content = bytearray(whole.read_bytes())
@@ -250,6 +253,7 @@ def test_a_file_whose_times_are_not_sure_is_refused_with_what_to_do(tmp_path: Pa
     assert result.detail.endswith("ffmpeg -i S01E01.vob -c copy S01E01.mkv")
 
 
+@pytest.mark.slow
 def test_a_clip_that_is_whole_and_of_the_same_span_is_kept(tmp_path: Path) -> None:
     episode = make_episode(tmp_path / "S01E01.mkv")
     first, clip = cut(episode, 2000, 3000)
@@ -259,6 +263,7 @@ def test_a_clip_that_is_whole_and_of_the_same_span_is_kept(tmp_path: Path) -> No
     assert (clip.stat().st_ino, clip.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changed",
     [{"end_ms": 3001}, {"episode_fingerprint": "another"}, {"recipe": CutRecipe(crf=30)}],
@@ -273,6 +278,7 @@ def test_a_clip_of_another_span_file_or_recipe_is_cut_anew(tmp_path: Path, chang
     assert clip.stat().st_ino != before
 
 
+@pytest.mark.slow
 def test_a_clip_of_ours_that_was_damaged_is_never_kept(tmp_path: Path) -> None:
     episode = make_episode(tmp_path / "S01E01.mkv")
     _, clip = cut(episode, 2000, 3000)
@@ -281,6 +287,7 @@ def test_a_clip_of_ours_that_was_damaged_is_never_kept(tmp_path: Path) -> None:
     assert len(seen(clip)) == 25
 
 
+@pytest.mark.slow
 def test_a_clip_that_was_not_cut_here_is_left_alone_unless_told_otherwise(tmp_path: Path) -> None:
     episode = make_episode(tmp_path / "S01E01.mkv")
     own = make_clip(tmp_path / "clips" / "dia1utt1.mp4")
@@ -294,6 +301,7 @@ def test_a_clip_that_was_not_cut_here_is_left_alone_unless_told_otherwise(tmp_pa
     assert seen(own)[0] == (0.0, 50)
 
 
+@pytest.mark.slow
 def test_what_is_cut_can_be_prepared(tmp_path: Path) -> None:
     _, clip = cut(make_episode(tmp_path / "S01E01.mkv"), 2000, 3000)
     frames = read_frames(clip, VideoRecipe(frame_count=8, frame_size_pixels=64))
@@ -301,6 +309,7 @@ def test_what_is_cut_can_be_prepared(tmp_path: Path) -> None:
     assert len(read_waveform(clip, 16000).ravel()) == pytest.approx(16000, abs=400)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_is_said_and_no_part_of_a_clip_is_left(tmp_path: Path, small_disk: Path) -> None:
     episode = make_episode(tmp_path / "S01E01.mp4", seconds=20, size=(256, 256))
     with pytest.raises(DiskFull, match=r"dia1utt1\.mp4: it could not be written"):

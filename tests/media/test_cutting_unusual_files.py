@@ -114,6 +114,7 @@ def test_times_of_a_span_are_those_of_the_player_where_the_file_was_trimmed_with
     assert numbers_in(clip) == [*shown]
 
 
+@pytest.mark.slow
 def test_without_a_language_the_default_track_is_heard_as_in_a_whole_clip(tmp_path: Path) -> None:
     episode = make_episode(tmp_path / "S01E01.mkv", tracks=("eng", "ger"), default_track=1)
     with open_media(episode) as container:

@@ -61,6 +61,7 @@ def test_any_other_error_ends_the_work_and_says_where_it_came_from(executor: Exe
     assert "clip_work.py" in caught.value.__notes__[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hang", ["hang", pytest.param("hang outside Python", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("executor", APART)
 def test_a_decoder_that_hangs_is_ended_at_its_limit_and_costs_its_clip_alone(
@@ -81,6 +82,7 @@ def test_a_decoder_that_hangs_is_ended_at_its_limit_and_costs_its_clip_alone(
     assert all(isinstance(result, str) for result in found.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("crash", "how"), [("crash", "SIGSEGV"), ("exit", "exit code 3"), ("killed", "SIGKILL")])
 @pytest.mark.parametrize("executor", APART)
 def test_a_decoder_that_ends_its_process_costs_its_clip_alone(executor: Executor, crash: str, how: str) -> None:
@@ -93,6 +95,7 @@ def test_a_decoder_that_ends_its_process_costs_its_clip_alone(executor: Executor
     assert all(isinstance(result, str) for result in found.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", APART)
 def test_a_clip_whose_worker_was_killed_is_tried_once_more_alone(executor: Executor, tmp_path: Path) -> None:
     log = tmp_path / "log"
@@ -103,6 +106,7 @@ def test_a_clip_whose_worker_was_killed_is_tried_once_more_alone(executor: Execu
     assert {task[0] for task, _ in found[-2:]} == {"killed once"}, "the others had ended before"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", APART)
 def test_the_work_is_shared_by_processes_that_are_not_this_one(executor: Executor, tmp_path: Path) -> None:
     log = tmp_path / "log"
@@ -124,6 +128,7 @@ def test_one_worker_uses_one_thread_of_torch_and_the_caller_keeps_his(executor: 
         torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_who_stops_asking_is_not_given_the_rest(executor: Executor, tmp_path: Path) -> None:
     log = tmp_path / "log"
@@ -135,12 +140,14 @@ def test_who_stops_asking_is_not_given_the_rest(executor: Executor, tmp_path: Pa
     assert len(log.read_text().split()) == begun
 
 
+@pytest.mark.slow
 def test_without_a_number_there_is_a_worker_for_each_core(tmp_path: Path) -> None:
     log = tmp_path / "log"
     list(run_each(work, [("note", str(log))] * (8 * core_count()), Execution(), clip_of))
     assert len(set(log.read_text().split())) == core_count()
 
 
+@pytest.mark.slow
 def test_without_ray_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(PreparationError, match=r"Ray is not installed: pip install 'trimood\[ray\]', or choose"):

@@ -162,6 +162,7 @@ def test_a_picture_is_the_first_frame_in_its_own_shape(tmp_path: Path) -> None:
         first_picture(tmp_path / "no.mp4")
 
 
+@pytest.mark.slow
 @needs_shared
 def test_every_real_clip_is_good_and_described() -> None:
     clips = sorted(((SHARED or Path()) / "media" / "ravdess_ecf" / "train").glob("*.mp4"))[:12]

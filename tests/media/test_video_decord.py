@@ -53,6 +53,7 @@ def test_what_decord_misreads_is_misread_as_upstream_did(tmp_path: Path) -> None
     assert not torch.equal(frames, read_frames(clip, VideoRecipe(8, 56))), "both readers agree: this proves nothing"
 
 
+@pytest.mark.slow
 @needs_shared
 def test_frames_of_real_clips_are_upstreams_to_the_bit() -> None:
     assert SHARED is not None
@@ -102,6 +103,7 @@ def test_a_missing_file_is_missing(tmp_path: Path) -> None:
         read_frames(tmp_path / "gone.mp4", DECORD)
 
 
+@pytest.mark.slow
 def test_workers_prepare_clips_with_decord_beside_the_parts_of_pyav(tmp_path: Path) -> None:
     clips = {"good": make_clip(tmp_path / "good.mp4"), "bad": tmp_path / "bad.mp4"}
     cut_short(clips["bad"])

@@ -26,6 +26,7 @@ SMALL = VideoRecipe(frame_count=8, frame_size_pixels=56)
 RECIPE = Recipe(SMALL, AudioRecipe(mel_bins=16))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
 def test_pictures_are_turned_as_a_player_and_upstreams_reader_turn_them(tmp_path: Path, degrees: int) -> None:
     plain = make_clip(tmp_path / "plain.mp4", size=(96, 64))
@@ -70,6 +71,7 @@ def test_one_frame_is_shown_eight_times(tmp_path: Path) -> None:
     assert read_number(frames[0].numpy()) == 0
 
 
+@pytest.mark.slow
 def test_frames_that_are_announced_and_cannot_be_decoded_are_named_and_leave_the_sound(tmp_path: Path) -> None:
     whole = make_clip(tmp_path / "whole.mp4", seconds=2, audio="noise")
     with av.open(str(whole)) as container:
@@ -95,7 +97,7 @@ def test_frames_that_are_announced_and_cannot_be_decoded_are_named_and_leave_the
         ("flac", 24414), ("flac", 24400),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("channels", [1, 2, 6])
+@pytest.mark.parametrize("channels", [1, 2, pytest.param(6, marks=pytest.mark.slow)])
 def test_sound_of_every_codec_rate_and_layout_keeps_its_pitch_and_length(
     tmp_path: Path, codec: str, rate_hz: int, channels: int
 ) -> None:
@@ -112,6 +114,7 @@ def test_sound_of_every_codec_rate_and_layout_keeps_its_pitch_and_length(
     assert load_part(tmp_path / "part")["log_mel"].isfinite().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate_hz", [16000, 22050, 24414, 44100, 48000])
 def test_sound_of_minutes_is_the_same_in_stretches_as_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate_hz: int

@@ -88,6 +88,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_a_hub_name_is_fetched_once_and_without_what_is_not_needed(hub: tuple[str, list[str]], cache: Path) -> None:
     folder = locate("owner/tiny")
     assert folder.is_relative_to(cache)
@@ -99,18 +100,21 @@ def test_a_hub_name_is_fetched_once_and_without_what_is_not_needed(hub: tuple[st
     assert hub[1] == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cache")
 def test_the_weights_are_fetched_after_the_configuration_was() -> None:
     assert names(locate("owner/tiny", weights=False)) == CONFIGURATION
     assert names(locate("owner/tiny")) == CONFIGURATION | {"model.safetensors"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cache")
 def test_the_bin_file_is_fetched_where_there_is_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "repository/model.safetensors").unlink()
     assert names(locate("owner/tiny")) == CONFIGURATION | {"pytorch_model.bin"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cache")
 def test_a_repository_without_weights_is_refused(tmp_path: Path) -> None:
     (tmp_path / "repository/model.safetensors").unlink()
@@ -119,6 +123,7 @@ def test_a_repository_without_weights_is_refused(tmp_path: Path) -> None:
         locate("owner/tiny")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cache")
 def test_a_name_that_the_hub_does_not_know_is_named() -> None:
     with pytest.raises(CheckpointError, match=r"owner/other: no folder has this name.*404"):

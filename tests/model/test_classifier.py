@@ -36,6 +36,7 @@ TINY: dict[Source, LanguageBindConfig] = {"video": TINY_VIDEO, "audio": TINY_AUD
 FULL: dict[Source, LanguageBindConfig] = {"video": FULL_SIZE_VIDEO, "audio": FULL_SIZE_AUDIO}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("modalities", "train", "head", "targets", "expected"),
     [
@@ -253,6 +254,7 @@ def test_a_step_of_lora_changes_adapters_and_biases_and_a_frozen_head_stays_to_t
     assert {name for name in names if ".lora_A." in name} <= again
 
 
+@pytest.mark.slow
 def test_head_and_adapters_start_alike_for_a_seed_wherever_they_are_built(folders: dict[Source, Path]) -> None:
     torch.manual_seed(1)
     first = loaded(folders, train="lora", head="frozen", targets=ATTENTION)

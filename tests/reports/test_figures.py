@@ -118,6 +118,7 @@ def test_a_single_epoch_can_be_drawn() -> None:
     assert ax.get_ylim()[0] == 0
 
 
+@pytest.mark.slow
 def test_losses_are_written_for_each_split_modality_and_emotion_and_the_seed_is_stated() -> None:
     labels = np.arange(7).repeat(3)
     tables = []

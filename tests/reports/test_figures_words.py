@@ -127,6 +127,7 @@ def of_clips(words: str, folder: Path) -> list[Figure]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("figures", [of_experiment, of_comparison, of_data, of_clips])
 @pytest.mark.parametrize("name", WORDS)
 def test_any_words_are_drawn_in_any_figure_as_they_are(

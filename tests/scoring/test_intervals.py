@@ -207,6 +207,7 @@ def test_of_a_hundred_intervals_about_95_hold_the_truth(trainings: int) -> None:
     assert 0.92 <= covered(trainings, "conversations") <= 0.98
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("trainings", "conversations"), [(2, 6), (5, 12)])
 @pytest.mark.parametrize("skill", [0.55, 0.95])  # a macro F1 of 0.5 and 0.9
 def test_few_conversations_and_seeds_near_the_end_of_the_range_are_covered_too(

@@ -57,6 +57,7 @@ def test_a_table_too_small_for_a_random_split_has_none() -> None:
     assert probe_random_splits(rows((1, 1, JOY)), 0.1, 10, seed=0) is None
 
 
+@pytest.mark.slow
 @needs_shared
 def test_on_ecf_a_random_split_leaks_what_is_published_and_whole_conversations_leak_nothing() -> None:
     table = read_ecf((SHARED or Path()) / "reference" / "ecf2" / "Subtask_2_train.json")

@@ -48,6 +48,7 @@ def test_without_an_annotated_pair_there_is_no_score() -> None:
         pair_scores(set(), ANNOTATED)
 
 
+@pytest.mark.slow
 @needs_shared
 def test_true_emotions_that_cause_themselves_score_what_is_known_of_the_official_test_file() -> None:
     assert SHARED

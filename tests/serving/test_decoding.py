@@ -115,6 +115,7 @@ def test_long_sound_is_refused(
     decoder.predict(predictor, [Utterance(clip, "Hi .")])
 
 
+@pytest.mark.slow
 def test_what_no_reader_takes_of_a_clip_does_not_count(tmp_path: Path) -> None:
     few = ServingParams(longest_seconds=10, largest_frame_megapixels=0.3)
     whole = make_episode(tmp_path / "whole.mp4", 20, key_every=999)

@@ -146,6 +146,7 @@ def test_bodies_that_are_together_too_large_wait_for_each_other() -> None:
     assert app.most_held == 800
 
 
+@pytest.mark.slow
 def test_a_request_whose_turn_does_not_come_is_told_to_return() -> None:
     limits = LIMITS.model_copy(update={"time_limit_seconds": 0.1})
     first, second = ask(guarded(Echo(seconds=0.5), limits), *[{"content": b"a" * 800} for _ in range(2)])
@@ -153,6 +154,7 @@ def test_a_request_whose_turn_does_not_come_is_told_to_return() -> None:
     assert said(second) == (503, "the server was busy for 0.1 s. Send the request again later.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pieces", "seconds", "answered"),
     [

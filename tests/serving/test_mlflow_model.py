@@ -52,6 +52,7 @@ def model(run: str) -> mlflow.pyfunc.PyFuncModel:
     return mlflow.pyfunc.load_model(model_of_run(run))
 
 
+@pytest.mark.slow
 def test_only_what_was_trained_is_in_it_and_where_the_checkpoints_are(files: Path, sources: dict[str, str]) -> None:
     assert sorted(path.name for path in (files / "artifacts").iterdir()) == ["best.safetensors", "calibration.json"]
     largest = max(path.stat().st_size for path in files.rglob("*") if path.is_file() and path.suffix != ".zip")

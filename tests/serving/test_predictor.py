@@ -30,6 +30,7 @@ def predictor(trained_folder: Path) -> Predictor:
     return load_predictor("exp6_head", trained_folder)
 
 
+@pytest.mark.slow
 def test_the_probabilities_are_those_of_evaluation_to_the_bit(
     predictor: Predictor, sources: dict[str, str], trained_folder: Path, clips: Path, tmp_path: Path
 ) -> None:

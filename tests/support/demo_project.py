@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from support.command_server import command_server
+
 PROJECT = Path(__file__).parents[2]
 COPIED = ("conf", "src", "notebooks", "pyproject.toml", ".telemetry")
 
@@ -23,11 +25,16 @@ class DemoProject:
     def kedro(
         self, *arguments: str, check: bool = True, environment: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Runs `kedro ARGUMENTS` in the project; with `check`, a command that fails fails the test with its words."""
-        command = [sys.executable, "-m", "kedro", *arguments]
-        done = subprocess.run(
-            command, cwd=self.path, env=environment or self.environment, capture_output=True, text=True, check=False
-        )
+        """Runs `kedro ARGUMENTS` in the project; with `check`, a command that fails fails the test with its words.
+
+        It imports the copy's code anew only if it is given an environment of its own, which libraries read as they
+        are imported.
+        """
+        if environment is None:
+            done = command_server().run(self.path, *arguments)
+        else:
+            command = [sys.executable, "-m", "kedro", *arguments]
+            done = subprocess.run(command, cwd=self.path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0 or not check, f"kedro {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
         return done
 
@@ -71,9 +78,18 @@ def finished_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with FileLock(root / "finished.lock"):
         if not whole.exists():
             shutil.rmtree(folder, ignore_errors=True)
-            copy_project(folder).kedro("run", "--pipelines=exp3")
+            project = copy_project(folder)
+            project.kedro("run", "--pipelines=exp3", environment=project.environment)
             whole.touch()
     return folder
+
+
+def fresh_demo(finished: Path, target: Path) -> DemoProject:
+    """A project in which nothing has run, beside the corpus, checkpoints and prepared clips of a finished demo."""
+    project = copy_project(target)
+    for folder in ("01_raw", "04_feature/prepared_clips"):
+        shutil.copytree(finished / "data/demo" / folder, target / "data/demo" / folder)
+    return project
 
 
 def _copy(finished: Path, target: Path) -> DemoProject:

@@ -1,15 +1,8 @@
-"""Real `kedro run` commands on a project with some thirty utterances, quick enough to be killed again and again.
+"""Real `kedro run` commands on a project with some thirty utterances, quick enough to be killed again and again."""
 
-Each command is a process of its own. They are forked by a server that has imported the libraries, so that a command
-takes some seconds less.
-"""
-
-import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,46 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from support.command_server import command_server
 from support.demo_project import DemoProject, copy_project
 from support.made_checkpoints import TINY_AUDIO, TINY_VIDEO, made_checkpoint
 from support.made_corpus import write_ecf
 from support.made_media import make_clip
 from trimood.emotions import EMOTIONS
-
-SERVER = """
-import json, os, sys
-from importlib.metadata import entry_points
-import kedro.framework.cli.cli, matplotlib.pyplot, mlflow.pyfunc, peft, pyarrow.parquet, sklearn.metrics, torch
-import kedro_datasets.json, kedro_datasets.matplotlib, kedro_datasets.pandas, kedro_datasets.text
-import trimood.learning.experiment, trimood.media.cache, trimood.pipeline_registry, trimood.serving.mlflow_model
-import trimood.settings
-
-torch.set_num_threads(1)
-for group in ("kedro.hooks", "kedro.project_commands", "kedro.line_magic"):
-    for entry in entry_points(group=group):
-        if "kedro" in entry.value:
-            entry.load()
-for line in sys.stdin:
-    folder, log, arguments = json.loads(line)
-    pid = os.fork()
-    if pid == 0:
-        os.setsid()
-        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        for stream in (1, 2):
-            os.dup2(output, stream)
-        os.chdir(folder)
-        os.environ["DO_NOT_TRACK"] = "1"
-        sys.argv[:] = ["kedro", *arguments]
-        try:
-            kedro.framework.cli.cli.main()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os.close(output)
-    print(pid, flush=True)
-    while os.waitpid(-1, os.WNOHANG)[0]:
-        pass
-"""
 
 
 @dataclass
@@ -115,7 +74,6 @@ class SmallWorld:
     """A project in a folder, with a corpus and checkpoints beside it."""
 
     project: DemoProject
-    server: "subprocess.Popen[str]"
     paths: str
     commands: list[Command] = field(default_factory=list)
 
@@ -130,28 +88,13 @@ class SmallWorld:
         training = f"training.num_train_epochs={epochs},training.per_device_train_batch_size=4"
         settings = f"{training},data.clips.executor=serial"
         given = ",".join(item for item in (self.paths, settings, params) if item)
-        assert self.server.stdin
-        assert self.server.stdout
         arguments = ["run", f"--pipelines={pipelines}", "--params", given]
-        self.server.stdin.write(json.dumps([str(self.project.path), str(log), arguments]) + "\n")
-        self.server.stdin.flush()
-        self.commands.append(Command(int(self.server.stdout.readline()), log))
+        self.commands.append(Command(command_server().start(self.project.path, log, *arguments), log))
         return self.commands[-1]
 
     def run(self, pipelines: str, params: str = "", epochs: int = 4) -> str:
         """Runs `kedro run` to its end."""
         return self.start(pipelines, params, epochs).wait()
-
-
-@pytest.fixture(scope="session")
-def command_server() -> Iterator["subprocess.Popen[str]"]:
-    """The server, which has imported everything."""
-    environment = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "KEDRO_ENV")}
-    environment |= {"PYTHONPATH": os.pathsep.join(sys.path), "DO_NOT_TRACK": "1"}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", SERVER], **pipes, text=True, env=environment) as process:  # type: ignore[call-overload]
-        yield process
-        process.kill()
 
 
 @pytest.fixture(scope="session")
@@ -176,27 +119,21 @@ def small_raw_data(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def small_world(
-    tmp_path: Path, command_server: "subprocess.Popen[str]", small_raw_data: str, empty_store: Path
-) -> Iterator[SmallWorld]:
+def small_world(tmp_path: Path, small_raw_data: str, empty_store: Path) -> Iterator[SmallWorld]:
     """A fresh project in which nothing has run; MLflow's store has its tables already."""
-    yield from _world(tmp_path / "trimood", command_server, small_raw_data, empty_store)
+    yield from _world(tmp_path / "trimood", small_raw_data, empty_store)
 
 
 @pytest.fixture
-def calm_world(
-    tmp_path: Path, command_server: "subprocess.Popen[str]", small_raw_data: str, empty_store: Path
-) -> Iterator[SmallWorld]:
+def calm_world(tmp_path: Path, small_raw_data: str, empty_store: Path) -> Iterator[SmallWorld]:
     """Another one, in which nobody is killed."""
-    yield from _world(tmp_path / "calm", command_server, small_raw_data, empty_store)
+    yield from _world(tmp_path / "calm", small_raw_data, empty_store)
 
 
-def _world(
-    folder: Path, command_server: "subprocess.Popen[str]", small_raw_data: str, empty_store: Path
-) -> Iterator[SmallWorld]:
+def _world(folder: Path, small_raw_data: str, empty_store: Path) -> Iterator[SmallWorld]:
     project = copy_project(folder)
     shutil.copy(empty_store, project.path)
-    world = SmallWorld(project, command_server, small_raw_data)
+    world = SmallWorld(project, small_raw_data)
     yield world
     for command in world.commands:
         command.kill()

@@ -1,4 +1,4 @@
-"""The copy that slow tests run in stands alone: it uses its own code, and leaves the project as it was."""
+"""The copy that slow tests run in stands alone: it uses its own configuration, and leaves the project as it was."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from support.demo_project import PROJECT, copy_project
 
 
 @pytest.mark.slow
-def test_commands_in_a_copy_run_the_code_of_the_copy(tmp_path: Path) -> None:
+def test_commands_in_a_copy_run_the_experiments_of_the_copy(tmp_path: Path) -> None:
     project = copy_project(tmp_path / "trimood")
     experiments = project.path / "conf/base/experiments"
     (experiments / "exp99.yml").write_text((experiments / "exp3.yml").read_text().replace("exp3:", "exp99:"))

@@ -47,6 +47,7 @@ def written(parent: Path, checkpoints: tuple[Checkpoint, Checkpoint]) -> dict[st
     return folders
 
 
+@pytest.mark.slow
 def test_both_load_strictly_from_either_format_of_weights(folders, checkpoints):
     assert {path.name for path in folders["video"].glob("*model*")} == {"pytorch_model.bin"}
     assert {path.name for path in folders["audio"].glob("*model*")} == {"model.safetensors"}

@@ -40,6 +40,7 @@ def shape(value: object) -> object:
     return type(value).__name__
 
 
+@pytest.mark.slow
 @needs_shared
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_the_annotations_have_exactly_the_structure_of_the_published_files(corpus, split):

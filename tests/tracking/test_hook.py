@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from kedro.io import DatasetError
 from kedro.runner import ParallelRunner, SequentialRunner, ThreadRunner
 from mlflow.entities import Run
 
+from support.command_server import command_server
 from support.tracked_project import STORE, runs_in
 from trimood.runner import ExperimentRunner
 from trimood.tracking.runs import finished_run
@@ -49,6 +49,7 @@ def statuses(store: Path) -> dict[str, str]:
     return {run.info.run_name: run.info.status for run in runs_in(store)}
 
 
+@pytest.mark.slow
 def test_two_experiments_of_one_command_are_two_flat_runs_with_their_own_numbers(run: Command, project: Path) -> None:
     run("exp3", "exp4")
     assert statuses(project) == {"exp3": "FINISHED", "exp4": "FINISHED"}
@@ -64,6 +65,7 @@ def test_two_experiments_of_one_command_are_two_flat_runs_with_their_own_numbers
     assert not [name for name in exp4.data.params if name.startswith("exp")]
 
 
+@pytest.mark.slow
 def test_a_run_says_what_was_set_on_what_and_with_which_code(run: Command, project: Path) -> None:
     run("exp4", env="ecf", runtime_params={"training": {"seed": 3}})
     exp4 = run_named(project, "exp4")
@@ -84,11 +86,13 @@ def test_a_run_says_what_was_set_on_what_and_with_which_code(run: Command, proje
     assert "partial" not in tags
 
 
+@pytest.mark.slow
 def test_the_environment_that_runs_by_default_is_named(run: Command, project: Path) -> None:
     run("exp3")
     assert run_named(project, "exp3").data.tags["env"] == "demo"
 
 
+@pytest.mark.slow
 def test_scores_curves_and_files_are_logged(run: Command, project: Path) -> None:
     run("exp4")
     exp4, client = run_named(project, "exp4"), mlflow.MlflowClient(STORE.format(project))
@@ -102,6 +106,7 @@ def test_scores_curves_and_files_are_logged(run: Command, project: Path) -> None
     assert files == {"excluded_clips.csv", "history.json", "modality_ablation.csv", "scores.json"}
 
 
+@pytest.mark.slow
 def test_every_run_counts_what_was_left_out_of_it_by_policy_and_problem(run: Command, project: Path) -> None:
     run("exp3", "exp4")
     for name in ("exp3", "exp4"):
@@ -122,6 +127,7 @@ def test_store_and_files_lie_in_the_project_wherever_the_command_is_given(projec
     assert list(Path.cwd().iterdir()) == []
 
 
+@pytest.mark.slow
 def test_without_an_experiment_nothing_is_tracked(project: Path) -> None:
     start(project, "data")
     assert not (project / "mlflow.db").exists()
@@ -168,6 +174,7 @@ def test_after_a_failure_the_same_experiment_goes_on_in_its_run(
     assert len(runs_in(project)) == 2
 
 
+@pytest.mark.slow
 def test_an_experiment_is_finished_as_soon_as_its_last_output_is_saved(
     run: Command, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +193,7 @@ def test_an_experiment_is_finished_as_soon_as_its_last_output_is_saved(
     assert run_named(project, "exp4").info.run_id == before
 
 
+@pytest.mark.slow
 def test_an_experiment_that_is_refused_leaves_no_run(
     run: Command, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +203,7 @@ def test_an_experiment_that_is_refused_leaves_no_run(
     assert runs_in(project) == []
 
 
+@pytest.mark.slow
 def test_a_closed_terminal_ends_a_command_in_order_but_not_under_nohup(run: Command) -> None:
     before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
     try:
@@ -227,17 +236,19 @@ def test_a_killed_command_leaves_what_was_finished_and_the_next_goes_on_in_its_r
 
 
 def kedro_run(project: Path, pipelines: str, params: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    """The real command, with the modules that are tested here."""
-    command = [sys.executable, "-m", "kedro", "run", f"--pipelines={pipelines}", f"--params={params}"]
-    whole = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
-    return subprocess.run(command, cwd=project, env=whole, capture_output=True, text=True, check=False)
+    """A command in a process of its own."""
+    arguments = (f"--pipelines={pipelines}", f"--params={params}")
+    return command_server().run(project, "run", *arguments, **environment)
 
 
 @pytest.mark.slow
 def test_two_first_commands_at_once_make_one_store(project: Path) -> None:
-    with ThreadPoolExecutor(2) as both:
-        done = list(both.map(lambda name: kedro_run(project, name), ("exp3", "exp4")))
-    assert [of.returncode for of in done] == [0, 0], "".join(of.stderr for of in done)
+    whole = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    command = [sys.executable, "-m", "kedro", "run", "--pipelines"]
+    both = [subprocess.Popen([*command, name], cwd=project, env=whole, **pipes) for name in ("exp3", "exp4")]
+    said = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], "".join(said)
     assert statuses(project) == {"exp3": "FINISHED", "exp4": "FINISHED"}
     assert list(project.glob(".mlflow.db.new*")) == []
 
@@ -302,6 +313,7 @@ def test_asynchronous_loading_and_saving_loses_nothing(run: Command, project: Pa
     assert other.info.status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_the_parallel_runner_is_refused_in_words(project: Path) -> None:
     with pytest.raises(click.UsageError, match=r"ParallelRunner runs no hooks in its workers.*Use the default runner"):
         start(project, "exp3", runner=ParallelRunner())
@@ -340,6 +352,7 @@ def test_the_environment_variable_goes_before_the_configured_store(
     assert os.environ["MLFLOW_TRACKING_URI"] == STORE.format(tmp_path)
 
 
+@pytest.mark.slow
 def test_tracking_leaves_no_store_in_the_environment(run: Command, project: Path) -> None:
     """MLflow puts one there; a session of another project in this process would then use it."""
     run("exp3")

@@ -112,6 +112,7 @@ def test_what_a_locked_store_cannot_take_is_sent_in_order_when_it_answers(
     assert "at the latest by the next kedro run" in warning.getMessage()
 
 
+@pytest.mark.slow
 def test_a_run_that_could_not_even_be_opened_is_sent_by_the_next_command(folder: Path) -> None:
     with locked(folder):
         outbox = new_outbox(folder)
@@ -132,6 +133,7 @@ def test_a_run_that_could_not_even_be_opened_is_sent_by_the_next_command(folder:
     assert len(runs_in(folder)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", range(9))
 def test_a_kill_in_the_middle_of_sending_sends_nothing_twice(
     folder: Path, step: int, monkeypatch: pytest.MonkeyPatch
@@ -334,6 +336,7 @@ def test_a_server_that_does_not_answer_is_not_waited_for(tmp_path: Path, is_hung
     assert not (tmp_path / "mlflow.db").exists()
 
 
+@pytest.mark.slow
 def test_a_record_that_cannot_be_read_stops_nobody(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     with locked(folder):
         outbox = new_outbox(folder)
@@ -382,6 +385,7 @@ def test_a_killed_process_that_nobody_has_waited_for_is_not_alive() -> None:
         assert not is_alive(tags)
 
 
+@pytest.mark.slow
 def test_records_of_another_store_are_kept_until_a_command_uses_it(
     tmp_path: Path, empty_store: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -427,6 +431,7 @@ def test_no_password_is_kept_or_logged(tmp_path: Path, caplog: pytest.LogCapture
     assert "secret" not in caplog.text
 
 
+@pytest.mark.slow
 def test_records_whose_opening_is_damaged_are_not_promised_to_be_sent(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -442,6 +447,7 @@ def test_records_whose_opening_is_damaged_are_not_promised_to_be_sent(
     assert f"{opening} is damaged, missing or unreadable, so the 1 records beside it cannot be sent." in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_kept_first", [False, True])
 def test_a_record_that_can_never_be_sent_is_set_aside(
     folder: Path, is_kept_first: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
@@ -524,6 +530,7 @@ def test_what_the_store_has_although_it_did_not_answer_is_not_sent_twice(
     assert history(folder, runs_in(folder)[0], "curves/loss") == [(1, 1.0), (2, 0.5)]
 
 
+@pytest.mark.slow
 def test_a_finished_run_that_was_taken_for_interrupted_is_whole_when_its_end_is_sent(folder: Path) -> None:
     outbox = new_outbox(folder)
     run, partial = outbox.open("exp4", {}), outbox.open("exp5", {"partial": "true"})
@@ -542,6 +549,7 @@ def test_a_finished_run_that_was_taken_for_interrupted_is_whole_when_its_end_is_
     assert found == {"exp4": ("FINISHED", None), "exp5": ("FINISHED", "true")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_answering", [False, True])
 @pytest.mark.parametrize("partial", [False, True])
 def test_a_training_whose_end_is_not_sent_is_finished(folder: Path, is_answering: bool, partial: bool) -> None:

@@ -56,6 +56,7 @@ def without_tag(folder: Path) -> None:
         connection.execute("DELETE FROM experiment_tags WHERE key = ?", (FOLDER,))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_earlier", [False, True], ids=["tagged", "of an earlier version"])
 def test_a_copy_reads_and_writes_its_own_artifacts(checkout: Path, is_earlier: bool) -> None:
     if is_earlier:
@@ -72,6 +73,7 @@ def test_a_copy_reads_and_writes_its_own_artifacts(checkout: Path, is_earlier: b
     assert not list((checkout / "mlruns").rglob(f"*{second}*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_earlier", [False, True], ids=["tagged", "of an earlier version"])
 def test_a_moved_checkout_finds_its_artifacts_wherever_it_goes(checkout: Path, is_earlier: bool) -> None:
     if is_earlier:

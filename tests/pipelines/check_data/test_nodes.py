@@ -86,6 +86,7 @@ def found(manifest: pd.DataFrame, utterance: str) -> str:
     return str(manifest.set_index("utterance").loc[utterance, "findings"])
 
 
+@pytest.mark.slow
 def test_a_copy_without_any_problem_is_good_and_the_next_step_is_to_train(corpus: Path, tmp_path: Path) -> None:
     report, manifest = check(corpus, tmp_path / "facts")
     assert report.verdict.level == "good"
@@ -95,6 +96,7 @@ def test_a_copy_without_any_problem_is_good_and_the_next_step_is_to_train(corpus
     assert report.splits == {"training": 42, "validation": 14, "held_out": 14}
 
 
+@pytest.mark.slow
 def test_every_kind_of_broken_clip_is_found_and_none_stops_the_check(corpus: Path, tmp_path: Path) -> None:
     train = corpus / "train"
     (train / "dia1utt1.mp4").unlink()
@@ -134,6 +136,7 @@ def test_every_kind_of_broken_clip_is_found_and_none_stops_the_check(corpus: Pat
     assert len(figures) == 3
 
 
+@pytest.mark.slow
 def test_clips_that_hung_or_crashed_the_decoder_are_found_and_not_opened_again_for_their_picture(
     corpus: Path, tmp_path: Path
 ) -> None:
@@ -165,6 +168,7 @@ def test_a_published_file_that_lost_conversations_is_usable_with_care_at_most(tm
     )
 
 
+@pytest.mark.slow
 def test_a_corpus_with_not_one_clip_gets_a_report_on_its_annotations(tmp_path: Path) -> None:
     write_ecf(tmp_path / "corpus", drawn_conversations(40, seed=0))
     report, manifest = check(tmp_path / "corpus", tmp_path / "facts")
@@ -175,6 +179,7 @@ def test_a_corpus_with_not_one_clip_gets_a_report_on_its_annotations(tmp_path: P
     assert "clips are missing: nothing can be trained yet" in page
 
 
+@pytest.mark.slow
 def test_a_copy_that_lost_most_of_its_clips_or_all_of_an_emotion_is_not_usable(corpus: Path, tmp_path: Path) -> None:
     fear = EMOTIONS.index("fear") + 1
     for conversation in range(1, 11):
@@ -190,6 +195,7 @@ def test_a_copy_that_lost_most_of_its_clips_or_all_of_an_emotion_is_not_usable(c
     assert report.verdict.reasons[0] == "Only 20 utterances remain, fewer than half of the corpus."
 
 
+@pytest.mark.slow
 def test_an_emotion_that_was_never_annotated_is_not_lost(clip: Path, tmp_path: Path) -> None:
     corpus = tmp_path / "corpus"
     write_ecf(corpus, {number: [emotion for emotion in EMOTIONS if emotion != "fear"] for number in range(1, 11)})
@@ -199,6 +205,7 @@ def test_an_emotion_that_was_never_annotated_is_not_lost(clip: Path, tmp_path: P
     assert (report.verdict.level, report.verdict.reasons) == ("usable", ())
 
 
+@pytest.mark.slow
 def test_clips_that_decode_and_are_the_wrong_ones_make_no_good_copy(corpus: Path, tmp_path: Path) -> None:
     first, *others = sorted((corpus / "train").glob("*.mp4"))
     for clip in others[:3]:
@@ -214,6 +221,7 @@ def test_clips_that_decode_and_are_the_wrong_ones_make_no_good_copy(corpus: Path
     assert report.verdict.reasons[0].startswith("70 of the 70 clips: the file is identical to another")
 
 
+@pytest.mark.slow
 def test_an_official_test_without_a_clip_is_said(corpus: Path, tmp_path: Path) -> None:
     write_ecf(corpus, {20: [*EMOTIONS]}, "Subtask_2_test.json")
     report, _ = check(corpus, tmp_path / "facts")
@@ -221,6 +229,7 @@ def test_an_official_test_without_a_clip_is_said(corpus: Path, tmp_path: Path) -
     assert report.verdict.reasons[0].startswith("None of the official test's 7 labelled utterances has a usable clip")
 
 
+@pytest.mark.slow
 def test_conversations_in_both_files_are_named_and_make_a_copy_unusable(corpus: Path, tmp_path: Path) -> None:
     write_ecf(corpus, {10: [*EMOTIONS], 11: ["joy"]}, "Subtask_2_test.json")
     report, manifest = check(corpus, tmp_path / "facts")
@@ -230,6 +239,7 @@ def test_conversations_in_both_files_are_named_and_make_a_copy_unusable(corpus: 
     assert manifest["text_in_training_file"].sum() == report.findings["official_test"]["text_in_training_file"] == 7
 
 
+@pytest.mark.slow
 def test_texts_and_conversations_that_stand_in_both_files_are_counted(corpus: Path, tmp_path: Path) -> None:
     write_ecf(corpus, {20: [*EMOTIONS], 21: ["joy", "joy"]}, "Subtask_2_test.json")
     between = check(corpus, tmp_path / "facts")[0].leakage.between_files
@@ -238,6 +248,7 @@ def test_texts_and_conversations_that_stand_in_both_files_are_counted(corpus: Pa
     assert between.test_utterances_verbatim_in_train == 7  # "I feel joy , number 1 !" is said nowhere in train
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["conversation", "utterance"])
 def test_the_current_split_is_probed_and_a_random_one_beside_it(corpus: Path, tmp_path: Path, unit: Any) -> None:
     report, _ = check(corpus, tmp_path / "facts", SPLIT.model_copy(update={"unit": unit}))
@@ -251,6 +262,7 @@ def test_the_current_split_is_probed_and_a_random_one_beside_it(corpus: Path, tm
     assert report.leakage.random_by_utterance.share_with_neighbour == 1.0
 
 
+@pytest.mark.slow
 def test_clips_unlike_their_span_are_found_and_those_within_the_tolerance_are_not(corpus: Path, tmp_path: Path) -> None:
     conversations = [made_conversation(number, [*EMOTIONS]) for number in range(1, 11)]
     for number, end in enumerate(["00:00:11.200", "00:00:11.450", "00:00:12.000", "00:00:10.000"]):
@@ -265,6 +277,7 @@ def test_clips_unlike_their_span_are_found_and_those_within_the_tolerance_are_no
     )
 
 
+@pytest.mark.slow
 def test_what_could_not_be_looked_for_is_not_counted_as_nothing_found(corpus: Path, tmp_path: Path) -> None:
     report, manifest = check(corpus, tmp_path / "facts")
     of_train = report.findings["train"]
@@ -342,6 +355,7 @@ def test_a_missing_split_of_meld_is_a_finding(meld: Path, tmp_path: Path) -> Non
     assert report.verdict.reasons[0].startswith("There is no official validation file: MELD's own splits are used")
 
 
+@pytest.mark.slow
 def test_a_test_file_without_labels_is_checked_too_and_scored_by_nothing(corpus: Path, tmp_path: Path) -> None:
     write_ecf(corpus, {30: [None, None]}, "Subtask_2_test_eval_release_unlabelled.json")
     report, manifest = check(corpus, tmp_path / "facts")
@@ -352,6 +366,7 @@ def test_a_test_file_without_labels_is_checked_too_and_scored_by_nothing(corpus:
     assert "has no labels" in page
 
 
+@pytest.mark.slow
 def test_a_train_file_without_labels_or_no_train_file_is_a_finding(corpus: Path, tmp_path: Path) -> None:
     write_ecf(corpus, {1: [None, "joy"], 2: ["fear"], 3: ["fear"]})
     report, _ = check(corpus, tmp_path / "facts")
@@ -365,6 +380,7 @@ def test_a_train_file_without_labels_or_no_train_file_is_a_finding(corpus: Path,
     draw_report(manifest, report, corpus, CLIPS)
 
 
+@pytest.mark.slow
 def test_a_corpus_too_small_to_split_is_a_finding(corpus: Path, tmp_path: Path) -> None:
     write_ecf(corpus, {1: [*EMOTIONS]})
     report, manifest = check(corpus, tmp_path / "facts")
@@ -432,6 +448,7 @@ def test_facts_after_a_temporary_failure_are_not_kept(
     assert pd.isna(manifest.set_index("clip").loc["train/dia1utt1.mp4", "video_problem"])
 
 
+@pytest.mark.slow
 def test_the_sheet_shows_each_kind_before_it_shows_one_twice(corpus: Path, tmp_path: Path) -> None:
     for number in range(1, 8):
         make_clip(corpus / "train" / f"dia1utt{number}.mp4", audio="none", seed=number)
@@ -443,6 +460,7 @@ def test_the_sheet_shows_each_kind_before_it_shows_one_twice(corpus: Path, tmp_p
     assert len(chosen) == 3
 
 
+@pytest.mark.slow
 def test_the_manifest_comes_back_from_parquet_as_it_was(corpus: Path, tmp_path: Path) -> None:
     (corpus / "train" / "dia1utt1.mp4").unlink()
     _, manifest = check(corpus, tmp_path / "facts")

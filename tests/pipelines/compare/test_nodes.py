@@ -166,6 +166,7 @@ def test_the_corpus_of_the_runs_decides_which_published_figures_are_shown(whole:
     assert [cell.strip() for cell in rows[0].split("|")][5:8] == ["–", "", "0.674"]
 
 
+@pytest.mark.slow
 def test_a_figure_is_on_the_page_and_in_its_file_but_drawn_once(
     report: tuple[str, str, dict[str, Any], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +225,7 @@ def test_references_are_scored_on_the_same_utterances(whole: Whole) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_differences_are_to_the_chosen_baseline(whole: Whole, artifacts: Path) -> None:
     systems = whole[0].systems
     assert systems["exp1"].difference is None
@@ -336,6 +338,7 @@ def test_all_numbers_are_json_and_those_for_mlflow_are_few(whole: Whole) -> None
     assert set(whole[1]["exp1"]) == {"macro_f1", "weighted_f1"}
 
 
+@pytest.mark.slow
 def test_the_same_seed_draws_the_same(whole: Whole, artifacts: Path) -> None:
     first, again, other = (
         of.systems["exp3"].macro_f1 for of in (whole[0], compared(artifacts)[0], compared(artifacts, seed=1)[0])
@@ -343,6 +346,7 @@ def test_the_same_seed_draws_the_same(whole: Whole, artifacts: Path) -> None:
     assert first == again != other
 
 
+@pytest.mark.slow
 def test_a_single_experiment_of_one_seed_is_compared_with_the_references(artifacts: Path) -> None:
     found, _ = compared(artifacts, runs=("exp1-1",))
     assert found.systems["exp1"].macro_f1.sd_over_seeds is None
@@ -455,6 +459,7 @@ def with_another_seed(artifacts: Path) -> pd.DataFrame:
     return pd.concat([RUNS, pd.DataFrame([made_run("exp1", 42)])], ignore_index=True)
 
 
+@pytest.mark.slow
 def test_experiments_with_different_numbers_of_seeds_are_compared_by_their_common_seeds(
     artifacts: Path, whole: Whole, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -467,6 +472,7 @@ def test_experiments_with_different_numbers_of_seeds_are_compared_by_their_commo
     assert remark in caplog.text
 
 
+@pytest.mark.slow
 def test_runs_that_were_named_are_all_compared_and_their_numbers_are_remarked(artifacts: Path) -> None:
     runs = with_another_seed(artifacts)
     found, _ = compared(artifacts, runs, runs=tuple(runs["run_id"]))
@@ -475,6 +481,7 @@ def test_runs_that_were_named_are_all_compared_and_their_numbers_are_remarked(ar
     assert "exp1 1, 2, 42; exp3 1, 2" in found.remarks[0]
 
 
+@pytest.mark.slow
 def test_what_makes_experiments_unlike_stands_on_top_of_page_table_json_and_run(artifacts: Path) -> None:
     epochs = {"exp1": "20", "exp3": "1"}
     runs = with_another_seed(artifacts)
@@ -501,6 +508,7 @@ def test_experiments_that_are_alike_have_nothing_on_top(whole: Whole, report: tu
     assert write_remarks(whole[0]) == "All experiments have the same seeds and training settings."
 
 
+@pytest.mark.slow
 def test_a_temperature_that_makes_the_test_worse_is_shown_as_worse(artifacts: Path) -> None:
     """On validation the answers are less often right than on test: cooled down by that, test confidence is too low."""
     for seed in (1, 2):
@@ -520,6 +528,7 @@ def test_a_temperature_that_makes_the_test_worse_is_shown_as_worse(artifacts: Pa
     assert re.search(r"<td>exp1</td>.*<td>better or equal</td>", page)
 
 
+@pytest.mark.slow
 def test_a_temperature_that_cannot_be_fitted_is_one_and_said(artifacts: Path) -> None:
     for seed in (1, 2):
         rows = made_predictions("exp3", seed)
@@ -537,6 +546,7 @@ def test_a_temperature_that_cannot_be_fitted_is_one_and_said(artifacts: Path) ->
     assert re.search(r"<td>exp3</td>.*<td>not fitted</td>", comparison_page(found, {}))
 
 
+@pytest.mark.slow
 def test_one_test_conversation_is_compared_and_says_nothing_of_others(artifacts: Path) -> None:
     for run in RUNS["run_id"]:
         rows = pd.read_parquet(artifacts / run / "predictions.parquet")

@@ -95,6 +95,7 @@ def frame_count(clip: Path) -> int:
         return sum(1 for _ in container.decode(video=0))
 
 
+@pytest.mark.slow
 def test_each_clip_is_cut_or_refused_by_name_and_counted(
     corpus: Path, episodes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -124,6 +125,7 @@ def test_each_clip_is_cut_or_refused_by_name_and_counted(
     assert "train/dia2utt2.mp4: S09E09: none of the 2 files in" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_second_run_keeps_what_the_first_has_cut(corpus: Path, episodes: Path, tmp_path: Path) -> None:
     first = run_stage(corpus, episodes, tmp_path)
     (corpus / "train" / "dia1utt3.mp4").unlink()
@@ -133,11 +135,13 @@ def test_a_second_run_keeps_what_the_first_has_cut(corpus: Path, episodes: Path,
     pd.testing.assert_frame_equal(again.drop(columns="state"), first.drop(columns="state"))
 
 
+@pytest.mark.slow
 def test_one_split_alone_can_be_cut(corpus: Path, episodes: Path, tmp_path: Path) -> None:
     table = run_stage(corpus, episodes, tmp_path, splits=["test"])
     assert table.index.tolist() == ["test/dia1001utt1.mp4", "test/dia1001utt2.mp4"]
 
 
+@pytest.mark.slow
 def test_clips_of_ones_own_stay_as_they_are(corpus: Path, episodes: Path, tmp_path: Path) -> None:
     own = make_clip(corpus / "train" / "dia1utt1.mp4")
     content = own.read_bytes()
@@ -147,6 +151,7 @@ def test_clips_of_ones_own_stay_as_they_are(corpus: Path, episodes: Path, tmp_pa
     assert run_stage(corpus, episodes, tmp_path, overwrite=True).loc["train/dia1utt1.mp4", "state"] == "cut"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [".MP4", ".mkv"])
 def test_no_clip_is_cut_beside_ones_own_of_another_ending(
     corpus: Path, episodes: Path, tmp_path: Path, ending: str
@@ -228,6 +233,7 @@ def test_a_run_that_is_killed_leaves_whole_clips_and_the_next_goes_on(tmp_path: 
     assert not half.exists()
 
 
+@pytest.mark.slow
 @needs_shared
 def test_the_published_spans_are_all_read() -> None:
     table = list_spans((SHARED or Path()) / "reference" / "ecf2", params()).set_index("clip")

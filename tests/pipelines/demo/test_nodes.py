@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from trimood.config.parameters import DemoParams
 from trimood.pipelines.demo.nodes import make_corpus
 
 
+@pytest.mark.slow
 def test_the_node_hands_over_a_function_that_fills_a_folder(tmp_path: Path) -> None:
     fill = make_corpus(DemoParams(seed=3))
     fill(tmp_path, conversation_count=5)  # type: ignore[call-arg]

@@ -66,6 +66,7 @@ def splits() -> tuple[pd.DataFrame, pd.DataFrame]:
     return whole.iloc[:14], whole.iloc[14:]
 
 
+@pytest.mark.slow
 def test_the_ablation_starts_from_the_scores_of_the_stored_predictions_and_names_each_modality(
     sources, prepared_clips, caplog
 ) -> None:
@@ -85,6 +86,7 @@ def test_the_ablation_starts_from_the_scores_of_the_stored_predictions_and_names
     assert f"validation, video blanked: macro F1 drops by {first['macro_f1_drop']:.3f}" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_modality_blanked_in_the_table_is_that_modality_absent_for_all(sources, prepared_clips) -> None:
     validation, test = (split.assign(has_audio=False) for split in splits())
     without = score(evaluated(sources, THREE, prepared_clips, validation, test)[2])
@@ -93,6 +95,7 @@ def test_a_modality_blanked_in_the_table_is_that_modality_absent_for_all(sources
         assert ablation.loc[(split, "audio", "blanked"), "macro_f1"] == pytest.approx(without[split]["macro_f1"])
 
 
+@pytest.mark.slow
 def test_a_split_without_utterances_is_left_out_and_one_modality_can_be_measured(sources, prepared_clips) -> None:
     validation, test = splits()
     ablation = ablate(*evaluated(sources, ("text",), prepared_clips, validation, test.iloc[:0]))
@@ -104,6 +107,7 @@ def test_a_split_without_utterances_is_left_out_and_one_modality_can_be_measured
     assert np.isfinite([float(text.get_text()) for text in figure.axes[0].texts]).all()
 
 
+@pytest.mark.slow
 def test_the_temperature_is_fitted_on_validation_alone_and_belongs_to_its_weights(sources, prepared_clips) -> None:
     _, weights, predictions = evaluated(sources, THREE, prepared_clips, *splits())
     calibration = calibrate(predictions, weights)
@@ -119,6 +123,7 @@ def test_the_temperature_is_fitted_on_validation_alone_and_belongs_to_its_weight
     assert weights_fingerprint(moved) != calibration["weights"]
 
 
+@pytest.mark.slow
 def test_other_examples_than_those_of_the_training_are_refused_by_name(sources, prepared_clips, tmp_path) -> None:
     validation, test = splits()
     weights = stage_inputs(sources, THREE, validation, test)
@@ -146,6 +151,7 @@ def test_checkpoints_that_were_replaced_under_a_training_are_refused_by_name(sou
         train(identity, example_table(0), splits()[0], prepared_clips, tmp_path, tmp_path, EMBEDDINGS)
 
 
+@pytest.mark.slow
 def test_predictions_of_other_weights_are_neither_calibrated_nor_ablated(sources, prepared_clips, tmp_path) -> None:
     embeddings, weights, predictions = evaluated(sources, ("text",), prepared_clips, *splits())
     predictions.to_parquet(tmp_path / "predictions.parquet")
@@ -159,6 +165,7 @@ def test_predictions_of_other_weights_are_neither_calibrated_nor_ablated(sources
         ablate(embeddings, weights, stored)
 
 
+@pytest.mark.slow
 def test_each_utterance_goes_through_the_towers_once_after_training(sources, prepared_clips, monkeypatch) -> None:
     passes: list[int] = []
     whole = EmotionClassifier.embed_input
@@ -196,6 +203,7 @@ def test_what_the_temperature_does_to_the_test_split_is_said(caplog) -> None:
     assert judge_calibration(made_answers(0.95, 10, 10).query("split == 'validation'")).startswith("not measured")
 
 
+@pytest.mark.slow
 def test_a_temperature_that_cannot_be_fitted_is_said(sources, prepared_clips, caplog) -> None:
     answers = made_answers(0.4, 20, 20)
     reason = "of the validation split, all answers are right, so more confidence would always fit better"

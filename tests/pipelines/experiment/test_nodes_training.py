@@ -138,6 +138,7 @@ def test_a_plan_with_a_checkpoint_that_is_not_there_is_refused(sources: dict[Sou
         planned({**sources, "video": str(tmp_path / "nowhere")})
 
 
+@pytest.mark.slow
 def test_weights_say_their_plan_their_examples_and_their_epoch(trained: Trained) -> None:
     for epoch, weights in (("best", trained.best), ("last", trained.last)):
         assert weights.about.identity == trained.identity
@@ -179,6 +180,7 @@ def test_weights_of_another_plan_are_refused(trained: Trained, sources: dict[Sou
         embedded(identified(other), trained.best, prepared_clips, trained.checkpoints)
 
 
+@pytest.mark.slow
 def test_evaluation_embeds_with_frozen_towers_only_what_training_has_not(
     sources: dict[Source, str], prepared_clips: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -197,6 +199,7 @@ def test_evaluation_embeds_with_frozen_towers_only_what_training_has_not(
     ]
 
 
+@pytest.mark.slow
 def test_a_finished_training_whose_results_were_not_stored_is_given_again(
     trained: Trained, predictions: pd.DataFrame, prepared_clips: Path, tmp_path: Path
 ) -> None:
@@ -223,6 +226,7 @@ def test_scores_count_each_split_apart_and_name_what_is_never_predicted(caplog: 
     assert "never predicted: surprise, fear, sadness, neutral, joy, disgust" in warned
 
 
+@pytest.mark.slow
 def test_every_figure_bears_the_plans_title_and_none_is_left_open(
     trained: Trained, predictions: pd.DataFrame, prepared_clips: Path
 ) -> None:

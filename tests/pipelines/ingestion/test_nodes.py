@@ -276,6 +276,7 @@ def test_each_annotation_file_is_parsed_once_in_a_run_and_melds_folders_are_sear
     assert sorted(Counter(listed).values()) == [1, 1, 1, 1, 2]
 
 
+@pytest.mark.slow
 @needs_shared
 def test_the_published_corpus_trains_on_the_train_file_and_is_scored_on_the_official_test(tmp_path: Path) -> None:
     tables = ingest((SHARED or Path()) / "reference" / "ecf2", tmp_path)
@@ -409,6 +410,7 @@ def test_two_folders_of_one_meld_split_are_named(mapped_corpus: Path) -> None:
         read_development(mapped_corpus, mapped_corpus)
 
 
+@pytest.mark.slow
 @needs_shared
 def test_the_published_corpus_is_found_in_melds_layout(tmp_path: Path) -> None:
     published = (SHARED or Path()) / "reference" / "ecf2"

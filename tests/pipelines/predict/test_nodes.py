@@ -50,6 +50,7 @@ def prepared(clips: str, trained: TrainedModel, cache: Path, text: str = "") -> 
     return prepare(read_utterances(clips, text), trained, cache / "cut", cache / "parts", HERE)
 
 
+@pytest.mark.slow
 def test_a_folder_is_predicted_and_what_is_bad_costs_only_itself(
     own: Path, trained: TrainedModel, trained_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -89,6 +90,7 @@ def test_the_table_shows_calibrated_numbers_and_what_was_left_out(
     assert "Not predicted" not in tabulate(predictions, refused.iloc[:0])
 
 
+@pytest.mark.slow
 def test_probabilities_that_no_temperature_changes_are_not_called_calibrated(
     own: Path, trained: TrainedModel, tmp_path: Path
 ) -> None:
@@ -142,6 +144,7 @@ def test_of_two_thousand_utterances_the_log_shows_the_first_and_counts_the_cause
     assert len(refused) == 500
 
 
+@pytest.mark.slow
 def test_subtitles_cut_a_video_into_utterances(trained: TrainedModel, tmp_path: Path) -> None:
     long = make_clip(tmp_path / "long.mp4", seconds=3.0)
     (tmp_path / "long.srt").write_text(CUES)

@@ -297,6 +297,7 @@ def test_of_stereo_the_parameters_say_what_is_heard(tmp_path: Path, sources: dic
     assert (heard["mean"] - heard["first"]).abs().mean() > 1  # noise fills what the tone leaves empty
 
 
+@pytest.mark.slow
 def test_the_contact_sheet_shows_frames_sound_and_words_of_each_emotion_there_is(tmp_path: Path) -> None:
     table = utterances(3)
     for number in (1, 2, 3):
@@ -346,6 +347,7 @@ def stage(corpus: Path, results: Path, on_bad_clip: str) -> dict[str, Any]:
     return {name: catalog.load(name) for name in (*tables, *excluded)}
 
 
+@pytest.mark.slow
 def test_the_stage_leaves_the_same_utterances_out_for_every_experiment(corpus: Path, tmp_path: Path) -> None:
     handed_over = stage(corpus, tmp_path, "drop")
     assert handed_over["training_examples"]["utterance"].tolist() == ["dia1utt1"]
@@ -359,6 +361,7 @@ def test_the_stage_leaves_the_same_utterances_out_for_every_experiment(corpus: P
     assert all(again[name].equals(table) for name, table in handed_over.items())
 
 
+@pytest.mark.slow
 def test_the_stage_keeps_every_utterance_under_blank(corpus: Path, tmp_path: Path) -> None:
     handed_over = stage(corpus, tmp_path, "blank")
     assert [len(handed_over[f"{split}_examples"]) for split in ("training", "validation", "test")] == [3, 3, 1]
@@ -416,6 +419,7 @@ def test_a_command_that_is_killed_again_and_again_makes_no_part_twice(
     assert sum(map(int, re.findall(r"(\d+) prepared before, 0 to prepare", again))) == len(parts())
 
 
+@pytest.mark.slow
 def test_the_recipe_and_a_full_cache_are_read_without_torch(tmp_path: Path) -> None:
     """Each of these imports takes longer than the stage itself once all clips are prepared."""
     folders = [str(made_checkpoint(tmp_path / f"{of.vision.is_audio}", of)) for of in (TINY_VIDEO, TINY_AUDIO)]

@@ -38,6 +38,7 @@ def runs(store: str) -> pd.DataFrame:
     return mlflow.search_runs([store])
 
 
+@pytest.mark.slow
 def test_the_latest_whole_run_of_an_experiment_is_registered_once(store: str, trained_folder: Path) -> None:
     first = finished(store, trained_folder / "exp3", experiment="exp3")
     finished(store, trained_folder / "exp6_head", experiment="exp6_head")
@@ -72,6 +73,7 @@ def test_what_cannot_be_registered_says_why(store: str) -> None:
         register(runs(store), "exp3", "champion")
 
 
+@pytest.mark.slow
 def test_a_model_of_another_identity_than_its_scores_is_refused(store: str, trained_folder: Path) -> None:
     """As if the run was evaluated on other examples than those that belong to the training."""
     run = finished(store, trained_folder / "exp3", experiment="exp3", identity="0123456789abcdef")
@@ -82,6 +84,7 @@ def test_a_model_of_another_identity_than_its_scores_is_refused(store: str, trai
     assert mlflow.MlflowClient().search_registered_models() == []
 
 
+@pytest.mark.slow
 def test_a_registered_model_goes_along_with_a_moved_checkout(
     store: str, trained_folder: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -96,6 +96,7 @@ def tracked(tmp_path: Path, empty_store: Path) -> Iterator[Callable[[], list[Run
     mlflow.set_tracking_uri(None)
 
 
+@pytest.mark.slow
 def test_a_trial_is_a_training_with_other_values_and_the_best_stands_in_the_table(searched, folders) -> None:
     table, best = searched(tuned(trials=3))
     assert list(table["state"]) == ["finished"] * 3
@@ -108,6 +109,7 @@ def test_a_trial_is_a_training_with_other_values_and_the_best_stands_in_the_tabl
     assert len(list(folders["embedding_cache"].iterdir())) == 1  # the first trial has embedded for all
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_where_it_was_and_repeats_nothing(searched) -> None:
     first, _ = searched(tuned(trials=2))
     same, _ = searched(tuned(trials=2))
@@ -138,6 +140,7 @@ def test_values_that_were_tried_are_not_trained_again(searched, tracked) -> None
         )
 
 
+@pytest.mark.slow
 def test_each_trial_is_a_flat_run_that_says_its_study_its_values_and_its_figure(searched, tracked) -> None:
     table, _ = searched(tuned())
     runs = tracked()
@@ -171,6 +174,7 @@ def test_a_trial_that_diverges_has_failed_and_the_search_goes_on(searched, track
     assert "nan" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_search_none_of_whose_trials_has_a_figure_says_so(searched) -> None:
     with pytest.raises(StudyError, match=r"none of its 2 trials has a score.*Narrow tune\.space"):
         searched(tuned({"training.learning_rate": {"choices": [1e38, 1e37]}}), own={**EXP9, "train": "everything"})
@@ -240,6 +244,7 @@ def test_an_interrupted_trial_is_marked_failed_and_its_settings_go_on_from_the_l
     assert len(again) == 2
 
 
+@pytest.mark.slow
 def test_a_trial_that_is_killed_before_its_score_is_stored_is_repeated(searched, monkeypatch) -> None:
     whole = Search.run
 
@@ -256,6 +261,7 @@ def test_a_trial_that_is_killed_before_its_score_is_stored_is_repeated(searched,
     assert table["goes_on_with"].iloc[1] == 0
 
 
+@pytest.mark.slow
 def test_a_study_is_not_gone_on_with_when_what_its_figures_mean_has_changed(searched) -> None:
     searched(tuned(trials=1))
     other = {"training": {"learning_rate": {"low": 1e-4, "high": 1e-2}}}
@@ -306,6 +312,7 @@ def test_a_choice_that_this_machine_cannot_train_is_refused_before_anything_is_r
         planned(tuned({"training.optim": {"choices": choices}}))
 
 
+@pytest.mark.slow
 def test_choices_may_be_lists_and_ranges_whole_numbers(searched, planned) -> None:
     space = {
         "lora": {"targets": {"choices": [["q_proj"], ["q_proj", "v_proj"]]}, "r": {"low": 2, "high": 4}},
@@ -319,6 +326,7 @@ def test_choices_may_be_lists_and_ranges_whole_numbers(searched, planned) -> Non
     assert set(table["loss.class_weights"]) <= {"none", "sqrt"}
 
 
+@pytest.mark.slow
 def test_the_best_trial_is_an_experiments_file_that_resolves_to_its_settings(searched, planned, tmp_path) -> None:
     tune = tuned()
     _, best = searched(tune)
@@ -334,6 +342,7 @@ def test_the_best_trial_is_an_experiments_file_that_resolves_to_its_settings(sea
     assert "on validation" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_optunas_pictures_are_drawn_of_any_study(searched, planned, folders, count: int) -> None:
     tune = tuned(trials=count)
