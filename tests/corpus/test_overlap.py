@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from support.shared_data import SHARED, needs_shared
 from trimood.corpus.corpus_files import read_annotations
@@ -45,6 +46,7 @@ def test_conversations_of_the_same_words_are_shared_however_they_are_written() -
     assert shared(ours, theirs[1:]) == [None, None, None, None]  # one text alone is said in many scenes
 
 
+@pytest.mark.slow
 @needs_shared
 def test_ecfs_official_test_repeats_words_of_two_conversations_of_the_train_file_and_no_moment() -> None:
     folder = (SHARED or Path()) / "reference" / "ecf2"

@@ -53,7 +53,7 @@ KINDS: dict[str, Kind] = {
     "uneven_frames": Kind("known", "frames are unevenly timed", "Handled: frames are chosen by their number."),
     "broken_in_meld": Kind("known", "the clip is broken or missing in MELD's own release", "No download helps."),
     "cut_wrongly_in_meld": Kind(
-        "known", "MELD's own clip shows another scene", "Leave it out, or cut it from the episode."
+        "known", "MELD's own clip shows another scene", "Remove it, and use data.clips.on_bad_clip.missing=drop."
     ),
     "span_empty": Kind("known", "the annotated span has length zero", "No clip can be cut from it."),
     "span_under_half_second": Kind("known", "the annotated span is under half a second", "It holds hardly a word."),

@@ -305,6 +305,7 @@ def meld(tmp_path: Path) -> Path:
     return write_meld(tmp_path / "meld", **splits)
 
 
+@pytest.mark.slow
 def test_a_copy_of_meld_is_checked_with_its_own_splits_and_its_broken_clips_are_named(
     meld: Path, clip: Path, tmp_path: Path
 ) -> None:

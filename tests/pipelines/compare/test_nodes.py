@@ -149,6 +149,7 @@ def report(whole: Whole) -> tuple[str, str, dict[str, Any], dict[str, Any]]:
     return write_report(whole[0])
 
 
+@pytest.mark.slow
 def test_the_corpus_of_the_runs_decides_which_published_figures_are_shown(whole: Whole, artifacts: Path) -> None:
     meld, _ = compared(artifacts, corpus="meld")
     of_ecf, of_meld = ((comparison_page(found, {}), markdown(found)) for found in (whole[0], meld))

@@ -43,6 +43,7 @@ def prepare(given: dict[str, object]) -> None:
         session.run(pipeline_names=["preprocessing"])
 
 
+@pytest.mark.slow
 def test_meld_becomes_examples_of_its_own_splits_and_its_broken_clip_is_named(
     given: dict[str, object], tmp_path: Path
 ) -> None:
