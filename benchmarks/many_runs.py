@@ -65,6 +65,7 @@ def measure(folder: Path, runs: int, compared: int) -> dict[str, dict[str, float
     from trimood.app.choices import registered_models
     from trimood.datasets import MlflowArtifactsDataset, MlflowRunsDataset
     from trimood.pipelines.compare.nodes import compare_runs, predict_references, write_report
+    from trimood.reports.html import PICTURE
     from trimood.tracking.runs import (
         choose_runs,
         finished_run,
@@ -105,8 +106,9 @@ def measure(folder: Path, runs: int, compared: int) -> dict[str, dict[str, float
     references = timed("predict references", lambda: predict_references(chosen, predictions, utterances["training"]))
     comparison, _ = timed("compare", lambda: compare_runs(chosen, predictions, references, curves, ablation, how))
     page, _, pictures, drawings = timed("draw and write the report", lambda: write_report(comparison))
-    figures: dict[str, Any] = {**pictures, **drawings}
-    timed("store pictures", lambda: [figure.savefig(folder / name) for name, figure in figures.items()])
+    as_files: list[tuple[Any, dict[str, Any]]] = [(of, PICTURE) for of in pictures.values()]
+    as_files += [(of, {"format": "svg"}) for of in drawings.values()]
+    timed("store pictures", lambda: [figure.savefig(io.BytesIO(), **options) for figure, options in as_files])
     print(f"{len(chosen)} runs compared; the page has {len(page) / 1e3:,.0f} KB")
     return steps
 

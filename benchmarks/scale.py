@@ -161,7 +161,7 @@ class NodeClock:
 def write_checkpoints(folder: Path) -> Path:
     from trimood.synthetic.checkpoints import make_pretrained, write_checkpoint
 
-    for source, checkpoint in zip(("video", "audio"), make_pretrained(0), strict=True):
+    for source, checkpoint in zip(("video", "audio"), make_pretrained(0, scene_count=128), strict=True):
         (folder / "checkpoints" / source).mkdir(parents=True)
         write_checkpoint(folder / "checkpoints" / source, checkpoint=checkpoint, weight_format="safetensors")
     return folder / "checkpoints"

@@ -33,8 +33,7 @@ def probe_clips(
     names = sorted(set(annotated["clip"]))
     existing = {corpus / name: name for name in names if (corpus / name).is_file()}
     contents = content_names(existing, Known(clip_digests, clips.hash_again))  # an error is a content of its own
-    kept = read_facts(clip_facts, clips.reader, clips.stereo)
-    facts: dict[str | ClipError, ClipFacts] = {content: of for content, of in kept.items()}  # noqa: C416 - a wider type
+    facts: dict[str | ClipError, ClipFacts] = dict(read_facts(clip_facts, clips.reader, clips.stereo).items())
     clip_of = {content: path for path, content in contents.items() if content not in facts}
     if clip_of:
         from trimood.media.probe import probe_clip  # imports torch
