@@ -8,7 +8,8 @@ And reference/original_*.safetensors: whole classifiers as the original's Traine
 them, and their logits. The original's class is written anew below, around languagebind's own LanguageBind.
 
 Run in the reference environment (`make reference`): languagebind 0.1.0, transformers 4.44.2, torch 2.11, peft. The
-package's `__init__` does not import there (pytorchvideo against torchvision), so its modelling modules are imported past it.
+package's `__init__` does not import there (pytorchvideo against torchvision), so its modelling modules are imported
+past it.
 Each file holds a config.json as upstream writes it and the versions (metadata), every weight (`weights.*`), the inputs,
 both embeddings, and the gradients of (embedding * cotangent).sum() in the pixels and in the token embeddings.
 """
