@@ -113,19 +113,11 @@ def identify_run(
     )
 
 
-@dataclass(frozen=True)
-class ImportedState:
-    """Trained tensors by the classifier's names, which were trained elsewhere, and their origin."""
-
-    tensors: Mapping[str, Tensor]
-    origin: Imported
-
-
-def import_published(source: str, plan: Plan) -> ImportedState:
+def import_published(source: str, plan: Plan) -> tuple[Mapping[str, Tensor], Imported]:
     """Reads weights with the original's names for a planned experiment: a folder or hub name, as `read_published`.
 
-    An absent frozen head has the initial values of the plan's seed. Raises CheckpointError for weights that do not
-    belong to the plan or its checkpoints.
+    Returns the trained tensors by the classifier's names, and their origin. An absent frozen head has the initial
+    values of the plan's seed. Raises CheckpointError for weights that do not belong to the plan or its checkpoints.
     """
     published = read_published(source)
     check_kind(published, plan.settings)
@@ -141,7 +133,7 @@ def import_published(source: str, plan: Plan) -> ImportedState:
             source,
             plan.settings.training.seed,
         )
-    return ImportedState(tensors, Imported(source=source, digest=published.digest, head=head))
+    return tensors, Imported(source=source, digest=published.digest, head=head)
 
 
 def train_experiment(

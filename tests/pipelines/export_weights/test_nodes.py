@@ -75,7 +75,12 @@ def test_the_card_has_the_scores_of_the_weights_own_run_with_intervals(sources, 
     found = {of["name"]: of["value"] for of in results["metrics"]}
     assert found["macro F1, test split"] == pytest.approx(scores["macro_f1"], abs=1e-4)
     assert (metadata["library_name"], metadata["license"]) == ("peft", "other")
-    for words in ("GPL-3.0", "--pipelines=import_weights --params experiment=exp3", "by conversation;", "acted"):
+    for words in (
+        "GPL-3.0",
+        "--pipelines=import_weights --params experiment=exp3",
+        "by conversation;",
+        "acted, of one series",
+    ):
         assert words in body
     assert sources["video"] not in card  # a path of this machine
     assert "scores show that the program works" in describe(model, runs_of(model, **{"tags.env": "demo"}), fetch, HOW)

@@ -3,18 +3,15 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from trimood.config.parameters import ClipParams, ExperimentParams, LoraParams, TrainingParams, resolve
 from trimood.config.plan import Plan
 from trimood.model.config import CheckpointError
-from trimood.model.stored import AboutWeights, RunIdentity, TrainedWeights
+from trimood.model.stored import AboutWeights, Imported, RunIdentity, TrainedWeights
 from trimood.model.stored import read_weights as read_stored
-
-if TYPE_CHECKING:
-    from trimood.learning.experiment import ImportedState
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +36,8 @@ def plan(
     return plan_experiment(resolve(own, training, lora), video_checkpoint, audio_checkpoint, clips.reader, clips.stereo)
 
 
-def read_weights(plan: Plan, experiment: str, weights: str, models: Path):  # type: ignore[no-untyped-def]
-    """Returns the `ImportedState` of a folder or hub name.
+def read_weights(plan: Plan, experiment: str, weights: str, models: Path) -> tuple[Mapping[str, Any], Imported]:
+    """Returns the trained tensors of a folder or hub name, and their origin.
 
     Raises CannotImport if no weights are named, or if the experiment has been trained here; CheckpointError if the
     weights do not belong to the plan and its checkpoints.
@@ -59,21 +56,20 @@ def read_weights(plan: Plan, experiment: str, weights: str, models: Path):  # ty
 def identify(
     experiment: str,
     plan: Plan,
-    imported_state: "ImportedState",
+    origin: Imported,
     validation_examples: pd.DataFrame,
     test_examples: pd.DataFrame,
 ) -> RunIdentity:
     """Returns the identity of the imported weights, which differs from that of every training."""
     from trimood.learning.experiment import identify_run
 
-    return identify_run(experiment, plan, imported_state.origin, validation=validation_examples, test=test_examples)
+    return identify_run(experiment, plan, origin, validation=validation_examples, test=test_examples)
 
 
-def store(identity: RunIdentity, imported_state: "ImportedState") -> tuple[TrainedWeights, dict[str, object]]:
+def store(identity: RunIdentity, tensors: Mapping[str, Any]) -> tuple[TrainedWeights, dict[str, object]]:
     """Returns the weights with their identity, and a history without epochs, as none was trained here."""
     from trimood.model.trained import weights_fingerprint
 
-    tensors = imported_state.tensors
     about = AboutWeights(identity=identity, epoch="best", fingerprint=weights_fingerprint(tensors))
     return TrainedWeights(about, tensors), {"epochs": [], "seconds": 0.0, "peak_memory_gib": 0.0}
 
