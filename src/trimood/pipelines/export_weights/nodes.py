@@ -55,7 +55,8 @@ def describe(
         )
         for split, rows in predictions.groupby("split", sort=False)
     }
-    return model_card(about.identity, str(run["run_id"]), run.dropna().to_dict(), scores, compare.confidence)
+    facts = {str(name): value for name, value in run.dropna().items()}
+    return model_card(about.identity, str(run["run_id"]), facts, scores, compare.confidence)
 
 
 def export(exported_model: TrainedModel, model_card: str) -> Callable[[Path], None]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from trimood.config.parameters import ClipParams, ExperimentParams, LoraParams, TrainingParams, resolve
+from trimood.config.parameters import ClipParams, ExperimentParams, LoraParams, LossParams, TrainingParams, resolve
 from trimood.config.plan import Plan
 from trimood.model.config import CheckpointError
 from trimood.model.stored import AboutWeights, Imported, RunIdentity, TrainedWeights
@@ -25,6 +25,7 @@ def plan(
     parameters: Mapping[str, Any],
     training: TrainingParams,
     lora: LoraParams,
+    loss: LossParams,
     clips: ClipParams,
     video_checkpoint: str,
     audio_checkpoint: str,
@@ -33,7 +34,9 @@ def plan(
     from trimood.learning.experiment import plan_experiment
 
     own = ExperimentParams.model_validate(parameters[experiment])
-    return plan_experiment(resolve(own, training, lora), video_checkpoint, audio_checkpoint, clips.reader, clips.stereo)
+    return plan_experiment(
+        resolve(own, training, lora, loss), video_checkpoint, audio_checkpoint, clips.reader, clips.stereo
+    )
 
 
 def read_weights(plan: Plan, experiment: str, weights: str, models: Path) -> tuple[Mapping[str, Any], Imported]:

@@ -8,7 +8,7 @@ STAGE = Stage(tracked=True, run_separately=True, parameters={"weights": str})
 
 CHECKPOINTS = ["video_checkpoint", "audio_checkpoint"]
 EXAMPLES = ["validation_examples", "test_examples"]
-PARAMETERS = ["params:training", "params:lora", "params:data.clips"]
+PARAMETERS = ["params:training", "params:lora", "params:loss", "params:data.clips"]
 
 
 def create_pipeline() -> Pipeline:
