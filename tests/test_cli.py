@@ -244,10 +244,10 @@ def test_a_file_of_options_gives_options(trimood_run: click.Command, tmp_path: P
     assert found["params"] == {"training": {"seed": 3}, "model": "a,b"}
 
 
-@pytest.mark.parametrize("name", ["compare", "predict", "register", "submission"])
+@pytest.mark.parametrize("name", ["compare", "predict", "register", "submission", "import_weights", "export_weights"])
 def test_what_is_made_of_a_training_is_not_made_beside_it(trimood_run: click.Command, name: str) -> None:
     done = CliRunner().invoke(trimood_run, [f"--pipelines=exp4,{name}"])
     assert done.exit_code == 2, done.exception
-    assert f"{name}: reads the results of finished experiments; run it as a separate command" in " ".join(
+    assert f"{name}: works on the results of finished experiments; run it as a separate command" in " ".join(
         done.output.split()
     )

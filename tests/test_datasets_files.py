@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from support.demo_project import PROJECT
 from support.lock_holder import lock_holder
-from trimood.datasets import PictureDataset, WholeFileDataset
+from trimood.datasets import NewFolderDataset, PictureDataset, RawDataError, WholeFileDataset
 from trimood.disk import InUse
 from trimood.reports.drawings import Drawing
 
@@ -122,3 +122,27 @@ def test_a_table_is_not_replaced_by_another_while_a_command_trains_on_it(tmp_pat
         assert [file.name for file in path.parent.iterdir()] == [path.name]
         path.unlink()
         dataset.save(table)  # where there was none, nobody trains on it
+
+
+def test_a_new_folder_is_filled_whole_and_one_with_files_is_left_as_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "exported"
+    dataset = NewFolderDataset(filepath=str(folder))
+
+    def fill(target: Path) -> None:
+        (target / "README.md").write_text("the card")
+
+    def fail(target: Path) -> None:
+        fill(target)
+        raise ValueError("halfway")
+
+    folder.mkdir(parents=True)
+    with pytest.raises(DatasetError, match="halfway"):
+        dataset.save(fail)
+    assert list(folder.parent.iterdir()) == [folder]
+    dataset.save(fill)
+    assert [path.name for path in folder.iterdir()] == ["README.md"]
+    for refused in (dataset.check_generated, lambda: dataset.save(fill)):
+        with pytest.raises(RawDataError, match=r"exported: there are files already.*--params to=FOLDER"):
+            refused()
+    with pytest.raises(RawDataError, match="there are files already"):
+        NewFolderDataset(filepath=str(folder / "README.md")).check_generated()

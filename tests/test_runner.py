@@ -1,14 +1,16 @@
 """Several experiments of one command: what fails costs no other."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from kedro.framework.cli.cli import KedroCLI
-from kedro.io import DataCatalog
+from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 
 from support.demo_project import PROJECT
-from trimood.runner import ExperimentRunner
+from trimood.datasets import FolderDataset
+from trimood.runner import ExperimentRunner, lock_of
 
 
 class Broken(Exception):
@@ -77,6 +79,11 @@ def test_what_is_wrong_before_training_stops_everything(run, broken: str) -> Non
     with pytest.raises(Broken):
         run(broken)
     assert not [name for name in run.done if name.endswith("train")]
+
+
+def test_an_import_takes_the_lock_of_its_experiment(tmp_path: Path) -> None:
+    made = DataCatalog({"models": FolderDataset(filepath=str(tmp_path)), "params:experiment": MemoryDataset("exp4")})
+    assert lock_of("import_weights", made) == lock_of("exp4", made) == tmp_path / "exp4" / ".lock"
 
 
 @pytest.mark.slow

@@ -106,6 +106,28 @@ class FolderDataset(AbstractDataset[Fill, Path | UPath]):
         return {"filepath": str(self._elsewhere or self._filepath)}
 
 
+class NewFolderDataset(FolderDataset):
+    """A folder that is filled once, completely or not at all: a folder that has files already is left as it is."""
+
+    def save(self, data: Fill) -> None:
+        """Fills a folder beside the target and renames it. Raises RawDataError as `check_generated`."""
+        self.check_generated()
+        self._filepath.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{self._filepath.name}.", dir=self._filepath.parent) as scratch:
+            filled = Path(scratch) / "filled"
+            filled.mkdir()
+            data(filled)
+            os.replace(filled, self._filepath)
+
+    def check_generated(self) -> None:
+        """Raises RawDataError if the target is a file, or a folder that is not empty."""
+        if self._filepath.is_file() or (self._filepath.is_dir() and any(self._filepath.iterdir())):
+            raise RawDataError(
+                f"{self._filepath}: there are files already, and nothing is replaced. Give a new or an empty folder: "
+                "--params to=FOLDER"
+            )
+
+
 class CheckpointDataset(FolderDataset):
     """A LanguageBind checkpoint, a local folder or a name on the Hugging Face hub. It loads as this path or name."""
 

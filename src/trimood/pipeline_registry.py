@@ -19,6 +19,8 @@ from trimood.pipelines.compare import pipeline as compare
 from trimood.pipelines.cut_clips import pipeline as cut_clips
 from trimood.pipelines.demo import pipeline as demo
 from trimood.pipelines.experiment import pipeline as experiment
+from trimood.pipelines.export_weights import pipeline as export_weights
+from trimood.pipelines.import_weights import pipeline as import_weights
 from trimood.pipelines.ingestion import pipeline as ingestion
 from trimood.pipelines.predict import pipeline as predict
 from trimood.pipelines.preprocessing import pipeline as preprocessing
@@ -30,7 +32,7 @@ STAGES: dict[str, Stage] = {
     stage.__name__.split(".")[-2]: stage.STAGE
     for stage in (
         *(demo, check_data, cut_clips, ingestion, preprocessing, experiment),
-        *(compare, submission, tune, predict, register),
+        *(compare, submission, tune, predict, register, import_weights, export_weights),
     )
 }
 """What each stage declares; every experiment is a copy of the stage `experiment`."""
@@ -80,6 +82,8 @@ def _pipelines() -> PipelinesOnDemand:
         "tune": lambda: _data().to_outputs("training_examples", "validation_examples") + tune.create_pipeline(),
         "predict": predict.create_pipeline,
         "register": register.create_pipeline,
+        "import_weights": _import,
+        "export_weights": export_weights.create_pipeline,
     }
     parameters = {name for stage in STAGES.values() for name in stage.parameters}
     for what, names in (("stage", stages.keys() | STAGES.keys()), ("parameter", {*SHARED, *parameters, "seeds"})):
@@ -102,6 +106,13 @@ def _experiment(name: str) -> Pipeline:
 def _submission() -> Pipeline:
     annotations, clips = ingestion.create_submission_pipeline(), preprocessing.create_submission_pipeline()
     return annotations + clips + submission.create_pipeline()
+
+
+def _import() -> Pipeline:
+    """Without the training clips: nothing is trained on them."""
+    data = _data().to_outputs("validation_examples", "test_examples", "corpus_description")
+    evaluation = experiment.create_evaluation_pipeline("import_weights")
+    return data + import_weights.create_pipeline() + evaluation
 
 
 def look_for_experiments(conf_source: str | None = None, env: str | None = None) -> bool:

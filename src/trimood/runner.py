@@ -37,6 +37,9 @@ SHARED = ("ingestion", "preprocessing")
 SEARCH = "tune"
 """The stage that trains as experiments do: it runs after the shared stages, too."""
 
+IMPORT = "import_weights"
+"""The stage that stores weights where the experiment named by the parameter `experiment` stores its own."""
+
 TRAINING = "training"
 """Tag of the nodes that write trained weights."""
 
@@ -71,7 +74,7 @@ class ExperimentRunner(SequentialRunner):
     """
 
     def _run(self, pipeline: Pipeline, catalog: DataCatalog, *args: Any, **kwargs: Any) -> None:
-        separate = [*experiment_names(), SEARCH]
+        separate = [*experiment_names(), SEARCH, IMPORT]
 
         def turn(node: Node) -> str:
             return "" if CHECKS in node.tags else experiment_of(node.namespace, separate) or ""
@@ -136,8 +139,12 @@ class WholeExperiment:
 
     @classmethod
     def of(cls, name: str, pipeline: Pipeline, catalog: DataCatalog) -> "WholeExperiment | None":
-        """None if some nodes of the experiment are left out, or if it has no identity, as a search."""
-        if _models(catalog) is None or f"{name}.identity" not in pipeline.all_outputs():
+        """None if some nodes of the experiment are left out, and for a search or an import."""
+        if (
+            _models(catalog) is None
+            or name not in experiment_names()
+            or f"{name}.identity" not in pipeline.all_outputs()
+        ):
             return None
         nodes = [node for node in pipelines[name].nodes if experiment_of(node.namespace, [name])]
         if not {node.name for node in nodes} <= {node.name for node in pipeline.nodes}:
@@ -260,13 +267,16 @@ def _models(catalog: DataCatalog) -> Path | None:
 def lock_of(name: str, catalog: DataCatalog) -> Path | None:
     """The lock of an experiment or a stage; None in a catalog without the folder of models.
 
-    An experiment has its own, a search that of the experiment whose parameters it searches, the shared stages one.
+    An experiment has its own, which an import takes as well; a search that of the experiment whose parameters it
+    searches; the shared stages have one.
     """
     models = _models(catalog)
     if models is None:
         return None
     if name in experiment_names():
         return models / name / ".lock"
+    if name == IMPORT:
+        return models / catalog.load("params:experiment") / ".lock"
     if name == SEARCH:
         return models / f".search-{catalog.load('params:experiment')}.lock"
     return models.parent / f".{'shared' if name in SHARED else name}.lock"
@@ -284,7 +294,7 @@ class HoldLocks:
         Waits for another command that runs the shared stages, or the same stage, because their files would be mixed.
         """
         names = _stages_of(pipeline)
-        trained = names.intersection([*experiment_names(), SEARCH])
+        trained = names.intersection([*experiment_names(), SEARCH, IMPORT])
         if trained:
             refuse_several_processes()
         if command := click.get_current_context(silent=True):

@@ -4,12 +4,17 @@ And reference/token_ids.json: the token ids that its tokenizer gives with a voca
 and a digest of those for ECF's published texts, if these are beside the checkout. The merges of a larger vocabulary do
 not change which bytes make a word.
 
-Run in the reference environment (`make reference`): languagebind 0.1.0, transformers 4.44.2, torch 2.11. The package's
-`__init__` does not import there (pytorchvideo against torchvision), so its modelling modules are imported past it.
+And reference/original_*.safetensors: whole classifiers as the original's Trainer saves them, adapters as PEFT saves
+them, and their logits. The original's class is written anew below, around languagebind's own LanguageBind.
+
+Run in the reference environment (`make reference`): languagebind 0.1.0, transformers 4.44.2, torch 2.11, peft. The
+package's `__init__` does not import there (pytorchvideo against torchvision), so its modelling modules are imported
+past it.
 Each file holds a config.json as upstream writes it and the versions (metadata), every weight (`weights.*`), the inputs,
 both embeddings, and the gradients of (embedding * cotangent).sum() in the pixels and in the token embeddings.
 """
 
+import ast
 import hashlib
 import importlib
 import importlib.metadata
@@ -22,7 +27,7 @@ import types
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers.models.clip.tokenization_clip import bytes_to_unicode
 
 FOLDER = Path(__file__).parent / "reference"
@@ -48,6 +53,9 @@ TEXTS = [
     "  OH  MY   God 42 !! ",
 ]
 ECF = Path(__file__).parents[3] / "shared" / "reference" / "ecf2"
+
+# CLIP's mean and deviation of red, green and blue.
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 TEXT = {
     "vocab_size": 40,
@@ -89,7 +97,110 @@ def main() -> None:
         metadata = {"reference": json.dumps({"config": config, "versions": versions}, sort_keys=True)}
         save_file(arrays, FOLDER / f"{name}.safetensors", metadata)
         print(name, (FOLDER / f"{name}.safetensors").stat().st_size, "bytes", versions)  # noqa: T201
+    write_originals(versions | {"peft": importlib.metadata.version("peft")})
     write_token_ids()
+
+
+class Original(torch.nn.Module):
+    """The experiments' classifier: `model` is LanguageBind, `linear` the head on video, audio, text in this order."""
+
+    def __init__(self, towers: dict[str, torch.nn.Module], language_bind: type) -> None:
+        super().__init__()
+        # Its __init__ downloads the published checkpoints; what follows is what it does with them.
+        self.model = language_bind.__new__(language_bind)
+        torch.nn.Module.__init__(self.model)
+        self.model.use_temp = True
+        encoders = {name: tower.vision_model for name, tower in towers.items()}
+        projections = {name: tower.visual_projection for name, tower in towers.items()}
+        self.model.modality_scale = {name: tower.logit_scale for name, tower in towers.items()}
+        last = list(towers.values())[-1]
+        self.model.modality_encoder = torch.nn.ModuleDict(encoders | {"language": last.text_model})
+        self.model.modality_proj = torch.nn.ModuleDict(projections | {"language": last.text_projection})
+        self.linear = torch.nn.Linear(20 * (len(towers) + 1), 7, bias=False)
+
+    def features(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """[utterance, channel]: LanguageBind's embeddings, concatenated in the order of `inputs`."""
+        named = {name: {"input_ids" if name == "language" else "pixel_values": of} for name, of in inputs.items()}
+        return torch.cat(list(self.model(named).values()), dim=-1)
+
+
+ORIGINALS = {
+    "exp1": (("video",), None),
+    "exp2": (("video", "audio"), None),
+    "exp4": (("video",), {"target_modules": ["q_proj", "k_proj", "v_proj", "out_proj"]}),
+    "exp6_head": (
+        ("video", "audio"),
+        {
+            "target_modules": ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"],
+            "modules_to_save": ["linear"],
+        },
+    ),
+}
+
+
+def write_originals(versions: dict[str, str]) -> None:
+    """Towers of the CASES video_gelu and audio_gelu; all that is trained differs from the checkpoints."""
+    import peft
+    import torch.distributed.tensor  # peft 0.21 expects that somebody has
+
+    language_bind = upstream_class()
+    for seed, (name, (modalities, adapters)) in enumerate(ORIGINALS.items(), start=20):
+        torch.manual_seed(seed)
+        towers = {}
+        for number, case in ((0, "video_gelu"), (2, "audio_gelu")):
+            kind, settings = CASES[case]
+            if kind in modalities:
+                torch.manual_seed(number)  # as in `main`, so that the checkpoints are those of the other files
+                towers[kind] = build(kind, settings)
+                randomise(towers[kind])
+        torch.manual_seed(seed)
+        vision = towers["video"].config.vision_config
+        size = vision.image_size
+        frames = torch.randint(256, (3, vision.num_frames, 3, size, size), dtype=torch.uint8)
+        mean, deviation = (torch.tensor(of).view(3, 1, 1) for of in (CLIP_MEAN, CLIP_STD))
+        inputs = {"video": ((frames / 255 - mean) / deviation).transpose(1, 2)}
+        if "audio" in towers:
+            vision = towers["audio"].config.vision_config
+            inputs["audio"] = torch.randn(3, 3, vision.num_mel_bins, vision.target_length)
+        model = Original(towers, language_bind).eval()
+        inputs["language"] = example_ids()
+        if adapters:
+            config = peft.LoraConfig(r=2, lora_alpha=4, lora_dropout=0.1, bias="all", **adapters)
+            wrapped = peft.get_peft_model(model, config).eval()
+            train(wrapped)
+            with tempfile.TemporaryDirectory() as folder:
+                wrapped.save_pretrained(folder)
+                saved = load_file(Path(folder, "adapter_model.safetensors"))
+                written = json.loads(Path(folder, "adapter_config.json").read_text())
+        else:
+            train(model)
+            saved, written = model.state_dict(), None
+        features = model.features(inputs)
+        arrays = {f"saved.{key}": tensor for key, tensor in saved.items()}
+        arrays |= {"frames": frames, "input_ids": inputs["language"], "features": features}
+        arrays |= {"logits": model.linear(features)} | ({"mel": inputs["audio"]} if "audio" in inputs else {})
+        metadata = {"reference": json.dumps({"adapter_config": written, "versions": versions}, sort_keys=True)}
+        path = FOLDER / f"original_{name}.safetensors"
+        save_file({key: tensor.detach().clone().contiguous() for key, tensor in arrays.items()}, path, metadata)
+        print(path.name, path.stat().st_size, "bytes")  # noqa: T201
+
+
+def train(model: torch.nn.Module) -> None:
+    """Moves all that is trained, as a training does."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.05 * torch.randn_like(parameter))
+
+
+def upstream_class() -> type:
+    """The class LanguageBind of the package's `__init__`, which does not import here: its source is run alone."""
+    (folder,) = sys.modules["languagebind"].__path__
+    source = ast.parse(Path(folder, "__init__.py").read_text(encoding="utf-8"))
+    found = [node for node in source.body if isinstance(node, ast.ClassDef) and node.name == "LanguageBind"]
+    names: dict = {"nn": torch.nn, "torch": torch}
+    exec(compile(ast.Module(found, []), "languagebind", "exec"), names)  # noqa: S102 - the installed package's own code
+    return names["LanguageBind"]
 
 
 def write_token_ids() -> None:

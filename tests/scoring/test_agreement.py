@@ -1,7 +1,13 @@
 import pandas as pd
 import pytest
 
-from trimood.scoring.agreement import check_same_utterances, different_settings, unequal_seeds, without
+from trimood.scoring.agreement import (
+    check_same_utterances,
+    different_settings,
+    of_unknown_training,
+    unequal_seeds,
+    without,
+)
 
 
 def runs(**seeds: list[int]) -> pd.DataFrame:
@@ -67,3 +73,16 @@ def test_systems_that_were_scored_on_other_utterances_are_refused(what: str) -> 
     check_same_utterances(pd.concat(predictions))
     with pytest.raises(ValueError, match=r"exp4, seed 7: its \d predictions are not of the same utterances"):
         check_same_utterances(pd.concat([*predictions, other.assign(system="exp4", seed=7)]))
+
+
+def test_imported_weights_cost_no_other_experiment_a_seed_and_have_no_settings_of_their_own() -> None:
+    table = runs(exp1=[1, 2, 3], exp4=[1, 2, 3], imported=[42])
+    table["training.learning_rate"] = [1, 1, 1, 1, 1, 1, 2]
+    assert unequal_seeds(table, chosen=False)[1] != []
+    assert different_settings(table) != []
+    assert of_unknown_training(table) == []
+    table["imported"] = [None] * 6 + ["0123456789abcdef"]
+    assert unequal_seeds(table, chosen=False) == ([], [])
+    assert different_settings(table) == []
+    (sentence,) = of_unknown_training(table)
+    assert sentence.startswith("imported was trained elsewhere: ")

@@ -6,10 +6,14 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from support.learning_examples import sources, tiny_identity, tiny_plan
 from trimood.config.metadata import Logged
+from trimood.model.stored import Imported
 from trimood.scoring.metrics import classification_report
 from trimood.tracking.kinds import LOG, Entry, flat_ablation, numbers
 from trimood.tracking.live import log_live, set_current_run
+
+__all__ = ["sources"]
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -90,3 +94,34 @@ def _name_of(log: str) -> list[str]:
     entries = [entry for path in CONF.rglob("catalog*.yml") for entry in yaml.safe_load(path.read_text()).values()]
     found = [entry.get("metadata", {}).get("mlflow", {}) for entry in entries if isinstance(entry, dict)]
     return [of["as"] for of in found if of.get("log") == log and "as" in of]
+
+
+def test_a_run_of_imported_weights_has_its_experiment_their_origin_and_no_training_examples(sources) -> None:
+    class Tags(Logging):
+        def log(self, metrics: Any = None, tags: dict[str, str] | None = None, **_: Any) -> None:
+            found.update(tags or {})
+
+    found: dict[str, str] = {}
+    identity = tiny_identity(tiny_plan(sources))
+    logged(Tags(), "identity", identity)
+    assert not [name for name in found if name.startswith("imported")]
+    assert {"examples.training", "examples.test"} <= set(found)
+    found.clear()
+    imported = identity.model_copy(
+        update={
+            "imported": Imported(source="organisation/name", digest="0" * 16, head="seeded"),
+            "examples": identity.examples.model_copy(update={"training": ""}),
+        }
+    )
+    logged(Tags(), "identity", imported)
+    assert found["experiment"] == "exp3"
+    origin = {name: of for name, of in found.items() if name.startswith("imported.")}
+    assert origin == {
+        "imported.source": "organisation/name",
+        "imported.digest": "0" * 16,
+        "imported.head": "seeded",
+    }
+    assert "examples.training" not in found
+    found.clear()
+    logged(Tags(), "plan", imported)  # of a submission with imported weights
+    assert found["imported.digest"] == "0" * 16

@@ -19,7 +19,9 @@ from trimood.tracking.runs import (
     choose_runs,
     finished_run,
     latest_runs,
+    latest_whole_run,
     named_runs,
+    run_of_identity,
     system_names,
 )
 
@@ -228,3 +230,54 @@ def test_whether_a_run_is_finished_is_not_known_while_the_store_is_locked(
                 finished_run("0123456789abcdef")
     finally:
         mlflow.set_tracking_uri(None)
+
+
+def imported(experiment: str, macro_f1: float, digest: str, **different: Any) -> dict[str, Any]:
+    return made_run(experiment, macro_f1, **{"tags.imported.digest": digest, **different})
+
+
+def test_imported_weights_are_a_system_of_their_own_beside_the_trainings_of_their_experiment() -> None:
+    """Neither its seed nor its settings are those of a training here, even if it is the latest run."""
+    runs = [
+        made_run("exp1", 0.2, seed=42),
+        made_run("exp1", 0.3, seed=1),
+        imported("exp1", 0.9, "0a" * 8, start="2026-01-02"),
+        imported("exp1", 0.8, "1b" * 8, start="2026-01-03", **{"params.training.learning_rate": "another"}),
+    ]
+    how = CompareParams(baseline="exp1", resamples=200, confidence=0.95, seed=0, runs=())
+    found = choose_runs(pd.DataFrame(runs), CORPUS, how)
+    assert list(zip(found["system"], found["seed"], found["imported"].notna(), strict=True)) == [
+        ("exp1", 1, False),
+        ("exp1", 42, False),
+        (f"exp1 (imported {'0a' * 8})", 42, True),
+        (f"exp1 (imported {'1b' * 8})", 42, True),
+    ]
+    named = how.model_copy(update={"runs": tuple(run["run_id"] for run in (runs[0], runs[2]))})
+    assert list(choose_runs(pd.DataFrame(runs), CORPUS, named)["system"]) == ["exp1", f"exp1 (imported {'0a' * 8})"]
+
+
+def test_the_name_of_an_experiment_means_its_trainings_and_an_id_any_run() -> None:
+    runs = pd.DataFrame([made_run("exp1", 0.2), imported("exp1", 0.9, "0a" * 8, start="2026-01-02")])
+    by_name, by_id = (latest_whole_run(runs, name) for name in ("exp1", "exp1-42-2026-01-02"))
+    assert by_name is not None
+    assert by_id is not None
+    assert (by_name["run_id"], by_id["run_id"]) == ("exp1-42-2026-01-01", "exp1-42-2026-01-02")
+    assert latest_whole_run(runs.iloc[1:], "exp1") is None
+
+
+def test_the_run_of_an_identity_is_the_latest_that_is_whole() -> None:
+    rows = [
+        made_run("exp1", 0.2, start=f"2026-01-0{day}", **{"tags.identity": identity, **more})
+        for day, identity, more in (
+            (1, "a", {}),
+            (3, "a", {}),
+            (4, "b", {}),
+            (5, "a", {"tags.partial": "true"}),
+            (6, "a", {"status": "KILLED"}),
+        )
+    ]
+    found = run_of_identity(pd.DataFrame(rows), "a")
+    assert found is not None
+    assert found["run_id"] == "exp1-42-2026-01-03"
+    assert run_of_identity(pd.DataFrame(rows), "c") is None
+    assert run_of_identity(pd.DataFrame(), "a") is None

@@ -54,8 +54,11 @@ class SearchPlan(Plan):
 
 
 class ExampleFingerprints(Parameters):
-    """`model.stored.examples_fingerprint` of each table of examples; a search has no test examples."""
+    """`model.stored.examples_fingerprint` of each table of examples.
 
-    training: str
+    A search has no test examples, and weights that were trained elsewhere have no training examples.
+    """
+
+    training: str = ""
     validation: str
     test: str = ""

@@ -2,12 +2,15 @@
 
 import logging
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from trimood.config.parameters import Reader, Settings, Stereo
 from trimood.config.plan import ExampleFingerprints, ParameterCount, Plan
@@ -20,7 +23,8 @@ from trimood.learning.trainer import Fitted, ReportFunction, ScoreFunction, fit
 from trimood.media.parts import Location
 from trimood.media.recipes import recipe_name
 from trimood.model.checkpoints import check_checkpoints, checkpoint_digest, clip_recipe
-from trimood.model.stored import RunIdentity, code_version, examples_fingerprint
+from trimood.model.stored import Imported, RunIdentity, code_version, examples_fingerprint
+from trimood.model.upstream import HEAD, check_kind, check_origin, read_published, state_of
 
 _PROCESS = Path("/proc/self")
 
@@ -88,12 +92,16 @@ def _title(settings: Settings) -> str:
     return ", ".join([*parts, settings.loss.title] if settings.loss.title else parts)
 
 
-def identify_run(experiment: str, plan: Plan, **examples: pd.DataFrame) -> RunIdentity:
+def identify_run(
+    experiment: str, plan: Plan, imported: Imported | None = None, **examples: pd.DataFrame
+) -> RunIdentity:
     """Returns the identity of a run of an experiment; `examples` are its `training`, `validation` and `test` table.
 
-    Reads the checkpoints' files. Raises CheckpointError, and AbsentEmotion if the loss lacks one of the emotions.
+    Imported weights were not trained here, so they have no `training` table. Reads the checkpoints' files. Raises
+    CheckpointError, and AbsentEmotion if the loss lacks one of the emotions.
     """
-    loss_terms(plan.settings.loss, examples["training"]["label"])
+    if imported is None:
+        loss_terms(plan.settings.loss, examples["training"]["label"])
     return RunIdentity(
         experiment=experiment,
         plan=plan,
@@ -101,7 +109,31 @@ def identify_run(experiment: str, plan: Plan, **examples: pd.DataFrame) -> RunId
         checkpoints={source: checkpoint_digest(name) for source, name in plan.checkpoints.items()},
         recipe=recipe_name(clip_recipe(plan.checkpoints, plan.reader, plan.stereo)),
         code=code_version(),
+        imported=imported,
     )
+
+
+def import_published(source: str, plan: Plan) -> tuple[Mapping[str, Tensor], Imported]:
+    """Reads weights with the original's names for a planned experiment: a folder or hub name, as `read_published`.
+
+    Returns the trained tensors by the classifier's names, and their origin. An absent frozen head has the initial
+    values of the plan's seed. Raises CheckpointError for weights that do not belong to the plan or its checkpoints.
+    """
+    published = read_published(source)
+    check_kind(published, plan.settings)
+    digests = {of: checkpoint_digest(place) for of, place in plan.checkpoints.items()}
+    check_origin(published, digests, plan.checkpoints)
+    tensors = state_of(published, load_model(plan.settings, plan.checkpoints).model, plan.settings)
+    head: Literal["given", "seeded"] = "given" if HEAD in published.tensors else "seeded"
+    _log.info("%s: all %d tensors fit the experiment", source, len(published.tensors))
+    if head == "seeded":
+        _log.warning(
+            "%s has no head: it has its initial values for training.seed %d, which are not those of another program, "
+            "so predictions differ from those of the original",
+            source,
+            plan.settings.training.seed,
+        )
+    return tensors, Imported(source=source, digest=published.digest, head=head)
 
 
 def train_experiment(

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from pickle import UnpicklingError
@@ -289,12 +289,20 @@ def tokenize(tokenizer: "CLIPTokenizer", texts: Sequence[str]) -> "Tensor":
 
 
 def _open_weights(folder: Path) -> "dict[str, Tensor]":
+    return open_weights(weight_files(folder))
+
+
+def open_weights(files: Iterable[Path]) -> "dict[str, Tensor]":
+    """Opens the tensors of safetensors and .bin files by name, without the `position_ids` buffers, memory-mapped.
+
+    Raises CheckpointError for a damaged file, and for one that has anything but tensors.
+    """
     from torch import Tensor
 
     weights: dict[str, Tensor] = {}
-    for path in weight_files(folder):
+    for path in files:
         try:
-            content: object = _open_bin(path) if path.name == BIN_FILE else _open_safetensors(path)
+            content: object = _open_bin(path) if path.suffix == ".bin" else _open_safetensors(path)
         # The errors of torch and safetensors for truncated, foreign or unsafe files.
         except (SafetensorError, UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
             raise CheckpointError(_damaged(path, error)) from error
@@ -325,6 +333,12 @@ def _damaged(path: Path, error: Exception) -> str:
     if is_pointer:
         return f"{path}: a Git LFS pointer of {size} bytes, not the weights. Run `git lfs pull`, or use `hf download`."
     reason = (str(error).splitlines() or [type(error).__name__])[0]
+    if "Weights only load failed" in str(error):
+        return (
+            f"{path}: a pickle of {size:,} bytes that cannot be read as weights: it is damaged, or has other objects "
+            "than tensors, which are not loaded because they can run code. Download it again, or ask for a file of the "
+            "state dict alone."
+        )
     return (
         f"{path}: {size:,} bytes that cannot be read as weights ({type(error).__name__}: {reason}). The file is "
         "damaged or its download was interrupted: delete it and download it again."

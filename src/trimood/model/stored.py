@@ -29,6 +29,20 @@ Epoch = Literal["best", "last"]
 """The epochs of a training whose weights are stored."""
 
 
+class Imported(BaseModel):
+    """The origin of weights that were trained elsewhere.
+
+    `source`: the folder or hub name that they were read from. `digest`: 16 hexadecimal digits of the tensors, so that
+    a moved folder is the same. `head`: whether the file had a head, or it has its seeded initial values.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str
+    digest: str
+    head: Literal["given", "seeded"]
+
+
 class RunIdentity(BaseModel):
     """All that determines the result of an experiment: two runs of one identity have the same result.
 
@@ -36,7 +50,8 @@ class RunIdentity(BaseModel):
 
     `experiment`: its name. `examples`: the `examples_fingerprint` of each table. `checkpoints`: digests of their files'
     content, so that a moved or copied checkpoint is the same. `recipe`: the name of the recipe of prepared clips.
-    `code`: the `code_version`.
+    `code`: the `code_version`. `imported`: None if the weights are trained here; otherwise the fingerprint of the
+    training examples is empty.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,10 +62,11 @@ class RunIdentity(BaseModel):
     checkpoints: dict[Source, str]
     recipe: str
     code: str
+    imported: Imported | None = None
 
     @property
     def digest(self) -> str:
-        """16 hexadecimal digits of everything but the checkpoints' paths."""
+        """16 hexadecimal digits of everything but the paths of checkpoints and imported weights."""
         return hashlib.sha256(json.dumps(self._decisive(), sort_keys=True).encode()).hexdigest()[:16]
 
     def check_examples(self, **tables: pd.DataFrame) -> None:
@@ -66,7 +82,8 @@ class RunIdentity(BaseModel):
             )
 
     def _decisive(self) -> dict[str, object]:
-        return self.model_dump(mode="json", exclude={"plan": {"checkpoints"}})
+        decisive = self.model_dump(mode="json", exclude={"plan": {"checkpoints"}, "imported": {"source"}})
+        return {name: value for name, value in decisive.items() if name != "imported" or value}
 
 
 def examples_fingerprint(examples: pd.DataFrame) -> str:

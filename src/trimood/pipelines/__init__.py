@@ -12,7 +12,8 @@ class Stage:
     """What a stage declares besides its pipeline.
 
     `tracked`: the stage gets its own MLflow run, as an experiment does. `run_separately`: it reads the stored results
-    of finished experiments, which are no inputs in the graph, so it must be run in a separate command.
+    of finished experiments, which are no inputs in the graph, or stores its own in their place, so it must be run in a
+    separate command.
     `parameters`: the type of each top-level parameter of this stage.
     """
 

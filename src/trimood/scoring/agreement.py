@@ -15,8 +15,9 @@ def unequal_seeds(runs: pd.DataFrame, chosen: bool) -> tuple[list[RunKey], list[
     """Returns the runs to leave out so that all systems have the same seeds, and what the reader has to know of it.
 
     `runs` has a row for each run, with the columns system and seed. Nothing is left out if the systems have equally
-    many seeds, if they have none in common, or if the user has `chosen` the runs.
+    many seeds, if they have none in common, or if the user has `chosen` the runs. Imported weights count for no seed.
     """
+    runs = trained_here(runs)
     seeds = {str(name): set(rows["seed"].astype(int)) for name, rows in runs.groupby("system", sort=False)}
     if len({len(of) for of in seeds.values()}) < 2:
         return [], []
@@ -36,7 +37,11 @@ def unequal_seeds(runs: pd.DataFrame, chosen: bool) -> tuple[list[RunKey], list[
 
 
 def different_settings(runs: pd.DataFrame) -> list[str]:
-    """Returns a sentence for each of SETTINGS in which the systems of `runs` differ; a missing value is unknown."""
+    """Returns a sentence for each of SETTINGS in which the systems of `runs` differ; a missing value is unknown.
+
+    The settings of imported weights are those of the experiment's file, and not known to be those of their training.
+    """
+    runs = trained_here(runs)
     firsts = runs.drop_duplicates("system")
     sentences = []
     for name in [str(name) for name in runs.columns if str(name).startswith(SETTINGS)]:
@@ -47,6 +52,22 @@ def different_settings(runs: pd.DataFrame) -> list[str]:
                 f"{name}: {values}"
             )
     return sentences
+
+
+def trained_here(runs: pd.DataFrame) -> pd.DataFrame:
+    """Returns the runs whose weights were not imported; without the column `imported`, none was."""
+    return runs[runs["imported"].isna()] if "imported" in runs else runs
+
+
+def of_unknown_training(runs: pd.DataFrame) -> list[str]:
+    """Returns a sentence for each system of imported weights."""
+    here = set(trained_here(runs)["system"])
+    return [
+        f"{name} was trained elsewhere: on which utterances, with which settings and seed is not known here, so its "
+        "score may be of utterances that it was trained on"
+        for name in runs["system"].unique()
+        if name not in here
+    ]
 
 
 def without(table: pd.DataFrame, left_out: Sequence[RunKey]) -> pd.DataFrame:

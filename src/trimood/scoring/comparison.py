@@ -13,7 +13,13 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from trimood.config.parameters import CompareParams, Corpus
 from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES
-from trimood.scoring.agreement import check_same_utterances, different_settings, unequal_seeds, without
+from trimood.scoring.agreement import (
+    check_same_utterances,
+    different_settings,
+    of_unknown_training,
+    unequal_seeds,
+    without,
+)
 from trimood.scoring.baselines import PUBLISHED, PublishedFigure
 from trimood.scoring.calibration import (
     Calibration,
@@ -201,7 +207,7 @@ def build_comparison(
     test = predictions[predictions["split"] == "test"]
     return Comparison(
         settings=settings,
-        remarks=(*remarks, *different_settings(runs), *_unhelpful_temperatures(systems)),
+        remarks=(*remarks, *of_unknown_training(runs), *different_settings(runs), *_unhelpful_temperatures(systems)),
         test_utterances=test["utterance"].nunique(),
         test_conversations=test["conversation_id"].nunique(),
         systems=systems,

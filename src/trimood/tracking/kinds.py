@@ -29,14 +29,20 @@ class Entry:
 def _log_plan(entry: Entry) -> None:
     plan = entry.data if isinstance(entry.data, Plan) else entry.data.plan
     entry.run.log(params=flat_plan(plan), tags={"seed": plan.settings.training.seed})
+    if imported := getattr(entry.data, "imported", None):  # of an identity
+        entry.run.log(tags=flatten({"imported": imported}))
 
 
 def _log_identity(entry: Entry) -> None:
-    """Logs the plan, the identity, and the fingerprints of examples and checkpoints by which runs are compared."""
+    """Logs the plan, the identity, and the fingerprints of examples and checkpoints by which runs are compared.
+
+    A run of imported weights thus belongs to its experiment, too.
+    """
     _log_plan(entry)
     identity = entry.data
-    about = {"identity": identity.digest, "examples": identity.examples, "checkpoint_files": identity.checkpoints}
-    entry.run.log(tags=flatten(about))
+    examples = {split: digest for split, digest in identity.examples.model_dump().items() if digest}
+    about = {"identity": identity.digest, "examples": examples, "checkpoint_files": identity.checkpoints}
+    entry.run.log(tags=flatten(about | {"experiment": identity.experiment}))
 
 
 def _log_with_numbers(numbers_of: Callable[[Any], dict[str, float]]) -> Callable[[Entry], None]:

@@ -27,6 +27,8 @@ SEED = "params.training.seed"
 INDIFFERENT = [f"params.data.clips.{name}" for name in ("executor", "workers", "time_limit_seconds", "hash_again")]
 """Params that change how clips are prepared but not the result; clips lost to them are in the table of exclusions."""
 
+IMPORTED = "tags.imported.digest"
+
 AS_THE_RUNS_HAD_IT = (
     "Run the experiments again, or prepare the data as they had it: kedro run --pipelines=preprocessing with their "
     "--params data.split.… and data.clips.…, which are shown on each run's page in MLflow (make ui)."
@@ -50,10 +52,11 @@ def choose_runs(
 ) -> pd.DataFrame:
     """Returns a row for each compared run: system, seed, what was trained and how, and the cost of training.
 
-    These are the runs in `compare.runs`, or else the latest of each experiment and seed on the current corpus. Raises
+    These are the runs in `compare.runs`, or else the latest of each experiment and seed on the current corpus. Imported
+    weights are a system of their own, "exp1 (imported 0123456789abcdef)": their seed is not that of a training. Raises
     CannotCompare if `compare.baseline` is not among them, and the errors of `latest_runs` and `named_runs`.
     """
-    mlflow_runs = _with_digests(mlflow_runs)
+    mlflow_runs = _with_origins(_with_digests(mlflow_runs))
     runs = named_runs(mlflow_runs, compare.runs) if compare.runs else latest_runs(mlflow_runs, corpus_description)
     runs = runs.assign(system=system_names(runs) if compare.runs else runs["tags.experiment"])
     names = [*runs["system"].unique(), *REFERENCES]
@@ -79,6 +82,7 @@ def choose_runs(
             "head": runs["params.head"],
             "lora_targets": column("params.lora.targets").str.replace("+", ", "),
             "training_examples": column("tags.training_examples"),
+            "imported": column(IMPORTED),
             "trainable_parameters": runs["params.parameters.all.trainable"].astype(int),
             "seconds": cost("seconds"),
             "peak_memory_gib": cost("peak_memory_gib"),
@@ -101,6 +105,14 @@ def _with_digests(mlflow_runs: pd.DataFrame) -> pd.DataFrame:
         if name.startswith("tags.checkpoint_files.")
     }
     return mlflow_runs.assign(**{name: of.fillna(mlflow_runs.get(name)) for name, of in digests.items()})
+
+
+def _with_origins(mlflow_runs: pd.DataFrame) -> pd.DataFrame:
+    """Names the experiment of imported weights with their digest."""
+    if IMPORTED not in mlflow_runs:
+        return mlflow_runs
+    names = mlflow_runs["tags.experiment"] + " (imported " + mlflow_runs[IMPORTED] + ")"
+    return mlflow_runs.assign(**{"tags.experiment": names.fillna(mlflow_runs["tags.experiment"])})
 
 
 def _no_baseline(mlflow_runs: pd.DataFrame, runs: pd.DataFrame, compare: CompareParams, names: list[str]) -> str:
@@ -217,12 +229,24 @@ def _of_corpus(runs: pd.DataFrame, corpus: CorpusDescription) -> pd.DataFrame:
 
 
 def latest_whole_run(runs: pd.DataFrame, model: str) -> pd.Series | None:
-    """Returns the latest complete run of the experiment `model`, or the run with that id; None if there is none."""
+    """Returns the latest complete run of the experiment `model`, or the run with that id; None if there is none.
+
+    A run of imported weights is found by its id only.
+    """
     if runs.empty or "tags.experiment" not in runs:
         return None
-    by_name = finished_whole(runs) & (runs["tags.experiment"] == model)
+    trained = runs.reindex(columns=[IMPORTED])[IMPORTED].isna()
+    by_name = finished_whole(runs) & trained & (runs["tags.experiment"] == model)
     by_id = (runs["run_id"] == model) & runs["tags.experiment"].notna()
     wanted = runs[by_name | by_id].sort_values("start_time")
+    return None if wanted.empty else wanted.iloc[-1]
+
+
+def run_of_identity(runs: pd.DataFrame, identity: str) -> pd.Series | None:
+    """Returns the latest complete run with this identity, trained here or imported; None if there is none."""
+    if runs.empty or "tags.identity" not in runs:
+        return None
+    wanted = runs[finished_whole(runs) & (runs["tags.identity"] == identity)].sort_values("start_time")
     return None if wanted.empty else wanted.iloc[-1]
 
 
@@ -353,7 +377,8 @@ def gather_curves(compared_runs: pd.DataFrame, mlflow_artifacts: Fetch) -> pd.Da
         for epoch in history["epochs"]:
             scores = {split: epoch.get(f"{split}/macro_f1") for split in ("train", "validation")}
             rows.append({"system": system, "seed": seed, "epoch": epoch["epoch"], **scores})
-    return pd.DataFrame(rows).astype({"train": float, "validation": float})
+    columns = ["system", "seed", "epoch", "train", "validation"]  # imported weights have no epoch
+    return pd.DataFrame(rows, columns=columns).astype({"train": float, "validation": float})
 
 
 def gather_modality_ablation(compared_runs: pd.DataFrame, mlflow_artifacts: Fetch) -> pd.DataFrame:

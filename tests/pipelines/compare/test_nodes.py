@@ -571,3 +571,22 @@ def test_names_of_experiments_stay_in_their_cell(whole: Whole) -> None:
     table = markdown(renamed)
     assert "| exp\\|3 &lt;script&gt; |" in table
     assert len(table.splitlines()) == len(markdown(whole[0]).splitlines())
+
+
+def test_imported_weights_are_compared_without_curves_and_with_a_remark(artifacts: Path) -> None:
+    """They take no seed away from the others, and are scored on the same draws."""
+    name = "exp3 (imported 0123456789abcdef)"
+    unknown = {"tags.imported.digest": "0123456789abcdef", "metrics.training cost/seconds": None}
+    row = made_run("exp3", 42) | unknown | {"metrics.cost/peak_memory_gib": None}
+    folder = artifacts / "exp3-42"
+    folder.mkdir()
+    made_predictions("exp3", 42).to_parquet(folder / "predictions.parquet")
+    (folder / "history.json").write_text(json.dumps({"epochs": []}))
+    comparison = compared(artifacts, pd.concat([RUNS, pd.DataFrame([row])], ignore_index=True))[0]
+    assert comparison.systems["exp1"].seeds == comparison.systems["exp3"].seeds == (1, 2)
+    assert comparison.systems[name].seeds == (42,)
+    assert comparison.systems[name].curves == ()
+    assert comparison.systems[name].difference is not None
+    (remark,) = [remark for remark in comparison.remarks if name in remark]
+    assert remark.startswith(f"{name} was trained elsewhere: ")
+    assert "imported 0123456789abcdef" in write_report(comparison)[1]

@@ -2,7 +2,7 @@
 
 from functools import partial, update_wrapper
 
-from kedro.pipeline import Pipeline
+from kedro.pipeline import Node, Pipeline
 
 from trimood.config.parameters import EmbeddingParams, LoraParams, LossParams, TrainingParams
 from trimood.pipelines import Stage, as_node
@@ -28,20 +28,7 @@ def create_pipeline(experiment: str) -> Pipeline:
 
     `plan` needs no data and runs first, so errors in an experiment or a checkpoint are found before clips are decoded.
     """
-    from trimood.pipelines.experiment.nodes import (
-        ablate,
-        calibrate,
-        draw_confusion_matrix,
-        draw_learning_curves,
-        draw_modality_ablation,
-        embed,
-        identify,
-        judge_calibration,
-        plan,
-        predict,
-        score,
-        train,
-    )
+    from trimood.pipelines.experiment.nodes import draw_learning_curves, identify, plan, train
 
     of_this_experiment = update_wrapper(partial(identify, experiment), identify)
     training = [
@@ -54,7 +41,41 @@ def create_pipeline(experiment: str) -> Pipeline:
         as_node(of_this_experiment, ["plan", "training_examples", *EXAMPLES], "identity", tags=["checks"]),
         as_node(train, ["identity", *TRAINING, "params:embeddings"], ["best_weights", "last_weights", "history"]),
     ]
-    evaluation = [
+    curves = as_node(draw_learning_curves, ["history", "plan"], "learning_curves", tags=["evaluation"])
+    return Pipeline(
+        [*Pipeline(training, tags=["training"]).nodes, *_evaluation(), curves],
+        namespace=experiment,
+        inputs={*CHECKPOINTS, *EXAMPLES, *TRAINING},
+        parameters={
+            "params:experiment": f"params:{experiment}",
+            **{name: name for name in (*SHARED, "params:embeddings", "params:data.clips")},
+        },
+    )
+
+
+def create_evaluation_pipeline(namespace: str) -> Pipeline:
+    """Evaluates weights that another stage has stored: its plan, identity and best_weights are in this namespace."""
+    return Pipeline(
+        _evaluation(),
+        namespace=namespace,
+        inputs={*EXAMPLES, "prepared_clips", "embedding_cache"},
+        parameters={"params:embeddings"},
+    )
+
+
+def _evaluation() -> list[Node]:
+    from trimood.pipelines.experiment.nodes import (
+        ablate,
+        calibrate,
+        draw_confusion_matrix,
+        draw_modality_ablation,
+        embed,
+        judge_calibration,
+        predict,
+        score,
+    )
+
+    nodes = [
         as_node(
             embed,
             ["identity", "best_weights", *EXAMPLES, "prepared_clips", "embedding_cache", "params:embeddings"],
@@ -65,16 +86,7 @@ def create_pipeline(experiment: str) -> Pipeline:
         as_node(calibrate, ["predictions", "best_weights"], "calibration"),
         as_node(judge_calibration, "predictions", "calibration_effect"),
         as_node(draw_confusion_matrix, ["scores", "plan"], "confusion_matrix"),
-        as_node(draw_learning_curves, ["history", "plan"], "learning_curves"),
         as_node(ablate, ["embeddings", "best_weights", "predictions"], "modality_ablation"),
         as_node(draw_modality_ablation, ["modality_ablation", "plan"], "modality_ablation_figure"),
     ]
-    return Pipeline(
-        [*Pipeline(training, tags=["training"]).nodes, *Pipeline(evaluation, tags=["evaluation"]).nodes],
-        namespace=experiment,
-        inputs={*CHECKPOINTS, *EXAMPLES, *TRAINING},
-        parameters={
-            "params:experiment": f"params:{experiment}",
-            **{name: name for name in (*SHARED, "params:embeddings", "params:data.clips")},
-        },
-    )
+    return Pipeline(nodes, tags=["evaluation"]).nodes

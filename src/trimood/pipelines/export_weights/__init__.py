@@ -1,0 +1,1 @@
+"""Exports trained weights with the original's names and a model card."""

@@ -1,0 +1,21 @@
+"""The export stage: a folder of a trained model that can be published."""
+
+from kedro.pipeline import Pipeline
+
+from trimood.pipelines import Stage, as_node
+
+STAGE = Stage(run_separately=True, parameters={"to": str})
+
+
+def create_pipeline() -> Pipeline:
+    """Exports the weights of a finished run in MLflow, with its scores, so it is run after the experiments."""
+    from trimood.pipelines.export_weights.nodes import describe, export
+
+    return Pipeline(
+        [
+            as_node(describe, ["exported_model", "mlflow_runs", "mlflow_artifacts", "params:compare"], "model_card"),
+            as_node(export, ["exported_model", "model_card"], "exported_weights"),
+        ],
+        namespace="export_weights",
+        prefix_datasets_with_namespace=False,
+    )

@@ -1,0 +1,1 @@
+"""Imports weights that were trained elsewhere, and evaluates them."""

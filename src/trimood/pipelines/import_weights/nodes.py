@@ -1,0 +1,94 @@
+"""Nodes of the import stage."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from trimood.config.parameters import ClipParams, ExperimentParams, LoraParams, LossParams, TrainingParams, resolve
+from trimood.config.plan import Plan
+from trimood.model.config import CheckpointError
+from trimood.model.stored import AboutWeights, Imported, RunIdentity, TrainedWeights
+from trimood.model.stored import read_weights as read_stored
+
+log = logging.getLogger(__name__)
+
+
+class CannotImport(Exception):
+    """No weights are named, or a trained experiment is in their place."""
+
+
+def plan(
+    experiment: str,
+    parameters: Mapping[str, Any],
+    training: TrainingParams,
+    lora: LoraParams,
+    loss: LossParams,
+    clips: ClipParams,
+    video_checkpoint: str,
+    audio_checkpoint: str,
+) -> Plan:
+    """Plans the experiment as if it were trained here. Raises CheckpointError, AdapterError or DeviceError."""
+    from trimood.learning.experiment import plan_experiment
+
+    own = ExperimentParams.model_validate(parameters[experiment])
+    return plan_experiment(
+        resolve(own, training, lora, loss), video_checkpoint, audio_checkpoint, clips.reader, clips.stereo
+    )
+
+
+def read_weights(plan: Plan, experiment: str, weights: str, models: Path) -> tuple[Mapping[str, Any], Imported]:
+    """Returns the trained tensors of a folder or hub name, and their origin.
+
+    Raises CannotImport if no weights are named, or if the experiment has been trained here; CheckpointError if the
+    weights do not belong to the plan and its checkpoints.
+    """
+    from trimood.learning.experiment import import_published
+
+    if not weights:
+        raise CannotImport(
+            "weights: nothing is given. Give a folder or a name on the Hugging Face hub: kedro run "
+            f"--pipelines=import_weights --params experiment={experiment},weights=FOLDER-OR-HUB-NAME"
+        )
+    _refuse_trained(experiment, models)
+    return import_published(weights, plan)
+
+
+def identify(
+    experiment: str,
+    plan: Plan,
+    origin: Imported,
+    validation_examples: pd.DataFrame,
+    test_examples: pd.DataFrame,
+) -> RunIdentity:
+    """Returns the identity of the imported weights, which differs from that of every training."""
+    from trimood.learning.experiment import identify_run
+
+    return identify_run(experiment, plan, origin, validation=validation_examples, test=test_examples)
+
+
+def store(identity: RunIdentity, tensors: Mapping[str, Any]) -> tuple[TrainedWeights, dict[str, object]]:
+    """Returns the weights with their identity, and a history without epochs, as none was trained here."""
+    from trimood.model.trained import weights_fingerprint
+
+    about = AboutWeights(identity=identity, epoch="best", fingerprint=weights_fingerprint(tensors))
+    return TrainedWeights(about, tensors), {"epochs": [], "seconds": 0.0, "peak_memory_gib": 0.0}
+
+
+def _refuse_trained(experiment: str, models: Path) -> None:
+    """Raises CannotImport if the experiment's weights are there, unless they were imported too."""
+    path = models / experiment / "best.safetensors"
+    if not path.is_file():
+        return
+    try:
+        origin = read_stored(path).about.identity.imported
+    except CheckpointError:  # of another version
+        origin = None
+    if origin is None:
+        raise CannotImport(
+            f"{path}: {experiment} has been trained here, and its weights are not replaced by imported ones. Move the "
+            f"folder {path.parent} away, or import into another place: --params data_root=FOLDER"
+        )
+    log.info("%s: the weights imported from %s are replaced", path, origin.source)

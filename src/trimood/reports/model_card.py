@@ -1,0 +1,87 @@
+"""The model card of exported weights, README.md: metadata for the Hugging Face hub, and what a reader has to know."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import yaml
+
+from trimood.emotions import EMOTIONS
+from trimood.model.stored import RunIdentity
+from trimood.reports.html import render
+from trimood.scoring.intervals import Estimate
+
+
+@dataclass(frozen=True)
+class SplitScores:
+    """The scores of one split with intervals over its conversations; `f1_of_emotions` in the order of EMOTIONS."""
+
+    utterances: int
+    conversations: int
+    macro_f1: Estimate
+    weighted_f1: Estimate
+    f1_of_emotions: list[float]
+
+
+def model_card(
+    identity: RunIdentity, run_id: str, run: Mapping[str, object], scores: Mapping[str, SplitScores], confidence: float
+) -> str:
+    """The card in Markdown, which begins with the hub's block of metadata.
+
+    `run` has the tags and params of the weights' run by MLflow's names.
+    """
+    settings = identity.plan.settings
+    is_demo = run.get("tags.env") == "demo"
+    return render(
+        "model_card.md",
+        {},
+        metadata=yaml.safe_dump(_metadata(identity, scores, is_demo), sort_keys=False, width=120),
+        identity=identity,
+        settings=settings,
+        is_demo=is_demo,
+        run_id=run_id,
+        split_unit=run.get("params.data.split.unit", "unknown"),
+        train_file=run.get("tags.corpus.train.sha256", "unknown"),
+        test_file=run.get("tags.corpus.official_test.sha256", "unknown"),
+        commit=run.get("tags.git_commit", "unknown"),
+        scores=scores,
+        emotions=EMOTIONS,
+        percent=f"{100 * confidence:g} %",
+        places={source: _public(place) for source, place in identity.plan.checkpoints.items()},
+    )
+
+
+def _public(place: str) -> str | None:
+    """A name on the hub; None for a folder, whose path means nothing elsewhere."""
+    return place if place.count("/") == 1 and not place.startswith((".", "/", "~")) else None
+
+
+def _metadata(identity: RunIdentity, scores: Mapping[str, SplitScores], is_demo: bool) -> dict[str, object]:
+    """See https://huggingface.co/docs/hub/model-cards."""
+    corpus = "trimood's generated demo corpus" if is_demo else "ECF 2.0 (SemEval-2024 Task 3)"
+    metrics = [
+        {"type": "f1", "name": f"{name}, {split} split", "value": round(of.value, 4)}
+        for split, found in scores.items()
+        for name, of in (("macro F1", found.macro_f1), ("weighted F1", found.weighted_f1))
+    ]
+    base = [place for place in map(_public, identity.plan.checkpoints.values()) if place]
+    return {
+        "language": "en",
+        "license": "other",
+        "license_name": "see-the-card",
+        "library_name": "peft" if identity.plan.settings.train == "lora" else "pytorch",
+        "tags": ["emotion-recognition-in-conversation", "multimodal", "languagebind", "trimood"],
+        **({"base_model": base} if base else {}),
+        "metrics": ["f1"],
+        "model-index": [
+            {
+                "name": f"trimood {identity.experiment}",
+                "results": [
+                    {
+                        "task": {"type": "video-classification", "name": "emotion recognition in conversation"},
+                        "dataset": {"type": "demo" if is_demo else "ecf", "name": corpus},
+                        "metrics": metrics,
+                    }
+                ],
+            }
+        ],
+    }
