@@ -105,6 +105,8 @@ class TextReader:
         self._log_cut(sum(len(ids) > room for ids in own), len(own), most)
         if self.context.previous or self.context.next:
             read = sum(bool(places.before or places.after) for places in around)
+            if own and not read:
+                log.warning("no utterance has context, with which (%s) the model was trained", self.context)
             words = "%d of %d utterances have context; of %d of them, not all of it fits into %d tokens"
             log.info(words, read, len(own), fits.count(False), most)
         return self._padded(rows)

@@ -83,7 +83,7 @@ def plan_experiment(settings: Settings, places: Mapping[Source, str], reader: Re
 def _title(settings: Settings) -> str:
     parts = [" + ".join(settings.modalities)]
     if settings.has_encoder:
-        parts.append("text encoder" if settings.text_tower == ENCODER else Path(settings.text_tower).name)
+        parts.append("text encoder")  # not its name, as the title is part of a run's identity
     if not settings.context.is_none:
         parts.append(f"context {settings.context}")
     if settings.lora:

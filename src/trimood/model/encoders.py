@@ -143,7 +143,7 @@ class TextEncoder(nn.Module):
 
     def checkpoint_layers(self) -> None:
         """From now on, a layer keeps only its input for the backward pass, which computes the layer again."""
-        self.model.gradient_checkpointing_enable({"use_reentrant": False})
+        self.model.activation_checkpointing_enable({"use_reentrant": False})
 
 
 def load_encoder(encoder: TextEncoder, folder: Path) -> None:
