@@ -107,8 +107,8 @@ class Examples(Dataset[dict[str, Tensor]]):
         if modality != "text":
             named = [name.encode() for name in self._part_names]
         else:  # no utterance has no tokens
-            rows = [] if self._input_ids is None else self._input_ids.numpy()
-            named = [ids[:length].tobytes() for ids, length in zip(rows, self.text_lengths(), strict=True)]
+            rows = torch.empty(0, 0) if self._input_ids is None else self._input_ids
+            named = [ids[:length].tobytes() for ids, length in zip(rows.numpy(), self.text_lengths(), strict=True)]
         present = self._present[:, MODALITIES.index(modality)].tolist()
         return [
             hashlib.blake2b(name, digest_size=16).digest() if is_there else None

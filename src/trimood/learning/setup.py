@@ -124,8 +124,8 @@ def _read(settings: Settings, folders: Mapping[Source, Path]) -> tuple[dict[Sour
         source: read_config(folder) for source, folder in folders.items() if source != "text"
     }
     if "text" in folders:
-        configs["text"], words = read_encoder(folders["text"], settings.text_pooling)
-        return configs, TextReader(words, settings.context, configs["text"])
+        encoder, words = read_encoder(folders["text"], settings.text_pooling)
+        return {**configs, "text": encoder}, TextReader(words, settings.context, encoder)
     if "text" not in settings.modalities:
         return configs, None
     last: list[Source] = [source for source in ("audio", "video") if source in folders]
