@@ -191,7 +191,8 @@ def test_an_environment_is_a_folder_with_or_without_files(conf: Path) -> None:
     shutil.rmtree(conf / "local")
     (conf / "mine").mkdir()
     (conf / "mine/globals.yaml").write_text("experiment: exp3\n")
-    with pytest.raises(click.UsageError, match=r"has no environment local, .*; there are: demo, ecf, meld, mine\."):
+    there_are = r"has no environment local, .*; there are: demo, ecf, ecf_text, meld, mine\."
+    with pytest.raises(click.UsageError, match=there_are):
         KedroSession.create(PROJECT, conf_source=str(conf), env="local").load_context()
     (conf / "local").mkdir()
     for environment in ("local", "mine"):

@@ -4,8 +4,8 @@ from typing import Literal
 
 Modality = Literal["video", "audio", "text"]
 
-Source = Literal["video", "audio"]
-"""The two LanguageBind checkpoints; each contains a text tower."""
+Source = Literal["video", "audio", "text"]
+"""The checkpoints: LanguageBind's for video and audio, each with a text tower, and a text encoder of its own kind."""
 
 EMOTIONS: tuple[str, ...] = ("surprise", "fear", "sadness", "neutral", "joy", "anger", "disgust")
 """The emotions of SemEval-2024 Task 3; the position is the class number, as in the published experiments."""

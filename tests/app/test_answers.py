@@ -133,3 +133,9 @@ def test_the_page_needs_neither_torch_nor_transformers_before_the_first_answer()
     paths = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], env=paths, capture_output=True, text=True, check=True)
     assert {"torch", "transformers", "peft", "matplotlib", "trimood"} & set(done.stdout.split()) == {"trimood"}
+
+
+def test_the_page_says_that_it_has_no_context(reader_of_conversations: Path, decoder: Decoder) -> None:
+    memory = ModelsInMemory(reader_of_conversations, {}, decoder)
+    (given,) = answer(memory, None, "No !", ["exp13"])
+    assert "Trained with context (1 before and speakers), of which the page has none." in given.note

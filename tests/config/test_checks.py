@@ -116,8 +116,8 @@ def test_a_wrong_parameter_is_refused_by_its_full_path(tree: dict, path: str, va
 
 
 def test_all_wrong_parameters_are_named_at_once(tree: dict) -> None:
-    wrong = tree | {"lr": 1, "exp9": {}}
-    with pytest.raises(ValueError, match=r"(?s)lr: no such parameter.*exp9: no such parameter"):
+    wrong = tree | {"lr": 1, "exp99": {}}
+    with pytest.raises(ValueError, match=r"(?s)lr: no such parameter.*exp99: no such parameter"):
         check_parameters(wrong, experiment_names(), OF_STAGES)
 
 

@@ -5,6 +5,7 @@ from pydantic import ValidationError
 
 from trimood.config.parameters import (
     CROSS_ENTROPY,
+    ContextParams,
     ExperimentParams,
     LoraParams,
     LossParams,
@@ -158,3 +159,24 @@ def test_a_long_list_shows_its_first_items_and_how_many_more_there_are() -> None
     assert listed(["a", "b", "c", "d"], 3) == "a, b, c, and 1 more"
     assert listed([str(number) for number in range(2000)], 1, "\n  - ") == "0\n  - and 1,999 more"
     assert listed([], 3) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"text_pooling": "first"}, r"text_pooling: first is for a text encoder, and text_tower is languagebind"),
+        ({"text_tower": "encoder", "modalities": ["video"]}, r"text_tower is for the modality text.*add text"),
+        ({"context": {"previous": 1}, "modalities": ["video"]}, r"context is for the modality text.*add text"),
+        ({"context": {"previous": -1}}, r"context\.previous\n.*greater than or equal to 0"),
+        ({"context": {"before": 1}}, r"unknown key 'before'; allowed here: previous, next, speakers"),
+        ({"context": {"previous": True}}, r"give a number; true, yes and on are not read as 1"),
+    ],
+)
+def test_a_text_tower_or_context_that_contradicts_itself_is_refused(changes: dict, words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        ExperimentParams.model_validate({"modalities": ["text", "video"], "train": "everything", **changes})
+
+
+def test_a_context_says_itself_in_words() -> None:
+    assert str(ContextParams(previous=2, next=1, speakers=True)) == "2 before and 1 after and speakers"
+    assert str(ContextParams()) == "none"

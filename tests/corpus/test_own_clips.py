@@ -374,3 +374,15 @@ def test_an_empty_file_beside_a_clip_affects_only_its_clip(tmp_path: Path, caplo
     put(tmp_path, "c.tsv", content="\n")
     assert words_of(tmp_path) == {"a": "", "b": "Hi", "c": ""}
     assert "a.srt is empty and is passed over" in caplog.text
+
+
+def test_cues_are_a_conversation_and_a_table_says_its_own(folder: Path) -> None:
+    (folder / "a.srt").write_text(CUES)
+    (folder / "words.csv").write_text("clip,text,conversation,order,speaker\nb,Hi .,talk,2,Ross\nc,No !,,,\n")
+    table = own_utterances(str(folder), None).set_index("utterance")
+    assert table.index.tolist() == ["a_001", "a_002", "b", "more/c"]
+    assert table["conversation_id"].tolist() == [str(folder / "a.mp4"), str(folder / "a.mp4"), "talk", ""]
+    assert table["utterance_id"].tolist()[:3] == [1, 2, 2]
+    assert table["speaker"].tolist() == ["", "", "Ross", ""]
+    alone = own_utterances(None, str(folder / "a.srt"))
+    assert alone["conversation_id"].tolist() == [str(folder / "a.srt")] * 2

@@ -7,7 +7,7 @@ import av
 import pytest
 
 from support.made_corpus import made_conversation, write_ecf
-from trimood.corpus.words import Cue, WordsError, read_cues, read_words
+from trimood.corpus.words import Cue, Said, WordsError, read_cues, read_words
 
 SRT = """1
 00:00:01,000 --> 00:00:02,500
@@ -33,20 +33,34 @@ def test_a_csv_holds_words_that_look_like_missing_values(tmp_path: Path) -> None
     words = read_words(
         write(tmp_path / "words.csv", '\ufeffclip,text\na.mp4,NA\nb.mp4,None\nc.mp4,"Oh, no!"\nd.mp4,\n')
     )
-    assert words == {"a.mp4": "NA", "b.mp4": "None", "c.mp4": "Oh, no!", "d.mp4": ""}
+    found = {clip: said.text for clip, said in words.items()}
+    assert found == {"a.mp4": "NA", "b.mp4": "None", "c.mp4": "Oh, no!", "d.mp4": ""}
 
 
 @pytest.mark.parametrize(
     "content", [{"a": "Hi .", "b": "No\n!"}, [{"clip": "a", "text": "Hi ."}, {"clip": "b", "text": "No !"}]]
 )
 def test_json_is_a_mapping_or_a_list(tmp_path: Path, content: object) -> None:
-    assert read_words(write(tmp_path / "words.json", json.dumps(content))) == {"a": "Hi .", "b": "No !"}
+    words = read_words(write(tmp_path / "words.json", json.dumps(content)))
+    assert {clip: said.text for clip, said in words.items()} == {"a": "Hi .", "b": "No !"}
 
 
 def test_annotations_in_ecfs_format_name_clips_by_their_ids(tmp_path: Path) -> None:
     words = read_words(write_ecf(tmp_path, [made_conversation(12, ["joy", None])]))
     assert list(words) == ["dia12utt1", "dia12utt2"]
-    assert all(words.values())
+    assert words["dia12utt2"] == Said("I feel something , number 2 !", "12", 2, "Monica")
+
+
+def test_a_table_may_say_the_conversation_its_order_and_who_speaks(tmp_path: Path) -> None:
+    content = "speaker,clip,text,conversation,order\nRoss,b,No !,c1,2\n,a,Hi .,c1,1\nJoey,x,Alone,,\n"
+    assert read_words(write(tmp_path / "words.csv", content)) == {
+        "b": Said("No !", "c1", 2, "Ross"),
+        "a": Said("Hi .", "c1", 1, ""),
+        "x": Said("Alone", "", 3, "Joey"),
+    }
+    by_rows = [{"clip": name, "text": "Hi .", "conversation": "c"} for name in "ba"]
+    words = read_words(write(tmp_path / "words.json", json.dumps(by_rows)))
+    assert [said.order for said in words.values()] == [1, 2]
 
 
 def test_subtitles_are_cues_in_order_without_markup(tmp_path: Path) -> None:
@@ -63,6 +77,14 @@ def test_subtitles_are_cues_in_order_without_markup(tmp_path: Path) -> None:
     [
         ("a.csv", "file,words\na,b\n", "got the columns file, words"),
         ("a.csv", "clip,text\na,b\na,c\n", "a occurs twice"),
+        ("a.csv", "clip,text,conversation,order\na,b,c,x\n", "line 2: order is x; expected a whole number"),
+        ("a.csv", "clip,text,conversation,order\na,b,c,\n", "line 2: order is empty; expected a whole number"),
+        (
+            "a.csv",
+            "clip,text,conversation,order\na,b,c,1\nd,e,c,1\n",
+            "order 1 of conversation c is given to two clips",
+        ),
+        ("a.csv", "clip,text,speaker,speaker\na,b,c,d\n", "got the columns clip, text, speaker, speaker"),
         ("a.csv", "clip,text,text\na,b,c\n", "got the columns clip, text, text"),
         ("a.csv", 'clip,text\na,"b\nc,d\n', r"a\.csv, line 2: the quote that opens in line 2 is never closed"),
         ("a.json", '{"a": "b", "a": "c"}', "the key 'a' occurs 2 times in one object; keep one"),

@@ -23,7 +23,7 @@ def test_fp16_without_a_gpu_is_refused_when_the_experiment_is_planned(monkeypatc
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     wanted = settings().model_copy(update={"training": training(fp16=True)})
     with pytest.raises(DeviceError, match=r"training\.fp16 is true, but PyTorch finds no CUDA device here.*to false"):
-        plan_experiment(wanted, "no such checkpoint", "", "pyav", "mean")
+        plan_experiment(wanted, {"video": "no such checkpoint"}, "pyav", "mean")
 
 
 @pytest.mark.parametrize(("optim", "library"), [("adamw_bnb_8bit", "bitsandbytes"), ("adamw_torch_8bit", "torchao")])
@@ -64,7 +64,7 @@ def test_a_plan_that_will_not_fit_names_the_settings_that_do(sources, monkeypatc
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, 8_000_000))
     with caplog.at_level(logging.WARNING):
-        plan_experiment(wanted, sources["video"], "", "pyav", "mean")
+        plan_experiment(wanted, sources, "pyav", "mean")
     assert words in caplog.text
 
 

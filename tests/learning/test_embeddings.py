@@ -16,8 +16,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from support.learning_examples import example_table, lora, settings, tiny_model, training
-from trimood.config.parameters import AugmentationParams, TrainingParams
+from support.learning_examples import encoder_settings, example_table, lora, settings, tiny_model, training
+from trimood.config.parameters import AugmentationParams, ContextParams, TrainingParams
 from trimood.emotions import Modality
 from trimood.learning import embeddings
 from trimood.learning.batches import Examples
@@ -356,3 +356,42 @@ def test_commands_at_the_same_time_do_not_disturb_each_other(
         assert all(torch.equal(rows_of(one, modality), rows_of(other, modality)) for other in others)
     assert all(path.suffix == ".safetensors" for path in files(cache))
     assert "damaged" not in caplog.text
+
+
+def test_a_frozen_encoder_embeds_a_text_alike_whatever_else_is_embedded(
+    encoder_folder: Path, cache: EmbeddingCache, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded = load_model(encoder_settings("head"), {"text": str(encoder_folder)})
+    lengths = (1, 40, 3, 3, 90, 17, 16)
+    table = example_table(7).assign(text=[" ".join(["so"] * length) for length in lengths], has_video=False)
+    found = embed_frozen(loaded, loaded.examples(table, tmp_path, NONE), {"text": "digest"}, cache, 2)
+    every = torch.stack([found[row]["text_embedding"] for row in range(7)])
+    with torch.no_grad():
+        for row in range(7):
+            alone = loaded.examples(table.iloc[[row]].reset_index(), tmp_path)
+            kept = EmbeddingCache(tmp_path / f"alone {row}", 1)
+            own = embed_frozen(loaded, alone, {"text": "digest"}, kept, 2)[0]["text_embedding"]
+            assert own.equal(every[row])
+            whole = loaded.model.embed(input_ids=alone[0]["input_ids"][None])["text"][0]
+            torch.testing.assert_close(whole, every[row], atol=1e-6, rtol=0)
+    with caplog.at_level(logging.INFO, logger="trimood"):
+        again = embed_frozen(loaded, loaded.examples(table.iloc[::-1], tmp_path, NONE), {"text": "digest"}, cache, 2)
+    assert "7 utterances, 7 embedded before, 0 to embed" in caplog.text
+    assert again[6]["text_embedding"].equal(every[0])
+
+
+def test_another_pooling_and_another_context_are_other_embeddings(
+    encoder_folder: Path, cache: EmbeddingCache, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="trimood")
+    table = example_table(3).assign(conversation_id=1, utterance_id=[1, 2, 3], has_video=False)
+    for changes, missing in (
+        ({}, 3),
+        ({"text_pooling": "first"}, 3),
+        ({"context": ContextParams(previous=1)}, 2),
+        ({}, 0),
+    ):
+        loaded = load_model(encoder_settings("head").model_copy(update=changes), {"text": str(encoder_folder)})
+        caplog.clear()
+        embed_frozen(loaded, loaded.examples(table, tmp_path, NONE), {"text": "digest"}, cache, 4)
+        assert f"3 utterances, {3 - missing} embedded before, {missing} to embed" in caplog.text

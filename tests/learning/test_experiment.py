@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 from safetensors.torch import save_file
 
-from support.learning_examples import example_table, tiny_plan
+from support.learning_examples import encoder_settings, example_table, tiny_plan
 from support.made_checkpoints import TINY_VIDEO, made_checkpoint
-from trimood.config.parameters import Train
-from trimood.learning.experiment import identify_run
+from support.made_encoders import change
+from trimood.config.parameters import ContextParams, Train
+from trimood.learning.batches import collate
+from trimood.learning.experiment import identify_run, plan_experiment
+from trimood.learning.setup import load_model
 from trimood.model.checkpoints import BIN_FILE, read_state_dict
 from trimood.model.config import CheckpointError
 from trimood.model.stored import RunIdentity
@@ -92,3 +95,56 @@ def test_a_moved_or_copied_checkpoint_is_the_same(checkpoint: Path, tmp_path: Pa
 def test_an_identity_is_the_same_after_it_was_stored(checkpoint: Path) -> None:
     known = identified(checkpoint)
     assert RunIdentity.model_validate_json(known.model_dump_json()).digest == known.digest
+
+
+CONTEXT = ContextParams(previous=1, speakers=True)
+TALK = TABLE.assign(conversation_id=1, utterance_id=[1, 2, 3, 4], speaker="Ross")
+
+
+def encoded(place: Path, context: ContextParams | None = None, **changes: object) -> RunIdentity:
+    """A run of text alone with a text encoder."""
+    settings = encoder_settings("head", context=context).model_copy(update=changes)
+    plan = plan_experiment(settings, {"text": str(place)}, "pyav", "mean")
+    return identify_run("exp12", plan, training=TALK, validation=TALK, test=TALK)
+
+
+def test_a_run_with_a_text_encoder_is_known_by_its_files_and_not_by_their_place(
+    encoder_folder: Path, tmp_path: Path
+) -> None:
+    known = encoded(encoder_folder)
+    assert known.plan.checkpoints == {"text": str(encoder_folder)}
+    assert known.plan.parameters["text"].trainable == 0
+    moved = tmp_path / "moved"
+    shutil.copytree(encoder_folder, moved)
+    assert encoded(moved).digest == known.digest
+    assert encoded(tmp_path / "nowhere", text_tower=str(moved)).digest == known.digest
+    assert encoded(encoder_folder, text_pooling="first").digest != known.digest
+    change(moved / "config.json", hidden_act="relu")
+    assert encoded(moved).digest != known.digest
+
+
+def test_with_context_a_run_is_another_one_if_order_or_speakers_change(encoder_folder: Path) -> None:
+    alone, known = encoded(encoder_folder), encoded(encoder_folder, CONTEXT)
+    assert "context 1 before and speakers" in known.plan.title
+    for changed in (TALK.assign(speaker="Joey"), TALK.assign(utterance_id=[4, 3, 2, 1])):
+        alone.check_examples(test=changed)
+        with pytest.raises(CheckpointError, match=r"^the test examples are not those that this training"):
+            known.check_examples(test=changed)
+
+
+def test_a_tower_of_its_own_joins_languagebinds_video_and_audio(
+    encoder_folder: Path, sources: dict[str, str], prepared_clips: Path
+) -> None:
+    settings = encoder_settings("lora", ("text", "video", "audio"), CONTEXT)
+    plan = plan_experiment(settings, {**sources, "text": str(encoder_folder)}, "pyav", "mean")
+    assert list(plan.checkpoints) == ["video", "audio", "text"]
+    assert plan.title.startswith(
+        "text + video + audio, text encoder, context 1 before and speakers, LoRA r=4 on q_proj"
+    )
+    assert all(plan.parameters[tower].trainable for tower in ("video", "audio", "text"))
+    loaded = load_model(plan.settings, plan.checkpoints)
+    assert loaded.model.head.weight.shape[1] == 12 + 12 + 32
+    assert not hasattr(loaded.model.tower("audio"), "text_model")
+    examples = loaded.examples(TALK.assign(has_video=[True, True, False, True]), prepared_clips)
+    found = loaded.model(**collate([examples[row] for row in range(4)]))
+    assert found["loss"].isfinite()

@@ -119,6 +119,22 @@ def test_the_signature_names_what_goes_in_and_what_comes_out(files: Path) -> Non
 
 
 @pytest.mark.slow
+def test_a_model_that_reads_conversations_takes_them_and_counts_what_it_read(
+    run: str, reader_of_conversations: Path
+) -> None:
+    with mlflow.start_run() as opened:
+        files = [reader_of_conversations / "exp13" / name for name in ("best.safetensors", "calibration.json")]
+        model = mlflow.pyfunc.load_model(log_model(*files, opened.info.run_id))
+    signature = model.metadata.signature
+    assert signature.inputs.input_names() == ["clip", "text", "conversation", "speaker"]
+    rows = pd.DataFrame({"text": ["I won !", "No !", "No !"], "conversation": ["a", "a", None], "speaker": "Ross"})
+    answer = model.predict(rows)
+    assert list(answer.columns) == signature.outputs.input_names()
+    assert answer["context"].tolist() == [0, 1, 0]
+    assert answer["p_joy"][1] != answer["p_joy"][2]
+
+
+@pytest.mark.slow
 def test_its_example_is_a_request_that_it_answers(model: mlflow.pyfunc.PyFuncModel) -> None:
     answer = model.predict(model.input_example)
     assert list(answer.columns) == model.metadata.signature.outputs.input_names()

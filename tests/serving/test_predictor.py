@@ -1,5 +1,6 @@
 """Utterances of one's own are predicted as evaluation predicts them, and what cannot be is named."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from support.learning_examples import tiny_model
+from support.made_encoders import change
 from support.made_media import make_clip
 from support.trained_experiments import TEMPERATURE
 from trimood.emotions import EMOTIONS
@@ -17,6 +19,7 @@ from trimood.media.cache import prepare_clips
 from trimood.media.execution import Execution
 from trimood.media.video import read_frames
 from trimood.model.checkpoints import clip_recipe
+from trimood.model.config import CheckpointError
 from trimood.model.stored import read_weights
 from trimood.model.trained import load_trained_state
 from trimood.scoring.calibration import with_temperature
@@ -121,3 +124,37 @@ def test_no_file_is_left_behind(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     predictor.predict([Utterance(make_clip(clips / "other.mp4", seed=9), "Hi .")])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_conversation_is_read_in_its_order_and_whoever_stands_alone_is_counted(
+    reader_of_conversations: Path, clips: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    predictor = load_predictor("exp13", reader_of_conversations)
+    said = [
+        Utterance(None, "I won !", "first", "talk", "Ross"),
+        Utterance(clips / "whole.mp4", "No !", "second", "talk", "Joey"),
+        Utterance(None, "No !", "alone"),
+    ]
+    first, second, alone = predictor.predict(said)
+    assert isinstance(first, Prediction)
+    assert isinstance(second, Prediction)
+    assert isinstance(alone, Prediction)
+    assert [found.context for found in (first, second, alone)] == [0, 1, 0]
+    (lonely,) = predictor.predict(said[1:2])
+    assert isinstance(lonely, Prediction)
+    assert "no utterance has context, with which (1 before and speakers) the model was trained" in caplog.text
+    assert lonely.probabilities != pytest.approx(second.probabilities, abs=1e-7)
+    (by_another,) = predictor.predict([Utterance(clips / "whole.mp4", "No !", "second", "talk", "Monica")])
+    assert isinstance(by_another, Prediction)
+    assert by_another.probabilities != pytest.approx(lonely.probabilities, abs=1e-7)
+
+
+def test_an_encoder_that_has_moved_is_given_by_its_place(
+    reader_of_conversations: Path, encoder_folder: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(encoder_folder, moved)
+    assert load_predictor("exp13", reader_of_conversations, {"text": str(moved)}).predict([Utterance(None, "Hi .")])
+    change(moved / "config.json", hidden_act="relu")
+    with pytest.raises(CheckpointError, match="moved: not the text checkpoint that exp13 was trained with"):
+        load_predictor("exp13", reader_of_conversations, {"text": str(moved)})

@@ -178,3 +178,21 @@ def test_csv_is_counted_by_its_separators_and_what_may_be_compressed_is_refused(
         check_body(b"PAR1", "application/vnd.apache.parquet", ServingParams())
     with pytest.raises(BadRequest, match="the content type is missing"):
         check_body(b"{}", "", ServingParams())
+
+
+def test_a_row_may_say_its_conversation_and_who_speaks(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"text": ["Hi .", "No !"], "conversation": ["a", None], "speaker": ["Ross", float("nan")]})
+    first, second = read_request(rows, tmp_path, LIMITS)
+    assert (first.conversation, first.speaker) == ("a", "Ross")
+    assert (second.conversation, second.speaker) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (3, "row 1: conversation is int; it must be a string"),
+        ("a" * 10_001, "row 1: conversation has 10,001 characters"),
+    ],
+)
+def test_a_conversation_that_is_no_name_is_refused(tmp_path: Path, value: object, words: str) -> None:
+    assert words in refusal(tmp_path, {"text": "Hi .", "conversation": value})

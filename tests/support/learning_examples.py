@@ -12,9 +12,11 @@ from torch import Tensor
 
 from support.made_checkpoints import TINY_AUDIO, TINY_VIDEO, made_checkpoint
 from trimood.config.parameters import (
+    ENCODER,
     AugmentationParams,
     Bias,
     ClipParams,
+    ContextParams,
     EmbeddingParams,
     HeadTraining,
     LoraParams,
@@ -112,6 +114,14 @@ def settings(
     return Settings(modalities=modalities, train=train, head=head, lora=adapters, training=TRAINING)
 
 
+def encoder_settings(
+    train: Train = "everything", modalities: tuple[Modality, ...] = ("text",), context: ContextParams | None = None
+) -> Settings:
+    """Settings of a text encoder, the one that the path `text_tower` names."""
+    wanted = settings(train, modalities)
+    return wanted.model_copy(update={"text_tower": ENCODER, "context": context or ContextParams()})
+
+
 def tiny_model(sources: dict[Source, str], **kwargs: Any) -> LoadedModel:
     """A model of `settings(**kwargs)` with the tiny checkpoints."""
     wanted = settings(**kwargs)
@@ -120,7 +130,7 @@ def tiny_model(sources: dict[Source, str], **kwargs: Any) -> LoadedModel:
 
 def tiny_plan(sources: dict[Source, str], **kwargs: Any) -> Plan:
     """The plan that belongs to `tiny_model(sources, **kwargs)`."""
-    return plan_experiment(settings(**kwargs), sources["video"], sources.get("audio", ""), "pyav", "mean")
+    return plan_experiment(settings(**kwargs), sources, "pyav", "mean")
 
 
 def tiny_identity(plan: Plan, validation: pd.DataFrame | None = None, test: pd.DataFrame | None = None) -> RunIdentity:

@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from support.learning_examples import tiny_model, tiny_plan, tiny_weights
+from support.learning_examples import encoder_settings, tiny_model, tiny_plan, tiny_weights
 from support.made_media import make_clip
+from trimood.config.parameters import ContextParams
+from trimood.learning.experiment import plan_experiment
+from trimood.learning.setup import load_model
 from trimood.model.stored import write_weights
 from trimood.model.trained import trained_state
 
@@ -34,6 +37,23 @@ def trained_folder(sources: dict[str, str], tmp_path_factory: pytest.TempPathFac
     write_trained(folder / "exp6_head", sources, ("text", "video", "audio"))
     write_trained(folder / "exp3", sources, ("text", "video"))
     return folder
+
+
+@pytest.fixture(scope="session")
+def reader_of_conversations(
+    sources: dict[str, str], encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """06_models with exp13 of words and video, whose text encoder reads the utterance before and who speaks."""
+    settings = encoder_settings("head", ("text", "video"), ContextParams(previous=1, speakers=True))
+    plan = plan_experiment(settings, {**sources, "text": str(encoder_folder)}, "pyav", "mean")
+    model = load_model(plan.settings, plan.checkpoints).model
+    tensors = {name: tensor.clone() for name, tensor in trained_state(model).items()}
+    weights = tiny_weights(plan, tensors)
+    folder = tmp_path_factory.mktemp("conversations") / "exp13"
+    write_weights(folder / "best.safetensors", weights)
+    calibration = {"temperature": TEMPERATURE, "weights": weights.about.fingerprint}
+    (folder / "calibration.json").write_text(json.dumps(calibration))
+    return folder.parent
 
 
 @pytest.fixture(scope="session")

@@ -80,4 +80,7 @@ def _answer_of(memory: ModelsInMemory, name: str, utterance: Utterance) -> Answe
 def _note(predictor: Predictor, prediction: Prediction) -> str:
     reads = ", ".join(called for modality, called in _CALLED.items() if modality in predictor.modalities)
     absent = ", ".join(f"{_CALLED[modality]} ({reason})" for modality, reason in prediction.absent.items())
-    return f"Reads {reads}. Absent: {absent or 'nothing'}.<br>Temperature {predictor.temperature:.2f}."
+    alone = ""
+    if not predictor.context.is_none:
+        alone = f" Trained with context ({predictor.context}), of which the page has none."
+    return f"Reads {reads}. Absent: {absent or 'nothing'}.{alone}<br>Temperature {predictor.temperature:.2f}."

@@ -157,13 +157,15 @@ class WorkParams(Parameters):
 class ClipParams(WorkParams):
     """How clips become tensors. `on_bad_clip`: a policy for all problems, or for each problem (default: `fail`).
 
-    `hash_again`: read every clip to see whether it has changed, not only those whose size or times have.
+    `hash_again`: read every clip to see whether it has changed, not only those whose size or times have. `in_use`
+    false: no clip is looked for, and only experiments on text alone run.
     """
 
     on_bad_clip: Policy | dict[ClipProblem, Policy]
     reader: Reader = "pyav"
     stereo: Stereo = "mean"
     hash_again: bool = False
+    in_use: bool = True
 
     @field_validator("on_bad_clip", mode="before")
     @classmethod
@@ -319,10 +321,23 @@ HeadTraining = Literal["trained", "frozen"]
 Bias = Literal["none", "all", "lora_only"]
 
 
+ALL_LINEAR = "all-linear"
+"""A LoRA target that stands for every linear layer, as in PEFT."""
+
+
+def is_target(name: str, targets: Iterable[str]) -> bool:
+    """Whether a linear layer of this name gets an adapter."""
+    return any(target == ALL_LINEAR or f".{name}".endswith(f".{target}") for target in targets)
+
+
 class LoraParams(Parameters):
-    """Low-rank adapters. `targets` are suffixes of module names, `bias` says which biases are trained."""
+    """Low-rank adapters. `targets` are suffixes of module names, `bias` says which biases are trained.
+
+    `targets` are those of LanguageBind's towers, `text_targets` those of another text encoder.
+    """
 
     targets: Annotated[tuple[str, ...], Field(min_length=1)]
+    text_targets: Annotated[tuple[str, ...], Field(min_length=1)] = (ALL_LINEAR,)
     r: Annotated[int, Field(ge=1)]
     alpha: Annotated[int, Field(ge=1)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
@@ -365,10 +380,41 @@ CROSS_ENTROPY = LossParams()
 """The published loss."""
 
 
+LANGUAGEBIND, ENCODER = "languagebind", "encoder"
+"""Values of `text_tower`: LanguageBind's own, or the encoder that the path `text_tower` names."""
+
+Pooling = Literal["mean", "first"]
+"""How an encoder's tokens become one embedding: their mean, or the first token's."""
+
+
+class ContextParams(Parameters):
+    """What a text tower reads of a conversation: so many utterances before and after, and who speaks."""
+
+    previous: Annotated[int, Field(ge=0, le=50)] = 0
+    next: Annotated[int, Field(ge=0, le=50)] = 0
+    speakers: bool = False
+
+    @property
+    def is_none(self) -> bool:
+        """Whether the tower reads the utterance alone."""
+        return self == ContextParams()
+
+    def __str__(self) -> str:
+        counts = [f"{count} {side}" for side, count in (("before", self.previous), ("after", self.next)) if count]
+        return " and ".join([*counts, *(["speakers"] if self.speakers else [])]) or "none"
+
+
 class ExperimentParams(Parameters):
-    """The content of an experiment's file; `lora`, `loss`, `training` contain only differences from shared values."""
+    """The content of an experiment's file; `lora`, `loss`, `training` contain only differences from shared values.
+
+    `text_tower`: `languagebind`; `encoder`, the text encoder that the path `text_tower` names; or a name on the Hugging
+    Face hub or a folder of another one. `text_pooling` belongs to an encoder.
+    """
 
     modalities: Annotated[tuple[Modality, ...], Field(min_length=1)]
+    text_tower: Annotated[str, Field(min_length=1)] = LANGUAGEBIND
+    text_pooling: Pooling = "mean"
+    context: ContextParams = ContextParams()
     train: Train
     head: HeadTraining = "trained"
     lora: dict[str, object] = Field(default_factory=dict)
@@ -385,7 +431,21 @@ class ExperimentParams(Parameters):
             raise ValueError(f"lora: {self.lora} is given, but train: {self.train} uses no adapters; write train: lora")
         if self.train == "head" and self.head == "frozen":
             raise ValueError("train: head with head: frozen trains nothing; write head: trained")
+        self._text_agrees()
         return self
+
+    def _text_agrees(self) -> None:
+        given = {"text_tower": self.text_tower != LANGUAGEBIND, "context": not self.context.is_none}
+        if "text" not in self.modalities and (unused := [name for name, is_given in given.items() if is_given]):
+            raise ValueError(
+                f"{' and '.join(unused)} is for the modality text, and modalities are {list(self.modalities)}; add "
+                "text, or leave it out"
+            )
+        if "text_pooling" in self.model_fields_set and self.text_tower == LANGUAGEBIND:
+            raise ValueError(
+                f"text_pooling: {self.text_pooling} is for a text encoder, and text_tower is {LANGUAGEBIND}, which has "
+                f"its own; write text_tower: {ENCODER}, or leave text_pooling out"
+            )
 
 
 class Settings(Parameters):
@@ -395,11 +455,19 @@ class Settings(Parameters):
     """
 
     modalities: tuple[Modality, ...]
+    text_tower: str = LANGUAGEBIND
+    text_pooling: Pooling = "mean"
+    context: ContextParams = ContextParams()
     train: Train
     head: HeadTraining
     lora: LoraParams | None
     loss: LossParams = CROSS_ENTROPY
     training: TrainingParams
+
+    @property
+    def has_encoder(self) -> bool:
+        """Whether the words are read by an encoder of `text_tower` instead of LanguageBind's text tower."""
+        return "text" in self.modalities and self.text_tower != LANGUAGEBIND
 
 
 def resolve(
@@ -455,6 +523,7 @@ class ServingParams(Parameters):
 
     video_checkpoint: str = ""
     audio_checkpoint: str = ""
+    text_tower: str = ""
     largest_request_megabytes: Annotated[float, Field(gt=0)] = 70
     largest_clip_megabytes: Annotated[float, Field(gt=0)] = 50
     most_rows: Annotated[int, Field(ge=1)] = 32
@@ -479,6 +548,7 @@ class Paths(Parameters):
     episodes_dir: str
     video_checkpoint: str
     audio_checkpoint: str
+    text_tower: str
     prepared_clips: str | None = None
 
 

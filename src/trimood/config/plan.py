@@ -41,7 +41,7 @@ class SearchPlan(Plan):
     """The plan of a search: the plan of the experiment, and the inputs from which a trial's settings are resolved.
 
     `own`: the content of the experiment's file; `training`, `lora`, `loss`: the shared values; `given_checkpoints`:
-    both checkpoints, because a trial may use other modalities than the experiment.
+    all checkpoints, because a trial may use other modalities than the experiment.
     """
 
     experiment: str

@@ -14,7 +14,7 @@ from trimood.config.parameters import listed
 from trimood.corpus.reading import in_one_line, shortened
 from trimood.corpus.subtitles import OTHER_SUBTITLES, SUBTITLES, is_transcript
 from trimood.corpus.tables import OWN_UTTERANCE_COLUMNS
-from trimood.corpus.words import ALLOWED, TABLES, WordsError, read_cues, read_words
+from trimood.corpus.words import ALLOWED, TABLES, Said, WordsError, read_cues, read_words
 from trimood.media.names import ENDINGS, files_below, seems_media, spelling
 
 log = logging.getLogger(__name__)
@@ -35,6 +35,14 @@ class _Utterance(NamedTuple):
     clip: str = ""
     start_milliseconds: int | None = None
     end_milliseconds: int | None = None
+    conversation_id: str = ""
+    utterance_id: int = 0
+    speaker: str = ""
+
+    @classmethod
+    def of(cls, name: str, said: Said, clip: str = "") -> "_Utterance":
+        """What a table of words says of a clip."""
+        return cls(name, said.text, clip, None, None, said.conversation, said.order, said.speaker)
 
 
 def own_utterances(clips: str | None, text: str | None) -> pd.DataFrame:
@@ -61,7 +69,9 @@ def own_utterances(clips: str | None, text: str | None) -> pd.DataFrame:
     if twice := _repeated(row.utterance for row in rows):  # a cue of a.srt is a_001, as is a_001.mp4
         raise WordsError(f"{twice}: two utterances would have this name. Rename one of the files.")
     for row in rows:
-        if any(re.search("[\ud800-\udfff]", value) for value in row[:3]):  # half a character: no table can store it
+        if any(
+            re.search("[\ud800-\udfff]", value) for value in row if isinstance(value, str)
+        ):  # half a character: no table can store it
             raise WordsError(
                 f"{row.utterance!a}: its name or its words are not UTF-8. Rename the file, or correct the words."
             )
@@ -126,8 +136,11 @@ def _words_alone(source: Path | str | None) -> list[_Utterance]:
     if isinstance(source, str):
         return [_Utterance("words", in_one_line(source))]
     if not _is_transcript(source):
-        return [_Utterance(spelling(clip)[0], words) for clip, words in read_words(source).items()]
-    return [_Utterance(f"{source.stem}_{number:03}", cue.text) for number, cue in enumerate(read_cues(source), start=1)]
+        return [_Utterance.of(spelling(clip)[0], said) for clip, said in read_words(source).items()]
+    return [
+        _Utterance(f"{source.stem}_{number:03}", cue.text, conversation_id=str(source), utterance_id=number)
+        for number, cue in enumerate(read_cues(source), start=1)
+    ]
 
 
 def _is_transcript(path: Path) -> bool:
@@ -143,7 +156,7 @@ def _of_file(given: Path, names: Mapping[str, Path]) -> Iterator[_Utterance]:
         yield from _of_cues(name, path, given)
         return
     words = _matched(read_words(given), names, given)
-    yield from (_Utterance(name, words.get(name, ""), str(path)) for name, path in names.items())
+    yield from (_Utterance.of(name, words.get(name, Said("")), str(path)) for name, path in names.items())
 
 
 def _of_files_beside(place: Path, names: Mapping[str, Path]) -> Iterator[_Utterance]:
@@ -176,7 +189,7 @@ def _of_files_beside(place: Path, names: Mapping[str, Path]) -> Iterator[_Uttera
         if name not in words and path in subtitles:
             yield from _of_cues(name, path, _chosen(path, subtitles[path]))
         else:
-            yield _Utterance(name, words.get(name, ""), str(path))
+            yield _Utterance.of(name, words.get(name, Said("")), str(path))
 
 
 def _name_unread(owners: Mapping[tuple[Path, str], list[Path]]) -> None:
@@ -231,7 +244,7 @@ def _chosen(clip: Path, files: list[tuple[str, Path]]) -> Path:
     )
 
 
-def _matched(words: Mapping[str, str], names: Mapping[str, Path], table: Path) -> dict[str, str]:
+def _matched(words: Mapping[str, Said], names: Mapping[str, Path], table: Path) -> dict[str, Said]:
     """The words by clip name; a table may name clips with or without extension and folder.
 
     A spelling that fits exactly takes precedence over one that looks equal (`media.files.spelling`), and that over one
@@ -282,7 +295,7 @@ def _of_cues(name: str, path: Path, subtitles: Path) -> list[_Utterance]:
     if len(cues) < 2:
         return [_Utterance(name, cues[0].text if cues else "", str(path))]
     return [
-        _Utterance(f"{name}_{number:03}", cue.text, str(path), cue.start_milliseconds, cue.end_milliseconds)
+        _Utterance(f"{name}_{number:03}", cue.text, str(path), *cue[:2], str(path), number)
         for number, cue in enumerate(cues, start=1)
     ]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from trimood.config.parameters import ClipParams, Policy, listed
+from trimood.config.parameters import ClipParams, Policy, Settings, listed
 from trimood.corpus.tables import PREPARED_COLUMNS, PROBLEM_COLUMNS
 from trimood.media.errors import in_words
 
@@ -27,6 +27,20 @@ STRICTEST_FIRST: tuple[Policy, ...] = ("fail", "drop", "blank")
 
 class BadClips(Exception):
     """Clips that cannot be used while the policy for them is `fail`."""
+
+
+class ClipsNotInUse(Exception):
+    """An experiment needs clips, and none is looked for."""
+
+
+def refuse_without_clips(settings: Settings, clips: ClipParams) -> None:
+    """Raises ClipsNotInUse if an experiment uses clips while `clips.in_use` is false."""
+    needed = [modality for modality in settings.modalities if modality != "text"]
+    if needed and not clips.in_use:
+        raise ClipsNotInUse(
+            f"this experiment needs {' and '.join(needed)}, and data.clips.in_use is false: no clip is looked for. Run "
+            "an experiment on text alone, such as exp12, or use an environment with clips: kedro run --env=ecf"
+        )
 
 
 def with_parts(

@@ -57,6 +57,9 @@ OWN_UTTERANCE_COLUMNS = {
     "clip": "str",  # path; "" for words alone
     "start_milliseconds": "Int64",  # of the span within the clip; missing if the whole clip is the utterance
     "end_milliseconds": "Int64",
+    "conversation_id": "str",  # of subtitles, or as the table of words says; "" if the utterance stands alone
+    "utterance_id": "int64",  # place in the conversation
+    "speaker": "str",  # "" if nobody says
 }
 """Utterances of the user's own clips and words."""
 

@@ -1,7 +1,9 @@
 """Words for the user's own clips: tables (CSV, JSON, ECF's annotations), and errors for subtitles and transcripts."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from trimood.corpus.ecf import AnnotationError, read_ecf
 from trimood.corpus.reading import TextError, csv_rows, in_one_line, parse_json, shortened
@@ -11,17 +13,31 @@ TABLES = (".csv", ".json")
 """Endings of files with the words of several clips."""
 
 ALLOWED = (
-    "Supported: CSV with the columns clip,text; JSON as {clip: text}, as [{clip, text}, ...] or in ECF's format; "
-    "SRT and WebVTT; Whisper's JSON and TSV."
+    "Supported: CSV with the columns clip,text, and if you like conversation,order,speaker; JSON as {clip: text}, as "
+    "[{clip, text}, ...] with the same keys, or in ECF's format; SRT and WebVTT; Whisper's JSON and TSV."
 )
+
+_OF_A_CONVERSATION = ("conversation", "order", "speaker")
 
 
 class WordsError(Exception):
     """A file with words, or a choice of clips, that cannot be used."""
 
 
-def read_words(path: Path) -> dict[str, str]:
-    """The words of each clip in a table, in its order, with clips named as in the table. Raises WordsError."""
+class Said(NamedTuple):
+    """Words; the conversation in which they are said ("" if they stand alone), their place there, and who says them."""
+
+    text: str
+    conversation: str = ""
+    order: int = 0
+    speaker: str = ""
+
+
+def read_words(path: Path) -> dict[str, Said]:
+    """The words of each clip in a table, in its order, with clips named as in the table. Raises WordsError.
+
+    Without a column `order`, the rows of a conversation are in its order.
+    """
     try:
         pairs = _of_csv(path) if path.suffix.lower() == ".csv" else _of_json(path)
     except TextError as error:
@@ -30,11 +46,16 @@ def read_words(path: Path) -> dict[str, str]:
         raise WordsError(f"{path}: cannot be read ({_in_words(error)}). {ALLOWED}") from error
     if not pairs:
         raise WordsError(f"{path}: it has no row with a clip and its words. {ALLOWED}")
-    words: dict[str, str] = {}
-    for clip, text in pairs:
+    words: dict[str, Said] = {}
+    taken: set[tuple[str, int]] = set()
+    for clip, said in pairs:
         if clip in words:
             raise WordsError(f"{path}: {shortened(clip)} occurs twice; keep one row for each clip.")
-        words[clip] = in_one_line(text)
+        if said.conversation and (said.conversation, said.order) in taken:
+            where = f"order {said.order} of conversation {shortened(said.conversation)}"
+            raise WordsError(f"{path}: {where} is given to two clips; number the utterances of a conversation.")
+        taken.add((said.conversation, said.order))
+        words[clip] = said._replace(text=in_one_line(said.text), speaker=in_one_line(said.speaker))
     return words
 
 
@@ -52,39 +73,53 @@ def _in_words(error: Exception) -> str:
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
-def _of_csv(path: Path) -> list[tuple[str, str]]:
+def _of_csv(path: Path) -> list[tuple[str, Said]]:
     # Not pandas: if the first row has an extra comma, it shifts all columns.
     rows = csv_rows(path)
     _, columns = next(rows, (1, []))
-    if columns.count("clip") != 1 or columns.count("text") != 1:
+    known = ("clip", "text", *_OF_A_CONVERSATION)
+    if not {"clip", "text"} <= set(columns) or any(columns.count(name) > 1 for name in known):
         raise TextError(f"got the columns {shortened(', '.join(columns))}")
-    clip, text = columns.index("clip"), columns.index("text")
     pairs = []
-    for line, row in rows:
+    for number, (line, row) in enumerate(rows, start=1):
         if len(row) != len(columns):
             problem = f"got {len(row)} fields, the header has {len(columns)}. Put words with a comma in double quotes"
             raise TextError(f'{problem}: a.mp4,"Oh, no!"', f"line {line}")
-        pairs.append((row[clip], row[text]))
+        cells = dict(zip(columns, row, strict=True))
+        pairs.append((cells["clip"], _said(cells, number, f"line {line}")))
     return pairs
 
 
-def _of_json(path: Path) -> list[tuple[str, str]]:
+def _of_json(path: Path) -> list[tuple[str, Said]]:
     content = parse_json(path.read_text(encoding="utf-8-sig"))
     if isinstance(content, dict):
-        return [(clip, _word(text, f"key {shortened(clip)!r}")) for clip, text in content.items()]
+        return [(clip, Said(_word(text, f"key {shortened(clip)!r}"))) for clip, text in content.items()]
     if not isinstance(content, list):
         raise TextError(f"got {shortened(repr(content))}")
     if strange := [type(row).__name__ for row in content if not isinstance(row, Mapping)]:
         raise TextError(f"got a list of {strange[0]}")
-    if any("conversation" in row for row in content):
+    if any(isinstance(row.get("conversation"), list) for row in content):
         table = read_ecf(path)
-        return list(zip(table["utterance"], table["text"], strict=True))
+        of_each = table[["text", "conversation_id", "utterance_id", "speaker"]].values.tolist()
+        said = [Said(text, str(conversation), place, speaker) for text, conversation, place, speaker in of_each]
+        return list(zip(table["utterance"], said, strict=True))
     pairs = []
     for number, row in enumerate(content, start=1):
         if not {"clip", "text"} <= set(row):
             raise TextError(f"got the keys {shortened(', '.join(row))}", f"row {number}")
-        pairs.append((_word(row["clip"], f"row {number}"), _word(row["text"], f"row {number}")))
+        pairs.append((_word(row["clip"], f"row {number}"), _said(row, number, f"row {number}")))
     return pairs
+
+
+def _said(row: Mapping[str, object], number: int, place: str) -> Said:
+    """The words in a row of a table, and what it says of their conversation; `number` is that of the row."""
+    conversation, speaker = (str(row.get(name) or "").strip() for name in ("conversation", "speaker"))
+    order = str(row.get("order") or "").strip()
+    if conversation and "order" in row and not re.fullmatch(r"\d{1,18}", order):
+        raise TextError(f"order is {shortened(order) or 'empty'}; expected a whole number within conversation", place)
+    return Said(
+        _word(row["text"], place), conversation, int(order) if "order" in row and order.isdecimal() else number, speaker
+    )
 
 
 def _word(value: object, place: str) -> str:

@@ -47,16 +47,17 @@ class Examples(Dataset[dict[str, Tensor]]):
         video: VideoRecipe | None = None,
         audio: AudioInput | None = None,
         augmentation: AugmentationParams | None = None,
+        padding: int | None = None,
     ) -> None:
         """`table` has `part` (a file in `prepared_clips`), the columns for `presence`, and `label` if it is known.
 
-        `input_ids` is [utterance, 77], a row for each row of the table.
+        `input_ids` is [utterance, token], a row for each row of the table; a text encoder fills them with `padding`.
         """
         self._labels = torch.tensor(table["label"].to_numpy(dtype="int64")) if "label" in table else None
         self._part_names = table["part"].tolist()
         self._parts = [prepared_clips / part for part in self._part_names]
         self._present = presence(table)
-        self._input_ids = input_ids
+        self._input_ids, self._padding = input_ids, padding
         self._modalities, self._augmentation = set(modalities), augmentation
         self._video, self._audio = video, audio
         self._embeddings: Mapping[Modality, Tensor] = {}
@@ -106,12 +107,23 @@ class Examples(Dataset[dict[str, Tensor]]):
         if modality != "text":
             named = [name.encode() for name in self._part_names]
         else:  # no utterance has no tokens
-            named = [] if self._input_ids is None else [ids.tobytes() for ids in self._input_ids.numpy()]
+            rows = torch.empty(0, 0) if self._input_ids is None else self._input_ids
+            named = [ids[:length].tobytes() for ids, length in zip(rows.numpy(), self.text_lengths(), strict=True)]
         present = self._present[:, MODALITIES.index(modality)].tolist()
         return [
             hashlib.blake2b(name, digest_size=16).digest() if is_there else None
             for name, is_there in zip(named, present, strict=True)
         ]
+
+    def text_lengths(self) -> list[int]:
+        """The number of tokens of each text, without those that fill the texts of an encoder."""
+        if self._input_ids is None:
+            return []
+        if self._padding is None:
+            return [self._input_ids.shape[1]] * len(self._input_ids)
+        places = torch.arange(1, self._input_ids.shape[1] + 1)
+        lengths: list[int] = ((self._input_ids != self._padding) * places).amax(dim=1).tolist()
+        return lengths
 
     def of_one(self, modality: Modality) -> "Examples":
         """The same utterances with the input of one modality, without augmentation."""

@@ -11,9 +11,10 @@ from trimood.config.parameters import Optimiser, Settings, TrainingParams
 from trimood.config.plan import ParameterCount
 from trimood.emotions import Source
 from trimood.learning.batches import Examples, collate
-from trimood.model.checkpoints import locate
+from trimood.model.checkpoints import locate, locate_encoder
 from trimood.model.classifier import EmotionClassifier
-from trimood.model.config import LanguageBindConfig, read_config
+from trimood.model.config import TowerConfig, read_config
+from trimood.model.encoders import read_encoder
 from trimood.model.memory import (
     FULL,
     HALF,
@@ -69,7 +70,11 @@ def warn_of_memory(
 ) -> None:
     """Logs `memory_warning` for the GPU in use, if there is one; `checkpoints` are those in use."""
     if torch.cuda.is_available():
-        configs = {source: read_config(locate(name, weights=False)) for source, name in checkpoints.items()}
+        configs: dict[Source, TowerConfig] = {
+            source: read_config(locate(name, weights=False)) for source, name in checkpoints.items() if source != "text"
+        }
+        if "text" in checkpoints:
+            configs["text"], _ = read_encoder(locate_encoder(checkpoints["text"]), settings.text_pooling)
         _, device_bytes = torch.cuda.mem_get_info()
         if words := memory_warning(settings, configs, parameters, device_bytes):
             _log.warning("%s", words)
@@ -77,7 +82,7 @@ def warn_of_memory(
 
 def memory_warning(
     settings: Settings,
-    configs: Mapping[Source, LanguageBindConfig],
+    configs: Mapping[Source, TowerConfig],
     parameters: Mapping[str, ParameterCount],
     device_bytes: int,
 ) -> str | None:

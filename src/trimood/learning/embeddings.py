@@ -4,10 +4,10 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ import safetensors.numpy
 import torch
 import transformers
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from trimood.disk import DiskFull, remove_leftovers, written_whole
@@ -23,6 +23,7 @@ from trimood.emotions import Modality, Source
 from trimood.learning.batches import INPUTS, Examples, collate
 from trimood.learning.setup import LoadedModel
 from trimood.model.classifier import EmotionClassifier
+from trimood.model.encoders import WIDTH_STEP
 from trimood.model.memory import PREDICTION_REMEDY, memory_explained
 from trimood.model.stored import code_version
 from trimood.model.trained import parameter_counts
@@ -155,6 +156,8 @@ def _embed_once(
 
 
 def _is_random(model: EmotionClassifier, examples: Examples, modality: Modality) -> bool:
+    if modality == "text" and model.encoder:
+        return False  # a frozen one draws nothing
     config = model.tower(modality).config
     tower = config.text if modality == "text" else config.vision
     return examples.is_random(modality) or tower.has_dropout
@@ -179,6 +182,7 @@ def _kind(
         "device": _device().type,
         "precision": str(half or torch.float32),
         "batch": batch_size,
+        "pooling": model.encoder.config.pooling if modality == "text" and model.encoder else None,
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -203,9 +207,15 @@ def _computed(
     if not rows:
         return
     model.to(_device()).eval()
-    loader = DataLoader(Subset(examples.of_one(modality), [*rows.values()]), batch_size, collate_fn=collate)
+    groups = _of_equal_width(rows, examples.text_lengths()) if modality == "text" and model.encoder else [[*rows]]
+    places = [
+        [rows[name] for name in names[at : at + batch_size]]
+        for names in groups
+        for at in range(0, len(names), batch_size)
+    ]
+    loader = DataLoader(examples.of_one(modality), batch_sampler=places, collate_fn=collate)
     batches = iter(tqdm(loader, desc=f"embedding {modality}", unit="batch", leave=False, disable=None))
-    names = iter(rows)
+    names = chain.from_iterable(groups)
     while some := list(islice(batches, -(-AT_ONCE // batch_size))):
         found = np.concatenate(
             [_embedded(model, modality, batch[INPUTS[modality]], batch_size, half) for batch in some]
@@ -213,12 +223,26 @@ def _computed(
         yield dict(zip(islice(names, len(found)), found, strict=True))
 
 
+def _of_equal_width(rows: Mapping[bytes, int], lengths: Sequence[int]) -> list[list[bytes]]:
+    """The names of rows whose texts make batches of the same width, so that no text depends on longer ones."""
+    groups: dict[int, list[bytes]] = {}
+    for name, row in rows.items():
+        groups.setdefault(-(-lengths[row] // WIDTH_STEP), []).append(name)
+    return [groups[width] for width in sorted(groups)]
+
+
 @memory_explained(PREDICTION_REMEDY)
 @torch.inference_mode()
 def _embedded(
     model: EmotionClassifier, modality: Modality, inputs: Tensor, batch_size: int, half: torch.dtype | None
 ) -> np.ndarray:
-    """[utterance, projection_dim] float32 of at most `batch_size` inputs; zeros fill the batch."""
-    filled = torch.cat([inputs, inputs.new_zeros(batch_size - len(inputs), *inputs.shape[1:])]).to(_device())
+    """[utterance, projection_dim] float32 of at most `batch_size` inputs; zeros fill the batch, or the first text.
+
+    Zeros would be a text of an encoder, and as long as the longest of all.
+    """
+    missing = batch_size - len(inputs)
+    first = inputs[:1].expand(missing, *inputs.shape[1:])
+    filler = first if modality == "text" and model.encoder else torch.zeros_like(first)
+    filled = torch.cat([inputs, filler]).to(_device())
     with torch.autocast(_device().type, half, enabled=half is not None):
         return model.embed_input(modality, filled)[: len(inputs)].cpu().numpy()

@@ -12,10 +12,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from trimood.config.parameters import Reader, Settings, Stereo
+from trimood.config.parameters import ENCODER, Reader, Settings, Stereo
 from trimood.config.plan import ExampleFingerprints, ParameterCount, Plan
 from trimood.corpus.class_balance import loss_terms
 from trimood.disk import require_space
+from trimood.emotions import Source
 from trimood.learning.device import check_device, half_precision, warn_of_memory
 from trimood.learning.embeddings import EmbeddingCache, embed_frozen
 from trimood.learning.setup import count_parameters, load_model, used_checkpoints
@@ -57,16 +58,16 @@ class TrainingOutcome:
     peak_memory_gib: float
 
 
-def plan_experiment(
-    settings: Settings, video_checkpoint: str, audio_checkpoint: str, reader: Reader, stereo: Stereo
-) -> Plan:
+def plan_experiment(settings: Settings, places: Mapping[Source, str], reader: Reader, stereo: Stereo) -> Plan:
     """Plans resolved settings: title, checkpoints in use, trainable and all parameters per tower.
 
-    Builds the model without weights and checks names and shapes in the checkpoints. Logs a warning if the training
-    will not fit on the GPU. Raises CheckpointError, AdapterError or DeviceError.
+    `places` are those of all checkpoints; that for text is the encoder which `text_tower: encoder` means. Builds the
+    model without weights and checks names and shapes in the checkpoints. Logs a warning if the training will not fit
+    on the GPU. Raises CheckpointError, AdapterError or DeviceError.
     """
     check_device(settings.training)
-    sources = used_checkpoints(settings.modalities, {"video": video_checkpoint, "audio": audio_checkpoint})
+    named = places.get("text", "") if settings.text_tower == ENCODER else settings.text_tower
+    sources = used_checkpoints(settings.modalities, places, named if settings.has_encoder else None)
     counts = {
         tower: ParameterCount(trainable=trainable, all=total, trainable_share=round(trainable / total, 6))
         for tower, (trainable, total) in count_parameters(settings, sources).items()
@@ -84,8 +85,14 @@ def plan_experiment(
 
 def _title(settings: Settings) -> str:
     parts = [" + ".join(settings.modalities)]
+    if settings.has_encoder:
+        parts.append("text encoder")  # not its name, as the title is part of a run's identity
+    if not settings.context.is_none:
+        parts.append(f"context {settings.context}")
     if settings.lora:
-        parts.append(f"LoRA r={settings.lora.r} on {', '.join(settings.lora.targets)}")
+        seen = [*settings.lora.targets] if settings.modalities != ("text",) or not settings.has_encoder else []
+        words = [*settings.lora.text_targets] if settings.has_encoder else []
+        parts.append(f"LoRA r={settings.lora.r} on {', '.join(dict.fromkeys([*seen, *words]))}")
     else:
         parts.append({"everything": "full fine-tuning", "head": "head only"}[settings.train])
     parts += [f"head {settings.head}"] if settings.train == "lora" else []
@@ -105,8 +112,10 @@ def identify_run(
     return RunIdentity(
         experiment=experiment,
         plan=plan,
-        examples=ExampleFingerprints(**{split: examples_fingerprint(table) for split, table in examples.items()}),
-        checkpoints={source: checkpoint_digest(name) for source, name in plan.checkpoints.items()},
+        examples=ExampleFingerprints(
+            **{split: examples_fingerprint(table, plan.settings.context) for split, table in examples.items()}
+        ),
+        checkpoints={source: checkpoint_digest(name, source) for source, name in plan.checkpoints.items()},
         recipe=recipe_name(clip_recipe(plan.checkpoints, plan.reader, plan.stereo)),
         code=code_version(),
         imported=imported,

@@ -1,34 +1,39 @@
 """LoRA adapters, injected by PEFT so that every module keeps its name."""
 
+from collections.abc import Collection
+
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 
-from trimood.config.parameters import LoraParams
+from trimood.config.parameters import ALL_LINEAR, LoraParams, is_target
+
+_WHERE = {"targets": "", "text_targets": " of the text encoder"}
 
 
 class AdapterError(Exception):
     """A LoRA target matches no layer of the model."""
 
 
-def add_lora(model: nn.Module, lora: LoraParams) -> None:
+def add_lora(model: nn.Module, lora: LoraParams, parameter: str = "targets") -> None:
     """Adds a LoRA adapter of rank `r`, scaled by alpha / r, to every linear layer whose name ends in a target.
 
     Changes `model` in place. The adapters become trainable; with `bias` "all", so do all biases of the model,
     including those of LayerNorms; everything else is frozen. A target is a suffix of whole names: `q_proj` matches
-    temporal and spatial attention of all towers, `temporal_attn.q_proj` only temporal attention. Raises AdapterError
-    for a target that matches no linear layer. `initialise_adapters` sets the values of the adapters.
+    temporal and spatial attention of all towers, `temporal_attn.q_proj` only temporal attention. `parameter` names the
+    targets of `lora` that are meant. Raises AdapterError for a target that matches no linear layer.
+    `initialise_adapters` sets the values of the adapters.
     """
+    targets: Collection[str] = getattr(lora, parameter)
     linear_names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    for target in lora.targets:
-        if not any(f".{name}".endswith(f".{target}") for name in linear_names):
+    for target in targets:
+        if not any(is_target(name, [target]) for name in linear_names):
             allowed = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in linear_names})) or "none"
             raise AdapterError(
-                f"LoRA target {target!r} matches no linear layer. The names of linear layers end in: {allowed}. Use "
-                "one of these in lora.targets."
+                f"LoRA target {target!r} matches no linear layer{_WHERE[parameter]}. The names of linear layers end "
+                f"in: {allowed}. Use one of these in lora.{parameter}, or {ALL_LINEAR}."
             )
-    endings = tuple(f".{target}" for target in lora.targets)
-    matched = [name for name in linear_names if f".{name}".endswith(endings)]
+    matched = [name for name in linear_names if is_target(name, targets)]
     config = LoraConfig(
         r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, bias=lora.bias, target_modules=matched
     )

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
     from trimood.model.towers import LanguageBind
 
-BIN_FILE = "pytorch_model.bin"
+BIN_FILE, SAFETENSORS_FILE = "pytorch_model.bin", "model.safetensors"
 
 TOKEN_COUNT = 77
 """Positions of CLIP's text tower."""
 
-_SAFETENSORS_FILE = "model.safetensors"
 _SHARD_NAME = re.compile(r"model-\d+-of-(\d+)\.safetensors")
 _TOKENIZER_FILES = ("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+_ENCODERS_TOKENIZER_FILES = ("vocab.txt", "added_tokens.json", "*.model")
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
@@ -53,10 +53,23 @@ def locate(source: str, weights: bool = True) -> Path:
         return folder
     if not _HUB_NAME.fullmatch(source):
         raise CheckpointError(
-            f"{source}: no such folder. Give a folder with config.json and {_SAFETENSORS_FILE} or {BIN_FILE}, or a hub "
+            f"{source}: no such folder. Give a folder with config.json and {SAFETENSORS_FILE} or {BIN_FILE}, or a hub "
             "name such as LanguageBind/LanguageBind_Video_FT."
         )
     return _cached(source, weights) or _download(source, weights)
+
+
+def locate_encoder(source: str) -> Path:
+    """Returns the folder of a text encoder, as `locate` does; `model.encoders.read_encoder` says whether it is one."""
+    folder = Path(os.path.expanduser(source))
+    if folder.is_dir():
+        return folder
+    if not _HUB_NAME.fullmatch(source):
+        raise CheckpointError(
+            f"text_tower={source}: no such folder. Give languagebind, a folder with config.json, {SAFETENSORS_FILE} "
+            "and the files of its tokenizer, or a hub name such as sentence-transformers/all-MiniLM-L6-v2."
+        )
+    return _cached(source, weights=True) or _download(source, weights=True)
 
 
 def clip_recipe(sources: Mapping[Source, str], reader: Reader, stereo: Stereo) -> Recipe:
@@ -64,7 +77,9 @@ def clip_recipe(sources: Mapping[Source, str], reader: Reader, stereo: Stereo) -
 
     The values for an unused checkpoint are those of the published one.
     """
-    visions = {source: read_config(locate(name, weights=False)).vision for source, name in sources.items()}
+    visions = {
+        source: read_config(locate(name, weights=False)).vision for source, name in sources.items() if source != "text"
+    }
     video, audio = visions.get("video"), visions.get("audio")
     return Recipe(
         video=VideoRecipe(video.num_frames, video.image_size, reader) if video else VideoRecipe(reader=reader),
@@ -77,20 +92,21 @@ def weight_files(folder: Path) -> list[Path]:
     names = _weight_names({path.name for path in folder.iterdir()}) if folder.is_dir() else []
     if not names:
         raise CheckpointError(
-            f"{folder}: no weights here. {_SAFETENSORS_FILE} or {BIN_FILE} must be beside config.json: download the "
+            f"{folder}: no weights here. {SAFETENSORS_FILE} or {BIN_FILE} must be beside config.json: download the "
             "checkpoint again, or give another folder."
         )
     return [folder / name for name in names]
 
 
-def checkpoint_digest(source: str) -> str:
+def checkpoint_digest(place: str, source: Source = "video") -> str:
     """Returns 16 hexadecimal digits of a checkpoint's configuration, vocabulary and weights, whatever its folder.
 
     Reads every byte, but only once in a process unless a file changes. Raises CheckpointError.
     """
-    folder = locate(source)
+    folder = locate_encoder(place) if source == "text" else locate(place)
+    others = [path for name in _ENCODERS_TOKENIZER_FILES for path in sorted(folder.glob(name))]
     digest = hashlib.sha256()
-    for path in [folder / "config.json", *(folder / name for name in _TOKENIZER_FILES), *weight_files(folder)]:
+    for path in [folder / "config.json", *(folder / name for name in _TOKENIZER_FILES), *others, *weight_files(folder)]:
         if path.is_file():
             state = path.stat()
             digest.update(f"{path.name} {_file_digest(path, state.st_size, state.st_mtime_ns)}\n".encode())
@@ -100,7 +116,7 @@ def checkpoint_digest(source: str) -> str:
 def check_checkpoints(places: Mapping[Source, str], digests: Mapping[Source, str], whose: str) -> None:
     """Raises CheckpointError if a checkpoint's files are not those with the digest that `whose` training noted."""
     for source, place in places.items():
-        if checkpoint_digest(place) != digests[source]:
+        if checkpoint_digest(place, source) != digests[source]:
             raise CheckpointError(
                 f"{place}: not the {source} checkpoint that {whose} was trained with; its files have other content. "
                 "Give the place of that checkpoint, or run the experiment again with this one."
@@ -114,8 +130,8 @@ def _file_digest(path: Path, _size: int, _changed_ns: int) -> str:
 
 
 def _weight_names(files: Collection[str]) -> list[str]:
-    if _SAFETENSORS_FILE in files:
-        return [_SAFETENSORS_FILE]
+    if SAFETENSORS_FILE in files:
+        return [SAFETENSORS_FILE]
     shards = [match for match in map(_SHARD_NAME.fullmatch, sorted(files)) if match]
     if shards and len(shards) == int(shards[0][1]):
         return [shard[0] for shard in shards]
@@ -137,7 +153,7 @@ def _cached(name: str, weights: bool) -> Path | None:
 def _download(name: str, weights: bool) -> Path:
     from huggingface_hub import HfApi, constants, snapshot_download
 
-    patterns = ["config.json", *_TOKENIZER_FILES]
+    patterns = ["config.json", *_TOKENIZER_FILES, *_ENCODERS_TOKENIZER_FILES]
     try:
         if weights:
             files = [file.rfilename for file in HfApi().model_info(name, timeout=30).siblings or []]
@@ -145,7 +161,7 @@ def _download(name: str, weights: bool) -> Path:
         folder = Path(snapshot_download(name, allow_patterns=patterns))
     except Exception as error:  # without a network, the error depends on the version's HTTP client
         if says_disk_full(error):
-            raise DiskFull(Path(constants.HF_HUB_CACHE), f"the hub's checkpoint {name} takes about 2 GB") from error
+            raise DiskFull(Path(constants.HF_HUB_CACHE), f"the hub's checkpoint {name} may take 2 GB") from error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
             f"{name}: no folder has this name, and the download from the Hugging Face hub failed ({reason}). Check the "
@@ -277,15 +293,21 @@ LONGEST_TEXT_CHARACTERS = 20_000
 def tokenize(tokenizer: "CLIPTokenizer", texts: Sequence[str]) -> "Tensor":
     """Token ids of the texts, [utterance, 77] int64: truncated before a final end token, or padded with end tokens.
 
-    Texts are first normalised as by CLIP's original tokenizer, with which LanguageBind was trained: ftfy straightens
-    curly quotes and repairs wrongly decoded characters (github.com/openai/CLIP, simple_tokenizer.py).
+    They are `normalised` first.
+    """
+    begun = [normalised(text[:LONGEST_TEXT_CHARACTERS]) for text in texts]
+    ids = tokenizer(begun, max_length=TOKEN_COUNT, padding="max_length", truncation=True, return_tensors="pt")
+    return ids["input_ids"]
+
+
+def normalised(text: str) -> str:
+    """The text as CLIP's original tokenizer normalises it, with which LanguageBind was trained.
+
+    ftfy straightens curly quotes and repairs wrongly decoded characters (github.com/openai/CLIP, simple_tokenizer.py).
     """
     import ftfy
 
-    begun = [text[:LONGEST_TEXT_CHARACTERS] for text in texts]
-    normalised = [" ".join(ftfy.fix_text(text).split()).lower() for text in begun]
-    ids = tokenizer(normalised, max_length=TOKEN_COUNT, padding="max_length", truncation=True, return_tensors="pt")
-    return ids["input_ids"]
+    return " ".join(ftfy.fix_text(text).split()).lower()
 
 
 def _open_weights(folder: Path) -> "dict[str, Tensor]":

@@ -12,7 +12,8 @@ from trimood.config.parameters import HeadTraining, LoraParams, Train
 from trimood.emotions import EMOTIONS, MODALITIES, Modality, Source
 from trimood.model.adapters import add_lora, base_name, initialise_adapters, is_adapter
 from trimood.model.checkpoints import read_strictly
-from trimood.model.config import CheckpointError, LanguageBindConfig, read_config
+from trimood.model.config import CheckpointError, EncoderConfig, TowerConfig, read_config
+from trimood.model.encoders import TextEncoder, load_encoder
 from trimood.model.towers import LanguageBind, TowerPart
 
 SOURCES: tuple[Source, ...] = get_args(Source)
@@ -26,21 +27,25 @@ class EmotionClassifier(nn.Module):
     """Concatenates the embeddings in the order video, audio, text and classifies them with one linear layer.
 
     `towers` has a LanguageBind for each checkpoint in use. The text tower is that of the audio checkpoint if audio is
-    used, else that of the video checkpoint; the other is not built. `build_classifier` also selects what is trained.
+    used, else that of the video checkpoint; the other is not built. With a configuration for the source text, a
+    TextEncoder takes its place. `build_classifier` also selects what is trained.
     """
 
-    def __init__(
-        self, modalities: Collection[Modality], configs: Mapping[Source, LanguageBindConfig], seed: int = 42
-    ) -> None:
+    def __init__(self, modalities: Collection[Modality], configs: Mapping[Source, TowerConfig], seed: int = 42) -> None:
         super().__init__()
         self.seed = seed
         self.modalities = tuple(modality for modality in MODALITIES if modality in modalities)
         self.text_source = _text_source(self.modalities, configs)
-        self.sources = tuple(source for source in SOURCES if source in self.modalities or source == self.text_source)
+        seen = [modality for modality in self.modalities if modality != "text"]
+        self.sources = tuple(source for source in SOURCES if source in seen or source == self.text_source)
         self.towers = nn.ModuleDict()
         for source in self.sources:
-            parts: dict[TowerPart, bool] = {"text": source == self.text_source, "vision": source in self.modalities}
-            self.towers[source] = LanguageBind(configs[source], [part for part, is_used in parts.items() if is_used])
+            config = configs[source]
+            if isinstance(config, EncoderConfig):
+                self.towers[source] = TextEncoder(config)
+                continue
+            parts: dict[TowerPart, bool] = {"text": source == self.text_source, "vision": source in seen}
+            self.towers[source] = LanguageBind(config, [part for part, is_used in parts.items() if is_used])
         size = sum(self.embedding_size(modality) for modality in self.modalities)
         self.head = nn.Linear(size, len(EMOTIONS), bias=False)
 
@@ -77,11 +82,11 @@ class EmotionClassifier(nn.Module):
     ) -> dict[Modality, Tensor]:
         """Embeds each of the model's modalities, [utterance, projection_dim] float32.
 
-        Inputs are `input_ids` [utterance, 77], `frames` [utterance, frame, 3, height, width] uint8 and `mel`
-        [utterance, 3, mel, time] normalised; those of other modalities are ignored. `present` [utterance, 3] bool says
-        which of video, audio, text an utterance has, by default all. An absent input is ignored and has the embedding
-        zero. An embedding that is known already (of `embed_input`) replaces its input and its tower's pass. Raises
-        ValueError if an input is missing, or `present` has another shape or type.
+        Inputs are `input_ids` [utterance, token] (77 for LanguageBind), `frames` [utterance, frame, 3, height, width]
+        uint8 and `mel` [utterance, 3, mel, time] normalised; those of other modalities are ignored. `present`
+        [utterance, 3] bool says which of video, audio, text an utterance has, by default all. An absent input is
+        ignored and has the embedding zero. An embedding that is known already (of `embed_input`) replaces its input and
+        its tower's pass. Raises ValueError if an input is missing, or `present` has another shape or type.
         """
         if present is not None and (present.shape[1:] != (len(MODALITIES),) or present.dtype != torch.bool):
             raise ValueError(
@@ -103,7 +108,12 @@ class EmotionClassifier(nn.Module):
         return embeddings
 
     def embed_input(self, modality: Modality, value: Tensor) -> Tensor:
-        """Embeds inputs of one modality, as `embed` takes them, with its tower: [utterance, projection_dim] float32."""
+        """Embeds inputs of one modality, as `embed` takes them, with its tower: [utterance, projection_dim] float32.
+
+        Text of LanguageBind has length 1, as published; that of an encoder keeps the length that it was trained with.
+        """
+        if modality == "text" and (encoder := self.encoder):
+            return encoder.embed_text(value).float()
         tower = self.tower(modality)
         if modality == "text":
             return F.normalize(tower.embed_text(value).float(), dim=-1)  # [utterance, projection_dim]
@@ -116,8 +126,13 @@ class EmotionClassifier(nn.Module):
         assert source is not None  # noqa: S101 - for mypy: a classifier of text has a text tower
         return source
 
+    @property
+    def encoder(self) -> TextEncoder | None:
+        """The text encoder, if there is one instead of LanguageBind's text tower."""
+        return next((tower for tower in self.towers.values() if isinstance(tower, TextEncoder)), None)
+
     def tower(self, modality: Modality) -> LanguageBind:
-        """The towers of the checkpoint that embeds a modality; KeyError if it is not used."""
+        """The LanguageBind towers that embed a modality; KeyError if it is not used."""
         tower = self.towers[self.source(modality)]
         assert isinstance(tower, LanguageBind)  # noqa: S101 - for mypy
         return tower
@@ -133,12 +148,14 @@ class EmotionClassifier(nn.Module):
         """
         for source in self.sources:
             tower = self.towers[source]
-            assert isinstance(tower, LanguageBind)  # noqa: S101 - for mypy
+            assert isinstance(tower, LanguageBind | TextEncoder)  # noqa: S101 - for mypy
             tower.checkpoint_layers()
 
     def embedding_size(self, modality: Modality) -> int:
         """Length of an embedding, projection_dim, for one of the model's modalities."""
-        return self.tower(modality).config.projection_dim
+        tower = self.towers[self.source(modality)]
+        assert isinstance(tower, LanguageBind | TextEncoder)  # noqa: S101 - for mypy
+        return tower.config.projection_dim
 
 
 def classify(embeddings: Mapping[Modality, Tensor], head: Tensor) -> Tensor:
@@ -153,7 +170,7 @@ def classify(embeddings: Mapping[Modality, Tensor], head: Tensor) -> Tensor:
 
 def build_classifier(
     modalities: Collection[Modality],
-    configs: Mapping[Source, LanguageBindConfig],
+    configs: Mapping[Source, TowerConfig],
     train: Train,
     *,
     head: HeadTraining = "trained",
@@ -175,11 +192,21 @@ def build_classifier(
     classifier = EmotionClassifier(modalities, configs, seed)
     classifier.towers.requires_grad_(train == "everything")
     if lora is not None:
-        add_lora(classifier.towers, lora)
+        _add_lora(classifier, lora)
     classifier.head.requires_grad_(head == "trained")
     if not classifier.head.weight.is_meta:
         _initialise_new_weights(classifier)
     return classifier
+
+
+def _add_lora(classifier: EmotionClassifier, lora: LoraParams) -> None:
+    """Adds adapters to LanguageBind's towers and to a text encoder, each with its own targets."""
+    encoder = classifier.encoder
+    languagebind = nn.ModuleDict({name: tower for name, tower in classifier.towers.items() if tower is not encoder})
+    if len(languagebind):
+        add_lora(languagebind, lora)
+    if encoder:
+        add_lora(encoder, lora, "text_targets")
 
 
 def load_towers(classifier: EmotionClassifier, folders: Mapping[Source, Path]) -> None:
@@ -190,10 +217,14 @@ def load_towers(classifier: EmotionClassifier, folders: Mapping[Source, Path]) -
     memory-mapped, so they are not copied.
     """
     for source in classifier.sources:
-        tower = classifier.tower(source)
         if source not in folders:
             raise CheckpointError(f"no checkpoint folder for {source}; got: {', '.join(folders) or 'none'}.")
-        folder, config = folders[source], tower.config
+        tower, folder = classifier.towers[source], folders[source]
+        if isinstance(tower, TextEncoder):
+            load_encoder(tower, folder)
+            continue
+        assert isinstance(tower, LanguageBind)  # noqa: S101 - for mypy
+        config = tower.config
         if read_config(folder) != config:
             raise CheckpointError(
                 f"{folder}: config.json does not describe the {source} towers that were built. "
@@ -219,16 +250,18 @@ def _zeroed(value: Tensor, absent: Tensor | None) -> Tensor:
     return value if absent is None else value.masked_fill(absent.view(-1, *[1] * (value.ndim - 1)), 0)
 
 
-def _text_source(modalities: Collection[Modality], configs: Mapping[Source, LanguageBindConfig]) -> Source | None:
+def _text_source(modalities: Collection[Modality], configs: Mapping[Source, TowerConfig]) -> Source | None:
     """Selects the checkpoint of the text tower: that of the last other modality, or of any given one for text alone."""
     if not modalities:
         raise ValueError(f"a classifier needs at least one modality of {', '.join(MODALITIES)}.")
-    listed: list[Source] = [source for source in SOURCES if source in modalities]
+    listed: list[Source] = [source for source in SOURCES if source in modalities and source != "text"]
     for source in listed:
         if source not in configs:
             raise ValueError(f"the modality {source} needs the {source} checkpoint's configuration; none was given.")
     if "text" not in modalities:
         return None
+    if "text" in configs:
+        return "text"
     candidates = listed[-1:] or [source for source in SOURCES if source in configs]
     if not candidates:
         raise ValueError("text needs the text tower of the video or the audio checkpoint; no configuration was given.")

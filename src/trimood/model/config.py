@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from trimood.config.parameters import unique_keys
+from trimood.config.parameters import Pooling, unique_keys
 
 HIDDEN_ACTS = ("gelu", "quick_gelu")
 
@@ -104,6 +104,36 @@ class LanguageBindConfig:
     vision: VisionConfig
     projection_dim: int = 512
     logit_scale_init_value: float = 2.6592
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """What defines an encoder besides its weights; `settings` is the content of its config.json.
+
+    `padding` is the id of the token that fills a batch, `most_tokens` the longest text with its special tokens.
+    """
+
+    settings: str
+    pooling: Pooling
+    padding: int
+    most_tokens: int
+
+    @property
+    def transformers(self) -> Any:
+        """The configuration as transformers' own class."""
+        from transformers import CONFIG_MAPPING
+
+        content = json.loads(self.settings)
+        return CONFIG_MAPPING[content["model_type"]].from_dict(content)
+
+    @property
+    def projection_dim(self) -> int:
+        """The length of an embedding: no projection is learnt, as embeddings are concatenated, whatever their sizes."""
+        return int(self.transformers.hidden_size)
+
+
+TowerConfig = LanguageBindConfig | EncoderConfig
+"""The configuration of a checkpoint: an encoder's for the source text, LanguageBind's for the others."""
 
 
 def read_config(folder: Path) -> LanguageBindConfig:

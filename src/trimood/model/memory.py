@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from trimood.config.parameters import LoraParams, Optimiser, Settings, TrainingParams
+from trimood.config.parameters import ALL_LINEAR, Optimiser, Settings, TrainingParams, is_target
 from trimood.config.plan import ParameterCount
 from trimood.emotions import Source
-from trimood.model.config import LanguageBindConfig, TextConfig, VisionConfig
+from trimood.model.config import EncoderConfig, LanguageBindConfig, TextConfig, TowerConfig, VisionConfig
 
 PREDICTION_REMEDY = "Lower training.per_device_eval_batch_size, the number of utterances that are predicted at once."
 
@@ -119,7 +119,7 @@ class TrainingMemory:
 
 def training_memory(
     settings: Settings,
-    configs: Mapping[Source, LanguageBindConfig],
+    configs: Mapping[Source, TowerConfig],
     parameters: Mapping[str, ParameterCount],
     precision: Precision,
 ) -> TrainingMemory:
@@ -162,7 +162,7 @@ def training_memory(
 
 def setting_that_fits(
     settings: Settings,
-    configs: Mapping[Source, LanguageBindConfig],
+    configs: Mapping[Source, TowerConfig],
     parameters: Mapping[str, ParameterCount],
     precision: Precision,
     available: float,
@@ -201,6 +201,7 @@ class _Tower:
     activation: str
     pixels: int
     other_weights: int
+    targets: tuple[str, ...]
 
     @property
     def linear_weights(self) -> int:
@@ -208,16 +209,21 @@ class _Tower:
         return self.layers * of_layer + self.other_weights
 
 
-def _towers(settings: Settings, configs: Mapping[Source, LanguageBindConfig]) -> Iterator[_Tower]:
+def _towers(settings: Settings, configs: Mapping[Source, TowerConfig]) -> Iterator[_Tower]:
+    targets = settings.lora.targets if settings.lora else ()
     ordered: list[Source] = [source for source in ("video", "audio") if source in configs]
     for source in ordered:
-        if source in settings.modalities:
-            yield _vision_tower(configs[source].vision, configs[source].projection_dim)
-    if "text" in settings.modalities:
-        yield _text_tower(configs[ordered[-1]].text, configs[ordered[-1]].projection_dim)
+        config = configs[source]
+        if source in settings.modalities and isinstance(config, LanguageBindConfig):
+            yield _vision_tower(config.vision, config.projection_dim, targets)
+    last = configs["text" if "text" in configs else ordered[-1]]
+    if isinstance(last, EncoderConfig):
+        yield _encoder_tower(last)
+    elif "text" in settings.modalities:
+        yield _text_tower(last.text, last.projection_dim, targets)
 
 
-def _vision_tower(config: VisionConfig, projection: int) -> _Tower:
+def _vision_tower(config: VisionConfig, projection: int, targets: tuple[str, ...]) -> _Tower:
     height, width = config.input_size
     pixels = config.num_frames * config.num_channels * height * width
     return _Tower(
@@ -231,10 +237,11 @@ def _vision_tower(config: VisionConfig, projection: int) -> _Tower:
         activation=config.hidden_act,
         pixels=pixels,
         other_weights=config.hidden_size * (config.num_channels * config.patch_size**2 + projection),
+        targets=targets,
     )
 
 
-def _text_tower(config: TextConfig, projection: int) -> _Tower:
+def _text_tower(config: TextConfig, projection: int, targets: tuple[str, ...]) -> _Tower:
     return _Tower(
         prefix="text_model.encoder.layers",
         layers=config.num_hidden_layers,
@@ -246,6 +253,25 @@ def _text_tower(config: TextConfig, projection: int) -> _Tower:
         activation=config.hidden_act,
         pixels=0,
         other_weights=config.hidden_size * projection,
+        targets=targets,
+    )
+
+
+def _encoder_tower(config: EncoderConfig) -> _Tower:
+    """A text encoder at its longest text, with adapters on every layer, whatever a family calls it: an upper bound."""
+    sizes = config.transformers
+    return _Tower(
+        prefix="model.layers",
+        layers=sizes.num_hidden_layers,
+        channels=sizes.hidden_size,
+        wide=getattr(sizes, "intermediate_size", 4 * sizes.hidden_size),
+        heads=sizes.num_attention_heads,
+        tokens=config.most_tokens,
+        attentions=("self_attn",),
+        activation="gelu",
+        pixels=0,
+        other_weights=0,
+        targets=(ALL_LINEAR,),
     )
 
 
@@ -261,14 +287,14 @@ def _kept_by_layer(tower: _Tower, settings: Settings, precision: Precision, numb
     for attention in tower.attentions:
         total += _normalisation(tower)
         projections = [f"{layer}.{attention}.{name}" for name in ("q_proj", "k_proj", "v_proj")]
-        total += _kept_inputs(projections, tower.channels, settings, precision, is_kept_anyway=False)
+        total += _kept_inputs(projections, tower.channels, settings, precision, tower, is_kept_anyway=False)
         total += 4 * per_number * tower.channels + 4 * tower.heads
         out = [f"{layer}.{attention}.out_proj"]
-        total += _kept_inputs(out, tower.channels, settings, precision, is_kept_anyway=True)
+        total += _kept_inputs(out, tower.channels, settings, precision, tower, is_kept_anyway=True)
     total += _normalisation(tower)
-    total += _kept_inputs([f"{layer}.mlp.fc1"], tower.channels, settings, precision, is_kept_anyway=False)
+    total += _kept_inputs([f"{layer}.mlp.fc1"], tower.channels, settings, precision, tower, is_kept_anyway=False)
     total += per_number * tower.wide * (2 if tower.activation == "quick_gelu" else 1)  # the activation's input
-    total += _kept_inputs([f"{layer}.mlp.fc2"], tower.wide, settings, precision, is_kept_anyway=False)
+    total += _kept_inputs([f"{layer}.mlp.fc2"], tower.wide, settings, precision, tower, is_kept_anyway=False)
     return total * tower.tokens
 
 
@@ -277,7 +303,9 @@ def _normalisation(tower: _Tower) -> int:
     return 4 * tower.channels + 8
 
 
-def _kept_inputs(linears: list[str], width: int, settings: Settings, precision: Precision, is_kept_anyway: bool) -> int:
+def _kept_inputs(
+    linears: list[str], width: int, settings: Settings, precision: Precision, tower: _Tower, is_kept_anyway: bool
+) -> int:
     """Bytes that linear layers with one input of this width keep of it, for one token.
 
     A trained weight needs its input, an adapter the input behind its dropout (with the mask) and its r inner numbers; a
@@ -288,7 +316,7 @@ def _kept_inputs(linears: list[str], width: int, settings: Settings, precision: 
             return 0
         return precision.number * width * (len(linears) if precision.number < 4 else 1)
     lora = settings.lora
-    adapters = sum(_is_target(name, lora) for name in linears) if lora else 0
+    adapters = sum(is_target(name, tower.targets) for name in linears) if lora else 0
     if not (lora and adapters):
         return 0
     inner = precision.number * lora.r * adapters
@@ -297,7 +325,3 @@ def _kept_inputs(linears: list[str], width: int, settings: Settings, precision: 
     if precision.number < 4:  # an adapter casts its input to float32, and autocast back
         return adapters * precision.number * width + inner
     return inner + (0 if is_kept_anyway else precision.number * width)
-
-
-def _is_target(name: str, lora: LoraParams) -> bool:
-    return any(f".{name}".endswith(f".{target}") for target in lora.targets)

@@ -17,6 +17,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 
+from trimood.config.parameters import ContextParams
 from trimood.config.plan import ExampleFingerprints, Plan
 from trimood.disk import written_whole
 from trimood.emotions import EMOTIONS, MODALITIES, Modality, Source
@@ -66,13 +67,14 @@ class RunIdentity(BaseModel):
 
     @property
     def digest(self) -> str:
-        """16 hexadecimal digits of everything but the paths of checkpoints and imported weights."""
+        """16 hexadecimal digits of everything but the places of checkpoints, text encoder and imported weights."""
         return hashlib.sha256(json.dumps(self._decisive(), sort_keys=True).encode()).hexdigest()[:16]
 
     def check_examples(self, **tables: pd.DataFrame) -> None:
         """Raises CheckpointError if a table differs from that of the same name: `training`, `validation` or `test`."""
         known = self.examples.model_dump()
-        changed = [split for split, table in tables.items() if known[split] != examples_fingerprint(table)]
+        context = self.plan.settings.context
+        changed = [split for split, table in tables.items() if known[split] != examples_fingerprint(table, context)]
         if changed:
             raise CheckpointError(
                 f"the {' and '.join(changed)} examples are not those that this training and its weights belong to, so "
@@ -82,13 +84,19 @@ class RunIdentity(BaseModel):
             )
 
     def _decisive(self) -> dict[str, object]:
-        decisive = self.model_dump(mode="json", exclude={"plan": {"checkpoints"}, "imported": {"source"}})
+        places = {"plan": {"checkpoints": True, "settings": {"text_tower"}}, "imported": {"source"}}
+        decisive = self.model_dump(mode="json", exclude=places)
         return {name: value for name, value in decisive.items() if name != "imported" or value}
 
 
-def examples_fingerprint(examples: pd.DataFrame) -> str:
-    """Returns 16 hexadecimal digits of the order of examples and all that a model reads: text, label, prepared clip."""
-    decisive = ("utterance", "text", "label", "part", "has_video", "has_audio")
+def examples_fingerprint(examples: pd.DataFrame, context: ContextParams | None = None) -> str:
+    """Returns 16 hexadecimal digits of the order of examples and all that a model reads: text, label, prepared clip.
+
+    A model that reads a `context` also reads in which conversation an utterance is, its place there, and who speaks.
+    """
+    decisive = ["utterance", "text", "label", "part", "has_video", "has_audio"]
+    if context and not context.is_none:
+        decisive += ["conversation_id", "utterance_id", "speaker"]
     rows = examples[[name for name in decisive if name in examples]].values.tolist()
     return hashlib.sha256(json.dumps(rows, default=str).encode()).hexdigest()[:16]
 

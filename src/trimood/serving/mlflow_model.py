@@ -33,7 +33,7 @@ from trimood.emotions import CALIBRATED, PROBABILITIES
 from trimood.serving.decoding import Busy, Decoder
 from trimood.serving.guard import RequestGuard, read_limits
 from trimood.serving.predictor import Predictor, Refusal
-from trimood.serving.requests import REQUEST_COLUMNS, BadRequest, check_body, read_request
+from trimood.serving.requests import CONTEXT_COLUMNS, REQUEST_COLUMNS, BadRequest, check_body, read_request
 from trimood.serving.trained_model import read_trained
 
 MODEL = "model"
@@ -54,7 +54,16 @@ def log_model(weights: Path, calibration: Path, run: str) -> str:
 
     Raises ModelError if the calibration does not belong to the weights.
     """
-    reader = ["decord"] if read_trained(weights.parent.name, weights, calibration).plan.reader == "decord" else []
+    plan = read_trained(weights.parent.name, weights, calibration).plan
+    reader = ["decord"] if plan.reader == "decord" else []
+    asked, counted = (
+        (REQUEST_COLUMNS, [])
+        if plan.settings.context.is_none
+        else (
+            (*REQUEST_COLUMNS, *CONTEXT_COLUMNS),
+            [ColSpec("long", "context")],
+        )
+    )
     example = pd.DataFrame({"clip": [base64.b64encode(example_clip()).decode()], "text": ["What?!"]})
     answer = [*(ColSpec("double", name) for name in (*PROBABILITIES, *CALIBRATED)), ColSpec("string", "absent")]
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # the files are small
@@ -70,8 +79,8 @@ def log_model(weights: Path, calibration: Path, run: str) -> str:
             code_paths=[str(write_source(Path(folder) / CODE))],
             model_config=ServingParams().model_dump(),
             signature=ModelSignature(
-                Schema([ColSpec("string", name, required=False) for name in REQUEST_COLUMNS]),
-                Schema([ColSpec("string", "emotion"), *answer]),
+                Schema([ColSpec("string", name, required=False) for name in asked]),
+                Schema([ColSpec("string", "emotion"), *answer, *counted]),
             ),
             input_example=example,
             pip_requirements=[f"{name}=={version(name)}" for name in (*REQUIREMENTS, *reader)],
@@ -137,7 +146,10 @@ def guard_next_server(limits: ServingParams) -> None:
 
 
 class EmotionModel(PythonModel):
-    """Predicts rows of clip (content) and text; returns rows of emotion, probabilities, and absent modalities."""
+    """Predicts rows of clip (content) and text; returns rows of emotion, probabilities, and absent modalities.
+
+    A model that reads the conversation also takes CONTEXT_COLUMNS, and returns how many other utterances it read.
+    """
 
     def load_context(self, context: PythonModelContext) -> None:
         """Loads checkpoints and weights with the settings in `model_config` and in the environment.
@@ -146,7 +158,11 @@ class EmotionModel(PythonModel):
         """
         self.limits = read_limits(context.model_config)
         trained = read_trained("the model", *(Path(context.artifacts[name]) for name in ("weights", "calibration")))
-        others = {"video": self.limits.video_checkpoint, "audio": self.limits.audio_checkpoint}
+        others = {
+            "video": self.limits.video_checkpoint,
+            "audio": self.limits.audio_checkpoint,
+            "text": self.limits.text_tower,
+        }
         self.predictor = Predictor(trained.with_checkpoints(others))
         self.decoder = Decoder(self.limits)
         if "mlflow.pyfunc.scoring_server.app" in sys.modules:
@@ -177,6 +193,7 @@ class EmotionModel(PythonModel):
                 **dict(zip(PROBABILITIES, result.probabilities.values(), strict=True)),
                 **dict(zip(CALIBRATED, result.calibrated.values(), strict=True)),
                 "absent": ", ".join(result.absent),
+                **({} if self.predictor.context.is_none else {"context": result.context}),
             }
             for result in results
             if not isinstance(result, Refusal)

@@ -30,11 +30,16 @@ HERE = Execution("serial")
 
 @dataclass(frozen=True)
 class Utterance:
-    """A clip, its text, or both; `name` identifies it in messages and results."""
+    """A clip, its text, or both; `name` identifies it in messages and results.
+
+    Utterances with the same `conversation` are in its order; "" stands alone.
+    """
 
     clip: Path | None = None
     text: str = ""
     name: str = ""
+    conversation: str = ""
+    speaker: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class Prediction:
     `probabilities` are computed as in evaluation; `calibrated` also apply the temperature fitted on validation.
     `absent` names the model's modalities that the utterance lacks, each with the reason. `frames`
     [frame, 3, height, width] uint8 and `log_mel` [time, mel] float32 are the model's input; None for a modality that
-    is absent or not used by the model.
+    is absent or not used by the model. `context` is the number of other utterances that the model read.
     """
 
     name: str
@@ -54,6 +59,7 @@ class Prediction:
     absent: dict[Modality, str]
     frames: "Tensor | None"
     log_mel: "Tensor | None"
+    context: int = 0
 
     @property
     def emotion(self) -> str:
@@ -83,6 +89,7 @@ class Predictor:
         trained.check_whole()
         self.name, self.modalities, self.temperature = trained.name, trained.modalities, trained.temperature
         self._loaded = load_for_plan(trained.plan, trained.weights)
+        self.context = trained.plan.settings.context
         self._trained = trained
         self._batch_size = trained.plan.settings.training.per_device_eval_batch_size
 
@@ -98,14 +105,17 @@ class Predictor:
                 "utterance": [str(number) for number in range(len(utterances))],
                 "text": [utterance.text for utterance in utterances],
                 "clip": [str(utterance.clip or "") for utterance in utterances],
+                "conversation_id": [utterance.conversation for utterance in utterances],
+                "speaker": [utterance.speaker for utterance in utterances],
             },
             dtype="str",
-        )
+        ).assign(utterance_id=range(len(utterances)))
         results: dict[str, Prediction | Refusal] = {}
         with tempfile.TemporaryDirectory(prefix="trimood-") as folder:
             examples, refused = prepare_own(table, self._trained, Path(folder), execution)
             found = self._probabilities_until(until, examples, Path(folder))
-            for row, raw, calibrated in zip(examples.to_dict("records"), found, self.calibrated(found), strict=True):
+            numbers = zip(found, self.calibrated(found), self.context_counts(examples), strict=True)
+            for row, (raw, calibrated, context) in zip(examples.to_dict("records"), numbers, strict=True):
                 part = load_part(Path(folder) / row["part"]) if row["part"] else {}
                 results[row["utterance"]] = Prediction(
                     utterances[int(row["utterance"])].name,
@@ -115,6 +125,7 @@ class Predictor:
                     {modality: row[f"no_{modality}"] for modality in self.modalities if row[f"no_{modality}"]},
                     part.get("frames") if "video" in self.modalities else None,
                     part.get("log_mel") if "audio" in self.modalities else None,
+                    context,
                 )
         for row in refused.to_dict("records"):
             results[row["utterance"]] = Refusal(utterances[int(row["utterance"])].name, row["message"])
@@ -127,12 +138,24 @@ class Predictor:
         return probabilities(self._loaded.model, self._loaded.examples(examples, prepared_clips), self._batch_size)
 
     def _probabilities_until(self, until: float, examples: pd.DataFrame, prepared_clips: Path) -> np.ndarray:
+        from torch.utils.data import Subset
+
+        from trimood.learning.prediction import probabilities
+
         found = [np.empty((0, len(EMOTIONS)))]
+        tensors = self._loaded.examples(examples, prepared_clips)
         for start in range(0, len(examples), self._batch_size):
             if time.monotonic() > until:
                 raise TimeIsUp
-            found.append(self.probabilities(examples[start : start + self._batch_size], prepared_clips))
+            some = Subset(tensors, range(start, min(start + self._batch_size, len(examples))))
+            found.append(probabilities(self._loaded.model, some, self._batch_size))
         return np.concatenate(found)
+
+    def context_counts(self, examples: pd.DataFrame) -> list[int]:
+        """For each example, the number of other utterances that the model's text tower may read."""
+        from trimood.learning.context import rows_around
+
+        return [len(around.before) + len(around.after) for around in rows_around(examples, self.context)]
 
     def calibrated(self, found: np.ndarray) -> np.ndarray:
         """Applies the temperature fitted on the validation split to probabilities."""

@@ -14,6 +14,9 @@ from trimood.serving.predictor import Utterance
 
 REQUEST_COLUMNS = ("clip", "text")
 
+CONTEXT_COLUMNS = ("conversation", "speaker")
+"""More columns for a model that reads the conversation, whose rows are in its order."""
+
 _SEPARATORS = {"application/json": (b",", b"[", b"{"), "text/csv": (b",", b"\n")}
 """The content types of a request, with what separates the values in each. Parquet can be compressed without bound."""
 
@@ -64,6 +67,7 @@ def read_request(rows: pd.DataFrame, folder: Path, limits: ServingParams) -> lis
     """Returns an utterance for each row, and writes its clip to a file in `folder`. Raises BadRequest.
 
     `clip` is base64 text or bytes, `text` is the text; either may be missing, null or empty, but not both.
+    CONTEXT_COLUMNS may be missing, too.
     """
     if not len(rows) or not set(REQUEST_COLUMNS) & set(rows.columns):
         raise BadRequest("the request has no row with a column clip (base64 of its content) or text.")
@@ -79,11 +83,11 @@ def read_request(rows: pd.DataFrame, folder: Path, limits: ServingParams) -> lis
     return utterances
 
 
-def check_text(text: str, limits: ServingParams) -> None:
+def check_text(text: str, limits: ServingParams, column: str = "text") -> None:
     """Raises BadRequest for text that is too long, before it is split into tokens."""
     if len(text) > limits.longest_text_characters:
         raise BadRequest(
-            f"text has {len(text):,} characters; the maximum is {limits.longest_text_characters:,} "
+            f"{column} has {len(text):,} characters; the maximum is {limits.longest_text_characters:,} "
             "(TRIMOOD_LONGEST_TEXT_CHARACTERS)."
         )
 
@@ -98,14 +102,19 @@ def _utterance(name: str, row: Mapping[Any, object], folder: Path, limits: Servi
     if not isinstance(text, str | None):
         raise BadRequest(f"text is {type(text).__name__}; it must be a string.")
     check_text(text or "", limits)
+    conversation, speaker = (_given(row.get(column)) or "" for column in CONTEXT_COLUMNS)
+    for column, value in zip(CONTEXT_COLUMNS, (conversation, speaker), strict=True):
+        if not isinstance(value, str):
+            raise BadRequest(f"{column} is {type(value).__name__}; it must be a string.")
+        check_text(value, limits, column)
     if not clip and not (text or "").strip():
         raise BadRequest("clip and text are both missing.")
     if not clip:
-        return Utterance(None, text or "", name)
+        return Utterance(None, text or "", name, conversation, speaker)
     content = _content(clip, limits.largest_clip_megabytes)
     path = folder / name
     path.write_bytes(content)
-    return Utterance(path, text or "", name)
+    return Utterance(path, text or "", name, conversation, speaker)
 
 
 def _given(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The demo's two checkpoints: vocabulary, pre-trained weights, and files as LanguageBind publishes them."""
+"""The demo's checkpoints: two as LanguageBind publishes them, pre-trained, and a small text encoder."""
 
 import json
 import re
@@ -14,14 +14,16 @@ from typing import Literal
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+from transformers import BertConfig, BertModel
 
 from trimood.model.checkpoints import tokenize, tokenizer
 from trimood.model.config import LanguageBindConfig
 from trimood.synthetic.pretraining import pretrain
-from trimood.synthetic.scenes import collect_sentences, config_json, play_voices, show_faces
+from trimood.synthetic.scenes import HEADS, HIDDEN, LAYERS, MLP, collect_sentences, config_json, play_voices, show_faces
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 # CLIP's pattern for splitting text (github.com/openai/CLIP, simple_tokenizer.py), for Python's `re`.
 PIECES = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[^\W\d_]+|\d|(?:[^\s\w]|_)+")
 
@@ -140,3 +142,29 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, weight_format: Format
         torch.save(weights, folder / "pytorch_model.bin")
     else:
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def write_text_encoder(folder: Path, seed: int) -> None:
+    """Fills `folder` with a BERT of random weights, in the hub's format: a vector for each word that the demo says.
+
+    Words that it does not know are read letter by letter.
+    """
+    sentences = collect_sentences(TEMPLATE_REPEATS, seed)
+    words = sorted({piece for text in sentences for piece in PIECES.findall(text.lower())})
+    letters = sorted({*map(chr, range(ord("!"), ord("~") + 1)), *"".join(words)})
+    vocabulary = [*SPECIAL_TOKENS, *dict.fromkeys([*letters, *(f"##{letter}" for letter in letters), *words])]
+    sizes = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=HIDDEN,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        intermediate_size=MLP,
+        max_position_embeddings=128,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = BertModel(sizes, add_pooling_layer=False)
+    model.save_pretrained(folder)
+    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in vocabulary), encoding="utf-8")
+    settings = {"tokenizer_class": "BertTokenizer", "model_max_length": 128, "do_lower_case": True}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")

@@ -180,3 +180,17 @@ def test_where_nothing_can_be_predicted_the_reasons_are_the_error(
 ) -> None:
     with pytest.raises(NothingPredicted, match="none of 1 utterances can be predicted:\n  broken: unreadable: "):
         prepared(str(clips / "broken.mp4"), trained, tmp_path)
+
+
+def test_words_of_a_conversation_are_predicted_with_the_words_before(
+    reader_of_conversations: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="trimood")
+    trained = load_trained("exp13", reader_of_conversations)
+    (tmp_path / "words.csv").write_text(
+        "clip,text,conversation,order,speaker\nb,No !,talk,2,Ross\na,I won !,talk,1,Joey\nc,No !,,,Ross\n"
+    )
+    examples, _ = prepared("", trained, tmp_path, str(tmp_path / "words.csv"))
+    predictions = predict(examples, trained, tmp_path / "parts").set_index("utterance")
+    assert "1 of 3 utterances have context" in caplog.text
+    assert predictions["p_joy"]["b"] != predictions["p_joy"]["c"]

@@ -241,6 +241,17 @@ def test_a_split_without_utterances_gives_empty_tables_with_the_same_columns(cor
     assert list(excluded) == ["utterance", "clip", "modality", "problem", "policy", "message"]
 
 
+def test_without_clips_in_use_none_is_looked_for_and_no_checkpoint_is_read(tmp_path: Path) -> None:
+    unused = policy("fail").model_copy(update={"in_use": False})
+    recipe = read_recipe("/no/video", "/no/audio", unused)
+    examples, bad = prepare_split(utterances(2), tmp_path / "no", recipe, tmp_path / "no", tmp_path / "no", unused)
+    assert examples["utterance"].tolist() == utterances(2)["utterance"].tolist()
+    assert not examples[["has_video", "has_audio"]].any(axis=None)
+    assert set(examples["part"]) == {""}
+    assert bad.empty
+    assert not (tmp_path / "no").exists()
+
+
 def test_the_official_test_is_scored_where_it_has_examples_and_else_what_was_held_out(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -28,3 +28,10 @@ def make_checkpoints(demo: DemoParams) -> tuple[Fill, Fill]:
         partial(write_checkpoint, checkpoint=video, weight_format="bin"),
         partial(write_checkpoint, checkpoint=audio, weight_format="safetensors"),
     )
+
+
+def make_text_encoder(demo: DemoParams) -> Fill:
+    """Generates a tiny text encoder, a BERT with random weights, in the Hugging Face hub's format."""
+    from trimood.synthetic.checkpoints import write_text_encoder
+
+    return partial(write_text_encoder, seed=demo.seed)

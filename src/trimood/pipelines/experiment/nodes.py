@@ -20,7 +20,8 @@ from trimood.config.parameters import (
 )
 from trimood.config.plan import Plan
 from trimood.corpus.class_balance import loss_terms
-from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES
+from trimood.corpus.preparation import refuse_without_clips
+from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES, Source
 from trimood.model.config import CheckpointError
 from trimood.model.stored import AboutWeights, Embeddings, Epoch, RunIdentity, TrainedWeights
 from trimood.scoring.metrics import Scores
@@ -59,6 +60,7 @@ def plan(
     clips: ClipParams,
     video_checkpoint: str,
     audio_checkpoint: str,
+    text_tower: str,
 ) -> Plan:
     """Plans the experiment: resolved settings, checkpoints, trainable and all parameters per tower.
 
@@ -67,7 +69,9 @@ def plan(
     from trimood.learning.experiment import plan_experiment
 
     settings = resolve(experiment, training, lora, loss)
-    planned = plan_experiment(settings, video_checkpoint, audio_checkpoint, clips.reader, clips.stereo)
+    refuse_without_clips(settings, clips)
+    places: Mapping[Source, str] = {"video": video_checkpoint, "audio": audio_checkpoint, "text": text_tower}
+    planned = plan_experiment(settings, places, clips.reader, clips.stereo)
     for tower, count in planned.parameters.items():
         log.info(
             "%-6s %12s of %12s parameters are trained (%.2f %%)",

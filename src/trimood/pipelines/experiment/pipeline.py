@@ -18,7 +18,7 @@ STAGE = Stage(
 )
 
 SHARED = ["params:training", "params:lora", "params:loss"]
-CHECKPOINTS = ["video_checkpoint", "audio_checkpoint"]
+CHECKPOINTS = ["video_checkpoint", "audio_checkpoint", "text_tower"]
 EXAMPLES = ["validation_examples", "test_examples"]
 TRAINING = ["training_examples", "validation_examples", "prepared_clips", "training_checkpoints", "embedding_cache"]
 

@@ -12,6 +12,7 @@ from upath import UPath
 
 from trimood.config.parameters import ClipParams
 from trimood.corpus.preparation import BadClips, error_message, log_exclusions, table_of_problems, with_parts
+from trimood.corpus.tables import PREPARED_COLUMNS
 from trimood.emotions import Source
 from trimood.reports.drawings import Drawing, one_of_each_emotion
 
@@ -19,10 +20,14 @@ log = logging.getLogger(__name__)
 
 
 def read_recipe(video_checkpoint: str, audio_checkpoint: str, clips: ClipParams) -> dict[str, object]:
-    """Returns a media.parts.Recipe as JSON: frames, mel bins and sample rate as the checkpoints' config.json say."""
+    """Returns a media.parts.Recipe as JSON: frames, mel bins and sample rate as the checkpoints' config.json say.
+
+    If clips are not in use, no checkpoint is looked for.
+    """
     from trimood.model.checkpoints import clip_recipe
 
-    checkpoints: Mapping[Source, str] = {"video": video_checkpoint, "audio": audio_checkpoint}
+    both: Mapping[Source, str] = {"video": video_checkpoint, "audio": audio_checkpoint}
+    checkpoints = both if clips.in_use else {}
     return asdict(clip_recipe(checkpoints, clips.reader, clips.stereo))
 
 
@@ -38,8 +43,11 @@ def prepare_split(
 
     Dropped utterances are only in the second table, blanked ones in both. `clip_digests` keeps what the clips
     contained, so that an unchanged one is not read again. Raises BadClips if the policy for a problem is `fail`;
-    prepared clips are kept in the cache.
+    prepared clips are kept in the cache. If clips are not in use, none is looked for, and no utterance has one.
     """
+    if not clips.in_use:
+        nothing = utterances.assign(part="", has_video=False, has_audio=False).astype(PREPARED_COLUMNS)
+        return nothing, table_of_problems({}, {}, clips)
     from trimood.media.contents import Known
     from trimood.media.execution import Execution
     from trimood.media.recipes import Recipe

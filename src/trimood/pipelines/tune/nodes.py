@@ -20,7 +20,9 @@ from trimood.config.parameters import (
     flatten,
 )
 from trimood.config.plan import Plan, SearchPlan
+from trimood.corpus.preparation import refuse_without_clips
 from trimood.corpus.tables import CorpusDescription
+from trimood.emotions import Source
 from trimood.learning.search.space import BestTrial, StudyError, as_set, check_space, settings_with, with_changes
 
 log = logging.getLogger(__name__)
@@ -36,6 +38,7 @@ def plan_search(
     clips: ClipParams,
     video_checkpoint: str,
     audio_checkpoint: str,
+    text_tower: str,
 ) -> SearchPlan:
     """Plans the search and checks its space; reads no clips.
 
@@ -53,7 +56,9 @@ def plan_search(
         for value in dimension.choices or ():
             check_device(settings_with(own, training, lora, loss, {parameter: value}).training)
     settings = settings_with(own, training, lora, loss, {})
-    planned = plan_experiment(settings, video_checkpoint, audio_checkpoint, clips.reader, clips.stereo)
+    refuse_without_clips(settings, clips)
+    places: dict[Source, str] = {"video": video_checkpoint, "audio": audio_checkpoint, "text": text_tower}
+    planned = plan_experiment(settings, places, clips.reader, clips.stereo)
     return SearchPlan(
         **dict(planned),
         experiment=experiment,
@@ -62,7 +67,7 @@ def plan_search(
         training=training,
         lora=lora,
         loss=loss,
-        given_checkpoints={"video": video_checkpoint, "audio": audio_checkpoint},
+        given_checkpoints=places,
     )
 
 

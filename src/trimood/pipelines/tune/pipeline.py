@@ -9,7 +9,7 @@ STAGE = Stage(tracked=True, parameters={"tune": TuneParams})
 
 PARAMETERS = ["params:training", "params:lora", "params:loss", "params:tune", "params:data.clips"]
 CACHE = ["embedding_cache", "params:embeddings"]
-CHECKPOINTS = ["video_checkpoint", "audio_checkpoint"]
+CHECKPOINTS = ["video_checkpoint", "audio_checkpoint", "text_tower"]
 EXAMPLES = ["training_examples", "validation_examples", "prepared_clips"]
 STORED = ["training_checkpoints", "studies", "corpus_description"]
 

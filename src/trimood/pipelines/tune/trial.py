@@ -76,8 +76,7 @@ class Search:
         Removes the checkpoints unless the trial is interrupted: only the score is kept.
         """
         settings = settings_with(self.plan.own, self.plan.training, self.plan.lora, self.plan.loss, values)
-        given = self.plan.given_checkpoints
-        planned = plan_experiment(settings, given["video"], given["audio"], self.plan.reader, self.plan.stereo)
+        planned = plan_experiment(settings, self.plan.given_checkpoints, self.plan.reader, self.plan.stereo)
         terms = loss_terms(settings.loss, self.training_examples["label"]).described()
         log_now(params={**flat_plan(planned), **flatten({"loss": terms})}, tags={"seed": settings.training.seed})
 
