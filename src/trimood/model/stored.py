@@ -84,8 +84,10 @@ class RunIdentity(BaseModel):
             )
 
     def _decisive(self) -> dict[str, object]:
-        places = {"plan": {"checkpoints": True, "settings": {"text_tower"}}, "imported": {"source"}}
-        decisive = self.model_dump(mode="json", exclude=places)
+        decisive = self.model_dump(
+            mode="json",
+            exclude={"plan": {"checkpoints": True, "settings": {"text_tower"}}, "imported": {"source": True}},
+        )
         return {name: value for name, value in decisive.items() if name != "imported" or value}
 
 
