@@ -50,6 +50,7 @@ def evaluate(weights: TrainedWeights, prepared_clips: Path, cache: Path) -> pd.D
     return predict(embeddings, weights, *tables)
 
 
+@pytest.mark.slow
 def test_imported_weights_predict_to_the_bit_what_the_training_predicted(
     sources, prepared_clips, tmp_path: Path
 ) -> None:
