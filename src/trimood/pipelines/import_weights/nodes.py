@@ -9,6 +9,8 @@ import pandas as pd
 
 from trimood.config.parameters import ClipParams, ExperimentParams, LoraParams, LossParams, TrainingParams, resolve
 from trimood.config.plan import Plan
+from trimood.corpus.preparation import refuse_without_clips
+from trimood.emotions import Source
 from trimood.model.config import CheckpointError
 from trimood.model.stored import AboutWeights, Imported, RunIdentity, TrainedWeights
 from trimood.model.stored import read_weights as read_stored
@@ -29,14 +31,16 @@ def plan(
     clips: ClipParams,
     video_checkpoint: str,
     audio_checkpoint: str,
+    text_tower: str,
 ) -> Plan:
     """Plans the experiment as if it were trained here. Raises CheckpointError, AdapterError or DeviceError."""
     from trimood.learning.experiment import plan_experiment
 
     own = ExperimentParams.model_validate(parameters[experiment])
-    return plan_experiment(
-        resolve(own, training, lora, loss), video_checkpoint, audio_checkpoint, clips.reader, clips.stereo
-    )
+    settings = resolve(own, training, lora, loss)
+    refuse_without_clips(settings, clips)
+    places: Mapping[Source, str] = {"video": video_checkpoint, "audio": audio_checkpoint, "text": text_tower}
+    return plan_experiment(settings, places, clips.reader, clips.stereo)
 
 
 def read_weights(plan: Plan, experiment: str, weights: str, models: Path) -> tuple[Mapping[str, Any], Imported]:

@@ -6,7 +6,7 @@ from trimood.pipelines import Stage, as_node
 
 STAGE = Stage(tracked=True, run_separately=True, parameters={"weights": str})
 
-CHECKPOINTS = ["video_checkpoint", "audio_checkpoint"]
+CHECKPOINTS = ["video_checkpoint", "audio_checkpoint", "text_tower"]
 EXAMPLES = ["validation_examples", "test_examples"]
 PARAMETERS = ["params:training", "params:lora", "params:loss", "params:data.clips"]
 
