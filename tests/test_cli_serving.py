@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -216,3 +217,25 @@ def test_the_server_refuses_what_is_too_large_and_hosts_that_are_not_its_own(ser
         assert words in answer.json()["message"]
     assert requests.get(f"{server}/ping", headers={"Host": "evil.com"}, timeout=60).status_code == 403
     assert ask(server, {"text": "Still there ?"})[0] == 200
+
+
+def test_exported_weights_come_back_to_the_bit_as_a_run_of_their_own(own_demo_project: DemoProject) -> None:
+    """The last test here: the experiment's folder is then that of the imported weights."""
+    data, folder = own_demo_project.path / "data" / "demo", own_demo_project.path / "exported"
+    predictions, models = data / "07_model_output" / "exp3" / "predictions.parquet", data / "06_models"
+    wanted = predictions.read_bytes()
+    own_demo_project.kedro("run", "--pipelines=export_weights", "--params", f"experiment=exp3,to={folder}")
+    card = (folder / "README.md").read_text()
+    assert "| test |" in card
+    (models / "exp3").rename(models / "trained")
+    predictions.unlink()
+    params = f"experiment=exp3,weights={folder}"
+    own_demo_project.kedro("run", "--pipelines=import_weights", "--params", params)
+    assert predictions.read_bytes() == wanted
+    with sqlite3.connect(own_demo_project.path / "mlflow.db") as store:
+        (run,) = store.execute("select run_uuid from tags where key = 'imported.source' and value = ?", [str(folder)])
+        tags = dict(store.execute("select key, value from tags where run_uuid = ?", run))
+        models_logged = store.execute("select count(*) from logged_models where source_run_id = ?", run).fetchone()
+    assert tags["experiment"] == "exp3"
+    assert "partial" not in tags
+    assert models_logged != (0,)

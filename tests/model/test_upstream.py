@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from support.learning_examples import TRAINING, lora, settings, sources, tiny_model
-from trimood.config.parameters import LoraParams, Settings
+from trimood.config.parameters import ContextParams, LoraParams, Settings
 from trimood.learning.setup import used_checkpoints
 from trimood.model.checkpoints import checkpoint_digest
 from trimood.model.classifier import EmotionClassifier, build_classifier, load_towers
@@ -22,6 +22,7 @@ from trimood.model.upstream import (
     Facts,
     Published,
     check_origin,
+    facts_of,
     read_published,
     state_of,
     upstream_name,
@@ -32,7 +33,10 @@ __all__ = ["sources"]
 
 REFERENCE = Path(__file__).parent / "reference"
 FOUR, SIX = ("q_proj", "k_proj", "v_proj", "out_proj"), ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
-FACTS = Facts(format=1, experiment="exp3", train="head", head="trained", checkpoints={"video": "0123456789abcdef"})
+
+
+def facts(wanted: Settings) -> Facts:
+    return facts_of("exp3", wanted, {"video": "0123456789abcdef"})
 
 
 def small(*targets: str) -> LoraParams:
@@ -173,10 +177,9 @@ def test_what_is_exported_and_imported_is_equal_to_the_bit(sources, train, head,
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.add_(torch.randn_like(parameter))
-    facts = FACTS.model_copy(update={"train": train, "head": head})
-    write_published(tmp_path, model, wanted, facts)
+    write_published(tmp_path, model, wanted, facts(wanted))
     published = read_published(str(tmp_path))
-    assert published.facts == facts
+    assert published.facts == facts(wanted)
     found = state_of(published, tiny_model(sources, train=train, head=head, modalities=modalities).model, wanted)
     state = trained_state(model)
     assert found.keys() == state.keys()
@@ -188,7 +191,7 @@ def test_exported_adapters_are_a_folder_that_peft_reads(sources, tmp_path: Path)
     from peft import PeftConfig
 
     wanted = settings(train="lora")
-    write_published(tmp_path, tiny_model(sources, train="lora").model, wanted, FACTS)
+    write_published(tmp_path, tiny_model(sources, train="lora").model, wanted, facts(wanted))
     config = PeftConfig.from_pretrained(str(tmp_path))
     assert (config.r, config.lora_alpha, config.bias) == (4, 4, "all")  # type: ignore[attr-defined]
     assert set(config.target_modules) == {"q_proj", "v_proj"}  # type: ignore[attr-defined]
@@ -258,7 +261,7 @@ def test_towers_that_a_training_of_the_head_would_not_have_changed_are_refused(s
 def test_other_adapters_than_the_experiments_are_refused(sources, changes, words: str, tmp_path: Path) -> None:
     wanted = settings(train="lora")
     model = tiny_model(sources, train="lora").model
-    write_published(tmp_path, model, wanted, FACTS.model_copy(update={"train": "lora"}))
+    write_published(tmp_path, model, wanted, facts(wanted))
     path = tmp_path / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     with pytest.raises(CheckpointError, match=rf"adapter_config\.json: not the adapters.*{words}.*block lora"):
@@ -266,7 +269,9 @@ def test_other_adapters_than_the_experiments_are_refused(sources, changes, words
 
 
 def test_adapters_and_whole_models_are_not_taken_for_each_other(sources, tmp_path: Path) -> None:
-    write_published(tmp_path, tiny_model(sources, train="lora").model, settings(train="lora"), FACTS)
+    write_published(
+        tmp_path, tiny_model(sources, train="lora").model, settings(train="lora"), facts(settings(train="lora"))
+    )
     with pytest.raises(CheckpointError, match=r"LoRA adapters .*but the experiment has train: everything"):
         state_of(read_published(str(tmp_path)), tiny_model(sources).model, settings())
     with pytest.raises(CheckpointError, match=r"whole model, but the experiment trains LoRA adapters"):
@@ -275,10 +280,15 @@ def test_adapters_and_whole_models_are_not_taken_for_each_other(sources, tmp_pat
 
 def test_exported_weights_know_their_experiment_and_their_checkpoints(sources, tmp_path: Path) -> None:
     head = settings(train="head")
-    write_published(tmp_path, tiny_model(sources, train="head").model, head, FACTS)
+    write_published(tmp_path, tiny_model(sources, train="head").model, head, facts(head))
     published = read_published(str(tmp_path))
-    with pytest.raises(CheckpointError, match=r"exported from exp3 \(train: head, head: trained\).*train: everything"):
+    with pytest.raises(CheckpointError, match=r"exported from exp3 with train: head, but .* train: everything"):
         state_of(published, tiny_model(sources).model, settings())
+    reading = head.model_copy(update={"context": ContextParams(previous=1)})
+    with pytest.raises(
+        CheckpointError, match=r"with context: none, but the experiment has context: 1 before\. Give exp"
+    ):
+        state_of(published, tiny_model(sources, train="head").model, reading)
     places = {"video": sources["video"]}
     digests = {"video": checkpoint_digest(sources["video"])}
     with pytest.raises(CheckpointError, match=r"not the video checkpoint with which .*--params video_checkpoint="):

@@ -130,7 +130,7 @@ def import_published(source: str, plan: Plan) -> tuple[Mapping[str, Tensor], Imp
     """
     published = read_published(source)
     check_kind(published, plan.settings)
-    digests = {of: checkpoint_digest(place) for of, place in plan.checkpoints.items()}
+    digests = {of: checkpoint_digest(place, of) for of, place in plan.checkpoints.items()}
     check_origin(published, digests, plan.checkpoints)
     tensors = state_of(published, load_model(plan.settings, plan.checkpoints).model, plan.settings)
     head: Literal["given", "seeded"] = "given" if HEAD in published.tensors else "seeded"

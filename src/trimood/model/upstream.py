@@ -44,16 +44,31 @@ _EXPECTED = (
 class Facts(BaseModel):
     """What an exported file says of itself; files of the original have none.
 
-    `checkpoints`: the digests of the LanguageBind checkpoints that the training began with. `head`: trained or frozen.
+    `settings`: those that say what the tensors are and what they read, which must be the same where they are imported.
+    `checkpoints`: the digests of the checkpoints that the training began with.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int
     experiment: str
-    train: str
-    head: str
+    settings: dict[str, str]
     checkpoints: dict[Source, str]
+
+
+def facts_of(experiment: str, settings: Settings, checkpoints: Mapping[Source, str]) -> Facts:
+    """Returns the facts of an experiment with these settings and digests of checkpoints."""
+    return Facts(format=FORMAT, experiment=experiment, settings=_told(settings), checkpoints=dict(checkpoints))
+
+
+def _told(settings: Settings) -> dict[str, str]:
+    told = {
+        "train": settings.train,
+        "head": settings.head,
+        "context": settings.context,
+        "text_pooling": settings.text_pooling if settings.has_encoder else "",
+    }
+    return {name: str(value) for name, value in told.items()}
 
 
 @dataclass(frozen=True)
@@ -153,22 +168,25 @@ def check_kind(published: Published, settings: Settings) -> None:
             "none. Give an experiment with train: lora, such as exp4, or weights of a whole model."
         )
     if published.adapters is not None and lora is not None:
-        _check_adapters(source, published.adapters, lora)
-    if (facts := published.facts) and (facts.train, facts.head) != (settings.train, settings.head):
+        _check_adapters(source, published.adapters, settings, lora)
+    facts, own = published.facts, _told(settings)
+    if facts and facts.settings != own:
+        names = [name for name in {**facts.settings, **own} if facts.settings.get(name) != own.get(name)]
+        there, here = (", ".join(f"{name}: {of.get(name, '')}" for name in names) for of in (facts.settings, own))
         raise CheckpointError(
-            f"{source}: exported from {facts.experiment} (train: {facts.train}, head: {facts.head}), but the "
-            f"experiment has train: {settings.train}, head: {settings.head}. Give experiment={facts.experiment}."
+            f"{source}: exported from {facts.experiment} with {there}, but the experiment has {here}. Give "
+            f"experiment={facts.experiment}, or one with the same settings."
         )
 
 
 def check_origin(published: Published, digests: Mapping[Source, str], places: Mapping[Source, str]) -> None:
-    """Raises CheckpointError if exported weights belong to other LanguageBind checkpoints than those with `digests`."""
+    """Raises CheckpointError if exported weights belong to other checkpoints than those with `digests`."""
     for source, digest in published.facts.checkpoints.items() if published.facts else ():
         if digests.get(source, digest) != digest:
             raise CheckpointError(
                 f"{places[source]}: not the {source} checkpoint with which {published.source} was trained; its files "
                 f"have other content ({digests[source]}, expected {digest}). Give the right one: "
-                f"--params {source}_checkpoint=FOLDER-OR-HUB-NAME"
+                f"--params {'text_tower' if source == 'text' else f'{source}_checkpoint'}=FOLDER-OR-HUB-NAME"
             )
 
 
@@ -190,12 +208,15 @@ def write_published(folder: Path, classifier: EmotionClassifier, settings: Setti
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         bias=lora.bias,
-        target_modules=list(lora.targets),
+        target_modules=_targets(settings, lora),
         modules_to_save=["linear"],
         inference_mode=True,
     ).save_pretrained(str(folder))
     path = folder / ADAPTER_CONFIG
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"target_modules": list(lora.targets)}, indent=2) + "\n")
+    written = json.loads(path.read_text()) | {
+        "target_modules": _targets(settings, lora)
+    }  # PEFT's order is that of a set
+    path.write_text(json.dumps(written, indent=2) + "\n")
 
 
 def _contiguous(state: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
@@ -295,7 +316,7 @@ _CHANGES_THE_MODEL = (
 """Options of PEFT, off by default, with which the same tensors would make another model, or other tensors be needed."""
 
 
-def _check_adapters(source: str, config: Mapping[str, object], lora: LoraParams) -> None:
+def _check_adapters(source: str, config: Mapping[str, object], settings: Settings, lora: LoraParams) -> None:
     given = {
         "peft_type": config.get("peft_type"),
         "r": config.get("r"),
@@ -308,7 +329,7 @@ def _check_adapters(source: str, config: Mapping[str, object], lora: LoraParams)
         "r": lora.r,
         "lora_alpha": lora.alpha,
         "bias": lora.bias,
-        "target_modules": _as_set(lora.targets),
+        "target_modules": _as_set(_targets(settings, lora)),
     }
     problems = [f"{name} is {given[name]}, expected {wanted[name]}" for name in wanted if given[name] != wanted[name]]
     problems += [f"{name} is {config[name]}, which is not supported" for name in _CHANGES_THE_MODEL if config.get(name)]
@@ -317,6 +338,11 @@ def _check_adapters(source: str, config: Mapping[str, object], lora: LoraParams)
             f"{source}/{ADAPTER_CONFIG}: not the adapters of the experiment: {'; '.join(problems)}. Give the "
             "experiment that they belong to, or change the block lora in its file."
         )
+
+
+def _targets(settings: Settings, lora: LoraParams) -> list[str]:
+    """The targets of all towers; PEFT has one list."""
+    return sorted({*lora.targets, *lora.text_targets} if settings.has_encoder else lora.targets)
 
 
 def _as_set(targets: object) -> object:

@@ -53,6 +53,7 @@ def runs_of(model: TrainedModel, **different: object) -> pd.DataFrame:
     return pd.DataFrame([row | different])
 
 
+@pytest.mark.slow
 def test_the_card_has_the_scores_of_the_weights_own_run_with_intervals(sources, tmp_path: Path) -> None:
     model = trained_model(sources)
     rows = predictions_of(model.weights, tmp_path / "predictions.parquet")
@@ -83,7 +84,14 @@ def test_the_card_has_the_scores_of_the_weights_own_run_with_intervals(sources, 
     ):
         assert words in body
     assert sources["video"] not in card  # a path of this machine
-    assert "scores show that the program works" in describe(model, runs_of(model, **{"tags.env": "demo"}), fetch, HOW)
+    demo, meld = (
+        describe(model, runs_of(model, **of), fetch, HOW)
+        for of in ({"tags.env": "demo"}, {"params.data.corpus": "meld"})
+    )
+    assert "the scores show that the program works" in demo
+    assert "validation and test are MELD's own" in meld
+    assert "ECF" in card
+    assert not any("ECF" in of for of in (demo, meld))
 
 
 def test_the_card_of_imported_weights_says_that_they_were_trained_elsewhere(sources, tmp_path: Path) -> None:

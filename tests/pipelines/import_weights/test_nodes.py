@@ -15,7 +15,7 @@ from trimood.model.checkpoints import checkpoint_digest
 from trimood.model.config import CheckpointError
 from trimood.model.stored import AboutWeights, TrainedWeights, write_weights
 from trimood.model.trained import trained_state, weights_fingerprint
-from trimood.model.upstream import FORMAT, Facts, write_published
+from trimood.model.upstream import facts_of, write_published
 from trimood.pipeline_registry import register_pipelines
 from trimood.pipelines.experiment.nodes import embed, predict
 from trimood.pipelines.import_weights.nodes import CannotImport, identify, read_weights, store
@@ -29,8 +29,8 @@ def exported(sources, folder: Path, head: str = "trained") -> tuple[Plan, Traine
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator) * parameter.requires_grad)
     plan = tiny_plan(sources, train="lora", head=head)
-    digests = {source: checkpoint_digest(place) for source, place in plan.checkpoints.items()}
-    facts = Facts(format=FORMAT, experiment="exp4", train="lora", head=head, checkpoints=digests)
+    digests = {source: checkpoint_digest(place, source) for source, place in plan.checkpoints.items()}
+    facts = facts_of("exp4", plan.settings, digests)
     folder.mkdir()
     write_published(folder, model, settings(train="lora", head=head), facts)
     tensors = {name: tensor.clone() for name, tensor in trained_state(model).items()}
@@ -50,6 +50,7 @@ def evaluate(weights: TrainedWeights, prepared_clips: Path, cache: Path) -> pd.D
     return predict(embeddings, weights, *tables)
 
 
+@pytest.mark.slow
 def test_imported_weights_predict_to_the_bit_what_the_training_predicted(
     sources, prepared_clips, tmp_path: Path
 ) -> None:

@@ -65,17 +65,11 @@ def export(exported_model: TrainedModel, model_card: str) -> Callable[[Path], No
     Raises CheckpointError if the checkpoints have changed since the training.
     """
     from trimood.learning.setup import load_for_plan
-    from trimood.model.upstream import FORMAT, Facts, write_published
+    from trimood.model.upstream import facts_of, write_published
 
     identity, settings = exported_model.weights.about.identity, exported_model.plan.settings
     classifier = load_for_plan(exported_model.plan, exported_model.weights).model
-    facts = Facts(
-        format=FORMAT,
-        experiment=identity.experiment,
-        train=settings.train,
-        head=settings.head,
-        checkpoints=identity.checkpoints,
-    )
+    facts = facts_of(identity.experiment, settings, identity.checkpoints)
 
     def fill(folder: Path) -> None:
         write_published(folder, classifier, settings, facts)

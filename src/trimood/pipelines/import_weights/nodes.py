@@ -36,7 +36,8 @@ def plan(
     """Plans the experiment as if it were trained here. Raises CheckpointError, AdapterError or DeviceError."""
     from trimood.learning.experiment import plan_experiment
 
-    settings = resolve(ExperimentParams.model_validate(parameters[experiment]), training, lora, loss)
+    own = ExperimentParams.model_validate(parameters[experiment])
+    settings = resolve(own, training, lora, loss)
     refuse_without_clips(settings, clips)
     places: Mapping[Source, str] = {"video": video_checkpoint, "audio": audio_checkpoint, "text": text_tower}
     return plan_experiment(settings, places, clips.reader, clips.stereo)
