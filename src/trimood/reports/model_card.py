@@ -31,13 +31,14 @@ def model_card(
     """
     settings = identity.plan.settings
     is_demo = run.get("tags.env") == "demo"
+    corpus = "demo" if is_demo else str(run.get("tags.corpus.corpus", "ecf"))  # earlier versions read ECF only
     return render(
         "model_card.md",
         {},
-        metadata=yaml.safe_dump(_metadata(identity, scores, is_demo), sort_keys=False, width=120),
+        metadata=yaml.safe_dump(_metadata(identity, scores, corpus), sort_keys=False, width=120),
         identity=identity,
         settings=settings,
-        is_demo=is_demo,
+        corpus=corpus,
         run_id=run_id,
         split_unit=run.get("params.data.split.unit", "unknown"),
         train_file=run.get("tags.corpus.train.sha256", "unknown"),
@@ -55,9 +56,16 @@ def _public(place: str) -> str | None:
     return place if place.count("/") == 1 and not place.startswith((".", "/", "~")) else None
 
 
-def _metadata(identity: RunIdentity, scores: Mapping[str, SplitScores], is_demo: bool) -> dict[str, object]:
+CORPORA = {
+    "demo": "trimood's generated demo corpus",
+    "ecf": "ECF 2.0 (SemEval-2024 Task 3)",
+    "meld": "MELD",
+}
+"""The name of each corpus on the card."""
+
+
+def _metadata(identity: RunIdentity, scores: Mapping[str, SplitScores], corpus: str) -> dict[str, object]:
     """See https://huggingface.co/docs/hub/model-cards."""
-    corpus = "trimood's generated demo corpus" if is_demo else "ECF 2.0 (SemEval-2024 Task 3)"
     metrics = [
         {"type": "f1", "name": f"{name}, {split} split", "value": round(of.value, 4)}
         for split, found in scores.items()
@@ -78,7 +86,7 @@ def _metadata(identity: RunIdentity, scores: Mapping[str, SplitScores], is_demo:
                 "results": [
                     {
                         "task": {"type": "video-classification", "name": "emotion recognition in conversation"},
-                        "dataset": {"type": "demo" if is_demo else "ecf", "name": corpus},
+                        "dataset": {"type": corpus, "name": CORPORA[corpus]},
                         "metrics": metrics,
                     }
                 ],
