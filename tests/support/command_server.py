@@ -16,6 +16,8 @@ from threading import Lock
 
 SERVER = """
 import atexit, gc, json, os, sys, threading, traceback
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # libraries write to stdout as they are imported
 from importlib.metadata import entry_points
 import kedro.framework.cli.cli, matplotlib.pyplot, mlflow.pyfunc, peft, pyarrow.parquet, sklearn.metrics, torch
 import kedro_datasets.json, kedro_datasets.matplotlib, kedro_datasets.pandas, kedro_datasets.text
@@ -61,7 +63,7 @@ for line in sys.stdin:
         os.environ.update(order["environment"])
         sys.argv[:] = ["kedro", *order["arguments"]]
         run_and_leave()
-    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) if order["wait"] else pid, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) if order["wait"] else pid, file=answers, flush=True)
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
@@ -76,7 +78,9 @@ class CommandServer:
     def __init__(self) -> None:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         command = [sys.executable, "-c", SERVER]
-        self._process = subprocess.Popen(command, **pipes, text=True, env=_environment())  # type: ignore[call-overload]
+        # Kedro takes its logging from the folder in which it is imported.
+        where = {"cwd": Path(__file__).parents[2], "env": _environment()}
+        self._process = subprocess.Popen(command, **pipes, **where, text=True)  # type: ignore[call-overload]
         self._lock = Lock()
 
     def run(self, folder: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
