@@ -3,7 +3,9 @@
 import gc
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 
@@ -30,6 +32,11 @@ from trimood.model.memory import (
 LIBRARIES: Mapping[Optimiser, str] = {"adamw_bnb_8bit": "bitsandbytes", "adamw_torch_8bit": "torchao"}
 """The libraries that optimisers need; they are not installed with trimood."""
 
+_PROCESS = Path("/proc/self")
+
+EXCHANGED_BYTES = 4
+"""Bytes for each trained parameter in which several processes add up their gradients: a second float32 copy."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -38,10 +45,15 @@ class DeviceError(Exception):
 
 
 def check_device(training: TrainingParams) -> None:
-    """Raises DeviceError for fp16 without a CUDA device, and for an optimiser whose library is not installed."""
+    """Raises DeviceError for fp16 without a GPU, fewer GPUs than processes, or an optimiser that is not installed."""
     if training.fp16 and not torch.cuda.is_available():
         raise DeviceError(
             "training.fp16 is true, but PyTorch finds no CUDA device here: fp16 trains on a GPU only. Set it to false."
+        )
+    if torch.cuda.is_available() and training.processes > torch.cuda.device_count():
+        raise DeviceError(
+            f"training.processes is {training.processes}, and PyTorch finds {torch.cuda.device_count()} CUDA devices "
+            "here; each process needs one of its own. Use fewer processes, or look at CUDA_VISIBLE_DEVICES."
         )
     library = LIBRARIES.get(training.optim)
     if library and find_spec(library) is None:
@@ -86,9 +98,10 @@ def memory_warning(
     `configs` are those of the checkpoints in use, `parameters` the counts of the plan.
     """
     training, precision = settings.training, HALF if half_precision(settings.training) else FULL
-    size = 1 if training.micro_batch == "auto" else training.micro_batch or training.per_device_train_batch_size
+    size = 1 if training.micro_batch == "auto" else training.micro_batch or training.published_micro_batch
     needed = training_memory(settings, configs, parameters, precision).peak(size)
-    available = USABLE_SHARE * device_bytes
+    exchanged = EXCHANGED_BYTES * parameters["all"].trainable * (training.processes > 1)
+    available = USABLE_SHARE * device_bytes - exchanged
     if needed <= available:
         return None
     fitting = setting_that_fits(settings, configs, parameters, precision, available)
@@ -97,8 +110,9 @@ def memory_warning(
         changed, fitting_size = fitting
         advice = f"what fits: {as_parameters(training, changed, fitting_size)}"
     return (
-        f"this training needs about {needed / 2**30:.1f} GiB with {size} utterances at a time, and the GPU has "
-        f"{device_bytes / 2**30:.1f} GiB, of which {available / 2**30:.1f} can be used; {advice}"
+        f"this training needs about {(needed + exchanged) / 2**30:.1f} GiB with {size} utterances at a time, and the "
+        f"GPU has {device_bytes / 2**30:.1f} GiB, of which {USABLE_SHARE * device_bytes / 2**30:.1f} can be used; "
+        f"{advice}"
     )
 
 
@@ -118,10 +132,10 @@ def chosen_micro_batch(
     """The number of utterances at a time; for `auto`, the most that fit on the GPU.
 
     `earlier` is the number with which an interrupted training began, and is kept. Without a GPU, `auto` means
-    `per_device_train_batch_size`: a system that runs out of memory ends the process instead of reporting an error.
+    `published_micro_batch`: a system that runs out of memory ends the process instead of reporting an error.
     Raises OutOfMemory if not even one fits.
     """
-    published = training.per_device_train_batch_size
+    published = training.published_micro_batch
     if training.micro_batch != "auto":
         return training.micro_batch or published
     if earlier:
@@ -131,7 +145,7 @@ def chosen_micro_batch(
         return published
     with memory_explained(training_remedy(training, 1)):
         found = largest_that_fits(micro_batches(training), lambda size: _try_on_gpu(model, examples, training, size))
-    _log.info("training.micro_batch is auto: %d of %d utterances at a time", found, training.utterances_a_step)
+    _log.info("training.micro_batch is auto: %d of %d utterances at a time", found, training.utterances_a_process)
     return found
 
 
@@ -163,7 +177,8 @@ def _try_on_gpu(model: EmotionClassifier, examples: Examples, training: Training
     model.to(device).train()
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     _, total = torch.cuda.mem_get_info()
-    aside = round(OPTIMISER_BYTES[training.optim] * trained + (1 - USABLE_SHARE) * total / 2)
+    exchanged = EXCHANGED_BYTES * (training.processes > 1)
+    aside = round((OPTIMISER_BYTES[training.optim] + exchanged) * trained + (1 - USABLE_SHARE) * total / 2)
     precision = half_precision(training)
     try:
         with torch.random.fork_rng(devices=[torch.cuda.current_device()]):
@@ -178,3 +193,19 @@ def _try_on_gpu(model: EmotionClassifier, examples: Examples, training: Training
     finally:
         model.zero_grad(set_to_none=True)
         torch.cuda.reset_peak_memory_stats()  # what is stored is the training's own peak
+
+
+def forget_peak_memory() -> None:
+    """Resets the peak memory, so that it includes only the work that follows."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):  # a container may forbid it: then the peak is that of the whole process
+        (_PROCESS / "clear_refs").write_text("5")  # man 5 proc: "Reset the peak resident set size"
+
+
+def peak_memory_gib() -> float:
+    """Peak memory since `forget_peak_memory`; on a CPU it includes Python and its libraries, about 0.5 GiB."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**30
+    lines = (_PROCESS / "status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 2**20  # in kB
