@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.util import find_spec
@@ -61,6 +62,29 @@ def check_device(training: TrainingParams) -> None:
             f"training.optim is {training.optim}, but {library} is not installed: pip install {library}, or choose "
             "adafactor, which needs no other package."
         )
+
+
+def shared_out(count: int) -> list[dict[str, str]]:
+    """Shares the devices of this machine out among `count` trainings, as environment variables for their processes.
+
+    Each gets GPUs of its own or, where there are none, as many CPU threads. Raises DeviceError if there are too few.
+    """
+    if torch.cuda.is_available():
+        numbers = map(str, range(torch.cuda.device_count()))
+        given = os.environ.get("CUDA_VISIBLE_DEVICES")
+        found = given.split(",") if given else [*numbers]
+        if count <= len(found):
+            return [{"CUDA_VISIBLE_DEVICES": ",".join(found[number::count])} for number in range(count)]
+        there = f"CUDA devices {', '.join(found)}"
+    else:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if count <= cores:
+            threads = max(1, min(cores, torch.get_num_threads()) // count)
+            return [{"OMP_NUM_THREADS": str(threads)} for _ in range(count)]
+        there = f"{cores} CPU cores, and no GPU"
+    raise DeviceError(
+        f"jobs is {count}, and there are {there} here; each training needs one of its own. Give a smaller number."
+    )
 
 
 def half_precision(training: TrainingParams) -> torch.dtype | None:

@@ -1,5 +1,6 @@
 """Processes of this machine that train one model together, kept alive by torch's elastic agent."""
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -128,15 +129,16 @@ def _begin(work: Callable[[Path, Say], None], given: Path, said: Path) -> None:
     def say(message: object) -> None:
         file.write(pickle.dumps(message).hex().encode() + b"\n")  # in one call, so that no line is ever cut
 
-    if int(os.environ["RANK"]) == 0:
-        logger = logging.getLogger("trimood")
-        logger.setLevel(logging.INFO)
-        logger.addHandler(_Sender(say))
+    logger = logging.getLogger("trimood")
+    logger.propagate = False
+    logger.setLevel(logging.INFO)
+    logger.addHandler(_Sender(say) if int(os.environ["RANK"]) == 0 else logging.NullHandler())
     try:
         work(given, say)
     except Exception as error:
         say(_to_send(error))
         raise
+    gc.freeze()  # else Python searches all objects of all libraries before the process ends
 
 
 def _end_with(parent: Any) -> None:
@@ -190,11 +192,14 @@ def _signals_as_before() -> Iterator[None]:
 
 @contextmanager
 def _quiet_engine() -> Iterator[None]:
-    """Hides torch's own log of the agent, which tells frames where `_Agent` tells what happened."""
-    engine = logging.getLogger("torch.distributed.elastic")
-    level = engine.level
+    """Hides torch's own log: frames where `_Agent` says what happened, and advice about DDP in the new processes."""
+    engine, variable = logging.getLogger("torch.distributed.elastic"), "TORCH_CPP_LOG_LEVEL"
+    level, given = engine.level, os.environ.get(variable)
     engine.setLevel(logging.CRITICAL)
+    os.environ.setdefault(variable, "ERROR")
     try:
         yield
     finally:
         engine.setLevel(level)
+        if given is None:
+            del os.environ[variable]
