@@ -8,8 +8,8 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import click
 
 from trimood.datasets import SIDE_BY_SIDE
+from trimood.learning.processes import environment
 
 log = logging.getLogger(__name__)
 
@@ -108,26 +109,13 @@ def _start(job: Job, slot: int, device: Mapping[str, str], session: Session, pre
     process = _PROCESSES.Process(
         target=_run, args=(session, dict(job.options), dict(job.meta), output, error), name=job.name
     )
-    with _environment({**device, "COLUMNS": str(columns)}):  # read when libraries are imported
+    with environment({**device, "COLUMNS": str(columns)}):  # read when libraries are imported
         process.start()
     output.close()
     error.close()
     lines = threading.Thread(target=_pass_on, args=(reads, prefix), daemon=True)
     lines.start()
     return _Running(job, slot, process, receives, lines)
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
 
 
 def _pass_on(output: Connection, prefix: str) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trimood.learning.trainer import TrainingDiverged
+from trimood.disk import InUse
 
 
 def diverge(_: Path, say: Callable[[Any], None]) -> None:
     logging.getLogger("trimood.test").info("it says %d", 1)
-    raise TrainingDiverged("loss is nan")
+    raise InUse("it is in use")
 
 
 def wait(_: Path, say: Callable[[Any], None]) -> None:

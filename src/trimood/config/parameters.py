@@ -110,10 +110,14 @@ def _by_dots(space: object, prefix: str = "") -> Any:
 
 
 class TuneParams(Parameters):
-    """An Optuna search over an experiment's parameters. An empty `study` means the name of the experiment."""
+    """An Optuna search over an experiment's parameters. An empty `study` means the name of the experiment.
+
+    `jobs` trials are trained at the same time, each in a process and on a device of its own.
+    """
 
     study: str
     trials: Annotated[int, Field(ge=1)]
+    jobs: Annotated[int, Field(ge=1)] = 1
     seed: Seed
     sampler: Literal["tpe", "random"]
     pruner: Literal["none", "median"]

@@ -9,7 +9,7 @@ import signal
 import threading
 import traceback
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,15 @@ class ProcessLost(Exception):
     """Processes that train together were killed too often."""
 
 
-def run_together(work: Callable[[Path, Say], None], given: Path, count: int, hear: Say) -> None:
+def run_together(
+    work: Callable[[Path, Say], None], given: Path, count: int, hear: Say, is_over: Callable[[], bool] | None = None
+) -> None:
     """Runs `work(given, say)` in `count` new processes at once, with torchrun's environment variables.
 
     `work` is a function of a module. What it says is passed to `hear`, in this process and in order. If a process is
-    killed, all are started again, up to MOST_RESTARTS times. An exception of `work`, or of `hear`, ends all processes
-    and is raised here, as do the signals that end this process. Raises ProcessLost.
+    killed, all are started again, up to MOST_RESTARTS times. An exception of `work` or of `hear` ends all processes and
+    is raised here; a signal that ends this process ends them, too. A thread other than the main one gets no signals:
+    there, KeyboardInterrupt is raised once `is_over()`. Raises ProcessLost.
     """
     said = given.with_name(f"{given.stem}.said")
     said.unlink(missing_ok=True)
@@ -59,7 +62,7 @@ def run_together(work: Callable[[Path, Say], None], given: Path, count: int, hea
     )
     try:
         with _signals_as_before(), said.open("rb") as lines, _quiet_engine():
-            result = _Agent(spec, lines, hear).run()
+            result = _Agent(spec, lines, hear, is_over).run()
     finally:
         spec.rdzv_handler.shutdown()
         said.unlink(missing_ok=True)
@@ -74,9 +77,9 @@ def run_together(work: Callable[[Path, Say], None], given: Path, count: int, hea
 class _Agent(LocalElasticAgent):
     """Torch's agent, which also passes on what the processes say, and restarts none for an error in their work."""
 
-    def __init__(self, spec: WorkerSpec, lines: Any, hear: Say) -> None:
+    def __init__(self, spec: WorkerSpec, lines: Any, hear: Say, is_over: Callable[[], bool] | None) -> None:
         super().__init__(spec, DefaultLogsSpecs(), "spawn")
-        self._lines, self._hear = lines, hear
+        self._lines, self._hear, self._is_over = lines, hear, is_over
         self._errors: list[BaseException] = []
         self._children: list[Any] = []
 
@@ -88,6 +91,8 @@ class _Agent(LocalElasticAgent):
 
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
         """Looks at the processes. A process that was killed makes the others fail, whose errors then mean nothing."""
+        if self._is_over and self._is_over():
+            raise KeyboardInterrupt
         killed = self._killed()
         result = super()._monitor_workers(worker_group)
         self._pass_on()
@@ -194,12 +199,25 @@ def _signals_as_before() -> Iterator[None]:
 def _quiet_engine() -> Iterator[None]:
     """Hides torch's own log: frames where `_Agent` says what happened, and advice about DDP in the new processes."""
     engine, variable = logging.getLogger("torch.distributed.elastic"), "TORCH_CPP_LOG_LEVEL"
-    level, given = engine.level, os.environ.get(variable)
+    level = engine.level
     engine.setLevel(logging.CRITICAL)
-    os.environ.setdefault(variable, "ERROR")
+    try:
+        with environment({variable: os.environ.get(variable, "ERROR")}):
+            yield
+    finally:
+        engine.setLevel(level)
+
+
+@contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Sets environment variables for the processes that the block starts; other threads may set the same ones."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
-        engine.setLevel(level)
-        if given is None:
-            del os.environ[variable]
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
