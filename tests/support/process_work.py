@@ -2,8 +2,10 @@
 
 import logging
 import os
+import signal
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,3 +20,14 @@ def diverge(_: Path, say: Callable[[Any], None]) -> None:
 def wait(_: Path, say: Callable[[Any], None]) -> None:
     say(os.getpid())
     time.sleep(600)
+
+
+def session(options: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
+    sys.stdout.write(f"{options['seed']} {meta['seen']} {os.environ['DEVICE']}\n")
+    sys.stdout.flush()
+    if options["seed"] == 2:
+        raise InUse("seed 2 is in use")
+    if options["seed"] == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if options["seed"] == 4:
+        time.sleep(600)
