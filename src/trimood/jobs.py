@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from trimood.config.experiments import experiment_names
 from trimood.datasets import SIDE_BY_SIDE
 from trimood.learning.processes import environment
 
@@ -29,7 +30,10 @@ Session = Callable[[Mapping[str, Any], Mapping[str, Any]], None]
 READ = ("01_raw", "02_intermediate", "03_primary", "04_feature")
 """Folders of a data root that jobs read, and to which they add nothing that depends on a seed."""
 
-OF_ALL = "08_reporting/unsent"
+SHARED = ("05_model_input", "08_reporting")
+"""Folders in which the shared stages write beside experiments."""
+
+UNSENT = "08_reporting/unsent"
 """The folder for what MLflow could not take, which the next command sends."""
 
 
@@ -57,12 +61,12 @@ class _Running:
 
 def own_data_root(data_root: Path, name: str) -> Path:
     """Makes a data root for one job beside others of the same experiment: it reads what the shared stages have made."""
-    root = data_root / SIDE_BY_SIDE / name
-    (root / "05_model_input").mkdir(parents=True, exist_ok=True)
-    (data_root / OF_ALL).mkdir(parents=True, exist_ok=True)
-    (root / OF_ALL).parent.mkdir(exist_ok=True)
-    tables = [path for path in (data_root / "05_model_input").iterdir() if path.is_file()]
-    for path in (*(data_root / name for name in READ), *tables, data_root / OF_ALL):
+    root, own = data_root / SIDE_BY_SIDE / name, {*experiment_names()}
+    (data_root / UNSENT).mkdir(parents=True, exist_ok=True)
+    for folder in SHARED:
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    shared = [path for folder in SHARED for path in (data_root / folder).glob("*") if path.name not in own]
+    for path in (*(data_root / name for name in READ), *shared):
         link = root / path.relative_to(data_root)
         if not link.is_symlink():
             link.symlink_to(path.absolute(), target_is_directory=path.is_dir())

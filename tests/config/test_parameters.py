@@ -55,7 +55,7 @@ def test_what_weights_of_earlier_versions_do_not_name_was_as_base_has_it(tree: d
         ({"processes": 0}, "greater than or equal to 1"),
         (
             {"processes": 4, "micro_batch": 32},
-            "32 does not divide the 16 utterances .* in each of 4 processes; allowed: auto, 1, 2, 4, 8, 16$",
+            "32 does not divide the 16 utterances .* in each of 4 processes; allowed: auto, 1, 2, 4, 8, 16",
         ),
         ({"early_stopping_patience": -1}, "greater than or equal to 0"),
         ({"optim": "sgd"}, "'adamw_torch_fused', 'adamw_torch', 'adamw_bnb_8bit', 'adamw_torch_8bit' or 'adafactor'"),

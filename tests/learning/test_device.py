@@ -61,6 +61,15 @@ def test_a_plan_that_will_not_fit_names_the_settings_that_do(sources, monkeypatc
     by_itself = wanted.model_copy(update={"training": wanted.training.model_copy(update={"micro_batch": "auto"})})
     assert memory_warning(by_itself, configs, plan.parameters, 8_000_000) is None
 
+    # Several processes add up their gradients in a second copy.
+    alone = wanted.model_copy(update={"training": training(micro_batch=8, gradient_accumulation_steps=16)})
+    several = alone.model_copy(update={"training": alone.training.model_copy(update={"processes": 2})})
+    enough = next(
+        size for size in range(10**6, 10**8, 10**5) if memory_warning(alone, configs, plan.parameters, size) is None
+    )
+    assert memory_warning(several, configs, plan.parameters, enough)
+    assert memory_warning(several, configs, plan.parameters, 2**30) is None
+
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, 8_000_000))

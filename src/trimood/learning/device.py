@@ -51,7 +51,7 @@ def check_device(training: TrainingParams) -> None:
         raise DeviceError(
             "training.fp16 is true, but PyTorch finds no CUDA device here: fp16 trains on a GPU only. Set it to false."
         )
-    if torch.cuda.is_available() and training.processes > torch.cuda.device_count():
+    if training.processes > 1 and torch.cuda.is_available() and training.processes > torch.cuda.device_count():
         raise DeviceError(
             f"training.processes is {training.processes}, and PyTorch finds {torch.cuda.device_count()} CUDA devices "
             "here; each process needs one of its own. Use fewer processes, or look at CUDA_VISIBLE_DEVICES."
