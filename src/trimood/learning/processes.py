@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from torch.distributed import PrefixStore, TCPStore, init_process_group
 from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup, WorkerSpec, WorkerState
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
@@ -125,6 +126,15 @@ class _Agent(LocalElasticAgent):
         super()._shutdown(signal.SIGTERM)
 
 
+def join_others(backend: str) -> int:
+    """Makes torch's group of all processes, within `work`; returns the number of this one."""
+    # The agent's store has the addresses of processes that were killed, under the number of their attempt.
+    store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
+    attempt, rank = os.environ["TORCHELASTIC_RESTART_COUNT"], int(os.environ["RANK"])
+    init_process_group(backend, store=PrefixStore(attempt, store), rank=rank, world_size=int(os.environ["WORLD_SIZE"]))
+    return rank
+
+
 def _begin(work: Callable[[Path, Say], None], given: Path, said: Path) -> None:
     """What each process runs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -198,14 +208,16 @@ def _signals_as_before() -> Iterator[None]:
 @contextmanager
 def _quiet_engine() -> Iterator[None]:
     """Hides torch's own log: frames where `_Agent` says what happened, and advice about DDP in the new processes."""
-    engine, variable = logging.getLogger("torch.distributed.elastic"), "TORCH_CPP_LOG_LEVEL"
-    level = engine.level
-    engine.setLevel(logging.CRITICAL)
+    engines = [logging.getLogger(f"torch.{name}") for name in ("distributed.elastic", "multiprocessing")]
+    levels, variable = [engine.level for engine in engines], "TORCH_CPP_LOG_LEVEL"
+    for engine in engines:
+        engine.setLevel(logging.CRITICAL)
     try:
         with environment({variable: os.environ.get(variable, "ERROR")}):
             yield
     finally:
-        engine.setLevel(level)
+        for engine, level in zip(engines, levels, strict=True):
+            engine.setLevel(level)
 
 
 @contextmanager

@@ -38,7 +38,7 @@ from trimood.learning.batches import Examples, collate
 from trimood.learning.device import chosen_micro_batch, forget_peak_memory, half_precision, peak_memory_gib
 from trimood.learning.epochs import WEIGHTS_FILE, best_weights, folder_for_writing, keep, last_whole
 from trimood.learning.loss import TrainingLoss
-from trimood.learning.processes import run_together
+from trimood.learning.processes import join_others, run_together
 from trimood.model.classifier import EmotionClassifier
 from trimood.model.memory import memory_explained, training_remedy
 from trimood.model.trained import load_trained_state, trained_state
@@ -153,10 +153,9 @@ def _train_together(given: Path, say: Callable[[Any], None]) -> None:
     # Mapped privately: what is trained is copied page by page when it is written, what is frozen is never copied.
     threads, *work = torch.load(given, mmap=True, weights_only=False)
     torch.set_num_threads(threads)
-    rank, has_gpu = int(os.environ["RANK"]), torch.cuda.is_available()
-    if has_gpu:
+    if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    torch.distributed.init_process_group("nccl" if has_gpu else "gloo")
+    rank = join_others("nccl" if torch.cuda.is_available() else "gloo")
     forget_peak_memory()
     epoch = _train(*work, report=lambda numbers, step: say((numbers, step)) if rank == 0 else None)
     say((epoch, peak_memory_gib()))
