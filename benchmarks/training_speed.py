@@ -29,7 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from trimood.config.parameters import AugmentationParams, Settings
 from trimood.emotions import EMOTIONS, Modality
 from trimood.learning.batches import AudioInput, Examples, collate
-from trimood.learning.experiment import forget_peak_memory, peak_memory_gib
+from trimood.learning.device import forget_peak_memory, peak_memory_gib
 from trimood.learning.trainer import fit
 from trimood.media.video import VideoRecipe
 from trimood.model.classifier import EmotionClassifier, build_classifier

@@ -111,6 +111,29 @@ def test_a_seed_that_fails_costs_no_other_and_its_error_ends_the_command(
 
 
 @pytest.mark.slow
+def test_jobs_are_the_runs_of_one_seed_after_the_other(
+    kedro_run: Command, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three seeds, two at a time, the second fails."""
+    described = project / "described"
+    monkeypatch.setenv("DESCRIBED", str(described))
+    monkeypatch.setenv("FAIL", "exp3.train seed 2: ValueError")
+    # A new process finds the small package, as it finds a project, by the folders that Python searches.
+    done = kedro_run("--pipelines=exp3", "--params", "seeds=[1,2,3],jobs=2")
+    assert isinstance(done.exception, ValueError), done.output
+    assert "exp3.train seed 2 was asked to fail" in str(done.exception)
+    assert described.read_text() == "once\n"
+    runs = {run.data.tags["seed"]: run for run in runs_in(project)}
+    assert {seed: run.info.status for seed, run in runs.items()} == {"1": "FINISHED", "2": "FAILED", "3": "FINISHED"}
+    for seed, run in runs.items():
+        assert run.data.params["training.seed"] == seed
+        assert run.data.tags["corpus.train.sha256"] == "0a1b2c3d4e5f"
+        assert "partial" not in run.data.tags
+    beside = project / "data" / "demo" / "side_by_side"
+    assert [path.name for path in beside.iterdir()] == ["exp3-seed-2"]
+
+
+@pytest.mark.slow
 def test_what_fails_before_any_experiment_ends_the_command_at_once(
     kedro_run: Command, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +163,13 @@ def test_chosen_nodes_are_chosen_for_each_seed(kedro_run: Command, project: Path
         (["--pipelines=exp3", "--params", "seeds=[1],training.seed=2"], "training.seed and seeds are both given"),
         (["--pipelines=exp3", "--params", "seeds=[1],exp3.training.seed=2"], "leave exp3.training.seed out"),
         (["--pipelines=exp3", "--params", "seeds=[1,2]", "--only-missing-outputs"], "--only-missing-outputs and seeds"),
+        (["--pipelines=exp3", "--params", "jobs=0"], "jobs: got 0; give the number of trainings at the same time"),
+        (["--pipelines=exp3", "--params", "jobs=9999"], "jobs is 9999, and there are"),
+        (["--pipelines=data", "--params", "jobs=1"], "jobs: these pipelines contain no experiment"),
+        (
+            ["--pipelines=exp3", "--params", "jobs=1,seeds=[1],training.seed=2"],
+            "training.seed and seeds are both given",
+        ),
         (["--pipelines=exp33", "--params", "seeds=[1,2]"], "exp33: no such pipeline; there are: data, exp3, exp4"),
     ],
 )

@@ -449,7 +449,7 @@ def test_several_processes_of_one_launcher_are_refused_by_name(
 ) -> None:
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(click.UsageError, match=r"several processes were started.*Run: kedro run"):
+    with pytest.raises(click.UsageError, match=r"several processes were started.*training\.processes=2.*jobs=2"):
         project.run()
     assert project.done == []
 

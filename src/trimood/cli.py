@@ -1,10 +1,11 @@
-"""The project's commands: Kedro's own, where `kedro run` runs experiments and seeds one after the other."""
+"""The project's commands: Kedro's own, where `kedro run` runs several experiments and seeds."""
 
 import atexit
 import copy
 import gc
 import logging
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -18,10 +19,11 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.registry import registry as kedro_registry
 from kedro.framework.project import pipelines
 from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
 from omegaconf import OmegaConf
 from yaml import MappingNode
 
-from trimood.config.checks import SHARED, read_seeds
+from trimood.config.checks import SHARED, read_jobs, read_seeds
 from trimood.config.conf_files import ConfError, read_node
 from trimood.config.experiments import experiment_names, experiment_of
 from trimood.options import check_runner, check_selection, read_params, refuse_unless_known, without_deprecated
@@ -68,7 +70,7 @@ def end_soon() -> None:
 
 
 def run_experiments(**given: Any) -> Any:
-    """Runs Kedro's `run` once for each seed in the parameter `seeds`. Raises UsageError for a misspelt name."""
+    """Runs Kedro's `run` once for each seed in `seeds`, `jobs` at a time. Raises UsageError for a misspelt name."""
     from trimood.pipeline_registry import STAGES, look_for_experiments
 
     atexit.register(end_soon)  # what is registered first runs last
@@ -94,9 +96,81 @@ def run_experiments(**given: Any) -> Any:
     whole = sum((pipelines[name] for name in names or ["__default__"]), Pipeline([]))
     check_selection(options, whole)
     check_runner(options["runner"])
-    if "seeds" not in options["params"]:
-        return kedro_run.callback(**options)
-    return _run_seeds(options, whole)
+    if "jobs" in options["params"]:
+        return _run_jobs(options, whole)
+    if "seeds" in options["params"]:
+        return _run_seeds(options, whole)
+    return kedro_run.callback(**options)
+
+
+def _run_jobs(options: Options, whole: Pipeline) -> None:
+    """Runs the shared stages and all checks in this process, then each experiment and seed in one of its own.
+
+    The last seed has the data root of the command, as with one seed after the other; others have roots beside it.
+    """
+    from trimood.disk import release_all
+    from trimood.jobs import Job, own_data_root, run_jobs
+    from trimood.learning.device import DeviceError, shared_out
+    from trimood.runner import DATA_ROOT, MORE_SEEDS, SEARCH
+    from trimood.tracking.hook import CHECKS, SEEN
+
+    params = dict(options["params"])
+    try:
+        at_once = read_jobs(params.pop("jobs"))
+        seeds = read_seeds(params.pop("seeds")) if "seeds" in params else None
+        devices = shared_out(at_once)
+    except (ValueError, DeviceError) as error:
+        raise click.UsageError(str(error)) from None
+    experiments = _experiments_in(whole)
+    if any(experiment_of(node.namespace, [SEARCH]) for node in whole.nodes):
+        params["tune"] = {**params.get("tune", {}), "jobs": at_once}
+    elif not experiments:
+        raise click.UsageError(
+            "jobs: these pipelines contain no experiment, so nothing is trained. Give some: --pipelines=exp3,exp4"
+        )
+    if seeds:
+        _refuse_contradictions(options | {"params": params}, experiments)
+
+    def of_seed(seed: int | None) -> Options:
+        return {**options, "params": params if seed is None else _with_seed(params, experiments, seed)}
+
+    last = seeds[-1] if seeds else None
+    first = _only(of_seed(last), whole, lambda name, node: name is None or CHECKS in node.tags)
+    if first["node_names"]:
+        kedro_run.callback(**first)
+    release_all()  # each job takes those of its own
+    meta = click.get_current_context().meta
+    jobs = []
+    for seed in seeds or (None,):
+        for experiment in experiments:
+            own = _only(of_seed(seed), whole, partial(_is_of, experiment))
+            if not own["node_names"]:
+                continue
+            name = experiment if seed is None else f"{experiment} seed {seed}"
+            root = own_data_root(meta[DATA_ROOT], name.replace(" ", "-")) if seed != last else None
+            if root:
+                own["params"] = {**own["params"], "data_root": str(root)}
+            seen = {SEEN: meta.get(SEEN, {}), MORE_SEEDS: seed != last}
+            jobs.append(Job(name, own, seen, root))
+    if jobs and (errors := run_jobs(jobs, devices, partial(_run_session, project.PACKAGE_NAME))):
+        raise errors[0]
+
+
+def _is_of(experiment: str, name: str | None, node: Node) -> bool:
+    return name == experiment
+
+
+def _run_session(package: str, options: Options, meta: Options) -> None:
+    """A session of `kedro run` in a new process."""
+    atexit.register(end_soon)
+    project.configure_project(package)
+    from trimood.pipeline_registry import look_for_experiments
+
+    with click.Context(run) as context:
+        context.meta.update(meta)
+        if look_for_experiments(options["conf_source"], options["env"]):
+            pipelines.configure(f"{project.PACKAGE_NAME}.pipeline_registry")
+        kedro_run.callback(**options)
 
 
 def _run_seeds(options: Options, whole: Pipeline) -> None:
@@ -112,8 +186,7 @@ def _run_seeds(options: Options, whole: Pipeline) -> None:
         seeds = read_seeds(params.pop("seeds"))
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    names = experiment_names()
-    experiments = sorted({name for node in whole.nodes if (name := experiment_of(node.namespace, names))})
+    experiments = _experiments_in(whole)
     _refuse_contradictions(options | {"params": params}, experiments)
     errors: list[Exception] = []
     command = click.get_current_context().meta
@@ -122,7 +195,7 @@ def _run_seeds(options: Options, whole: Pipeline) -> None:
         command[MORE_SEEDS] = number + 1 < len(seeds)
         of_seed = {**options, "params": _with_seed(params, experiments, seed)}
         if number:
-            of_seed |= _experiments_only(options, whole)
+            of_seed = _only(of_seed, whole, lambda name, _: name is not None)
         try:
             kedro_run.callback(**of_seed)
         except Exception as error:
@@ -161,13 +234,18 @@ def _with_seed(params: Options, experiments: list[str], seed: int) -> Options:
     return dict(OmegaConf.to_container(OmegaConf.merge(params, seeded)))  # type: ignore[arg-type]  # never a list here
 
 
-def _experiments_only(options: Options, whole: Pipeline) -> Options:
-    """Replaces the options that select nodes, so that they select the same nodes without the shared stages."""
+def _experiments_in(whole: Pipeline) -> list[str]:
+    names = experiment_names()
+    return sorted({name for node in whole.nodes if (name := experiment_of(node.namespace, names))})
+
+
+def _only(options: Options, whole: Pipeline, is_wanted: Callable[[str | None, Node], bool]) -> Options:
+    """Replaces the options that select nodes: of the same nodes, those wanted, by their experiment and themselves."""
     filters = ("tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs")
     chosen = whole.filter(**{name: options[name] for name in filters}, node_namespaces=options["namespaces"])
     names = experiment_names()
-    nodes = [node.name for node in chosen.nodes if experiment_of(node.namespace, names)]
-    return {**dict.fromkeys((*filters, "namespaces"), ()), "node_names": nodes}
+    nodes = [node.name for node in chosen.nodes if is_wanted(experiment_of(node.namespace, names), node)]
+    return {**options, **dict.fromkeys((*filters, "namespaces"), ()), "node_names": nodes}
 
 
 def try_models(env: str | None, params: Options, port: int) -> None:

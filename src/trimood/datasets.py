@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 Content = TypeVar("Content")
 Fill = Callable[[Path], None]
 
+SIDE_BY_SIDE = "side_by_side"
+"""The folder of a data root for the data roots of jobs that train the same experiment at the same time."""
+
 GENERATED = ".generated-by-trimood"
 """A file that marks a generated folder: trimood replaces no other folder."""
 
@@ -146,7 +149,8 @@ class CheckpointDataset(FolderDataset):
 
 def training_in(models: Path) -> Iterator[tuple[str, Holder]]:
     """The experiments and searches in the folder of models that other commands train now, and these commands."""
-    for lock in sorted([*models.glob("*/.lock"), *models.glob(".search-*.lock")]):
+    jobs = models.parent.glob(f"{SIDE_BY_SIDE}/*/{models.name}/*/.lock")
+    for lock in sorted([*models.glob("*/.lock"), *models.glob(".search-*.lock"), *jobs]):
         if (holder := holder_of(lock)) and holder.trains:
             yield (lock.parent if lock.name == ".lock" else lock).name.removeprefix(".").removesuffix(".lock"), holder
 

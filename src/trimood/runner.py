@@ -46,6 +46,9 @@ TRAINING = "training"
 REACHED = "trimood.runner.reached"
 """True in a command's `click.Context.meta` once the shared stages and the checks have finished."""
 
+DATA_ROOT = "trimood.runner.data_root"
+"""In a command's `click.Context.meta`, the folder in which its data is."""
+
 MORE_SEEDS = "trimood.runner.more_seeds"
 """True in a command's `click.Context.meta` while sessions with other seeds follow."""
 
@@ -299,6 +302,7 @@ class HoldLocks:
             refuse_several_processes()
         if command := click.get_current_context(silent=True):
             command.find_root().call_on_close(release_all)
+            command.meta[DATA_ROOT] = models.parent if (models := _models(catalog)) else None
         elif names:
             release_all()  # what an interrupted session left in this process, as in a notebook
         for name in [*sorted(trained), *sorted(names - trained)]:
@@ -395,6 +399,6 @@ def refuse_several_processes() -> None:
     if several:
         raise click.UsageError(
             f"{', '.join(several)} in the environment: several processes were started, as torchrun, accelerate launch "
-            "or mpirun do. trimood trains in one process, on one GPU. Run: kedro run --pipelines=… For several GPUs, "
-            "run different experiments at the same time, each with its own CUDA_VISIBLE_DEVICES."
+            "or mpirun do. trimood starts processes itself. To train one experiment on several devices: kedro run "
+            "--pipelines=… --params training.processes=2. Several seeds or experiments at a time: --params jobs=2."
         )

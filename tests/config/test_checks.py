@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from trimood.config.checks import check_globals, check_parameters, read_seeds, without_passwords
+from trimood.config.checks import check_globals, check_parameters, read_jobs, read_seeds, without_passwords
 from trimood.config.experiments import experiment_names
 from trimood.pipeline_registry import STAGES
 
@@ -156,3 +156,10 @@ def test_an_empty_path_is_refused_and_no_path_is_not(tree: dict, empty: str) -> 
 def test_true_is_no_seed() -> None:
     with pytest.raises(ValueError, match=r"seeds\.1: Input should be a valid integer.*'True'"):
         read_seeds([1, True])
+
+
+@pytest.mark.parametrize("value", [0, -1, True, "two", 1.5, [2]])
+def test_jobs_is_a_number_from_1(value: object) -> None:
+    assert read_jobs(2) == 2
+    with pytest.raises(ValueError, match="give the number of trainings at the same time, from 1: jobs=2"):
+        read_jobs(value)

@@ -36,7 +36,7 @@ def test_base_holds_the_published_training_arguments(tree: dict) -> None:
 
 def test_what_weights_of_earlier_versions_do_not_name_was_as_base_has_it(tree: dict) -> None:
     defaults = {name: field.default for name, field in TrainingParams.model_fields.items() if not field.is_required()}
-    assert len(defaults) == 7
+    assert len(defaults) == 8
     assert {name: tree["training"][name] for name in defaults} == defaults
 
 
@@ -52,6 +52,12 @@ def test_what_weights_of_earlier_versions_do_not_name_was_as_base_has_it(tree: d
         ({"micro_batch": "most"}, "utterances from 1, auto .*, or null"),
         ({"micro_batch": True}, "utterances from 1, auto .*, or null"),
         ({"micro_batch": 12}, "12 does not divide the 64 utterances .* allowed: auto, 1, 2, 4, 8, 16, 32, 64"),
+        ({"processes": 3}, "processes 3 does not divide the 64 utterances .* allowed: 1, 2, 4, 8, 16, 32, 64"),
+        ({"processes": 0}, "greater than or equal to 1"),
+        (
+            {"processes": 4, "micro_batch": 32},
+            "32 does not divide the 16 utterances .* in each of 4 processes; allowed: auto, 1, 2, 4, 8, 16",
+        ),
         ({"early_stopping_patience": -1}, "greater than or equal to 0"),
         ({"optim": "sgd"}, "'adamw_torch_fused', 'adamw_torch', 'adamw_bnb_8bit', 'adamw_torch_8bit' or 'adafactor'"),
     ],
@@ -59,6 +65,19 @@ def test_what_weights_of_earlier_versions_do_not_name_was_as_base_has_it(tree: d
 def test_training_parameters_that_contradict_each_other_are_refused(tree: dict, values: dict, words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         TrainingParams(**tree["training"] | values)
+
+
+@pytest.mark.parametrize(
+    ("processes", "batch", "steps", "at_a_time"),
+    [(1, 4, 16, 4), (2, 4, 16, 4), (32, 4, 16, 2), (2, 16, 1, 8), (2, 4, 3, 2)],
+)
+def test_processes_share_a_step_in_micro_batches_of_the_published_size_or_less(
+    tree: dict, processes: int, batch: int, steps: int, at_a_time: int
+) -> None:
+    published = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": steps}
+    training = TrainingParams(**tree["training"] | published | {"processes": processes})
+    assert training.published_micro_batch == at_a_time
+    assert training.utterances_a_process * processes == training.utterances_a_step == batch * steps
 
 
 def test_fp16_takes_the_place_of_bf16_by_default(tree: dict) -> None:

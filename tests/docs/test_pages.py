@@ -23,7 +23,7 @@ from markdown.extensions.toc import slugify
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from trimood.config.checks import read_seeds
+from trimood.config.checks import read_jobs, read_seeds
 from trimood.config.parameters import ExperimentParams
 
 PROJECT = Path(__file__).parents[2]
@@ -126,6 +126,8 @@ def check_kedro(kedro: KedroCLI, words: list[str], own: Iterable[str]) -> None:
     if unknown := set(wanted) - set(pipelines) - set(own):
         raise click.UsageError(f"no such pipeline: {', '.join(unknown)}")
     params = dict(given.get("params") or {})
+    if "jobs" in params:
+        read_jobs(params.pop("jobs"))
     if "seeds" in params:
         read_seeds(params.pop("seeds"))
     if params or given.get("env"):

@@ -15,6 +15,7 @@ from trimood.learning.device import (
     half_precision,
     largest_that_fits,
     memory_warning,
+    shared_out,
 )
 from trimood.learning.experiment import plan_experiment
 
@@ -59,6 +60,15 @@ def test_a_plan_that_will_not_fit_names_the_settings_that_do(sources, monkeypatc
     assert memory_warning(wanted, configs, plan.parameters, 2**30) is None
     by_itself = wanted.model_copy(update={"training": wanted.training.model_copy(update={"micro_batch": "auto"})})
     assert memory_warning(by_itself, configs, plan.parameters, 8_000_000) is None
+
+    # Several processes add up their gradients in a second copy.
+    alone = wanted.model_copy(update={"training": training(micro_batch=8, gradient_accumulation_steps=16)})
+    several = alone.model_copy(update={"training": alone.training.model_copy(update={"processes": 2})})
+    enough = next(
+        size for size in range(10**6, 10**8, 10**5) if memory_warning(alone, configs, plan.parameters, size) is None
+    )
+    assert memory_warning(several, configs, plan.parameters, enough)
+    assert memory_warning(several, configs, plan.parameters, 2**30) is None
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
@@ -113,3 +123,46 @@ def test_on_a_gpu_trying_leaves_no_gradients_and_the_random_numbers_as_they_were
     assert torch.equal(torch.rand(1), wanted[0])
     assert torch.equal(torch.rand(1, device="cuda"), wanted[1])
     assert all(parameter.grad is None for parameter in loaded.model.parameters())
+
+
+def gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+
+
+def test_fewer_gpus_than_processes_are_refused(monkeypatch) -> None:
+    gpus(monkeypatch, 2)
+    check_device(training(processes=2))
+    with pytest.raises(DeviceError, match=r"training\.processes is 4, and PyTorch finds 2 CUDA devices"):
+        check_device(training(processes=4))
+    gpus(monkeypatch, 0)
+    check_device(training(processes=4))
+
+
+@pytest.mark.parametrize(
+    ("visible", "count", "shares"),
+    [
+        (None, 2, ["0,2", "1"]),
+        (None, 3, ["0", "1", "2"]),
+        ("5,7,GPU-8a", 3, ["5", "7", "GPU-8a"]),
+    ],
+)
+def test_each_job_has_gpus_of_its_own(monkeypatch, visible: str | None, count: int, shares: list[str]) -> None:
+    gpus(monkeypatch, 3)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert [share["CUDA_VISIBLE_DEVICES"] for share in shared_out(count)] == shares
+    with pytest.raises(DeviceError, match=r"jobs is 4, and there are CUDA devices .*; each training needs one"):
+        shared_out(4)
+
+
+def test_without_a_gpu_jobs_share_the_threads(monkeypatch) -> None:
+    gpus(monkeypatch, 0)
+    monkeypatch.setattr(device.os, "sched_getaffinity", lambda _: range(8))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    assert shared_out(3) == [{"OMP_NUM_THREADS": "2"}] * 3
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert shared_out(2) == [{"OMP_NUM_THREADS": "1"}] * 2
+    with pytest.raises(DeviceError, match="jobs is 9, and there are 8 CPU cores, and no GPU"):
+        shared_out(9)

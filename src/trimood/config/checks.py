@@ -78,6 +78,13 @@ def read_seeds(value: object) -> tuple[int, ...]:
     return seeds
 
 
+def read_jobs(value: object) -> int:
+    """Parses the parameter `jobs`. Raises ValueError."""
+    if type(value) is not int or value < 1:
+        raise ValueError(f"jobs: got {value!r}; give the number of trainings at the same time, from 1: jobs=2")
+    return value
+
+
 def error_lines(error: ValidationError, name: str = "") -> list[str]:
     """Returns each problem of a pydantic error as `path: message (got …)`; the path starts with `name`, if given."""
     found = []

@@ -1,5 +1,6 @@
 """All parameters: type, bounds and meaning. conf/base has the shared values, an experiment's file the differences."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -109,10 +110,14 @@ def _by_dots(space: object, prefix: str = "") -> Any:
 
 
 class TuneParams(Parameters):
-    """An Optuna search over an experiment's parameters. An empty `study` means the name of the experiment."""
+    """An Optuna search over an experiment's parameters. An empty `study` means the name of the experiment.
+
+    `jobs` trials are trained at the same time, each in a process and on a device of its own.
+    """
 
     study: str
     trials: Annotated[int, Field(ge=1)]
+    jobs: Annotated[int, Field(ge=1)] = 1
     seed: Seed
     sampler: Literal["tpe", "random"]
     pruner: Literal["none", "median"]
@@ -247,6 +252,10 @@ def _steps(value: int) -> int:
     return value
 
 
+def _divisors(number: int) -> list[str]:
+    return [str(size) for size in range(1, number + 1) if not number % size]
+
+
 def _micro_batch(value: Any) -> Any:
     if value not in ("auto", None) and not (type(value) is int and value >= 1):
         raise ValueError("give a number of utterances from 1, auto (the most that fit), or null")
@@ -256,7 +265,8 @@ def _micro_batch(value: Any) -> Any:
 class TrainingParams(Parameters):
     """Hugging Face's `TrainingArguments` by their names, the number of CPU threads (0: torch's default), augmentation.
 
-    `micro_batch` is the number of utterances on the device at a time (`auto`: the most that fit), if that is not
+    `processes` train together, each on a device of its own, and share the utterances of each optimiser step.
+    `micro_batch` is the number of utterances on a device at a time (`auto`: the most that fit), if that is not
     `per_device_train_batch_size`; an optimiser step has the same utterances. `max_steps` -1 means that the epochs
     decide, `early_stopping_patience` 0 that all epochs are trained. What has a default here is absent from weights of
     earlier versions, which were trained so.
@@ -268,6 +278,7 @@ class TrainingParams(Parameters):
     per_device_train_batch_size: Annotated[int, Field(ge=1)]
     per_device_eval_batch_size: Annotated[int, Field(ge=1)]
     gradient_accumulation_steps: Annotated[int, Field(ge=1)]
+    processes: Annotated[int, Field(ge=1)] = 1
     micro_batch: Annotated[Literal["auto"] | int | None, BeforeValidator(_micro_batch)] = None
     gradient_checkpointing: bool = False
     optim: Optimiser = "adamw_torch_fused"
@@ -290,6 +301,16 @@ class TrainingParams(Parameters):
         """The utterances of an optimiser step; the last step of an epoch may have fewer."""
         return self.per_device_train_batch_size * self.gradient_accumulation_steps
 
+    @property
+    def utterances_a_process(self) -> int:
+        """Those of an optimiser step that one of the processes trains on."""
+        return self.utterances_a_step // self.processes
+
+    @property
+    def published_micro_batch(self) -> int:
+        """`per_device_train_batch_size`, or what divides both this and a process's share, if that is less."""
+        return math.gcd(self.per_device_train_batch_size, self.utterances_a_process)
+
     @model_validator(mode="after")
     def _agree(self) -> Self:
         if self.fp16 and self.bf16 is True:
@@ -300,12 +321,17 @@ class TrainingParams(Parameters):
             )
         if self.lr_scheduler_type == "constant" and (self.warmup_ratio or self.warmup_steps):
             raise ValueError("lr_scheduler_type constant has no warm-up; give constant_with_warmup, or no warm-up")
-        if isinstance(self.micro_batch, int) and self.utterances_a_step % self.micro_batch:
-            fitting = [str(size) for size in range(1, self.utterances_a_step + 1) if not self.utterances_a_step % size]
+        step = "of an optimiser step (per_device_train_batch_size times gradient_accumulation_steps)"
+        if self.utterances_a_step % self.processes:
             raise ValueError(
-                f"micro_batch {self.micro_batch} does not divide the {self.utterances_a_step} utterances of an "
-                "optimiser step (per_device_train_batch_size times gradient_accumulation_steps); allowed: auto, "
-                f"{listed(fitting, 20)}"
+                f"processes {self.processes} does not divide the {self.utterances_a_step} utterances {step}; allowed: "
+                f"{listed(_divisors(self.utterances_a_step), 20)}"
+            )
+        if isinstance(self.micro_batch, int) and self.utterances_a_process % self.micro_batch:
+            share = f" in each of {self.processes} processes" if self.processes > 1 else ""
+            raise ValueError(
+                f"micro_batch {self.micro_batch} does not divide the {self.utterances_a_process} utterances {step}"
+                f"{share}; allowed: auto, {listed(_divisors(self.utterances_a_process), 20)}"
             )
         return self
 

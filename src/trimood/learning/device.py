@@ -2,8 +2,11 @@
 
 import gc
 import logging
+import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 
@@ -31,6 +34,11 @@ from trimood.model.memory import (
 LIBRARIES: Mapping[Optimiser, str] = {"adamw_bnb_8bit": "bitsandbytes", "adamw_torch_8bit": "torchao"}
 """The libraries that optimisers need; they are not installed with trimood."""
 
+_PROCESS = Path("/proc/self")
+
+EXCHANGED_BYTES = 4
+"""Bytes for each trained parameter in which several processes add up their gradients: a second float32 copy."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -39,10 +47,15 @@ class DeviceError(Exception):
 
 
 def check_device(training: TrainingParams) -> None:
-    """Raises DeviceError for fp16 without a CUDA device, and for an optimiser whose library is not installed."""
+    """Raises DeviceError for fp16 without a GPU, fewer GPUs than processes, or an optimiser that is not installed."""
     if training.fp16 and not torch.cuda.is_available():
         raise DeviceError(
             "training.fp16 is true, but PyTorch finds no CUDA device here: fp16 trains on a GPU only. Set it to false."
+        )
+    if training.processes > 1 and torch.cuda.is_available() and training.processes > torch.cuda.device_count():
+        raise DeviceError(
+            f"training.processes is {training.processes}, and PyTorch finds {torch.cuda.device_count()} CUDA devices "
+            "here; each process needs one of its own. Use fewer processes, or look at CUDA_VISIBLE_DEVICES."
         )
     library = LIBRARIES.get(training.optim)
     if library and find_spec(library) is None:
@@ -50,6 +63,29 @@ def check_device(training: TrainingParams) -> None:
             f"training.optim is {training.optim}, but {library} is not installed: pip install {library}, or choose "
             "adafactor, which needs no other package."
         )
+
+
+def shared_out(count: int) -> list[dict[str, str]]:
+    """Shares the devices of this machine out among `count` trainings, as environment variables for their processes.
+
+    Each gets GPUs of its own or, where there are none, as many CPU threads. Raises DeviceError if there are too few.
+    """
+    if torch.cuda.is_available():
+        numbers = map(str, range(torch.cuda.device_count()))
+        given = os.environ.get("CUDA_VISIBLE_DEVICES")
+        found = given.split(",") if given else [*numbers]
+        if count <= len(found):
+            return [{"CUDA_VISIBLE_DEVICES": ",".join(found[number::count])} for number in range(count)]
+        there = f"CUDA devices {', '.join(found)}"
+    else:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if count <= cores:
+            threads = max(1, min(cores, torch.get_num_threads()) // count)
+            return [{"OMP_NUM_THREADS": str(threads)} for _ in range(count)]
+        there = f"{cores} CPU cores, and no GPU"
+    raise DeviceError(
+        f"jobs is {count}, and there are {there} here; each training needs one of its own. Give a smaller number."
+    )
 
 
 def half_precision(training: TrainingParams) -> torch.dtype | None:
@@ -91,9 +127,10 @@ def memory_warning(
     `configs` are those of the checkpoints in use, `parameters` the counts of the plan.
     """
     training, precision = settings.training, HALF if half_precision(settings.training) else FULL
-    size = 1 if training.micro_batch == "auto" else training.micro_batch or training.per_device_train_batch_size
+    size = 1 if training.micro_batch == "auto" else training.micro_batch or training.published_micro_batch
     needed = training_memory(settings, configs, parameters, precision).peak(size)
-    available = USABLE_SHARE * device_bytes
+    exchanged = EXCHANGED_BYTES * parameters["all"].trainable * (training.processes > 1)
+    available = USABLE_SHARE * device_bytes - exchanged
     if needed <= available:
         return None
     fitting = setting_that_fits(settings, configs, parameters, precision, available)
@@ -102,8 +139,9 @@ def memory_warning(
         changed, fitting_size = fitting
         advice = f"what fits: {as_parameters(training, changed, fitting_size)}"
     return (
-        f"this training needs about {needed / 2**30:.1f} GiB with {size} utterances at a time, and the GPU has "
-        f"{device_bytes / 2**30:.1f} GiB, of which {available / 2**30:.1f} can be used; {advice}"
+        f"this training needs about {(needed + exchanged) / 2**30:.1f} GiB with {size} utterances at a time, and the "
+        f"GPU has {device_bytes / 2**30:.1f} GiB, of which {USABLE_SHARE * device_bytes / 2**30:.1f} can be used; "
+        f"{advice}"
     )
 
 
@@ -123,10 +161,10 @@ def chosen_micro_batch(
     """The number of utterances at a time; for `auto`, the most that fit on the GPU.
 
     `earlier` is the number with which an interrupted training began, and is kept. Without a GPU, `auto` means
-    `per_device_train_batch_size`: a system that runs out of memory ends the process instead of reporting an error.
+    `published_micro_batch`: a system that runs out of memory ends the process instead of reporting an error.
     Raises OutOfMemory if not even one fits.
     """
-    published = training.per_device_train_batch_size
+    published = training.published_micro_batch
     if training.micro_batch != "auto":
         return training.micro_batch or published
     if earlier:
@@ -136,7 +174,7 @@ def chosen_micro_batch(
         return published
     with memory_explained(training_remedy(training, 1)):
         found = largest_that_fits(micro_batches(training), lambda size: _try_on_gpu(model, examples, training, size))
-    _log.info("training.micro_batch is auto: %d of %d utterances at a time", found, training.utterances_a_step)
+    _log.info("training.micro_batch is auto: %d of %d utterances at a time", found, training.utterances_a_process)
     return found
 
 
@@ -168,7 +206,8 @@ def _try_on_gpu(model: EmotionClassifier, examples: Examples, training: Training
     model.to(device).train()
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     _, total = torch.cuda.mem_get_info()
-    aside = round(OPTIMISER_BYTES[training.optim] * trained + (1 - USABLE_SHARE) * total / 2)
+    exchanged = EXCHANGED_BYTES * (training.processes > 1)
+    aside = round((OPTIMISER_BYTES[training.optim] + exchanged) * trained + (1 - USABLE_SHARE) * total / 2)
     precision = half_precision(training)
     try:
         with torch.random.fork_rng(devices=[torch.cuda.current_device()]):
@@ -183,3 +222,19 @@ def _try_on_gpu(model: EmotionClassifier, examples: Examples, training: Training
     finally:
         model.zero_grad(set_to_none=True)
         torch.cuda.reset_peak_memory_stats()  # what is stored is the training's own peak
+
+
+def forget_peak_memory() -> None:
+    """Resets the peak memory, so that it includes only the work that follows."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):  # a container may forbid it: then the peak is that of the whole process
+        (_PROCESS / "clear_refs").write_text("5")  # man 5 proc: "Reset the peak resident set size"
+
+
+def peak_memory_gib() -> float:
+    """Peak memory since `forget_peak_memory`; on a CPU it includes Python and its libraries, about 0.5 GiB."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**30
+    lines = (_PROCESS / "status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 2**20  # in kB

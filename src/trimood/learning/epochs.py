@@ -21,10 +21,11 @@ _WRITING = "writing"
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 
-def folder_for_writing(folder: Path) -> Path:
-    """Returns a new folder in which an epoch is written before `keep`."""
-    shutil.rmtree(folder / _WRITING, ignore_errors=True)
-    (folder / _WRITING).mkdir(parents=True)
+def folder_for_writing(folder: Path, is_new: bool = True) -> Path:
+    """Returns a new folder in which an epoch is written before `keep`, or the one that another process has made."""
+    if is_new:
+        shutil.rmtree(folder / _WRITING, ignore_errors=True)
+        (folder / _WRITING).mkdir(parents=True)
     return folder / _WRITING
 
 

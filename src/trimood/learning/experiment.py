@@ -3,7 +3,6 @@
 import logging
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -26,25 +25,6 @@ from trimood.media.recipes import recipe_name
 from trimood.model.checkpoints import check_checkpoints, checkpoint_digest, clip_recipe
 from trimood.model.stored import Imported, RunIdentity, code_version, examples_fingerprint
 from trimood.model.upstream import HEAD, check_kind, check_origin, read_published, state_of
-
-_PROCESS = Path("/proc/self")
-
-
-def forget_peak_memory() -> None:
-    """Resets the peak memory, so that it includes only the work that follows."""
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    with suppress(OSError):  # a container may forbid it: then the peak is that of the whole process
-        (_PROCESS / "clear_refs").write_text("5")  # man 5 proc: "Reset the peak resident set size"
-
-
-def peak_memory_gib() -> float:
-    """Peak memory since `forget_peak_memory`; on a CPU it includes Python and its libraries, about 0.5 GiB."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**30
-    lines = (_PROCESS / "status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 2**20  # in kB
-
 
 _log = logging.getLogger(__name__)
 
@@ -179,9 +159,8 @@ def train_experiment(
         )
         for table, augmentation in ((training_examples, settings.augmentation), (validation_examples, None))
     )
-    forget_peak_memory()  # of an embedding that another training of the same towers need not repeat
     fitted = fit(loaded.model, training, validation, settings, folder, score, report, plan.settings.loss)
-    return TrainingOutcome(fitted, fitted.history[-1]["seconds"], peak_memory_gib())
+    return TrainingOutcome(fitted, fitted.history[-1]["seconds"], fitted.peak_memory_gib)
 
 
 def remove_checkpoints(folder: Path) -> None:
@@ -190,6 +169,11 @@ def remove_checkpoints(folder: Path) -> None:
 
 
 def _require_space(plan: Plan, training_checkpoints: Path) -> None:
-    """Raises DiskFull if three epochs (weights, AdamW's two numbers for each, best weights) and results do not fit."""
-    trained_bytes = 4 * plan.parameters["all"].trainable
-    require_space(training_checkpoints, 14 * trained_bytes, "this training's checkpoints and weights")
+    """Raises DiskFull if three epochs (weights, AdamW's two numbers for each, best weights) and results do not fit.
+
+    With several processes, the model is handed to them in a file.
+    """
+    count = plan.parameters["all"]
+    handed_over = 4 * count.all * (plan.settings.training.processes > 1)
+    needed = 14 * 4 * count.trainable + handed_over
+    require_space(training_checkpoints, needed, "this training's checkpoints and weights")

@@ -5,15 +5,19 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from accelerate.data_loader import SeedableRandomSampler
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
 from tqdm.contrib.logging import logging_redirect_tqdm
 from transformers import (
     EarlyStoppingCallback,
@@ -25,14 +29,16 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import EvalLoopOutput
 from transformers.utils import logging as transformers_logging
 
 from trimood.config.parameters import CROSS_ENTROPY, LossParams, TrainingParams
-from trimood.disk import DiskFull, says_disk_full
+from trimood.disk import DiskFull, says_disk_full, written_whole
 from trimood.learning.batches import Examples, collate
-from trimood.learning.device import chosen_micro_batch, half_precision
+from trimood.learning.device import chosen_micro_batch, forget_peak_memory, half_precision, peak_memory_gib
 from trimood.learning.epochs import WEIGHTS_FILE, best_weights, folder_for_writing, keep, last_whole
 from trimood.learning.loss import TrainingLoss
+from trimood.learning.processes import join_others, run_together
 from trimood.model.classifier import EmotionClassifier
 from trimood.model.memory import memory_explained, training_remedy
 from trimood.model.trained import load_trained_state, trained_state
@@ -63,12 +69,14 @@ class TrainingDiverged(Exception):
 class Fitted:
     """The trained tensors of the best and the last epoch, and a row of numbers per epoch.
 
-    `seconds` in a row counts from the start of the training, without interruptions.
+    `seconds` in a row counts from the start of the training, without interruptions. `peak_memory_gib` is that of this
+    command; of several processes, of the one that needed most.
     """
 
     best: dict[str, Tensor]
     last: dict[str, Tensor]
     history: list[dict[str, float]]
+    peak_memory_gib: float
 
 
 def fit(
@@ -87,20 +95,99 @@ def fit(
     one that is whole, and a finished training returns at once. `score(labels, predictions)` returns `macro_f1` and any
     other scores; `report(numbers, step)` is called at every logged step and epoch. `loss` is minimised, and its mean is
     the training loss; the validation loss is the cross entropy of what the model predicts, whatever `loss` is, so that
-    it can be compared between trainings. Environment variables change no setting. Raises TrainingDiverged, DiskFull,
-    OutOfMemory and AbsentEmotion.
+    it can be compared between trainings. Environment variables change no setting. With `training.processes`, new
+    processes train copies of the model, and `score` must be a function of a module. Raises TrainingDiverged, DiskFull,
+    OutOfMemory, AbsentEmotion and ProcessLost.
     """
     minimised = TrainingLoss(loss, train.labels)
     if not minimised.is_plain:
         numbers = ", ".join(f"{name} {number:g}" for name, number in minimised.described.items())
         _log.info("loss, by %d training utterances: %s", len(train), "; ".join(filter(None, (loss.title, numbers))))
+    forget_peak_memory()
+    if training.processes == 1:
+        epoch, peak = _train(model, train, validation, training, folder, minimised, score, report), peak_memory_gib()
+    else:
+        epoch, peak = _train_in_processes(model, train, validation, training, folder, minimised, score, report)
+    state = TrainerState.load_from_json(str(epoch / TRAINER_STATE_NAME))
+    if state.global_step < state.max_steps:
+        _log.info("stopped early: no better validation macro F1 for %d epochs", training.early_stopping_patience)
+    last, best = load_file(epoch / WEIGHTS_FILE), load_file(best_weights(epoch))
+    load_trained_state(model, best)
+    return Fitted(best, last, _history(state), peak)
+
+
+def _train_in_processes(
+    model: EmotionClassifier,
+    train: Examples,
+    validation: Examples,
+    training: TrainingParams,
+    folder: Path,
+    minimised: TrainingLoss,
+    score: ScoreFunction,
+    report: ReportFunction,
+) -> tuple[Path, float]:
+    """As `_train`, in `training.processes` new processes; also returns the peak memory of the one that needed most."""
+    ends: list[tuple[Path, float]] = []
+
+    def hear(message: tuple[Any, Any]) -> None:
+        if isinstance(message[0], Path):
+            ends.append(message)
+        else:
+            report(*message)
+
+    threads = max(1, torch.get_num_threads() // training.processes)
+    given = folder / "given.pt"
+    _log.info("%d processes train together, with %d CPU threads each", training.processes, threads)
+    try:
+        with written_whole(given, outlasts_power=False) as beside:
+            torch.save((threads, model, train, validation, training, folder, minimised, score), beside)
+        with _without_overrides():
+            run_together(_train_together, given, training.processes, hear)
+    finally:
+        given.unlink(missing_ok=True)
+    return max(ends, key=lambda end: end[1])
+
+
+def _train_together(given: Path, say: Callable[[Any], None]) -> None:
+    """The work of one of several processes. Only the first says how the training goes."""
+    # Mapped privately: what is trained is copied page by page when it is written, what is frozen is never copied.
+    loaded = torch.load(given, mmap=True, weights_only=False)
+    threads, model, train, validation, training, folder, minimised, score = loaded
+    torch.set_num_threads(threads)
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    rank = join_others("nccl" if torch.cuda.is_available() else "gloo")
+    forget_peak_memory()
+
+    def report(numbers: dict[str, float], step: int) -> None:
+        if rank == 0:
+            say((numbers, step))
+
+    epoch = _train(model, train, validation, training, folder, minimised, score, report)
+    say((epoch, peak_memory_gib()))
+    torch.distributed.destroy_process_group()
+
+
+def _train(
+    model: EmotionClassifier,
+    train: Examples,
+    validation: Examples,
+    training: TrainingParams,
+    folder: Path,
+    minimised: TrainingLoss,
+    score: ScoreFunction,
+    report: ReportFunction,
+) -> Path:
+    """Trains in this process, alone or as one of several; keeps the epochs in `folder`, and returns the last one."""
     transformers_logging.set_verbosity_error()  # its warnings are about hub models
     if training.gradient_checkpointing:
         model.checkpoint_layers()
     whole = last_whole(folder)
     earlier = TrainerState.load_from_json(str(whole / TRAINER_STATE_NAME)) if whole else None
-    with _without_overrides():
+    with _without_overrides() if training.processes == 1 else nullcontext():
         micro_batch = chosen_micro_batch(model, train, training, earlier.train_batch_size if earlier else None)
+        if training.processes > 1:
+            micro_batch = min(_from_all(micro_batch))
         arguments = _training_arguments(training, folder, micro_batch)
         with memory_explained(training_remedy(training, micro_batch)):
             trainer = _Trainer(model, arguments, train, validation, minimised, score, report)
@@ -113,13 +200,16 @@ def fit(
                 if says_disk_full(error):
                     raise DiskFull(folder, "an epoch's checkpoint could not be written") from error
                 raise
-    if trainer.state.global_step < trainer.state.max_steps:
-        _log.info("stopped early: no better validation macro F1 for %d epochs", training.early_stopping_patience)
     # Trainer leaves its autocast on the model, which would round later predictions to bf16.
     trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
-    last = _on_cpu(trained_state(model))
-    load_trained_state(model, load_file(best_weights(folder / f"checkpoint-{trainer.state.global_step}")))
-    return Fitted(_on_cpu(trained_state(model)), last, trainer.history())
+    return folder / f"checkpoint-{trainer.state.global_step}"
+
+
+def _from_all(value: Any) -> list[Any]:
+    """What each of the processes has given here, in the order of their ranks."""
+    found = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(found, value)
+    return found
 
 
 @contextmanager
@@ -144,6 +234,7 @@ _OURS = {
     "early_stopping_patience",
     "gradient_checkpointing",  # Trainer's own is for models of transformers
     "micro_batch",
+    "processes",
     "warmup_ratio",  # a fraction as `warmup_steps`, since transformers 5
 }
 """Parameters that are no arguments of Hugging Face."""
@@ -154,7 +245,7 @@ def _training_arguments(training: TrainingParams, folder: Path, micro_batch: int
         **{
             **training.model_dump(exclude=_OURS),
             "per_device_train_batch_size": micro_batch,
-            "gradient_accumulation_steps": training.utterances_a_step // micro_batch,
+            "gradient_accumulation_steps": training.utterances_a_process // micro_batch,
             "warmup_steps": training.warmup_ratio or training.warmup_steps,
             "bf16": half_precision(training) == torch.bfloat16,
             "use_cpu": not torch.cuda.is_available(),  # otherwise bf16=true is rejected on a CPU
@@ -192,6 +283,51 @@ class _Bar(ProgressCallback):
         """Shows no bar for validation."""
 
 
+_IGNORED = "is_ignored"
+"""In a batch that does not count, because another process has the last utterances of the step."""
+
+
+def _collate_some(items: Sequence[dict[str, Tensor]]) -> dict[str, Tensor] | None:
+    return collate(items) if items else None
+
+
+class _Share(Sampler[list[int]]):
+    """The batches of one of several processes: of each step, as many as the others have, and some may be empty."""
+
+    def __init__(
+        self, order: SeedableRandomSampler, a_step: int, batch_size: int, processes: int, process: int
+    ) -> None:
+        self._order, self._a_step, self._batch_size = order, a_step, batch_size
+        self._processes, self._process = processes, process
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the order of this epoch."""
+        self._order.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = list(self._order)
+        for start in range(0, len(order), self._a_step):
+            step = order[start : start + self._a_step]
+            batches = np.array_split(step, self._processes * self._batches_of(len(step)))
+            yield from (batch.tolist() for batch in batches[self._process :: self._processes])
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self._order), self._a_step)
+        return whole * self._batches_of(self._a_step) + self._batches_of(rest)
+
+    def _batches_of(self, utterances: int) -> int:
+        return math.ceil(utterances / (self._batch_size * self._processes))
+
+
+class _ShareLoader(DataLoader[Any]):
+    """Passes the epoch on, as the loaders of accelerate do."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the order of this epoch."""
+        assert isinstance(self.batch_sampler, _Share)  # noqa: S101 - for mypy
+        self.batch_sampler.set_epoch(epoch)
+
+
 class _Trainer(Trainer):
     """Trainer that also computes training scores, stops at a NaN, and stores only trained tensors."""
 
@@ -226,6 +362,12 @@ class _Trainer(Trainer):
         self._clock = time.perf_counter()
         self._writing = Path(str(arguments.output_dir))
         self._weight: Tensor | int = 0
+        self._a_step = (
+            arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+        )
+        if arguments.world_size > 1:  # each draws its own dropout and augmentation
+            own = np.random.SeedSequence([arguments.seed, arguments.process_index])
+            torch.manual_seed(int(own.generate_state(1)[0]))
         self.loss_is_scaled_for_ga = True  # by compute_loss
 
     def go_on(self, epoch: Path | None, state: TrainerState | None) -> None:
@@ -247,7 +389,13 @@ class _Trainer(Trainer):
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[dict[str, Tensor]], None]:
         """Adds up the weights of the utterances of the next optimiser step."""
         batches, _ = super().get_batch_samples(*args, **kwargs)
-        self._weight = sum(self._minimised.weight(batch["labels"]) for batch in batches)
+        weight = sum(self._minimised.weight(batch["labels"]) for batch in batches if batch)
+        if self.args.world_size > 1:
+            weight = torch.as_tensor(weight, dtype=torch.float32, device=self.args.device).clone()
+            torch.distributed.all_reduce(weight)
+            # Each process passes as many batches, because all wait for the gradients of all.
+            batches = [batch or {**collate([self.train_dataset[0]]), _IGNORED: True} for batch in batches]
+        self._weight = weight
         return batches, None
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
@@ -256,16 +404,74 @@ class _Trainer(Trainer):
         Trainer's own mean of the micro-batches' means would count the utterances of a smaller last one more. In
         training, also collects the predictions for the epoch's training scores. In validation, the model's own loss.
         """
+        is_ignored = inputs.pop(_IGNORED, False)
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
-        if model.training:
+        if is_ignored:
+            loss = loss * 0
+        elif model.training:
             labels, logits = inputs["labels"], outputs["logits"]
             if not self._minimised.is_plain:
                 loss = self._minimised.mean(logits, labels)
             weight = self._minimised.weight(labels)
             # Stays on the device: reading a number for each micro-batch would make the GPU wait for the CPU.
             self._seen.append((loss.detach(), torch.as_tensor(weight), logits.detach().argmax(-1), labels))
-            loss = loss / (self._weight / weight)
+            # Of several processes, the gradients' mean is taken.
+            loss = loss / (self._weight / weight) * self.args.world_size
         return (loss, outputs) if return_outputs else loss
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Of several processes, each loads its share of each step; the steps are those of one process."""
+        if self.args.world_size == 1:
+            return super().get_train_dataloader()
+        batches = _Share(
+            # In the order of one process, for which accelerate prepares the same sampler.
+            SeedableRandomSampler(self.train_dataset, data_seed=self.args.seed),
+            self._a_step,
+            self.args.per_device_train_batch_size,
+            self.args.world_size,
+            self.args.process_index,
+        )
+        return _ShareLoader(
+            self.train_dataset,
+            batch_sampler=batches,
+            collate_fn=_collate_some,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
+        """Of several processes, each loads every so many batches of those of one process."""
+        if self.args.world_size == 1:
+            return super().get_eval_dataloader(eval_dataset)
+        rows, size = list(range(len(self.eval_dataset))), self.args.per_device_eval_batch_size
+        batches = [rows[start : start + size] for start in range(0, len(rows), size)]
+        return DataLoader(
+            self.eval_dataset,
+            batch_sampler=batches[self.args.process_index :: self.args.world_size],
+            collate_fn=collate,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+
+    def evaluation_loop(self, dataloader: DataLoader[Any], *args: Any, **kwargs: Any) -> EvalLoopOutput:
+        """Of several processes, each evaluates its batches, and gets the numbers of all utterances, each once.
+
+        Trainer's own fills up the last batches with doubled utterances, which would count in the loss.
+        """
+        if self.args.world_size == 1:
+            return super().evaluation_loop(dataloader, *args, **kwargs)
+        self.model.eval()
+        own = []
+        for inputs in dataloader:
+            loss, logits, labels = self.prediction_step(self.model, inputs, prediction_loss_only=False)
+            assert loss is not None  # noqa: S101 - all utterances have labels
+            own.append((loss.repeat(len(labels)).cpu().numpy(), logits.cpu().numpy(), labels.cpu().numpy()))
+        in_turn = chain.from_iterable(zip_longest(*_from_all(own)))
+        losses, logits, labels = map(np.concatenate, zip(*filter(None, in_turn), strict=True))
+        assert self.compute_metrics  # noqa: S101 - for mypy
+        found = {**self.compute_metrics(EvalPrediction(logits, labels)), "loss": float(losses.mean())}
+        metrics = {f"eval_{name}": value for name, value in found.items()}
+        return EvalLoopOutput(logits, labels, metrics, len(labels))
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Checks the loss, renames the numbers, and passes them to `report`. Raises TrainingDiverged."""
@@ -288,7 +494,7 @@ class _Trainer(Trainer):
         self._report_epochs()
 
     def _report_epochs(self) -> None:
-        for row in self.history()[self._reported :]:  # a resumed training also reports its earlier epochs
+        for row in _history(self.state)[self._reported :]:  # a resumed training also reports its earlier epochs
             epoch = math.ceil(row["epoch"])  # `max_steps` may end in the middle of an epoch
             self._report({k: v for k, v in row.items() if "/" in k}, epoch)
             self._reported += 1
@@ -303,18 +509,13 @@ class _Trainer(Trainer):
                 ),
             )
 
-    def history(self) -> list[dict[str, float]]:
-        """Returns one row per epoch: epoch, seconds, train/… and validation/… loss and scores."""
-        rows = [entry for entry in self.state.log_history if "validation/loss" in entry]
-        return [
-            {k: v for k, v in row.items() if k in ("epoch", "seconds") or k.startswith(("train/", "validation/"))}
-            for row in rows
-        ]
-
     def _epoch_row(self, logs: dict[str, float]) -> dict[str, float]:
         """Training scores come from the forward passes of training: before each update, with dropout."""
         row = {k.replace("eval_", "validation/"): v for k, v in logs.items() if k.startswith("eval_")}
         row = {k: v for k, v in row.items() if not k.endswith(("_per_second", "/runtime"))}
+        if self.args.world_size > 1:
+            own = [tuple(tensor.cpu() for tensor in seen) for seen in self._seen]
+            self._seen = [seen for of_process in _from_all(own) for seen in of_process]
         if self._seen:
             losses, weights, predictions, labels = (
                 torch.cat([x.reshape(-1).float() for x in column]) for column in zip(*self._seen, strict=True)
@@ -324,7 +525,7 @@ class _Trainer(Trainer):
             row |= {f"train/{k}": v for k, v in self._score(labels.int().tolist(), predictions.int().tolist()).items()}
             self._seen = []
         now = time.perf_counter()
-        row["seconds"] = sum(row["seconds"] for row in self.history()[-1:]) + now - self._clock
+        row["seconds"] = sum(row["seconds"] for row in _history(self.state)[-1:]) + now - self._clock
         self._clock = now
         return row
 
@@ -341,12 +542,20 @@ class _Trainer(Trainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Writes an epoch beside the others, then keeps it."""
-        folder = Path(str(self.args.output_dir))
-        self._writing = folder_for_writing(folder)
+        folder, is_first = Path(str(self.args.output_dir)), self.args.process_index == 0
+        self._writing = folder_for_writing(folder, is_new=is_first)
+        self.accelerator.wait_for_everyone()
         super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
         step = self.state.global_step
-        keep(folder, self._writing / f"checkpoint-{step}", is_best=self.state.best_global_step == step)
+        if is_first:
+            keep(folder, self._writing / f"checkpoint-{step}", is_best=self.state.best_global_step == step)
 
 
-def _on_cpu(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
+def _history(state: TrainerState) -> list[dict[str, float]]:
+    """One row per epoch: epoch, seconds, train/… and validation/… loss and scores."""
+    rows = [entry for entry in state.log_history if "validation/loss" in entry]
+    return [
+        {k: v for k, v in row.items() if k in ("epoch", "seconds") or k.startswith(("train/", "validation/"))}
+        for row in rows
+    ]

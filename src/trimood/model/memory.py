@@ -49,7 +49,7 @@ def training_remedy(training: TrainingParams, micro_batch: int) -> str:
     if OPTIMISER_BYTES[training.optim] > OPTIMISER_BYTES["adamw_bnb_8bit"]:
         steps.append("training.optim=adamw_bnb_8bit, adamw_torch_8bit or adafactor (with other results)")
     return (
-        f"The training had {micro_batch} of the {training.utterances_a_step} utterances of an optimiser step on the "
+        f"The training had {micro_batch} of the {training.utterances_a_process} utterances of an optimiser step on the "
         f"device at a time, gradient_checkpointing {str(training.gradient_checkpointing).lower()}, optim "
         f"{training.optim}; validation {training.per_device_eval_batch_size} (training.per_device_eval_batch_size). "
         f"What needs less, in this order: {'; '.join([*steps, 'train: lora or train: head; fewer modalities'])}. The "
@@ -58,8 +58,8 @@ def training_remedy(training: TrainingParams, micro_batch: int) -> str:
 
 
 def micro_batches(training: TrainingParams) -> list[int]:
-    """The possible numbers of utterances at a time, the largest first: the divisors of those of an optimiser step."""
-    utterances = training.utterances_a_step
+    """The possible numbers of utterances at a time, the largest first: the divisors of a process's share of a step."""
+    utterances = training.utterances_a_process
     return [size for size in range(utterances, 0, -1) if not utterances % size]
 
 

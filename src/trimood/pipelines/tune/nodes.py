@@ -46,9 +46,11 @@ def plan_search(
     """
     if find_spec("optuna") is None:  # checked before clips are prepared, which may take hours
         raise StudyError("a search needs Optuna, which is not installed: pip install 'trimood[tune]'")
-    from trimood.learning.device import check_device
+    from trimood.learning.device import check_device, shared_out
     from trimood.learning.experiment import plan_experiment
 
+    if tune.jobs > 1:
+        shared_out(tune.jobs)
     own = parameters[experiment]
     own = own.model_dump(mode="json", exclude_unset=True) if isinstance(own, ExperimentParams) else own
     check_space(experiment, own, training, lora, loss, tune.space)
@@ -91,6 +93,7 @@ def search(
     from trimood.learning.embeddings import EmbeddingCache
     from trimood.learning.experiment import identify_run
     from trimood.learning.search import study as kept
+    from trimood.pipelines.tune.side_by_side import run_trials
     from trimood.pipelines.tune.trial import COSTS_ONE_TRIAL, Search
     from trimood.tracking.live import log_now
 
@@ -113,7 +116,9 @@ def search(
         tags = flatten({"corpus": corpus_description})
         cache = EmbeddingCache(embedding_cache, embeddings.cache_gigabytes)
         search = Search(study, plan, tune.space, *examples, training_checkpoints, cache, tags)
-        if missing > 0:
+        if missing > 0 and tune.jobs > 1:
+            run_trials(search, missing, tune.jobs)
+        elif missing > 0:
             study.optimize(search.run, n_trials=missing, catch=COSTS_ONE_TRIAL)
         table = kept.tabulated(study, tune.space)
         best = study.best_trial

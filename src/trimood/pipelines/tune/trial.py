@@ -2,8 +2,9 @@
 
 import logging
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import optuna
@@ -14,7 +15,13 @@ from trimood.config.plan import SearchPlan
 from trimood.corpus.class_balance import loss_terms
 from trimood.learning.device import DeviceError
 from trimood.learning.embeddings import EmbeddingCache
-from trimood.learning.experiment import identify_run, plan_experiment, remove_checkpoints, train_experiment
+from trimood.learning.experiment import (
+    TrainingOutcome,
+    identify_run,
+    plan_experiment,
+    remove_checkpoints,
+    train_experiment,
+)
 from trimood.learning.search.space import SpaceError, settings_with
 from trimood.learning.search.study import ENDED, RUN, drawn
 from trimood.learning.trainer import TrainingDiverged
@@ -33,7 +40,11 @@ COSTS_ONE_TRIAL = (SpaceError, DeviceError, TrainingDiverged, OutOfMemory)
 
 @dataclass(frozen=True)
 class Search:
-    """The inputs that all trials of a search share; contains no test examples."""
+    """The inputs that all trials of a search share; contains no test examples.
+
+    `train`: trains as `train_experiment` does. `turns` and `scores`, by the values of a trial: of trials with the same
+    values at the same time, one is trained, and the others take its score.
+    """
 
     study: optuna.Study
     plan: SearchPlan
@@ -44,14 +55,28 @@ class Search:
     training_checkpoints: Path
     embedding_cache: EmbeddingCache
     tags: Mapping[str, object]
+    train: Callable[..., TrainingOutcome] = train_experiment
+    turns: dict[str, threading.Lock] = field(default_factory=dict)
+    scores: dict[str, tuple[int, float]] = field(default_factory=dict)
 
     def run(self, trial: optuna.Trial) -> float:
         """Returns the best macro F1 on validation; takes it from an earlier trial if that had the same values."""
         values = drawn(trial, self.space)
-        earlier = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-        if same := next((other for other in earlier if other.params == trial.params), None):
-            trial.set_user_attr("same_as", same.number)
-            return float(same.value or 0)
+        key = repr(sorted(trial.params.items()))
+        with self.turns.setdefault(key, threading.Lock()):  # a trial with the same values may be running
+            if key not in self.scores:
+                earlier = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+                for other in reversed([other for other in earlier if other.params == trial.params]):
+                    self.scores[key] = (other.number, float(other.value or 0))
+            if key in self.scores:
+                number, score = self.scores[key]
+                trial.set_user_attr("same_as", number)
+                return score
+            best = self._run(trial, values)
+            self.scores[key] = (trial.number, best)
+            return best
+
+    def _run(self, trial: optuna.Trial, values: dict[str, object]) -> float:
         name = self.study.study_name
         tags = {"study": name, "trial": trial.number, "tuned": self.plan.experiment, **self.tags}
         try:
@@ -92,14 +117,14 @@ class Search:
         identity = identify_run(self.plan.experiment, planned, training=examples[0], validation=examples[1])
         folder = self.training_checkpoints / identity.digest
         try:
-            trained = train_experiment(
+            trained = self.train(
                 identity,
                 *examples,
                 self.prepared_clips,
                 self.training_checkpoints,
                 self.embedding_cache,
                 summary_scores,
-                report,
+                report=report,
             )
         except optuna.TrialPruned:
             remove_checkpoints(folder)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trimood.learning.experiment import forget_peak_memory, peak_memory_gib
+from trimood.learning.device import forget_peak_memory, peak_memory_gib
 
 
 @pytest.mark.slow

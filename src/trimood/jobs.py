@@ -1,0 +1,172 @@
+"""Seeds and experiments of one command side by side, each in a process and on a device of its own."""
+
+import logging
+import multiprocessing
+import os
+import pickle
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import click
+
+from trimood.config.experiments import experiment_names
+from trimood.datasets import SIDE_BY_SIDE
+from trimood.learning.processes import environment
+
+log = logging.getLogger(__name__)
+
+_PROCESSES = multiprocessing.get_context("spawn")
+
+Session = Callable[[Mapping[str, Any], Mapping[str, Any]], None]
+
+READ = ("01_raw", "02_intermediate", "03_primary", "04_feature")
+"""Folders of a data root that jobs read, and to which they add nothing that depends on a seed."""
+
+SHARED = ("05_model_input", "08_reporting")
+"""Folders in which the shared stages write beside experiments."""
+
+UNSENT = "08_reporting/unsent"
+"""The folder for what MLflow could not take, which the next command sends."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A session of `kedro run` for one experiment and seed; `own_root` is its data root, if that is not the command's.
+
+    `meta` is what its hooks find in `click.Context.meta`.
+    """
+
+    name: str
+    options: Mapping[str, Any]
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    own_root: Path | None = None
+
+
+@dataclass
+class _Running:
+    job: Job
+    slot: int
+    process: Any
+    error: Connection
+    lines: threading.Thread
+
+
+def own_data_root(data_root: Path, name: str) -> Path:
+    """Makes a data root for one job beside others of the same experiment: it reads what the shared stages have made."""
+    root, own = data_root / SIDE_BY_SIDE / name, {*experiment_names()}
+    (data_root / UNSENT).mkdir(parents=True, exist_ok=True)
+    for folder in SHARED:
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    shared = [path for folder in SHARED for path in (data_root / folder).glob("*") if path.name not in own]
+    for path in (*(data_root / name for name in READ), *shared):
+        link = root / path.relative_to(data_root)
+        if not link.is_symlink():
+            link.symlink_to(path.absolute(), target_is_directory=path.is_dir())
+    return root
+
+
+def run_jobs(jobs: Sequence[Job], devices: Sequence[Mapping[str, str]], session: Session) -> list[Exception]:
+    """Runs `session(options, meta)` of each job in a new process, as many at once as there are `devices`.
+
+    `devices` are environment variables. Each line that a process writes has the job's name before it. Returns the
+    errors, the first first; one job's error affects no other. What ends this process ends all of them, in order.
+    """
+    free, waiting, running = [*range(len(devices))], [*jobs], list[_Running]()
+    errors: list[Exception] = []
+    longest = max(len(job.name) for job in jobs)
+    try:
+        while waiting or running:
+            while free and waiting:
+                job, slot = waiting.pop(0), free.pop(0)
+                log.info("%s begins, job %d of %d", job.name, len(jobs) - len(waiting), len(jobs))
+                running.append(_start(job, slot, devices[slot], session, f"{job.name:{longest}} | "))
+            wait([one.process.sentinel for one in running])
+            for one in [one for one in running if not one.process.is_alive()]:
+                running.remove(one)
+                free.append(one.slot)
+                if error := _error_of(one):
+                    log.error("%s failed: %s", one.job.name, error)
+                    errors.append(error)
+                elif one.job.own_root:
+                    shutil.rmtree(one.job.own_root, ignore_errors=True)
+    finally:
+        for one in running:
+            one.process.terminate()
+        for one in running:
+            one.process.join()
+            one.lines.join()
+    return errors
+
+
+def _start(job: Job, slot: int, device: Mapping[str, str], session: Session, prefix: str) -> _Running:
+    reads, output = _PROCESSES.Pipe(duplex=False)
+    receives, error = _PROCESSES.Pipe(duplex=False)
+    columns = max(80, shutil.get_terminal_size().columns - len(prefix))
+    process = _PROCESSES.Process(
+        target=_run, args=(session, dict(job.options), dict(job.meta), output, error), name=job.name
+    )
+    with environment({**device, "COLUMNS": str(columns)}):  # read when libraries are imported
+        process.start()
+    output.close()
+    error.close()
+    lines = threading.Thread(target=_pass_on, args=(reads, prefix), daemon=True)
+    lines.start()
+    return _Running(job, slot, process, receives, lines)
+
+
+def _pass_on(output: Connection, prefix: str) -> None:
+    with os.fdopen(os.dup(output.fileno()), errors="replace") as lines:
+        for line in lines:
+            sys.stderr.write(f"{prefix}{line}")
+
+
+def _run(
+    session: Session, options: Mapping[str, Any], meta: Mapping[str, Any], output: Connection, failure: Connection
+) -> None:
+    """What the process of a job runs."""
+    for stream in (1, 2):
+        os.dup2(output.fileno(), stream)
+    output.close()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the command itself ends its jobs
+    threading.Thread(target=_end_with, args=[multiprocessing.parent_process()], daemon=True).start()
+    try:
+        session(options, meta)
+    except Exception as error:
+        failure.send_bytes(_to_send(error))
+        sys.exit(1)
+
+
+def _end_with(parent: Any) -> None:
+    """Ends this process, in order, when the one that started it ends, however that ends."""
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _to_send(error: Exception) -> bytes:
+    try:
+        content = pickle.dumps(error)
+        pickle.loads(content)  # noqa: S301 - made in the line above
+    except Exception:
+        return pickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
+    return content
+
+
+def _error_of(one: _Running) -> Exception | None:
+    one.process.join()
+    one.lines.join()
+    if one.process.exitcode == 0:
+        return None
+    with suppress(EOFError):
+        error: Exception = pickle.loads(one.error.recv_bytes())  # noqa: S301 - of our own process
+        return error
+    code = one.process.exitcode
+    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    return click.ClickException(f"{one.job.name}: its process was ended ({how}). The same command continues it.")
