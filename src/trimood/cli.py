@@ -143,7 +143,7 @@ def _run_jobs(options: Options, whole: Pipeline) -> None:
     jobs = []
     for seed in seeds or (None,):
         for experiment in experiments:
-            own = _only(of_seed(seed), whole, lambda name, _, experiment=experiment: name == experiment)
+            own = _only(of_seed(seed), whole, partial(_is_of, experiment))
             if not own["node_names"]:
                 continue
             name = experiment if seed is None else f"{experiment} seed {seed}"
@@ -154,6 +154,10 @@ def _run_jobs(options: Options, whole: Pipeline) -> None:
             jobs.append(Job(name, own, seen, root))
     if jobs and (errors := run_jobs(jobs, devices, partial(_run_session, project.PACKAGE_NAME))):
         raise errors[0]
+
+
+def _is_of(experiment: str, name: str | None, _: Node) -> bool:
+    return name == experiment
 
 
 def _run_session(package: str, options: Options, meta: Options) -> None:
