@@ -90,7 +90,7 @@ def run_experiments(**given: Any) -> Any:
     for name in names:
         if len(names) > 1 and name in STAGES and STAGES[name].run_separately:
             raise click.UsageError(
-                f"{name}: works on the results of finished experiments; run it as a separate command afterwards: "
+                f"{name}: reads the results of finished experiments; run it as a separate command afterwards: "
                 f"kedro run --pipelines={name}"
             )
     whole = sum((pipelines[name] for name in names or ["__default__"]), Pipeline([]))
@@ -156,7 +156,7 @@ def _run_jobs(options: Options, whole: Pipeline) -> None:
         raise errors[0]
 
 
-def _is_of(experiment: str, name: str | None, node: Node) -> bool:
+def _is_of(experiment: str, name: str | None, _: Node) -> bool:
     return name == experiment
 
 
