@@ -157,7 +157,8 @@ def _train_together(given: Path, say: Callable[[Any], None]) -> None:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     rank = join_others("nccl" if torch.cuda.is_available() else "gloo")
     forget_peak_memory()
-    epoch = _train(*work, lambda numbers, step: say((numbers, step)) if rank == 0 else None)
+    work = (*work, lambda numbers, step: say((numbers, step)) if rank == 0 else None)
+    epoch = _train(*work)
     say((epoch, peak_memory_gib()))
     torch.distributed.destroy_process_group()
 

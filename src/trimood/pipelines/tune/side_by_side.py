@@ -82,5 +82,6 @@ def train_apart(
 def _train(given: Path, say: Say) -> None:
     device, arguments = pickle.loads(given.read_bytes())  # noqa: S301 - written by `train_apart`
     os.environ.update(device)
-    outcome = train_experiment(*arguments, lambda numbers, step: say((numbers, step)))
+    arguments = (*arguments, lambda numbers, step: say((numbers, step)))
+    outcome = train_experiment(*arguments)
     say(replace(outcome, fitted=replace(outcome.fitted, best={}, last={})))
