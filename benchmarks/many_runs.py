@@ -104,7 +104,8 @@ def measure(folder: Path, runs: int, compared: int) -> dict[str, dict[str, float
     curves = timed("gather curves", lambda: gather_curves(chosen, fetch))
     ablation = timed("gather modality ablation", lambda: gather_modality_ablation(chosen, fetch))
     references = timed("predict references", lambda: predict_references(chosen, predictions, utterances["training"]))
-    comparison, _ = timed("compare", lambda: compare_runs(chosen, predictions, references, curves, ablation, how))
+    gathered = (chosen, predictions, references, curves, ablation)
+    comparison, _ = timed("compare", lambda: compare_runs(*gathered, corpus_description=CORPUS, compare=how))
     page, _, pictures, drawings = timed("draw and write the report", lambda: write_report(comparison))
     as_files: list[tuple[Any, dict[str, Any]]] = [(of, PICTURE) for of in pictures.values()]
     as_files += [(of, {"format": "svg"}) for of in drawings.values()]
