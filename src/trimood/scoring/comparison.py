@@ -13,7 +13,13 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from trimood.config.parameters import CompareParams, Corpus
 from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES
-from trimood.scoring.agreement import check_same_utterances, different_settings, unequal_seeds, without
+from trimood.scoring.agreement import (
+    check_same_utterances,
+    different_settings,
+    looks_at_the_test,
+    unequal_seeds,
+    without,
+)
 from trimood.scoring.baselines import PUBLISHED, PublishedFigure
 from trimood.scoring.calibration import (
     Calibration,
@@ -169,6 +175,7 @@ def build_comparison(
     system and seed. If experiments have different numbers of seeds, only the seeds that all have are compared. `corpus`
     is the one that all were trained and tested on.
     """
+    all_runs = runs
     left_out, remarks = unequal_seeds(runs, chosen=bool(settings.runs))
     runs, predictions, curves, ablation = (without(table, left_out) for table in (runs, predictions, curves, ablation))
     check_same_utterances(predictions)
@@ -201,7 +208,7 @@ def build_comparison(
     test = predictions[predictions["split"] == "test"]
     return Comparison(
         settings=settings,
-        remarks=(*remarks, *different_settings(runs), *_unhelpful_temperatures(systems)),
+        remarks=(*remarks, *different_settings(runs), *looks_at_the_test(all_runs), *_unhelpful_temperatures(systems)),
         test_utterances=test["utterance"].nunique(),
         test_conversations=test["conversation_id"].nunique(),
         systems=systems,
