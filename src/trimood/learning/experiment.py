@@ -23,7 +23,7 @@ from trimood.learning.trainer import Fitted, ReportFunction, ScoreFunction, fit
 from trimood.media.parts import Location
 from trimood.media.recipes import recipe_name
 from trimood.model.checkpoints import check_checkpoints, checkpoint_digest, clip_recipe
-from trimood.model.stored import Imported, RunIdentity, code_version, examples_fingerprint
+from trimood.model.stored import Imported, RunIdentity, code_version, conversations_fingerprint, examples_fingerprint
 from trimood.model.upstream import HEAD, check_kind, check_origin, read_published, state_of
 
 _log = logging.getLogger(__name__)
@@ -89,16 +89,17 @@ def identify_run(
     """
     if imported is None:
         loss_terms(plan.settings.loss, examples["training"]["label"])
+    context = plan.settings.context
+    conversations = {split: conversations_fingerprint(table, context) for split, table in examples.items()}
     return RunIdentity(
         experiment=experiment,
         plan=plan,
-        examples=ExampleFingerprints(
-            **{split: examples_fingerprint(table, plan.settings.context) for split, table in examples.items()}
-        ),
+        examples=ExampleFingerprints(**{split: examples_fingerprint(table) for split, table in examples.items()}),
         checkpoints={source: checkpoint_digest(name, source) for source, name in plan.checkpoints.items()},
         recipe=recipe_name(clip_recipe(plan.checkpoints, plan.reader, plan.stereo)),
         code=code_version(),
         imported=imported,
+        conversations={split: found for split, found in conversations.items() if found},
     )
 
 

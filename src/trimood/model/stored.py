@@ -5,7 +5,7 @@ Importing this module does not import torch, because nodes use these classes in 
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -51,8 +51,9 @@ class RunIdentity(BaseModel):
 
     `experiment`: its name. `examples`: the `examples_fingerprint` of each table. `checkpoints`: digests of their files'
     content, so that a moved or copied checkpoint is the same. `recipe`: the name of the recipe of prepared clips.
-    `code`: the `code_version`. `imported`: None if the weights are trained here; otherwise the fingerprint of the
-    training examples is empty.
+    `code`: the `code_version`. `conversations`: the `conversations_fingerprint` of each table, if the plan has a
+    context. `imported`: None if the weights are trained here; otherwise the fingerprint of the training examples is
+    empty.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,6 +65,7 @@ class RunIdentity(BaseModel):
     recipe: str
     code: str
     imported: Imported | None = None
+    conversations: dict[str, str] = {}
 
     @property
     def digest(self) -> str:
@@ -73,8 +75,12 @@ class RunIdentity(BaseModel):
     def check_examples(self, **tables: pd.DataFrame) -> None:
         """Raises CheckpointError if a table differs from that of the same name: `training`, `validation` or `test`."""
         known = self.examples.model_dump()
-        context = self.plan.settings.context
-        changed = [split for split, table in tables.items() if known[split] != examples_fingerprint(table, context)]
+        changed = [
+            split
+            for split, table in tables.items()
+            if known[split] != examples_fingerprint(table)
+            or self.conversations.get(split, "") != conversations_fingerprint(table, self.plan.settings.context)
+        ]
         if changed:
             raise CheckpointError(
                 f"the {' and '.join(changed)} examples are not those that this training and its weights belong to, so "
@@ -91,14 +97,20 @@ class RunIdentity(BaseModel):
         return {name: value for name, value in decisive.items() if name != "imported" or value}
 
 
-def examples_fingerprint(examples: pd.DataFrame, context: ContextParams | None = None) -> str:
-    """Returns 16 hexadecimal digits of the order of examples and all that a model reads: text, label, prepared clip.
+def examples_fingerprint(examples: pd.DataFrame) -> str:
+    """Returns 16 hexadecimal digits of the order of examples and all that a model reads: text, label, prepared clip."""
+    return _fingerprint(examples, ("utterance", "text", "label", "part", "has_video", "has_audio"))
 
-    A model that reads a `context` also reads in which conversation an utterance is, its place there, and who speaks.
+
+def conversations_fingerprint(examples: pd.DataFrame, context: ContextParams) -> str:
+    """Returns the same of what a context is made of: conversation, place and speaker. "" without a context.
+
+    It is no part of `examples_fingerprint`, by which runs with and without a context are compared.
     """
-    decisive = ["utterance", "text", "label", "part", "has_video", "has_audio"]
-    if context and not context.is_none:
-        decisive += ["conversation_id", "utterance_id", "speaker"]
+    return "" if context.is_none else _fingerprint(examples, ("conversation_id", "utterance_id", "speaker"))
+
+
+def _fingerprint(examples: pd.DataFrame, decisive: Sequence[str]) -> str:
     rows = examples[[name for name in decisive if name in examples]].values.tolist()
     return hashlib.sha256(json.dumps(rows, default=str).encode()).hexdigest()[:16]
 

@@ -70,6 +70,17 @@ def of_unknown_training(runs: pd.DataFrame) -> list[str]:
     ]
 
 
+def looks_at_the_test(runs: pd.DataFrame) -> list[str]:
+    """Returns a sentence about trainings that were scored on the test split besides the compared ones, if there are."""
+    looks = int(runs["test_looks"].max()) if "test_looks" in runs else 0
+    if looks <= len(runs):
+        return []
+    return [
+        f"{looks} finished trainings were scored on the test split, and {len(runs)} of them are compared: a choice "
+        "among them by test scores is optimistic. Choose by validation"
+    ]
+
+
 def without(table: pd.DataFrame, left_out: Sequence[RunKey]) -> pd.DataFrame:
     """Returns the rows of all other runs; the table has the columns system and seed."""
     keys = pd.MultiIndex.from_frame(table[["system", "seed"]])

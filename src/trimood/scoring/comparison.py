@@ -16,6 +16,7 @@ from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES
 from trimood.scoring.agreement import (
     check_same_utterances,
     different_settings,
+    looks_at_the_test,
     of_unknown_training,
     unequal_seeds,
     without,
@@ -175,6 +176,7 @@ def build_comparison(
     system and seed. If experiments have different numbers of seeds, only the seeds that all have are compared. `corpus`
     is the one that all were trained and tested on.
     """
+    all_runs = runs
     left_out, remarks = unequal_seeds(runs, chosen=bool(settings.runs))
     runs, predictions, curves, ablation = (without(table, left_out) for table in (runs, predictions, curves, ablation))
     check_same_utterances(predictions)
@@ -207,7 +209,13 @@ def build_comparison(
     test = predictions[predictions["split"] == "test"]
     return Comparison(
         settings=settings,
-        remarks=(*remarks, *of_unknown_training(runs), *different_settings(runs), *_unhelpful_temperatures(systems)),
+        remarks=(
+            *remarks,
+            *of_unknown_training(runs),
+            *different_settings(runs),
+            *looks_at_the_test(all_runs),
+            *_unhelpful_temperatures(systems),
+        ),
         test_utterances=test["utterance"].nunique(),
         test_conversations=test["conversation_id"].nunique(),
         systems=systems,

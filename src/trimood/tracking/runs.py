@@ -28,6 +28,8 @@ INDIFFERENT = [f"params.data.clips.{name}" for name in ("executor", "workers", "
 """Params that change how clips are prepared but not the result; clips lost to them are in the table of exclusions."""
 
 IMPORTED = "tags.imported.digest"
+OWN_CHECKPOINT = "params.checkpoint.text"
+"""A text encoder is what an experiment chooses; experiments with others are compared."""
 
 AS_THE_RUNS_HAD_IT = (
     "Run the experiments again, or prepare the data as they had it: kedro run --pipelines=preprocessing with their "
@@ -53,7 +55,8 @@ def choose_runs(
     """Returns a row for each compared run: system, seed, what was trained and how, and the cost of training.
 
     These are the runs in `compare.runs`, or else the latest of each experiment and seed on the current corpus. Imported
-    weights are a system of their own, "exp1 (imported 0123456789abcdef)": their seed is not that of a training. Raises
+    weights are a system of their own, "exp1 (imported 0123456789abcdef)": their seed is not that of a training.
+    `test_looks` is the number of all finished runs that were scored on its test utterances. Raises
     CannotCompare if `compare.baseline` is not among them, and the errors of `latest_runs` and `named_runs`.
     """
     mlflow_runs = _with_origins(_with_digests(mlflow_runs))
@@ -88,8 +91,13 @@ def choose_runs(
             "peak_memory_gib": cost("peak_memory_gib"),
         }
     )
-    settings = [name for name in _columns(runs, *(f"params.{start}" for start in SETTINGS)) if name != SEED]
+    settings = [
+        name
+        for name in _columns(runs, *(f"params.{start}" for start in SETTINGS))
+        if name not in (SEED, OWN_CHECKPOINT)
+    ]
     table = table.join(runs[settings].rename(columns=lambda name: name.removeprefix("params.")))
+    table["test_looks"] = len(_of_corpus(mlflow_runs, corpus_description))
     for system, rows in table.groupby("system"):
         log.info("%s: %d seeds", system, len(rows))
     for sentence in different_settings(table):
@@ -151,7 +159,8 @@ def latest_runs(mlflow_runs: pd.DataFrame, corpus_description: CorpusDescription
             f"{len(mlflow_runs)} runs. Run experiments first: kedro run --pipelines=exp3,exp4"
         )
     runs = runs.sort_values("start_time")
-    runs = _like_the_latest(runs, _columns(runs, "params.data.", "params.checkpoint.", "tags.examples."))
+    same = _columns(runs, "params.data.", "params.checkpoint.", "tags.examples.")
+    runs = _like_the_latest(runs, [name for name in same if name != OWN_CHECKPOINT])
     settings = [name for name in _columns(runs, "params.") if name != SEED]
     runs = pd.concat([_like_the_latest(rows, settings) for _, rows in runs.groupby("tags.experiment")])
     key = ["tags.experiment", SEED]
