@@ -395,3 +395,23 @@ def test_another_pooling_and_another_context_are_other_embeddings(
         caplog.clear()
         embed_frozen(loaded, loaded.examples(table, tmp_path, NONE), {"text": "digest"}, cache, 4)
         assert f"3 utterances, {3 - missing} embedded before, {missing} to embed" in caplog.text
+
+
+def test_states_of_frozen_towers_are_computed_once_and_kept_without_padding(
+    sources, prepared_clips, table, cache, passed
+) -> None:
+    loaded = tiny_model(sources, train="head", modalities=THREE, head={"kind": "attention", "heads": 3})
+    plain = loaded.examples(table, prepared_clips)
+    expected = probabilities(loaded.model, plain, 4)
+    passed.clear()
+    first = frozen(loaded, plain, cache)
+    assert passed == {"text": 8, "video": 8, "audio": 8}  # seven contents, in whole batches
+    again = frozen(loaded, plain, cache)
+    assert passed == {"text": 8, "video": 8, "audio": 8}
+    for modality in THREE:
+        assert torch.equal(rows_of(first, modality), rows_of(again, modality))
+    assert rows_of(first, "text").shape[1] < 20  # of 77 tokens
+    assert not rows_of(first, "text")[4].any()  # it has no words
+    np.testing.assert_allclose(probabilities(loaded.model, again, 4), expected, rtol=0, atol=1e-6)
+    linear = tiny_model(sources, train="head", modalities=THREE)
+    assert rows_of(frozen(linear, linear.examples(table, prepared_clips), cache), "text").shape == (21, 12)

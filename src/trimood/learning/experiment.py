@@ -75,7 +75,10 @@ def _title(settings: Settings) -> str:
         parts.append(f"LoRA r={settings.lora.r} on {', '.join(dict.fromkeys([*seen, *words]))}")
     else:
         parts.append({"everything": "full fine-tuning", "head": "head only"}[settings.train])
-    parts += [f"head {settings.head}"] if settings.train == "lora" else []
+    if settings.train == "lora":
+        parts.append(f"head {'trained' if settings.head.trained else 'frozen'}")
+    if settings.head.kind != "linear":
+        parts.append(f"{settings.head.kind} head")
     return ", ".join([*parts, settings.loss.title] if settings.loss.title else parts)
 
 
