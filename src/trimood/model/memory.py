@@ -75,8 +75,8 @@ for each block of 256 (the default of bitsandbytes and torchao). Adafactor keeps
 
 
 _KEPT_OF_A_STATE = 6
-"""Float32 vectors that a head of attention keeps of a token or frame: its input, query, key, value, what is attended, and
-that with the mask."""
+"""Float32 vectors that a head of attention keeps of a token or frame: its input, query, key, value, what is attended,
+and that with the mask."""
 
 
 USABLE_SHARE = 0.9
