@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from support.learning_examples import encoder_settings, example_table, lora, settings, tiny_model, training
-from trimood.config.parameters import AugmentationParams, ContextParams, TrainingParams
+from trimood.config.parameters import AugmentationParams, ContextParams, HeadParams, TrainingParams
 from trimood.emotions import Modality
 from trimood.learning import embeddings
 from trimood.learning.batches import Examples
 from trimood.learning.device import half_precision
 from trimood.learning.embeddings import EmbeddingCache, embed_frozen
-from trimood.learning.prediction import probabilities
+from trimood.learning.prediction import embed, head_probabilities, probabilities
 from trimood.learning.setup import LoadedModel, load_model, used_checkpoints
 from trimood.learning.trainer import Fitted, fit
 from trimood.model.classifier import EmotionClassifier
@@ -415,3 +415,18 @@ def test_states_of_frozen_towers_are_computed_once_and_kept_without_padding(
     np.testing.assert_allclose(probabilities(loaded.model, again, 4), expected, rtol=0, atol=1e-6)
     linear = tiny_model(sources, train="head", modalities=THREE)
     assert rows_of(frozen(linear, linear.examples(table, prepared_clips), cache), "text").shape == (21, 12)
+
+
+def test_states_of_an_encoder_are_those_of_batches_of_other_widths(
+    encoder_folder: Path, cache: EmbeddingCache, tmp_path: Path
+) -> None:
+    wanted = encoder_settings("head").model_copy(update={"head": HeadParams(kind="attention", heads=2)})
+    loaded = load_model(wanted, {"text": str(encoder_folder)})
+    lengths = (1, 40, 3, 3, 90, 17, 16)
+    table = example_table(7).assign(text=[" ".join(["so"] * length) for length in lengths], has_video=False)
+    plain = loaded.examples(table, tmp_path)
+    whole = probabilities(loaded.model, plain, 2)
+    kept = embed_frozen(loaded, plain, {"text": "digest"}, cache, 2)
+    np.testing.assert_allclose(probabilities(loaded.model, kept, 2), whole, atol=1e-6, rtol=0)
+    found = embed(loaded.model, plain, 2)
+    np.testing.assert_array_equal(head_probabilities(loaded.model.head, found, 2), whole)

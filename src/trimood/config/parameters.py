@@ -425,6 +425,13 @@ class HeadParams(Parameters):
         """Whether it reads the states of tokens and frames instead of one embedding for each modality."""
         return self.kind == "attention"
 
+    @property
+    def words(self) -> str:
+        """Whether it is trained, and its kind if not linear: "trained", "frozen, attention (heads 8, dropout 0.0)"."""
+        options = ", ".join(f"{name} {getattr(self, name)}" for name in _HEAD_DEFAULTS[self.kind])
+        kind = "" if self.kind == "linear" else f", {self.kind} ({options})"
+        return f"{'trained' if self.trained else 'frozen'}{kind}"
+
 
 LINEAR_HEAD = HeadParams()
 """The head of the published experiments that train it."""

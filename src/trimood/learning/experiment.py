@@ -76,7 +76,7 @@ def _title(settings: Settings) -> str:
     else:
         parts.append({"everything": "full fine-tuning", "head": "head only"}[settings.train])
     if settings.train == "lora":
-        parts.append(f"head {'trained' if settings.head.trained else 'frozen'}")
+        parts.append("head trained" if settings.head.trained else "head frozen")
     if settings.head.kind != "linear":
         parts.append(f"{settings.head.kind} head")
     return ", ".join([*parts, settings.loss.title] if settings.loss.title else parts)
@@ -116,7 +116,7 @@ def import_published(source: str, plan: Plan) -> tuple[Mapping[str, Tensor], Imp
     digests = {of: checkpoint_digest(place, of) for of, place in plan.checkpoints.items()}
     check_origin(published, digests, plan.checkpoints)
     tensors = state_of(published, load_model(plan.settings, plan.checkpoints).model, plan.settings)
-    head: Literal["given", "seeded"] = "given" if HEAD in published.tensors else "seeded"
+    head: Literal["given", "seeded"] = "given" if any(name.startswith(HEAD) for name in published.tensors) else "seeded"
     _log.info("%s: all %d tensors fit the experiment", source, len(published.tensors))
     if head == "seeded":
         _log.warning(

@@ -47,7 +47,7 @@ TRAINING_EXAMPLES, VALIDATION_EXAMPLES, TEST_EXAMPLES = utterances(28, 1), utter
 
 
 def planned(sources: dict[Source, str], experiment: ExperimentParams = EXPERIMENT) -> Plan:
-    return plan(experiment, TRAINING, lora("q_proj"), CROSS_ENTROPY, CLIPS, sources["video"], sources["audio"])
+    return plan(experiment, TRAINING, lora("q_proj"), CROSS_ENTROPY, CLIPS, sources["video"], sources["audio"], "")
 
 
 def identified(plan: Plan) -> RunIdentity:
