@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from trimood.reports.figures import PlainFigure
-from trimood.scoring.comparison import Comparison
+from trimood.scoring.comparison import Comparison, Training
 
 PROJECT = Path(__file__).parents[1]
 PAGE, PICTURE = PROJECT / "docs" / "results.md", PROJECT / "docs" / "pictures" / "comparison.png"
@@ -22,6 +22,11 @@ TRAINED = {
     ("lora", "frozen"): "adapters",
     ("lora", "trained"): "adapters + head",
 }
+
+
+def _trained(of: Training) -> str:
+    words = TRAINED[of.train, of.head]
+    return words if of.head_kind == "linear" else f"{words}, {of.head_kind}"
 
 
 def write_table(table: str) -> None:
@@ -48,7 +53,7 @@ def draw(comparison: Comparison) -> Figure:
     words = systems["TF-IDF"].macro_f1.value
     ax.axvline(words, color=WORDS_ALONE, linestyle="--", linewidth=1.2, zorder=0)
     ax.text(words - 0.01, len(ordered) - 0.55, "words alone,\nno deep learning", ha="right", va="top", fontsize=10)
-    ax.set_yticks(range(len(ordered)), [f"{name}: {TRAINED[of.train, of.head]}" for name, _, of in ordered])
+    ax.set_yticks(range(len(ordered)), [f"{name}: {_trained(of)}" for name, _, of in ordered])
     ax.set_xlim(0, 1)
     ax.set_ylim(-0.7, len(ordered) - 0.3)
     seeds = sorted({len(of.seeds) for _, of, _ in ordered})

@@ -220,7 +220,7 @@ def test_weights_come_back_to_the_bit_with_what_is_known_about_them(tmp_path: Pa
     for name, tensor in tensors.items():
         assert loaded.tensors[name].dtype == tensor.dtype
         assert torch.equal(loaded.tensors[name], tensor)
-    assert torch.equal(loaded.head, tensors["head.weight"])
+    assert torch.equal(loaded.head["weight"], tensors["head.weight"])
     assert names(tmp_path) == ["exp4", "exp4/best.safetensors"]
 
 

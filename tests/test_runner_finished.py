@@ -241,7 +241,7 @@ def test_in_a_moved_checkout_nothing_is_trained_and_the_weights_name_the_new_pla
     for epoch in ("best", "last"):
         stored = read_weights(project.folder / f"06_models/exp3/{epoch}.safetensors")
         assert stored.about.plan.checkpoints == {"video": "/there/video"}
-        assert torch.equal(stored.head, torch.ones(7, 2))
+        assert torch.equal(stored.head["weight"], torch.ones(7, 2))
 
 
 def test_a_run_of_some_nodes_is_never_skipped_and_marks_nothing(project: Project) -> None:

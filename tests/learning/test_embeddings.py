@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from support.learning_examples import encoder_settings, example_table, lora, settings, tiny_model, training
-from trimood.config.parameters import AugmentationParams, ContextParams, TrainingParams
+from trimood.config.parameters import AugmentationParams, ContextParams, HeadParams, TrainingParams
 from trimood.emotions import Modality
 from trimood.learning import embeddings
 from trimood.learning.batches import Examples
 from trimood.learning.device import half_precision
 from trimood.learning.embeddings import EmbeddingCache, embed_frozen
-from trimood.learning.prediction import probabilities
+from trimood.learning.prediction import embed, head_probabilities, probabilities
 from trimood.learning.setup import LoadedModel, load_model, used_checkpoints
 from trimood.learning.trainer import Fitted, fit
 from trimood.model.classifier import EmotionClassifier
@@ -395,3 +395,38 @@ def test_another_pooling_and_another_context_are_other_embeddings(
         caplog.clear()
         embed_frozen(loaded, loaded.examples(table, tmp_path, NONE), {"text": "digest"}, cache, 4)
         assert f"3 utterances, {3 - missing} embedded before, {missing} to embed" in caplog.text
+
+
+def test_states_of_frozen_towers_are_computed_once_and_kept_without_padding(
+    sources, prepared_clips, table, cache, passed
+) -> None:
+    loaded = tiny_model(sources, train="head", modalities=THREE, head={"kind": "attention", "heads": 3})
+    plain = loaded.examples(table, prepared_clips)
+    expected = probabilities(loaded.model, plain, 4)
+    passed.clear()
+    first = frozen(loaded, plain, cache)
+    assert passed == {"text": 8, "video": 8, "audio": 8}  # seven contents, in whole batches
+    again = frozen(loaded, plain, cache)
+    assert passed == {"text": 8, "video": 8, "audio": 8}
+    for modality in THREE:
+        assert torch.equal(rows_of(first, modality), rows_of(again, modality))
+    assert rows_of(first, "text").shape[1] < 20  # of 77 tokens
+    assert not rows_of(first, "text")[4].any()  # it has no words
+    np.testing.assert_allclose(probabilities(loaded.model, again, 4), expected, rtol=0, atol=1e-6)
+    linear = tiny_model(sources, train="head", modalities=THREE)
+    assert rows_of(frozen(linear, linear.examples(table, prepared_clips), cache), "text").shape == (21, 12)
+
+
+def test_states_of_an_encoder_are_those_of_batches_of_other_widths(
+    encoder_folder: Path, cache: EmbeddingCache, tmp_path: Path
+) -> None:
+    wanted = encoder_settings("head").model_copy(update={"head": HeadParams(kind="attention", heads=2)})
+    loaded = load_model(wanted, {"text": str(encoder_folder)})
+    lengths = (1, 40, 3, 3, 90, 17, 16)
+    table = example_table(7).assign(text=[" ".join(["so"] * length) for length in lengths], has_video=False)
+    plain = loaded.examples(table, tmp_path)
+    whole = probabilities(loaded.model, plain, 2)
+    kept = embed_frozen(loaded, plain, {"text": "digest"}, cache, 2)
+    np.testing.assert_allclose(probabilities(loaded.model, kept, 2), whole, atol=1e-6, rtol=0)
+    found = embed(loaded.model, plain, 2)
+    np.testing.assert_array_equal(head_probabilities(loaded.model.head, found, 2), whole)

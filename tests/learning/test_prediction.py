@@ -10,6 +10,7 @@ from support.learning_examples import example_table, tiny_model
 from trimood.emotions import MODALITIES, Modality
 from trimood.learning.batches import Examples
 from trimood.learning.prediction import embed, head_probabilities, probabilities
+from trimood.model.stored import Embeddings, read_embeddings, write_embeddings
 
 THREE = ("text", "video", "audio")
 INPUTS = {"video": "frames", "audio": "mel", "text": "input_ids"}
@@ -32,12 +33,16 @@ class WithAnothers(Dataset[dict[str, Tensor]]):
         return item
 
 
-@pytest.fixture
-def prepared(sources):
+HEADS = {"linear": {}, "mlp": {}, "gated": {}, "attention": {"heads": 3}}
+
+
+@pytest.fixture(params=HEADS)
+def prepared(sources, request):
     """A model whose head tells the emotions apart, as a trained one's does: its first values are too small to show."""
-    prepared = tiny_model(sources, modalities=THREE)
+    prepared = tiny_model(sources, modalities=THREE, head={"kind": request.param, **HEADS[request.param]})
     with torch.no_grad():
-        prepared.model.head.weight.mul_(5)
+        for parameter in prepared.model.head.parameters():
+            parameter.mul_(5)
     return prepared
 
 
@@ -55,7 +60,7 @@ def test_blanked_and_shuffled_embeddings_give_what_the_model_gives_of_such_input
     prepared, table, prepared_clips, modality: Modality
 ) -> None:
     examples = prepared.examples(table, prepared_clips)
-    found, head = embed(prepared.model, examples, 6), prepared.model.head.weight.detach()
+    found, head = embed(prepared.model, examples, 6), prepared.model.head
     assert [*found] == ["video", "audio", "text"]
     intact = probabilities(prepared.model, examples, 6)
     np.testing.assert_array_equal(head_probabilities(head, found, 6), intact)
@@ -74,10 +79,29 @@ def test_blanked_and_shuffled_embeddings_give_what_the_model_gives_of_such_input
     assert np.abs(blanked - shuffled).max() > 1e-3
 
 
+def test_states_are_stored_without_padding_and_come_back_to_the_bit(sources, table, prepared_clips, tmp_path) -> None:
+    loaded = tiny_model(sources, modalities=THREE, head={"kind": "attention", "heads": 3})
+    found = embed(loaded.model, loaded.examples(table, prepared_clips), 6)
+    assert {name: rows.shape for name, rows in found.items()} == {
+        "video": (20, 2, 13),
+        "audio": (20, 1, 13),
+        "text": (20, 77, 13),
+    }
+    counts = found["text"][..., -1].sum(axis=1)
+    assert counts[4] == 0  # it has no words
+    assert 2 < counts.max() < 20
+    write_embeddings(tmp_path / "found.safetensors", Embeddings("weights", {"test": ["a"] * 20}, {"test": found}))
+    stored = read_embeddings(tmp_path / "found.safetensors").splits["test"]
+    assert stored["text"].shape == (20, counts.max(), 13)
+    assert (found["text"][:, : stored["text"].shape[1]] == stored["text"]).all()
+    assert not found["text"][:, stored["text"].shape[1] :].any()
+    assert (stored["video"] == found["video"]).all()
+    expected = head_probabilities(loaded.model.head, found, 6)
+    np.testing.assert_array_equal(head_probabilities(loaded.model.head, stored, 6), expected)
+
+
 def test_a_model_of_one_modality_that_is_blanked_finds_all_emotions_equally_likely(sources, prepared_clips) -> None:
     only = tiny_model(sources, modalities=("text",))
     found = embed(only.model, only.examples(example_table(3), prepared_clips), 2)
     assert [*found] == ["text"]
-    assert (
-        head_probabilities(only.model.head.weight.detach(), {"text": np.zeros_like(found["text"])}, 2) == 1 / 7
-    ).all()
+    assert (head_probabilities(only.model.head, {"text": np.zeros_like(found["text"])}, 2) == 1 / 7).all()

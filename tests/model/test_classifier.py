@@ -11,21 +11,21 @@ from torch import Tensor
 
 from support.learning_examples import lora
 from support.made_checkpoints import TINY_AUDIO, TINY_VIDEO, load_whole, made_checkpoint
+from trimood.config.parameters import HeadParams
 from trimood.emotions import Modality
 from trimood.model.adapters import AdapterError, is_adapter
 from trimood.model.classifier import (
     CLIP_MEAN,
     CLIP_STD,
     EmotionClassifier,
-    HeadTraining,
     Source,
     Train,
     build_classifier,
-    classify,
     load_towers,
     normalise_frames,
 )
 from trimood.model.config import FULL_SIZE_AUDIO, FULL_SIZE_VIDEO, CheckpointError, LanguageBindConfig
+from trimood.model.heads import classify
 from trimood.model.trained import load_trained_state, parameter_counts, trained_state
 
 ATTENTION = ("k_proj", "v_proj", "q_proj", "out_proj")
@@ -54,12 +54,14 @@ FULL: dict[Source, LanguageBindConfig] = {"video": FULL_SIZE_VIDEO, "audio": FUL
 def test_published_experiments_have_their_parameter_counts_to_the_unit(
     modalities: tuple[Modality, ...],
     train: Train,
-    head: HeadTraining,
+    head: str,
     targets: tuple[str, ...],
     expected: tuple[int, int],
 ) -> None:
     with torch.device("meta"):
-        classifier = build_classifier(modalities, FULL, train, head=head, lora=lora(*targets) if targets else None)
+        classifier = build_classifier(
+            modalities, FULL, train, head=HeadParams.model_validate(head), lora=lora(*targets) if targets else None
+        )
     counts = parameter_counts(classifier)
     assert counts.pop("all") == expected
     assert set(counts) == {*modalities, "head"}
@@ -81,7 +83,7 @@ def loaded(
     *,
     modalities: tuple[Modality, ...] = THREE,
     train: Train = "everything",
-    head: HeadTraining = "trained",
+    head: str = "trained",
     targets: tuple[str, ...] = (),
     dropout: float = 0.0,
     seed: int = 42,
@@ -89,7 +91,9 @@ def loaded(
     """Built on meta and filled from the tiny checkpoints, as a full-size model is."""
     adapters = lora(*targets, r=4, alpha=4, dropout=dropout) if targets else None
     with torch.device("meta"):
-        classifier = build_classifier(modalities, TINY, train, head=head, lora=adapters, seed=seed)
+        classifier = build_classifier(
+            modalities, TINY, train, head=HeadParams.model_validate(head), lora=adapters, seed=seed
+        )
     load_towers(classifier, folders)
     return classifier
 
@@ -205,7 +209,7 @@ def test_a_missing_input_and_missing_or_contradictory_settings_are_refused() -> 
     with pytest.raises(ValueError, match="the modality audio needs the audio checkpoint"):
         build_classifier(THREE, {"video": TINY_VIDEO}, "everything")
     with pytest.raises(ValueError, match="trains nothing"):
-        build_classifier(TWO, TINY, "head", head="frozen")
+        build_classifier(TWO, TINY, "head", head=HeadParams(trained=False))
     with pytest.raises(ValueError, match="if, and only if, train is 'lora'"):
         build_classifier(TWO, TINY, "lora")
     with pytest.raises(ValueError, match="if, and only if, train is 'lora'"):
@@ -225,7 +229,7 @@ def changed_by_a_step(classifier: EmotionClassifier) -> set[str]:
 
 
 @pytest.mark.parametrize("head", ["trained", "frozen"])
-def test_a_step_of_full_training_changes_every_tower_parameter(folders: dict[Source, Path], head: HeadTraining) -> None:
+def test_a_step_of_full_training_changes_every_tower_parameter(folders: dict[Source, Path], head: str) -> None:
     classifier = loaded(folders, head=head)
     expected = {name for name, _ in classifier.named_parameters()} - ({"head.weight"} if head == "frozen" else set())
     # A bias of the keys shifts all scores of a query alike, which the softmax undoes: its gradient is rounding.
@@ -240,7 +244,7 @@ def test_a_step_of_head_training_changes_only_the_head(folders: dict[Source, Pat
 
 @pytest.mark.parametrize("head", ["trained", "frozen"])
 def test_a_step_of_lora_changes_adapters_and_biases_and_a_frozen_head_stays_to_the_bit(
-    folders: dict[Source, Path], head: HeadTraining
+    folders: dict[Source, Path], head: str
 ) -> None:
     classifier = loaded(folders, train="lora", head=head, targets=ATTENTION_AND_MLP)
     changed = changed_by_a_step(classifier)
@@ -259,7 +263,7 @@ def test_head_and_adapters_start_alike_for_a_seed_wherever_they_are_built(folder
     torch.manual_seed(1)
     first = loaded(folders, train="lora", head="frozen", targets=ATTENTION)
     torch.manual_seed(2)
-    built = build_classifier(THREE, TINY, "lora", head="trained", lora=lora(*ATTENTION, r=4, alpha=4))
+    built = build_classifier(THREE, TINY, "lora", lora=lora(*ATTENTION, r=4, alpha=4))
     other = loaded(folders, train="lora", targets=ATTENTION, seed=43)
     without_adapters = loaded(folders, train="head")
     new = {name for name, _ in first.named_parameters() if is_adapter(name) or name == "head.weight"}
@@ -280,7 +284,7 @@ def test_head_and_adapters_start_alike_for_a_seed_wherever_they_are_built(folder
     ],
 )
 def test_reloading_what_was_trained_gives_the_same_logits_to_the_bit(
-    folders: dict[Source, Path], train: Train, head: HeadTraining, targets: tuple[str, ...]
+    folders: dict[Source, Path], train: Train, head: str, targets: tuple[str, ...]
 ) -> None:
     classifier = loaded(folders, train=train, head=head, targets=targets)
     fresh = classifier.eval()(**batch(1))["logits"].detach()
@@ -356,7 +360,7 @@ def gradients(classifier: EmotionClassifier) -> dict[str, Tensor]:
     ],
 )
 def test_where_nothing_is_absent_a_published_experiment_is_the_same_to_the_bit_with_and_without_the_mask(
-    folders: dict[Source, Path], modalities: tuple[Modality, ...], train: Train, head: HeadTraining, targets
+    folders: dict[Source, Path], modalities: tuple[Modality, ...], train: Train, head: str, targets
 ) -> None:
     def step(present: Tensor | None) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
         classifier = loaded(folders, modalities=modalities, train=train, head=head, targets=targets).train()
@@ -411,7 +415,7 @@ def test_the_embedding_of_an_absent_modality_is_exactly_zero(folders: dict[Sourc
     assert list(embeddings) == ["video", "audio", "text"]
     for column, embedding in enumerate(embeddings.values()):
         assert embedding.any(dim=1).tolist() == present[:, column].tolist()
-    assert torch.equal(classify(embeddings, classifier.head.weight), classifier(**inputs, present=present)["logits"])
+    assert torch.equal(classify(embeddings, classifier.head), classifier(**inputs, present=present)["logits"])
 
 
 def test_an_utterance_of_which_nothing_is_there_has_zero_logits_and_teaches_nothing(

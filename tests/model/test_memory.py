@@ -110,7 +110,7 @@ def kept_bytes(wanted: Settings, configs: dict[Source, LanguageBindConfig]) -> i
         model.checkpoint_layers()
     video, audio = TINY_VIDEO.vision, TINY_AUDIO.vision
     inputs = {
-        "input_ids": torch.ones(1, TINY_VIDEO.text.max_position_embeddings, dtype=torch.int64),
+        "input_ids": torch.arange(TINY_VIDEO.text.max_position_embeddings)[None],  # the end token is the last
         "frames": torch.zeros(1, video.num_frames, 3, video.image_size, video.image_size, dtype=torch.uint8),
         "mel": torch.zeros(1, 3, *audio.input_size),
         "labels": torch.zeros(1, dtype=torch.int64),
@@ -138,6 +138,13 @@ def tiny_memory(wanted: Settings) -> tuple[TrainingMemory, int]:
 def test_activations_are_those_that_torch_keeps(name: str) -> None:
     memory, kept = tiny_memory(TINY[name])
     assert memory.kept == pytest.approx(kept, rel=0.04)
+
+
+def test_a_head_that_attends_to_tokens_and_frames_keeps_them() -> None:
+    wanted = settings("head", ("text", "video"), head={"kind": "attention", "heads": 3})
+    memory, kept = tiny_memory(wanted)
+    assert memory.kept == pytest.approx(kept, rel=0.15)  # in a model so tiny, masks are not small
+    assert tiny_memory(settings("head", ("text", "video")))[0].kept == 0
 
 
 def test_with_checkpointing_the_input_of_each_layer_is_kept() -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from support.learning_examples import TRAINING, lora, settings, sources, tiny_model
-from trimood.config.parameters import ContextParams, LoraParams, Settings
+from trimood.config.parameters import ContextParams, HeadParams, LoraParams, Settings
 from trimood.learning.setup import used_checkpoints
 from trimood.model.checkpoints import checkpoint_digest
 from trimood.model.classifier import EmotionClassifier, build_classifier, load_towers
@@ -44,13 +44,15 @@ def small(*targets: str) -> LoraParams:
 
 
 ORIGINALS = {
-    "exp1": Settings(modalities=("text", "video"), train="everything", head="trained", lora=None, training=TRAINING),
+    "exp1": Settings(modalities=("text", "video"), train="everything", head=HeadParams(), lora=None, training=TRAINING),
     "exp2": Settings(
-        modalities=("text", "video", "audio"), train="everything", head="trained", lora=None, training=TRAINING
+        modalities=("text", "video", "audio"), train="everything", head=HeadParams(), lora=None, training=TRAINING
     ),
-    "exp4": Settings(modalities=("text", "video"), train="lora", head="frozen", lora=small(*FOUR), training=TRAINING),
+    "exp4": Settings(
+        modalities=("text", "video"), train="lora", head=HeadParams(trained=False), lora=small(*FOUR), training=TRAINING
+    ),
     "exp6_head": Settings(
-        modalities=("text", "video", "audio"), train="lora", head="trained", lora=small(*SIX), training=TRAINING
+        modalities=("text", "video", "audio"), train="lora", head=HeadParams(), lora=small(*SIX), training=TRAINING
     ),
 }
 
@@ -127,7 +129,7 @@ def test_an_absent_head_is_the_seeded_one_and_only_if_it_was_frozen(
     published, model = read_published(str(tmp_path)), classifier_of(ORIGINALS["exp4"], checkpoints)
     assert "linear.weight" not in published.tensors
     assert torch.equal(state_of(published, model, ORIGINALS["exp4"])["head.weight"], model.head.weight)
-    trained = ORIGINALS["exp4"].model_copy(update={"head": "trained"})
+    trained = ORIGINALS["exp4"].model_copy(update={"head": HeadParams()})
     with pytest.raises(CheckpointError, match=r"1 missing: linear\.weight"):
         state_of(published, classifier_of(trained, checkpoints), trained)
 
@@ -166,6 +168,7 @@ def published_state(model: EmotionClassifier) -> dict[str, Tensor]:
     [
         ("everything", "trained", ("text", "video")),
         ("head", "trained", ("text", "video", "audio")),
+        ("lora", {"kind": "attention", "heads": 3, "trained": False}, ("text", "video")),
         ("lora", "frozen", ("text", "video")),
         ("lora", "trained", ("text", "video", "audio")),
     ],

@@ -11,7 +11,7 @@ import torch
 from support.learning_examples import tiny_model
 from support.made_encoders import change
 from support.made_media import make_clip
-from support.trained_experiments import TEMPERATURE
+from support.trained_experiments import TEMPERATURE, write_trained
 from trimood.emotions import EMOTIONS
 from trimood.learning.prediction import probabilities
 from trimood.media.audio import log_mel, read_waveform
@@ -53,6 +53,22 @@ def test_the_probabilities_are_those_of_evaluation_to_the_bit(
     assert list(found.calibrated.values()) == with_temperature(wanted, TEMPERATURE)[0].tolist()
     assert max(found.calibrated.values()) < max(found.probabilities.values())  # a temperature above 1 is less sure
     assert np.abs(untrained - wanted).max() > 1e-3
+
+
+def test_a_model_that_attends_to_tokens_and_frames_predicts_as_evaluation_does(
+    sources: dict[str, str], clips: Path, tmp_path: Path
+) -> None:
+    head = {"kind": "attention", "heads": 3}
+    folder = write_trained(tmp_path / "exp7", sources, ("text", "video"), head=head)
+    whole = clips / "whole.mp4"
+    prepared = prepare_clips({"a": whole}, clip_recipe(sources, "pyav", "mean"), tmp_path, Execution("serial"))
+    table = pd.DataFrame({"text": ["so much joy !", ""], "part": [str(prepared.parts["a"])] * 2})
+    evaluated = tiny_model(sources, train="head", head=head)
+    load_trained_state(evaluated.model, read_weights(folder / "best.safetensors").tensors)
+    found = load_predictor("exp7", tmp_path).predict([Utterance(whole, "so much joy !"), Utterance(whole, "")])
+    wanted = probabilities(evaluated.model, evaluated.examples(table, tmp_path), 8)
+    assert [[*one.probabilities.values()] for one in found if isinstance(one, Prediction)] == wanted.tolist()
+    assert np.abs(wanted[0] - wanted[1]).max() > 1e-3
 
 
 def test_a_prediction_shows_what_the_model_was_given(

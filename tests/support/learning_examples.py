@@ -18,7 +18,7 @@ from trimood.config.parameters import (
     ClipParams,
     ContextParams,
     EmbeddingParams,
-    HeadTraining,
+    HeadParams,
     LoraParams,
     Settings,
     Train,
@@ -107,11 +107,12 @@ def lora(*targets: str, r: int = 16, alpha: int = 16, dropout: float = 0.0, bias
 def settings(
     train: Train = "everything",
     modalities: tuple[Modality, ...] = ("text", "video"),
-    head: HeadTraining = "trained",
+    head: str | dict[str, object] = "trained",
     dropout: float = 0.0,
 ) -> Settings:
     adapters = lora("q_proj", "v_proj", r=4, alpha=4, dropout=dropout) if train == "lora" else None
-    return Settings(modalities=modalities, train=train, head=head, lora=adapters, training=TRAINING)
+    own = HeadParams.model_validate(head)
+    return Settings(modalities=modalities, train=train, head=own, lora=adapters, training=TRAINING)
 
 
 def encoder_settings(

@@ -17,13 +17,16 @@ from trimood.model.trained import trained_state
 TEMPERATURE = 2.0
 
 
-def write_trained(folder: Path, sources: dict[str, str], modalities: tuple[str, ...], train: str = "head") -> Path:
+def write_trained(
+    folder: Path, sources: dict[str, str], modalities: tuple[str, ...], train: str = "head", head: object = "trained"
+) -> Path:
     """An experiment's folder with best.safetensors and calibration.json; its head tells utterances well apart."""
-    model = tiny_model(sources, train=train, modalities=modalities).model
+    model = tiny_model(sources, train=train, modalities=modalities, head=head).model
     with torch.no_grad():
-        model.head.weight.mul_(5)
+        for parameter in model.head.parameters():
+            parameter.mul_(5)
     tensors = {name: tensor.clone() for name, tensor in trained_state(model).items()}
-    weights = tiny_weights(tiny_plan(sources, train=train, modalities=modalities), tensors)
+    weights = tiny_weights(tiny_plan(sources, train=train, modalities=modalities, head=head), tensors)
     write_weights(folder / "best.safetensors", weights)
     calibration = {"temperature": TEMPERATURE, "weights": weights.about.fingerprint}
     (folder / "calibration.json").write_text(json.dumps(calibration))

@@ -213,6 +213,16 @@ def test_a_checkpoint_that_was_moved_is_the_same_checkpoint() -> None:
     assert list(choose_runs(pd.DataFrame([here, there]), CORPUS, compared)["seed"]) == [2]
 
 
+def test_the_head_of_a_run_is_read_as_it_is_logged_now_and_as_it_was_before() -> None:
+    block = {"params.head": None, "params.head.kind": "attention", "params.head.trained": "True"}
+    frozen = {"params.head": None, "params.head.kind": "linear", "params.head.trained": "False"}
+    runs = [made_run("exp4", 0.1), made_run("exp7", 0.2, **block), made_run("exp8", 0.3, **frozen)]
+    compared = CompareParams(baseline="exp4", resamples=100, confidence=0.95, seed=0, runs=())
+    table = choose_runs(pd.DataFrame(runs), CORPUS, compared)
+    assert table["head"].tolist() == ["frozen", "trained", "frozen"]
+    assert table["head_kind"].tolist() == ["linear", "attention", "linear"]
+
+
 def test_whether_a_run_is_finished_is_not_known_while_the_store_is_locked(
     tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

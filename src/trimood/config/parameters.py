@@ -343,7 +343,7 @@ class EmbeddingParams(Parameters):
 
 
 Train = Literal["everything", "head", "lora"]
-HeadTraining = Literal["trained", "frozen"]
+HeadKind = Literal["linear", "mlp", "attention", "gated"]
 Bias = Literal["none", "all", "lora_only"]
 
 
@@ -368,6 +368,73 @@ class LoraParams(Parameters):
     alpha: Annotated[int, Field(ge=1)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     bias: Bias
+
+
+_HEAD_DEFAULTS: Mapping[HeadKind, Mapping[str, float]] = {
+    "linear": {},
+    "mlp": {"hidden": 256, "dropout": 0.0},
+    "attention": {"heads": 8, "dropout": 0.0},
+    "gated": {"hidden": 256, "dropout": 0.0},
+}
+"""The options of each kind of head, and their defaults."""
+
+
+def _head_block(value: Any) -> Any:
+    """Reads the words `trained` and `frozen` as those of a linear head, as in plans and experiments of before."""
+    if isinstance(value, str) and value in ("trained", "frozen"):
+        return {"trained": value == "trained"}
+    if not isinstance(value, dict):
+        raise ValueError("give a block, such as {kind: mlp, hidden: 256} or {trained: false}")
+    return value
+
+
+class HeadParams(Parameters):
+    """What classifies the towers' outputs, and whether it is trained or stays at its random initial values.
+
+    `hidden`: the width of the hidden layer of `mlp` and `gated`. `heads`: of `attention`, which reads tokens and frames
+    instead of embeddings. Options that do not belong to the kind are None. `model.heads` has the formulas.
+    """
+
+    kind: HeadKind = "linear"
+    trained: bool = True
+    hidden: Annotated[int, Field(ge=1)] | None = None
+    heads: Annotated[int, Field(ge=1)] | None = None
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_defaults(cls, values: Any) -> Any:
+        block = _head_block(values)
+        given = {name: value for name, value in block.items() if value is not None}
+        return {**_HEAD_DEFAULTS.get(block.get("kind", "linear"), {}), **given}
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        own = _HEAD_DEFAULTS[self.kind]
+        for name in ("hidden", "heads", "dropout"):
+            if getattr(self, name) is not None and name not in own:
+                kinds = [kind for kind, options in _HEAD_DEFAULTS.items() if name in options]
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, but a head of kind {self.kind} has no {name}; kinds that have: "
+                    f"{', '.join(kinds)}. Leave it out, or change kind"
+                )
+        return self
+
+    @property
+    def reads_states(self) -> bool:
+        """Whether it reads the states of tokens and frames instead of one embedding for each modality."""
+        return self.kind == "attention"
+
+    @property
+    def words(self) -> str:
+        """Whether it is trained, and its kind if not linear: "trained", "frozen, attention (heads 8, dropout 0.0)"."""
+        options = ", ".join(f"{name} {getattr(self, name)}" for name in _HEAD_DEFAULTS[self.kind])
+        kind = "" if self.kind == "linear" else f", {self.kind} ({options})"
+        return f"{'trained' if self.trained else 'frozen'}{kind}"
+
+
+LINEAR_HEAD = HeadParams()
+"""The head of the published experiments that train it."""
 
 
 ClassWeights = Literal["none", "sqrt", "balanced"]
@@ -435,6 +502,7 @@ class ExperimentParams(Parameters):
 
     `text_tower`: `languagebind`; `encoder`, the text encoder that the path `text_tower` names; or a name on the Hugging
     Face hub or a folder of another one. `text_pooling` belongs to an encoder.
+    `head` is what differs from a trained linear head.
     """
 
     modalities: Annotated[tuple[Modality, ...], Field(min_length=1)]
@@ -442,7 +510,7 @@ class ExperimentParams(Parameters):
     text_pooling: Pooling = "mean"
     context: ContextParams = ContextParams()
     train: Train
-    head: HeadTraining = "trained"
+    head: Annotated[dict[str, object], BeforeValidator(_head_block)] = Field(default_factory=dict)
     lora: dict[str, object] = Field(default_factory=dict)
     loss: dict[str, object] = Field(default_factory=dict)
     training: dict[str, object] = Field(default_factory=dict)
@@ -455,8 +523,8 @@ class ExperimentParams(Parameters):
             )
         if self.lora and self.train != "lora":
             raise ValueError(f"lora: {self.lora} is given, but train: {self.train} uses no adapters; write train: lora")
-        if self.train == "head" and self.head == "frozen":
-            raise ValueError("train: head with head: frozen trains nothing; write head: trained")
+        if self.train == "head" and self.head.get("trained") is False:
+            raise ValueError("train: head with head: {trained: false} trains nothing; leave trained out")
         self._text_agrees()
         return self
 
@@ -485,7 +553,7 @@ class Settings(Parameters):
     text_pooling: Pooling = "mean"
     context: ContextParams = ContextParams()
     train: Train
-    head: HeadTraining
+    head: HeadParams
     lora: LoraParams | None
     loss: LossParams = CROSS_ENTROPY
     training: TrainingParams

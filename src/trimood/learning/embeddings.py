@@ -25,7 +25,7 @@ from trimood.learning.setup import LoadedModel
 from trimood.model.classifier import EmotionClassifier
 from trimood.model.encoders import WIDTH_STEP
 from trimood.model.memory import PREDICTION_REMEDY, memory_explained
-from trimood.model.stored import code_version
+from trimood.model.stored import code_version, with_padding, without_padding
 from trimood.model.trained import parameter_counts
 
 log = logging.getLogger(__name__)
@@ -39,8 +39,10 @@ class EmbeddingCache:
     """A folder of embeddings, which holds at most `most_gigabytes` and can be deleted at any time.
 
     A file has utterances of one kind (`_kind`): `contents` [utterance, 16] uint8 of `Examples.contents`, and
-    `embeddings` [utterance, projection_dim] float32. It is called KIND-DIGEST.safetensors by the digest of its own
-    bytes, so a damaged file is noticed, and two commands that write the same file do not disturb each other.
+    `embeddings` [utterance, projection_dim] float32. Of states, `embeddings` has one row for each that is no padding,
+    [state, projection_dim + 1], and `counts` [utterance] int64 says how many an utterance has. A file is called
+    KIND-DIGEST.safetensors by the digest of its own bytes, so a damaged file is noticed, and two commands that write
+    the same file do not disturb each other.
     """
 
     folder: Path
@@ -57,7 +59,9 @@ class EmbeddingCache:
                     path.unlink()
                     continue
                 kept = safetensors.numpy.load(content)
-                rows = dict(zip(map(bytes, kept["contents"]), kept["embeddings"], strict=True))
+                own = kept["embeddings"]
+                own = np.split(own, kept["counts"].cumsum()[:-1]) if "counts" in kept else own
+                rows = dict(zip(map(bytes, kept["contents"]), own, strict=True))
                 if used := {name: rows[name] for name in rows.keys() & wanted}:
                     found |= used
                     os.utime(path)  # those that were unused for longest are removed first
@@ -66,7 +70,12 @@ class EmbeddingCache:
     def keep(self, kind: str, embeddings: Mapping[bytes, np.ndarray]) -> bool:
         """Writes a file of embeddings, by content. If that fails, logs it and returns False: nothing depends on it."""
         contents = np.frombuffer(b"".join(embeddings), dtype=np.uint8).reshape(len(embeddings), -1)
-        content = safetensors.numpy.save({"contents": contents, "embeddings": np.stack([*embeddings.values()])})
+        rows = [*embeddings.values()]
+        if rows[0].ndim > 1:
+            arrays = {"embeddings": np.concatenate(rows), "counts": np.array([len(of) for of in rows])}
+        else:
+            arrays = {"embeddings": np.stack(rows)}
+        content = safetensors.numpy.save({"contents": contents, **arrays})
         try:
             with written_whole(self.folder / _file_name(kind, content), outlasts_power=False) as beside:
                 beside.write_bytes(content)
@@ -133,7 +142,7 @@ def _embed_once(
     batch_size: int,
     half: torch.dtype | None,
 ) -> Tensor:
-    """[utterance, projection_dim] float32 from the cache, after what it lacks was added; zero for an absent input."""
+    """What the head reads of a modality, from the cache after what it lacks was added; zero for an absent input."""
     contents = examples.contents(modality)
     present = [content for content in contents if content]
     known = cache.load(kind, set(present))
@@ -148,6 +157,11 @@ def _embed_once(
     for some in _computed(model, modality, examples, rows, batch_size, half):
         is_kept = is_kept and cache.keep(kind, some)
         known |= some
+    if model.reads_states:
+        nothing = np.zeros((0, model.embedding_size(modality) + 1), dtype=np.float32)
+        own = [known[content] if content else nothing for content in contents]
+        counts = np.array([len(of) for of in own], dtype=int)
+        return torch.from_numpy(with_padding(np.concatenate([nothing, *own]), counts))
     table = np.zeros((len(contents), model.embedding_size(modality)), dtype=np.float32)
     for row, content in enumerate(contents):
         if content:
@@ -183,6 +197,7 @@ def _kind(
         "precision": str(half or torch.float32),
         "batch": batch_size,
         "pooling": model.encoder.config.pooling if modality == "text" and model.encoder else None,
+        "states": model.reads_states,
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -217,10 +232,20 @@ def _computed(
     batches = iter(tqdm(loader, desc=f"embedding {modality}", unit="batch", leave=False, disable=None))
     names = chain.from_iterable(groups)
     while some := list(islice(batches, -(-AT_ONCE // batch_size))):
-        found = np.concatenate(
-            [_embedded(model, modality, batch[INPUTS[modality]], batch_size, half) for batch in some]
-        )
+        found = [
+            row
+            for batch in some
+            for row in _by_utterance(_embedded(model, modality, batch[INPUTS[modality]], batch_size, half))
+        ]
         yield dict(zip(islice(names, len(found)), found, strict=True))
+
+
+def _by_utterance(found: np.ndarray) -> list[np.ndarray]:
+    """The embedding of each utterance, or its states without padding."""
+    if found.ndim == 2:  # [utterance, projection_dim]
+        return list(found)
+    states, counts = without_padding(found)
+    return np.split(states, counts.cumsum()[:-1])
 
 
 def _of_equal_width(rows: Mapping[bytes, int], lengths: Sequence[int]) -> list[list[bytes]]:
@@ -236,9 +261,9 @@ def _of_equal_width(rows: Mapping[bytes, int], lengths: Sequence[int]) -> list[l
 def _embedded(
     model: EmotionClassifier, modality: Modality, inputs: Tensor, batch_size: int, half: torch.dtype | None
 ) -> np.ndarray:
-    """[utterance, projection_dim] float32 of at most `batch_size` inputs; zeros fill the batch, or the first text.
+    """[utterance, projection_dim] float32, or states, of at most `batch_size` inputs; zeros fill the batch.
 
-    Zeros would be a text of an encoder, and as long as the longest of all.
+    For an encoder, the first text does: zeros would be a text, and as long as the longest of all.
     """
     missing = batch_size - len(inputs)
     first = inputs[:1].expand(missing, *inputs.shape[1:])

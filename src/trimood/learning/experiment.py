@@ -75,7 +75,10 @@ def _title(settings: Settings) -> str:
         parts.append(f"LoRA r={settings.lora.r} on {', '.join(dict.fromkeys([*seen, *words]))}")
     else:
         parts.append({"everything": "full fine-tuning", "head": "head only"}[settings.train])
-    parts += [f"head {settings.head}"] if settings.train == "lora" else []
+    if settings.train == "lora":
+        parts.append("head trained" if settings.head.trained else "head frozen")
+    if settings.head.kind != "linear":
+        parts.append(f"{settings.head.kind} head")
     return ", ".join([*parts, settings.loss.title] if settings.loss.title else parts)
 
 
@@ -114,7 +117,7 @@ def import_published(source: str, plan: Plan) -> tuple[Mapping[str, Tensor], Imp
     digests = {of: checkpoint_digest(place, of) for of, place in plan.checkpoints.items()}
     check_origin(published, digests, plan.checkpoints)
     tensors = state_of(published, load_model(plan.settings, plan.checkpoints).model, plan.settings)
-    head: Literal["given", "seeded"] = "given" if HEAD in published.tensors else "seeded"
+    head: Literal["given", "seeded"] = "given" if any(name.startswith(HEAD) for name in published.tensors) else "seeded"
     _log.info("%s: all %d tensors fit the experiment", source, len(published.tensors))
     if head == "seeded":
         _log.warning(

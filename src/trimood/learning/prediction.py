@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -14,9 +15,10 @@ from trimood.learning.batches import collate
 from trimood.learning.embeddings import EmbeddingCache, embed_frozen
 from trimood.learning.setup import LoadedModel
 from trimood.media.parts import Location
-from trimood.model.classifier import EmotionClassifier, classify
+from trimood.model.classifier import EmotionClassifier
+from trimood.model.heads import Head, build_head, classify
 from trimood.model.memory import PREDICTION_REMEDY, memory_explained
-from trimood.model.stored import AboutWeights, Embeddings
+from trimood.model.stored import AboutWeights, Embeddings, TrainedWeights
 
 
 @memory_explained(PREDICTION_REMEDY)
@@ -52,29 +54,46 @@ def embed_splits(
 def embed(
     model: EmotionClassifier, examples: Dataset[dict[str, Tensor]], batch_size: int
 ) -> dict[Modality, np.ndarray]:
-    """The embeddings of each modality, [utterance, projection_dim] float32, in the order of the examples."""
-    found: dict[Modality, list[Tensor]] = {
-        modality: [torch.empty(0, model.embedding_size(modality))] for modality in model.modalities
-    }
+    """What the head reads of each modality, as `EmotionClassifier.embed` returns it, in the order of the examples."""
+    found: dict[Modality, list[Tensor]] = {modality: [] for modality in model.modalities}
     for batch in _batches(model, examples, batch_size):
         inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
         for modality, embedding in model.embed(**inputs).items():
             found[modality].append(embedding.cpu())
-    return {modality: torch.cat(parts).numpy() for modality, parts in found.items()}
+    return {modality: _joined(parts or [model.no_embeddings(modality)]) for modality, parts in found.items()}
+
+
+def _joined(batches: list[Tensor]) -> np.ndarray:
+    """The rows of all batches; those of states are padded to the most states that a batch has."""
+    most = max(batch.shape[1] for batch in batches)
+    return torch.cat(
+        [F.pad(batch, (0, 0, 0, most - batch.shape[1])) if batch.ndim > 2 else batch for batch in batches]
+    ).numpy()
+
+
+def stored_head(weights: TrainedWeights, embeddings: Mapping[Modality, np.ndarray]) -> Head:
+    """Builds the head of trained weights for their embeddings. One that attends to states is put on the device."""
+    params = weights.about.plan.settings.head
+    sizes = {modality: rows.shape[-1] - params.reads_states for modality, rows in embeddings.items()}
+    head = build_head(params, sizes)
+    head.load_state_dict(weights.head)
+    return head.to("cuda" if params.reads_states and torch.cuda.is_available() else "cpu").eval()
 
 
 @torch.inference_mode()
-def head_probabilities(head: Tensor, embeddings: Mapping[Modality, np.ndarray], batch_size: int) -> np.ndarray:
-    """Applies the head [7, channel] to embeddings; bit-identical to `probabilities` of the whole model.
+def head_probabilities(head: Head, embeddings: Mapping[Modality, np.ndarray], batch_size: int) -> np.ndarray:
+    """Applies the head to embeddings, or to states; bit-identical to `probabilities` of the whole model.
 
     Uses the same batches as the whole model, because a matrix product of another size may round differently.
     """
     found = [torch.empty(0, len(EMOTIONS), dtype=torch.float64)]
     modalities = [modality for modality in MODALITIES if modality in embeddings]
+    device = next(head.parameters()).device
     for batch in zip(
         *(torch.from_numpy(embeddings[modality]).split(batch_size) for modality in modalities), strict=True
     ):
-        found.append(_softmax(classify(dict(zip(modalities, batch, strict=True)), head)))
+        on_device = {modality: rows.to(device) for modality, rows in zip(modalities, batch, strict=True)}
+        found.append(_softmax(classify(on_device, head)))
     return torch.cat(found).numpy()
 
 

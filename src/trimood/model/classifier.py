@@ -1,4 +1,4 @@
-"""The emotion classifier: LanguageBind embeddings of an utterance's video, audio and text, and a linear head."""
+"""The emotion classifier: LanguageBind embeddings of an utterance's video, audio and text, and a head."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trimood.config.parameters import HeadTraining, LoraParams, Train
-from trimood.emotions import EMOTIONS, MODALITIES, Modality, Source
+from trimood.config.parameters import LINEAR_HEAD, HeadParams, LoraParams, Train
+from trimood.emotions import MODALITIES, Modality, Source
 from trimood.model.adapters import add_lora, base_name, initialise_adapters, is_adapter
 from trimood.model.checkpoints import read_strictly
 from trimood.model.config import CheckpointError, EncoderConfig, TowerConfig, read_config
 from trimood.model.encoders import TextEncoder, load_encoder
+from trimood.model.heads import build_head, classify, initialise_head, with_mask
 from trimood.model.towers import LanguageBind, TowerPart
 
 SOURCES: tuple[Source, ...] = get_args(Source)
@@ -24,14 +25,20 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class EmotionClassifier(nn.Module):
-    """Concatenates the embeddings in the order video, audio, text and classifies them with one linear layer.
+    """Embeds video, audio and text, and classifies the embeddings, or the states of tokens and frames, with a head.
 
     `towers` has a LanguageBind for each checkpoint in use. The text tower is that of the audio checkpoint if audio is
     used, else that of the video checkpoint; the other is not built. With a configuration for the source text, a
     TextEncoder takes its place. `build_classifier` also selects what is trained.
     """
 
-    def __init__(self, modalities: Collection[Modality], configs: Mapping[Source, TowerConfig], seed: int = 42) -> None:
+    def __init__(
+        self,
+        modalities: Collection[Modality],
+        configs: Mapping[Source, TowerConfig],
+        seed: int = 42,
+        head: HeadParams = LINEAR_HEAD,
+    ) -> None:
         super().__init__()
         self.seed = seed
         self.modalities = tuple(modality for modality in MODALITIES if modality in modalities)
@@ -46,8 +53,8 @@ class EmotionClassifier(nn.Module):
                 continue
             parts: dict[TowerPart, bool] = {"text": source == self.text_source, "vision": source in seen}
             self.towers[source] = LanguageBind(config, [part for part, is_used in parts.items() if is_used])
-        size = sum(self.embedding_size(modality) for modality in self.modalities)
-        self.head = nn.Linear(size, len(EMOTIONS), bias=False)
+        self.reads_states = head.reads_states
+        self.head = build_head(head, {modality: self.embedding_size(modality) for modality in self.modalities})
 
     def forward(
         self,
@@ -65,7 +72,7 @@ class EmotionClassifier(nn.Module):
         The other arguments are those of `embed`.
         """
         known = (video_embedding, audio_embedding, text_embedding)
-        logits = classify(self.embed(input_ids, frames, mel, present, *known), self.head.weight)
+        logits = classify(self.embed(input_ids, frames, mel, present, *known), self.head)
         if labels is None:
             return {"logits": logits}
         return {"loss": F.cross_entropy(logits, labels), "logits": logits}
@@ -82,6 +89,7 @@ class EmotionClassifier(nn.Module):
     ) -> dict[Modality, Tensor]:
         """Embeds each of the model's modalities, [utterance, projection_dim] float32.
 
+        For a head that reads states, these are [utterance, state, projection_dim + 1], as `model.heads` defines them.
         Inputs are `input_ids` [utterance, token] (77 for LanguageBind), `frames` [utterance, frame, 3, height, width]
         uint8 and `mel` [utterance, 3, mel, time] normalised; those of other modalities are ignored. `present`
         [utterance, 3] bool says which of video, audio, text an utterance has, by default all. An absent input is
@@ -111,7 +119,10 @@ class EmotionClassifier(nn.Module):
         """Embeds inputs of one modality, as `embed` takes them, with its tower: [utterance, projection_dim] float32.
 
         Text of LanguageBind has length 1, as published; that of an encoder keeps the length that it was trained with.
+        For a head that reads states, these are [utterance, state, projection_dim + 1].
         """
+        if self.reads_states:
+            return self._states(modality, value)
         if modality == "text" and (encoder := self.encoder):
             return encoder.embed_text(value).float()
         tower = self.tower(modality)
@@ -119,6 +130,14 @@ class EmotionClassifier(nn.Module):
             return F.normalize(tower.embed_text(value).float(), dim=-1)  # [utterance, projection_dim]
         pixels = normalise_frames(value) if modality == "video" else value
         return F.normalize(tower.embed_vision(pixels).float(), dim=-1) * tower.logit_scale.float().exp()
+
+    def _states(self, modality: Modality, value: Tensor) -> Tensor:
+        if modality == "text":
+            states, is_real = (self.encoder or self.tower("text")).text_states(value)
+        else:
+            pixels = normalise_frames(value) if modality == "video" else value
+            states, is_real = self.tower(modality).vision_states(pixels)
+        return with_mask(states.float(), is_real)
 
     def source(self, modality: Modality) -> Source:
         """The name of the checkpoint that embeds a modality."""
@@ -151,21 +170,16 @@ class EmotionClassifier(nn.Module):
             assert isinstance(tower, LanguageBind | TextEncoder)  # noqa: S101 - for mypy
             tower.checkpoint_layers()
 
+    def no_embeddings(self, modality: Modality) -> Tensor:
+        """What `embed` returns of a modality for no utterance."""
+        size = self.embedding_size(modality)
+        return torch.empty(0, 1, size + 1) if self.reads_states else torch.empty(0, size)
+
     def embedding_size(self, modality: Modality) -> int:
-        """Length of an embedding, projection_dim, for one of the model's modalities."""
+        """Length of an embedding or a state, projection_dim, for one of the model's modalities."""
         tower = self.towers[self.source(modality)]
         assert isinstance(tower, LanguageBind | TextEncoder)  # noqa: S101 - for mypy
         return tower.config.projection_dim
-
-
-def classify(embeddings: Mapping[Modality, Tensor], head: Tensor) -> Tensor:
-    """Logits, [utterance, 7] in the type of the linear head [7, channel], on embeddings in the order of MODALITIES.
-
-    That is float32, also under autocast: the 8 significant bits of bf16 would round close scores together.
-    """
-    ordered = [embeddings[modality] for modality in MODALITIES if modality in embeddings]
-    with torch.autocast(head.device.type, enabled=False):
-        return F.linear(torch.cat(ordered, dim=-1).to(head.dtype), head)
 
 
 def build_classifier(
@@ -173,7 +187,7 @@ def build_classifier(
     configs: Mapping[Source, TowerConfig],
     train: Train,
     *,
-    head: HeadTraining = "trained",
+    head: HeadParams = LINEAR_HEAD,
     lora: LoraParams | None = None,
     seed: int = 42,
 ) -> EmotionClassifier:
@@ -181,20 +195,21 @@ def build_classifier(
 
     The initial values of the head and the adapters depend on the seed alone; a frozen head keeps them. Under
     `torch.device("meta")` nothing is allocated, which suffices for `parameter_counts`; `load_towers` then loads the
-    towers. Raises ValueError for settings that contradict each other, or for a missing checkpoint configuration.
+    towers. Raises ValueError for settings that contradict each other, or for a missing checkpoint configuration, and
+    HeadError for a head that does not fit the modalities and towers.
     """
     if (lora is not None) != (train == "lora"):
         raise ValueError(
             f"train is {train!r} and lora is {lora}: give LoRA's settings if, and only if, train is 'lora'."
         )
-    if train == "head" and head == "frozen":
-        raise ValueError("train 'head' with a frozen head trains nothing: set head to 'trained'.")
-    classifier = EmotionClassifier(modalities, configs, seed)
+    if train == "head" and not head.trained:
+        raise ValueError("train 'head' with a frozen head trains nothing: set the head's `trained` to true.")
+    classifier = EmotionClassifier(modalities, configs, seed, head)
     classifier.towers.requires_grad_(train == "everything")
     if lora is not None:
         _add_lora(classifier, lora)
-    classifier.head.requires_grad_(head == "trained")
-    if not classifier.head.weight.is_meta:
+    classifier.head.requires_grad_(head.trained)
+    if not next(classifier.parameters()).is_meta:
         _initialise_new_weights(classifier)
     return classifier
 
@@ -269,9 +284,5 @@ def _text_source(modalities: Collection[Modality], configs: Mapping[Source, Towe
 
 
 def _initialise_new_weights(classifier: EmotionClassifier) -> None:
-    # The head has its own generator, so that its initial values are the same with and without adapters.
-    if classifier.head.weight.is_meta:
-        classifier.head.to_empty(device="cpu")
-    generator = torch.Generator().manual_seed(classifier.seed)
-    nn.init.kaiming_uniform_(classifier.head.weight, a=5**0.5, generator=generator)  # as nn.Linear's own
+    initialise_head(classifier.head, classifier.seed)
     initialise_adapters(classifier.towers, classifier.seed)

@@ -123,13 +123,13 @@ class TextEncoder(nn.Module):
 
     def embed_text(self, input_ids: Tensor) -> Tensor:
         """Embeds tokens, [utterance, token] int64, into [utterance, projection_dim], not normalised."""
-        states, mask = self.token_states(input_ids)
+        states, mask = self.text_states(input_ids)
         if self.config.pooling == "first":
             return states[:, 0]
         weights = mask[..., None].to(states.dtype)
         return (states * weights).sum(dim=1) / weights.sum(dim=1)
 
-    def token_states(self, input_ids: Tensor) -> tuple[Tensor, Tensor]:
+    def text_states(self, input_ids: Tensor) -> tuple[Tensor, Tensor]:
         """The last layer's states [utterance, token, channel] of as many tokens as the longest text has, and its mask.
 
         The mask [utterance, token] bool is true for tokens of the text.

@@ -74,6 +74,11 @@ OPTIMISER_BYTES: Mapping[Optimiser, float] = {
 for each block of 256 (the default of bitsandbytes and torchao). Adafactor keeps a number for each row and column."""
 
 
+_KEPT_OF_A_STATE = 6
+"""Float32 vectors that a head of attention keeps of a token or frame: its input, query, key, value, what is attended,
+and that with the mask."""
+
+
 USABLE_SHARE = 0.9
 """Of a GPU's memory; the rest is for CUDA itself, other programs, and gaps between tensors. Assumed, not measured."""
 
@@ -145,6 +150,8 @@ def training_memory(
             kept += precision.number * tower.pixels
         weights += tower.linear_weights
         working = max(working, tower.tokens * (8 * tower.channels + 2 * precision.number * tower.wide))
+        if settings.head.reads_states and settings.head.trained:
+            kept += 4 * _KEPT_OF_A_STATE * tower.states * tower.state_width
     keeps_casts = precision.number < 4 and settings.train != "head"
     if training.gradient_checkpointing and settings.train != "everything":
         keeps_casts = False  # autocast caches casts of trained weights only; others are made for each layer
@@ -189,7 +196,10 @@ def setting_that_fits(
 
 @dataclass(frozen=True)
 class _Tower:
-    """Sizes of a tower; `attentions` are the names of the attentions of a layer, `tokens` are those of an utterance."""
+    """Sizes of a tower; `attentions` are the names of the attentions of a layer, `tokens` are those of an utterance.
+
+    `states`: the tokens of its words, or its frames, which a head may attend to, with `state_width` numbers each.
+    """
 
     prefix: str
     layers: int
@@ -197,6 +207,8 @@ class _Tower:
     wide: int
     heads: int
     tokens: int
+    states: int
+    state_width: int
     attentions: tuple[str, ...]
     activation: str
     pixels: int
@@ -233,6 +245,8 @@ def _vision_tower(config: VisionConfig, projection: int, targets: tuple[str, ...
         wide=config.intermediate_size,
         heads=config.num_attention_heads,
         tokens=config.num_frames * config.position_count,
+        states=config.num_frames,
+        state_width=projection,
         attentions=("temporal_attn", "self_attn") if config.add_time_attn else ("self_attn",),
         activation=config.hidden_act,
         pixels=pixels,
@@ -249,6 +263,8 @@ def _text_tower(config: TextConfig, projection: int, targets: tuple[str, ...]) -
         wide=config.intermediate_size,
         heads=config.num_attention_heads,
         tokens=config.max_position_embeddings,
+        states=config.max_position_embeddings,
+        state_width=projection,
         attentions=("self_attn",),
         activation=config.hidden_act,
         pixels=0,
@@ -267,6 +283,8 @@ def _encoder_tower(config: EncoderConfig) -> _Tower:
         wide=getattr(sizes, "intermediate_size", 4 * sizes.hidden_size),
         heads=sizes.num_attention_heads,
         tokens=config.most_tokens,
+        states=config.most_tokens,
+        state_width=config.projection_dim,
         attentions=("self_attn",),
         activation="gelu",
         pixels=0,

@@ -5,12 +5,12 @@ Importing this module does not import torch, because nodes use these classes in 
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -148,6 +148,9 @@ class AboutWeights(BaseModel):
         return self.identity.plan
 
 
+_HEAD = "head."
+
+
 class TrainedWeights:
     """The trained tensors by name, in memory or in a file that is read on access."""
 
@@ -163,12 +166,13 @@ class TrainedWeights:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a handle, not a mapping
 
     @property
-    def head(self) -> "Tensor":
-        """The weight of the head, [7, channel] float32 on the CPU."""
+    def head(self) -> "dict[str, Tensor]":
+        """The tensors of the head by their names within it, on the CPU."""
         if not isinstance(self._tensors, Path):
-            return self._tensors["head.weight"]
+            return {name[len(_HEAD) :]: tensor for name, tensor in self._tensors.items() if name.startswith(_HEAD)}
         with safe_open(self._tensors, framework="pt") as file:
-            return file.get_tensor("head.weight")
+            names = [name for name in file.keys() if name.startswith(_HEAD)]  # noqa: SIM118 - as above
+            return {name[len(_HEAD) :]: file.get_tensor(name) for name in names}
 
     def check_identity(self, identity: RunIdentity) -> None:
         """Raises CheckpointError if these weights are of another plan, of other examples or of other code.
@@ -190,7 +194,8 @@ class Embeddings:
     """The embeddings of one or more splits.
 
     `splits`: for each split and each modality of the model, [utterance, projection_dim] float32, in the order of
-    MODALITIES. `utterances`: their keys, in the same order. `weights`: the fingerprint of the trained weights.
+    MODALITIES; for a head that reads states, [utterance, state, projection_dim + 1] (`model.heads`). `utterances`:
+    their keys, in the same order. `weights`: the fingerprint of the trained weights.
     """
 
     weights: str
@@ -205,6 +210,24 @@ class Embeddings:
                 f"({weights.about.fingerprint}). Compute them again: kedro run --pipelines=NAME --from-nodes=NAME.embed"
             )
         return self.splits[split]
+
+
+def without_padding(states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The states that are no padding, [state, channel], and how many each utterance has, [utterance] int64."""
+    is_real = states[..., -1] != 0
+    return states[is_real], is_real.sum(axis=1)
+
+
+def with_padding(states: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The inverse of `without_padding`: [utterance, state, channel], padded to the utterance with the most states."""
+    is_real = np.arange(counts.max(initial=0)) < counts[:, None]
+    padded = np.zeros((*is_real.shape, states.shape[-1]), dtype=states.dtype)
+    padded[is_real] = states
+    return padded
+
+
+_COUNTS = " states"
+"""Ends the name of the tensor that counts the states of each utterance, where states are stored without padding."""
 
 
 def read_weights(path: Path) -> TrainedWeights:
@@ -243,7 +266,7 @@ def read_embeddings(path: Path) -> Embeddings:
             header, names = file.metadata(), set(file.keys())
             utterances: dict[str, list[str]] = json.loads(header["utterances"])
             splits: dict[str, dict[Modality, np.ndarray]] = {
-                split: {m: file.get_tensor(f"{split}/{m}") for m in MODALITIES if f"{split}/{m}" in names}
+                split: {m: _padded(file, f"{split}/{m}", names) for m in MODALITIES if f"{split}/{m}" in names}
                 for split in utterances
             }
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
@@ -254,13 +277,20 @@ def read_embeddings(path: Path) -> Embeddings:
 def write_embeddings(path: Path, embeddings: Embeddings) -> None:
     """Writes a safetensors file with a tensor for each split and modality ("test/video"), completely or not at all.
 
-    Raises DiskFull.
+    States are written without padding, and counted ("test/text states"). Raises DiskFull.
     """
     from safetensors.numpy import save_file
 
     arrays = {f"{split}/{name}": rows for split, of in embeddings.splits.items() for name, rows in of.items()}
+    for name in [name for name, rows in arrays.items() if rows.ndim > 2]:
+        arrays[name], arrays[f"{name}{_COUNTS}"] = without_padding(arrays[name])
     with written_whole(path) as beside:
         save_file(arrays, beside, {"weights": embeddings.weights, "utterances": json.dumps(embeddings.utterances)})
+
+
+def _padded(file: Any, name: str, names: Collection[str]) -> np.ndarray:
+    rows: np.ndarray = file.get_tensor(name)
+    return with_padding(rows, file.get_tensor(f"{name}{_COUNTS}")) if f"{name}{_COUNTS}" in names else rows
 
 
 def _first_difference(stored: object, planned: object, path: str = "") -> str:

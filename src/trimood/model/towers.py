@@ -62,6 +62,23 @@ class LanguageBind(nn.Module):
         """
         return self.visual_projection(self.vision_model(pixels))
 
+    def text_states(self, input_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """The states of the tokens up to the end token, [utterance, token, projection_dim], not normalised.
+
+        The second tensor, [utterance, token] bool, says which are no padding.
+        """
+        tokens = self.text_model(input_ids=input_ids).last_hidden_state  # [utterance, token, channel]
+        places = torch.arange(input_ids.shape[1], device=input_ids.device)
+        return self.text_projection(tokens), places <= input_ids.argmax(dim=-1, keepdim=True)
+
+    def vision_states(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """The states of the frames, [utterance, frame, projection_dim], not normalised; audio has one.
+
+        Takes what `embed_vision` takes. The second tensor, [utterance, frame] bool, says which are no padding: all.
+        """
+        states = self.visual_projection(self.vision_model.frame_states(pixels))
+        return states, torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
+
     def checkpoint_layers(self) -> None:
         """From now on, a layer keeps only its input for the backward pass, which computes the layer again."""
         if hasattr(self, "text_model"):
@@ -89,6 +106,10 @@ class VisionTower(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """[utterance, 3, (frame,) height, width] to [utterance, channel]: the class token, averaged over the frames."""
+        return self.frame_states(pixels).mean(dim=1)
+
+    def frame_states(self, pixels: Tensor) -> Tensor:
+        """[utterance, 3, (frame,) height, width] to [utterance, frame, channel]: the class token of each frame."""
         _check_shape(pixels, self.config)
         if pixels.ndim == 4:
             pixels = pixels[:, :, None]
@@ -99,7 +120,7 @@ class VisionTower(nn.Module):
         if self.training and self.config.force_patch_dropout > 0:
             tokens = drop_patches(tokens, self.config.force_patch_dropout)
         tokens = self.encoder(self.pre_layrnorm(tokens))  # [utterance, frame, token, channel]
-        return self.post_layernorm(tokens[:, :, 0]).mean(dim=1)
+        return self.post_layernorm(tokens[:, :, 0])
 
 
 class PatchEmbeddings(nn.Module):

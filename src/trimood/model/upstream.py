@@ -28,7 +28,8 @@ from trimood.model.trained import trained_state
 
 MODEL, ADAPTERS, ADAPTER_CONFIG = "model.safetensors", "adapter_model.safetensors", "adapter_config.json"
 INDEX = "model.safetensors.index.json"
-HEAD = "linear.weight"
+HEAD = "linear."
+"""Begins the names of the head's tensors."""
 
 FORMAT = 1
 """The version of the facts that an exported file has in its header."""
@@ -64,7 +65,7 @@ def facts_of(experiment: str, settings: Settings, checkpoints: Mapping[Source, s
 def _told(settings: Settings) -> dict[str, str]:
     told = {
         "train": settings.train,
-        "head": settings.head,
+        "head": settings.head.words,
         "context": settings.context,
         "text_pooling": settings.text_pooling if settings.has_encoder else "",
     }
@@ -140,8 +141,9 @@ def state_of(published: Published, classifier: EmotionClassifier, settings: Sett
     expected = own if published.adapters is not None else dict(classifier.named_parameters())
     names = {upstream_name(name): name for name in expected}
     given = dict(published.tensors)
-    if published.adapters is not None and settings.head == "frozen":
-        given.setdefault(HEAD, own["head.weight"].clone())
+    if published.adapters is not None and not settings.head.trained:
+        for name in [name for name in own if upstream_name(name).startswith(HEAD)]:
+            given.setdefault(upstream_name(name), own[name].clone())
     wanted_shapes = {name: expected[own_name].shape for name, own_name in names.items()}
     if found := differences(wanted_shapes, {name: tensor.shape for name, tensor in given.items()}):
         raise CheckpointError(
@@ -355,7 +357,7 @@ def _as_set(targets: object) -> object:
 
 def _check_towers(published: Published, parameters: Mapping[str, Tensor], settings: Settings) -> None:
     """Raises CheckpointError if frozen towers differ from the checkpoint's, or if trained towers are all the same."""
-    towers = [name for name in parameters if name != HEAD]
+    towers = [name for name in parameters if not name.startswith(HEAD)]
     changed = [name for name in towers if not torch.equal(parameters[name], published.tensors[name])]
     if settings.train == "head" and changed:
         raise CheckpointError(

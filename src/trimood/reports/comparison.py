@@ -75,7 +75,9 @@ def _trained(system: System) -> str:
     if system.training is None:
         return "reference"
     whole = {"everything": "everything", "head": "the head only"}
-    return f"{system.training.modalities}: {whole.get(system.training.train, 'LoRA, head ' + system.training.head)}"
+    trained = whole.get(system.training.train, f"LoRA, head {system.training.head}")
+    kind = "" if system.training.head_kind == "linear" else f", {system.training.head_kind} head"
+    return f"{system.training.modalities}: {trained}{kind}"
 
 
 def _never_predicted(system: System) -> str:

@@ -117,6 +117,7 @@ class Training(_Stored):
     modalities: str
     train: str
     head: str
+    head_kind: str = "linear"
     lora_targets: str | None
     trainable_parameters: int
     seconds: float | None
@@ -324,6 +325,7 @@ def _training(runs: pd.DataFrame) -> Training | None:
         modalities=first["modalities"],
         train=first["train"],
         head=first["head"],
+        head_kind=first.get("head_kind", "linear"),
         lora_targets=None if pd.isna(first["lora_targets"]) else first["lora_targets"],
         trainable_parameters=int(first["trainable_parameters"]),
         seconds=None if pd.isna(cost["seconds"]) else float(cost["seconds"]),

@@ -82,7 +82,10 @@ def choose_runs(
             "seed": runs[SEED].astype(int),
             "modalities": runs["params.modalities"].str.replace("+", ", "),
             "train": runs["params.train"],
-            "head": runs["params.head"],
+            "head": column("params.head").fillna(
+                column("params.head.trained").map({"True": "trained", "False": "frozen"})
+            ),
+            "head_kind": column("params.head.kind").fillna("linear"),
             "lora_targets": column("params.lora.targets").str.replace("+", ", "),
             "training_examples": column("tags.training_examples"),
             "imported": column(IMPORTED),

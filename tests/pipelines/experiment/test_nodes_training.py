@@ -47,7 +47,7 @@ TRAINING_EXAMPLES, VALIDATION_EXAMPLES, TEST_EXAMPLES = utterances(28, 1), utter
 
 
 def planned(sources: dict[Source, str], experiment: ExperimentParams = EXPERIMENT) -> Plan:
-    return plan(experiment, TRAINING, lora("q_proj"), CROSS_ENTROPY, CLIPS, sources["video"], sources["audio"])
+    return plan(experiment, TRAINING, lora("q_proj"), CROSS_ENTROPY, CLIPS, sources["video"], sources["audio"], "")
 
 
 def identified(plan: Plan) -> RunIdentity:
@@ -118,19 +118,45 @@ def test_class_weights_are_logged_and_need_every_emotion(
     own = ExperimentParams(
         modalities=("text",), train="head", loss={"class_weights": "sqrt"}, training={"max_steps": 1}
     )
-    found = planned(sources, own)
+    found, some = planned(sources, own), TRAINING_EXAMPLES[:26]
     assert found.title == "text, head only, sqrt class weights"
+    identity = identify("exp3", found, some, VALIDATION_EXAMPLES, TEST_EXAMPLES)
     logged: dict[str, object] = {}
-    keep = lambda *_, params=None, **__: logged.update(params or {})  # noqa: E731
+
+    def keep(*_: object, params: dict[str, object] | None = None, **__: object) -> None:
+        logged.update(params or {})
+
     set_current_run(SimpleNamespace(log=keep, retry=lambda: None))
     try:
-        run_training(found, prepared_clips, tmp_path)
+        train(identity, some, VALIDATION_EXAMPLES, prepared_clips, tmp_path, tmp_path, EMBEDDINGS)
     finally:
         set_current_run(None)
-    assert logged == {f"loss.class_weight.{emotion}": 1.0 for emotion in EMOTIONS}  # equally many of each
+    assert [*logged] == [f"loss.class_weight.{emotion}" for emotion in EMOTIONS]
+    assert logged["loss.class_weight.disgust"] > logged["loss.class_weight.joy"]  # three of 26, four of 26
     without_fear = TRAINING_EXAMPLES[TRAINING_EXAMPLES["emotion"] != "fear"]
     with pytest.raises(AbsentEmotion, match="none of the 24 training utterances is of fear"):
         identify("exp3", found, without_fear, VALIDATION_EXAMPLES, TEST_EXAMPLES)
+
+
+@pytest.mark.parametrize("kind", [pytest.param("mlp", marks=pytest.mark.slow), "attention"])
+def test_a_head_of_another_kind_is_trained_evaluated_and_ablated(
+    sources: dict[Source, str], prepared_clips: Path, tmp_path: Path, kind: str
+) -> None:
+    own = ExperimentParams(
+        modalities=("text", "video"),
+        train="head",
+        head={"kind": kind, **({"heads": 3} if kind == "attention" else {})},
+        training={"num_train_epochs": 6, "learning_rate": 0.03},
+    )
+    found = planned(sources, own)
+    assert found.title == f"text + video, head only, {kind} head"
+    result = run_training(found, prepared_clips, tmp_path)
+    assert {name.partition(".")[0] for name in result.best.tensors} == {"head"}
+    known = embedded(result.identity, result.best, prepared_clips, tmp_path)
+    rows = predict(known, result.best, VALIDATION_EXAMPLES, TEST_EXAMPLES)
+    assert score(rows)["test"]["macro_f1"] == max(row["validation/macro_f1"] for row in result.history["epochs"])
+    table = ablate(known, result.best, rows)
+    assert table["macro_f1_drop"].abs().max() > 0.1
 
 
 def test_a_plan_with_a_checkpoint_that_is_not_there_is_refused(sources: dict[Source, str], tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_the_folder_has_the_weights_and_the_card(sources, train: str, file: str,
     assert {"README.md", file} <= {path.name for path in tmp_path.iterdir()}
     assert (tmp_path / "README.md").read_text() == "# the card"
     published = read_published(str(tmp_path))
-    assert torch.equal(published.tensors["linear.weight"], model.weights.head)
+    assert torch.equal(published.tensors["linear.weight"], model.weights.head["weight"])
     assert published.facts is not None
     assert (published.facts.experiment, published.facts.checkpoints) == (
         "exp3",

@@ -119,8 +119,8 @@ def train(
     from trimood.model.trained import weights_fingerprint
     from trimood.scoring.metrics import summary_scores
 
-    terms = loss_terms(identity.plan.settings.loss, training_examples["label"])
-    log_now(params=flatten({"loss": terms.described()}))
+    if terms := loss_terms(identity.plan.settings.loss, training_examples["label"]).described():
+        log_now(params=flatten({"loss": terms}))
     outcome = train_experiment(
         identity,
         training_examples,
@@ -181,14 +181,15 @@ def predict(
     embeddings: Embeddings, best_weights: TrainedWeights, validation_examples: pd.DataFrame, test_examples: pd.DataFrame
 ) -> pd.DataFrame:
     """Returns a row per validation and test utterance: split, keys, text, true and predicted emotion, probabilities."""
-    from trimood.learning.prediction import head_probabilities
+    from trimood.learning.prediction import head_probabilities, stored_head
 
     tables = []
     for split, examples in zip(SPLITS, (validation_examples, test_examples), strict=True):
         best_weights.about.identity.check_examples(**{split: examples})
         rows = examples[["utterance", "conversation_id", "utterance_id", "speaker", "text", "emotion", "label"]].copy()
         rows.insert(0, "split", split)
-        found = head_probabilities(best_weights.head, embeddings.of(split, best_weights), _batch_size(best_weights))
+        of_split = embeddings.of(split, best_weights)
+        found = head_probabilities(stored_head(best_weights, of_split), of_split, _batch_size(best_weights))
         rows["predicted"] = [EMOTIONS[number] for number in found.argmax(axis=1)]
         rows[list(PROBABILITIES)] = found
         tables.append(rows)
@@ -259,15 +260,16 @@ def judge_calibration(predictions: pd.DataFrame) -> str:
 def ablate(embeddings: Embeddings, best_weights: TrainedWeights, predictions: pd.DataFrame) -> pd.DataFrame:
     """Returns the table of `scoring.ablation.ablate_modalities` for each split that has utterances.
 
-    Only the head combines modalities, so blanking or shuffling embeddings gives exactly the same predictions as
-    blanking or shuffling the inputs of the whole model. Raises CheckpointError if the predictions or embeddings are of
-    other weights.
+    Only the head combines modalities, so blanking or shuffling embeddings or states gives exactly the same predictions
+    as blanking or shuffling the inputs of the whole model, for every kind of head. Raises CheckpointError if the
+    predictions or embeddings are of other weights.
     """
-    from trimood.learning.prediction import head_probabilities
+    from trimood.learning.prediction import head_probabilities, stored_head
     from trimood.scoring.ablation import ablate_modalities
 
     _check_predictions(predictions, best_weights)
-    head, batch_size = best_weights.head, _batch_size(best_weights)
+    head = stored_head(best_weights, next(iter(embeddings.splits.values())))
+    batch_size = _batch_size(best_weights)
 
     def classes(changed: "SplitEmbeddings") -> np.ndarray:
         return head_probabilities(head, changed, batch_size).argmax(axis=1)
