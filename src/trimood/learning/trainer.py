@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,7 @@ def _train_in_processes(
     _log.info("%d processes train together, with %d CPU threads each", training.processes, threads)
     try:
         with written_whole(given, outlasts_power=False) as beside:
-            torch.save((threads, (model, train, validation, training, folder, minimised, score)), beside)
+            torch.save((threads, partial(_train, model, train, validation, training, folder, minimised, score)), beside)
         with _without_overrides():
             run_together(_train_together, given, training.processes, hear)
     finally:
@@ -151,14 +152,13 @@ def _train_in_processes(
 def _train_together(given: Path, say: Callable[[Any], None]) -> None:
     """The work of one of several processes. Only the first says how the training goes."""
     # Mapped privately: what is trained is copied page by page when it is written, what is frozen is never copied.
-    threads, work = torch.load(given, mmap=True, weights_only=False)
+    threads, train = torch.load(given, mmap=True, weights_only=False)
     torch.set_num_threads(threads)
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     rank = join_others("nccl" if torch.cuda.is_available() else "gloo")
     forget_peak_memory()
-    work = (*work, lambda numbers, step: say((numbers, step)) if rank == 0 else None)
-    epoch = _train(*work)
+    epoch = train(lambda numbers, step: say((numbers, step)) if rank == 0 else None)
     say((epoch, peak_memory_gib()))
     torch.distributed.destroy_process_group()
 

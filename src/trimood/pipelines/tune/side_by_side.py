@@ -71,7 +71,7 @@ def train_apart(
         else:
             report(*message)
 
-    given.write_bytes(pickle.dumps((dict(device), (identity, *arguments))))
+    given.write_bytes(pickle.dumps((dict(device), partial(train_experiment, identity, *arguments))))
     try:
         run_together(_train, given, 1, hear, is_over)
     finally:
@@ -80,8 +80,7 @@ def train_apart(
 
 
 def _train(given: Path, say: Say) -> None:
-    device, arguments = pickle.loads(given.read_bytes())  # noqa: S301 - written by `train_apart`
+    device, train = pickle.loads(given.read_bytes())  # noqa: S301 - written by `train_apart`
     os.environ.update(device)
-    arguments = (*arguments, lambda numbers, step: say((numbers, step)))
-    outcome = train_experiment(*arguments)
+    outcome = train(lambda numbers, step: say((numbers, step)))
     say(replace(outcome, fitted=replace(outcome.fitted, best={}, last={})))
