@@ -11,9 +11,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from support.learning_examples import TRAINING, lora, settings, sources, tiny_model
+from support.learning_examples import TRAINING, encoder_settings, lora, settings, sources, tiny_model
+from support.made_encoders import encoder_folder
 from trimood.config.parameters import ContextParams, HeadParams, LoraParams, Settings
-from trimood.learning.setup import used_checkpoints
+from trimood.learning.setup import load_model, used_checkpoints
 from trimood.model.checkpoints import checkpoint_digest
 from trimood.model.classifier import EmotionClassifier, build_classifier, load_towers
 from trimood.model.config import CheckpointError, read_config
@@ -29,7 +30,7 @@ from trimood.model.upstream import (
     write_published,
 )
 
-__all__ = ["sources"]
+__all__ = ["encoder_folder", "sources"]
 
 REFERENCE = Path(__file__).parent / "reference"
 FOUR, SIX = ("q_proj", "k_proj", "v_proj", "out_proj"), ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
@@ -188,6 +189,24 @@ def test_what_is_exported_and_imported_is_equal_to_the_bit(sources, train, head,
     assert found.keys() == state.keys()
     assert all(torch.equal(found[name], state[name]) for name in state)
     assert read_published(str(tmp_path)).digest == published.digest
+
+
+@pytest.mark.parametrize(("train", "modalities"), [("lora", ("text",)), ("head", ("text", "video"))])
+def test_a_text_encoder_comes_back_too_under_a_name_of_its_own(
+    sources, encoder_folder: Path, train, modalities, tmp_path: Path
+) -> None:
+    wanted = encoder_settings(train, modalities)
+    used = used_checkpoints(wanted.modalities, sources, str(encoder_folder))
+    model = load_model(wanted, used).model
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * parameter.requires_grad)
+    write_published(tmp_path, model, wanted, facts(wanted))
+    published = read_published(str(tmp_path))
+    assert any(name.startswith("model.modality_encoder.text.") for name in published.tensors)
+    found, state = state_of(published, load_model(wanted, used).model, wanted), trained_state(model)
+    assert found.keys() == state.keys()
+    assert all(torch.equal(found[name], state[name]) for name in state)
 
 
 def test_exported_adapters_are_a_folder_that_peft_reads(sources, tmp_path: Path) -> None:

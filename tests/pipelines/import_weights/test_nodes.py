@@ -8,7 +8,17 @@ import pytest
 import torch
 from kedro.pipeline import Pipeline
 
-from support.learning_examples import EMBEDDINGS, example_table, settings, tiny_identity, tiny_model, tiny_plan
+from support.learning_examples import (
+    CLIPS,
+    EMBEDDINGS,
+    TRAINING,
+    example_table,
+    settings,
+    tiny_identity,
+    tiny_model,
+    tiny_plan,
+)
+from trimood.config.parameters import CROSS_ENTROPY, ExperimentParams
 from trimood.config.plan import Plan
 from trimood.learning.experiment import identify_run
 from trimood.model.checkpoints import checkpoint_digest
@@ -18,7 +28,9 @@ from trimood.model.trained import trained_state, weights_fingerprint
 from trimood.model.upstream import facts_of, write_published
 from trimood.pipeline_registry import register_pipelines
 from trimood.pipelines.experiment.nodes import embed, predict
+from trimood.pipelines.experiment.nodes import plan as plan_training
 from trimood.pipelines.import_weights.nodes import CannotImport, identify, read_weights, store
+from trimood.pipelines.import_weights.nodes import plan as plan_import
 
 
 def exported(sources, folder: Path, head: str = "trained") -> tuple[Plan, TrainedWeights]:
@@ -64,6 +76,16 @@ def test_imported_weights_predict_to_the_bit_what_the_training_predicted(
     found, wanted = (evaluate(of, prepared_clips, tmp_path / "cache") for of in (weights, trained))
     pd.testing.assert_frame_equal(found, wanted, check_exact=True)
     assert found["p_joy"].nunique() == 7  # the examples of seven emotions
+
+
+def test_an_import_is_planned_as_a_training_of_its_experiment(sources) -> None:
+    adapters = settings(train="lora").lora
+    assert adapters is not None
+    own = ExperimentParams(modalities=("text", "video"), train="lora", head="frozen")
+    shared = (TRAINING, adapters, CROSS_ENTROPY, CLIPS, sources["video"], sources["audio"], "not read")
+    planned = plan_import("exp4", {"exp4": own.model_dump(mode="json", exclude_unset=True)}, *shared)
+    assert planned == plan_training(own, *shared)
+    assert planned == tiny_plan(sources, train="lora", head="frozen")
 
 
 def test_an_imported_run_has_an_identity_of_its_own_whatever_the_folder(sources, tmp_path: Path) -> None:
