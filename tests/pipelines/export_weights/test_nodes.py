@@ -135,23 +135,3 @@ def test_the_folder_has_the_weights_and_the_card(sources, train: str, file: str,
     )
     if train == "lora":
         assert json.loads((tmp_path / "adapter_config.json").read_text())["modules_to_save"] == ["linear"]
-
-
-@pytest.mark.parametrize(
-    ("tag", "kind", "there", "not_there"),
-    [
-        ({}, "ecf", "Validation holds out a part of the training file, by conversation", "MELD's dev split"),
-        ({"tags.corpus.corpus": "meld"}, "meld", "Validation is MELD's dev split", "ECF"),
-        ({"tags.corpus.corpus": "ecf", "tags.env": "demo"}, "demo", "nothing about people", "GPL"),
-    ],
-)
-def test_the_card_names_the_corpus_of_the_run(
-    sources, tmp_path: Path, tag: dict[str, str], kind: str, there: str, not_there: str
-) -> None:
-    model = trained_model(sources)
-    predictions_of(model.weights, tmp_path / "predictions.parquet")
-    card = describe(model, runs_of(model, **tag), lambda _, name: tmp_path / name, HOW)
-    metadata = yaml.safe_load(card.split("---\n", 2)[1])
-    assert metadata["model-index"][0]["results"][0]["dataset"]["type"] == kind
-    assert there in card
-    assert not_there not in card
