@@ -74,7 +74,7 @@ def test_a_search_names_its_extra_before_it_looks_at_anything(monkeypatch: pytes
     without("tune", monkeypatch)
     blocks = (TrainingParams, LoraParams, LossParams, TuneParams, ClipParams)
     with pytest.raises(StudyError, match=r"needs Optuna, which is not installed: pip install 'trimood\[tune\]'"):
-        plan_search("exp4", {}, *(block.model_construct() for block in blocks), "", "")
+        plan_search("exp4", {}, *(block.model_construct() for block in blocks), "", "", "")
 
 
 def test_ray_names_its_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

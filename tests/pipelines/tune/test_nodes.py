@@ -41,7 +41,7 @@ def tuned(space: dict[str, Any] = RATES, **different: Any) -> TuneParams:
 def planned(sources: dict[str, str]) -> Callable[..., dict[str, Any]]:
     def plan(tune: TuneParams, own: dict[str, Any] = EXP9) -> dict[str, Any]:
         return plan_search(
-            "exp9", {"exp9": own}, TRAINED, LORA, CROSS_ENTROPY, tune, CLIPS, sources["video"], sources["audio"]
+            "exp9", {"exp9": own}, TRAINED, LORA, CROSS_ENTROPY, tune, CLIPS, sources["video"], sources["audio"], ""
         )
 
     return plan
