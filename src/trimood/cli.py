@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import click
@@ -111,7 +112,7 @@ def _run_jobs(options: Options, whole: Pipeline) -> None:
     from trimood.disk import release_all
     from trimood.jobs import Job, own_data_root, run_jobs
     from trimood.learning.device import DeviceError, shared_out
-    from trimood.runner import DATA_ROOT, MORE_SEEDS, SEARCH
+    from trimood.runner import MORE_SEEDS, SEARCH
     from trimood.tracking.hook import CHECKS, SEEN
 
     params = dict(options["params"])
@@ -139,7 +140,7 @@ def _run_jobs(options: Options, whole: Pipeline) -> None:
     if first["node_names"]:
         kedro_run.callback(**first)
     release_all()  # each job takes those of its own
-    meta = click.get_current_context().meta
+    meta, data_root = click.get_current_context().meta, _data_root(of_seed(last))
     jobs = []
     for seed in seeds or (None,):
         for experiment in experiments:
@@ -147,13 +148,23 @@ def _run_jobs(options: Options, whole: Pipeline) -> None:
             if not own["node_names"]:
                 continue
             name = experiment if seed is None else f"{experiment} seed {seed}"
-            root = own_data_root(meta[DATA_ROOT], name.replace(" ", "-")) if seed != last else None
+            root = own_data_root(data_root, name.replace(" ", "-")) if seed != last else None
             if root:
                 own["params"] = {**own["params"], "data_root": str(root)}
             seen = {SEEN: meta.get(SEEN, {}), MORE_SEEDS: seed != last}
             jobs.append(Job(name, own, seen, root))
     if jobs and (errors := run_jobs(jobs, devices, partial(_run_session, project.PACKAGE_NAME))):
         raise errors[0]
+
+
+def _data_root(options: Options) -> Path:
+    from kedro.framework.session import KedroSession
+
+    with KedroSession.create(
+        env=options["env"], conf_source=options["conf_source"], runtime_params=options["params"]
+    ) as session:
+        context = session.load_context()
+        return Path(context.project_path, context.config_loader["catalog"]["models"]["filepath"]).parent
 
 
 def _is_of(experiment: str, name: str | None, _: Node) -> bool:
@@ -253,8 +264,6 @@ def try_models(env: str | None, params: Options, port: int) -> None:
     atexit.register(end_soon)
     if find_spec("gradio") is None:
         raise click.ClickException("kedro app needs Gradio, which is not installed: pip install 'trimood[app]'")
-    from pathlib import Path
-
     from kedro.framework.session import KedroSession
 
     from trimood.tracking.store import tracking_uri

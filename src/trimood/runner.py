@@ -46,9 +46,6 @@ TRAINING = "training"
 REACHED = "trimood.runner.reached"
 """True in a command's `click.Context.meta` once the shared stages and the checks have finished."""
 
-DATA_ROOT = "trimood.runner.data_root"
-"""In a command's `click.Context.meta`, the folder in which its data is."""
-
 MORE_SEEDS = "trimood.runner.more_seeds"
 """True in a command's `click.Context.meta` while sessions with other seeds follow."""
 
@@ -302,7 +299,6 @@ class HoldLocks:
             refuse_several_processes()
         if command := click.get_current_context(silent=True):
             command.find_root().call_on_close(release_all)
-            command.meta[DATA_ROOT] = models.parent if (models := _models(catalog)) else None
         elif names:
             release_all()  # what an interrupted session left in this process, as in a notebook
         for name in [*sorted(trained), *sorted(names - trained)]:

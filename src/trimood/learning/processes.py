@@ -29,6 +29,13 @@ Say = Callable[[Any], None]
 
 _SECONDS_BETWEEN_LOOKS = 0.1
 
+_ENGINES = (
+    "torch.distributed.elastic.agent.server.api",
+    "torch.distributed.elastic.multiprocessing.api",
+    "torch.multiprocessing",
+)
+"""Torch's loggers of lost processes, each with a level of its own."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -208,7 +215,7 @@ def _signals_as_before() -> Iterator[None]:
 @contextmanager
 def _quiet_engine() -> Iterator[None]:
     """Hides torch's own log: frames where `_Agent` says what happened, and advice about DDP in the new processes."""
-    engines = [logging.getLogger(f"torch.{name}") for name in ("distributed.elastic", "multiprocessing")]
+    engines = [logging.getLogger(name) for name in _ENGINES]
     levels, variable = [engine.level for engine in engines], "TORCH_CPP_LOG_LEVEL"
     for engine in engines:
         engine.setLevel(logging.CRITICAL)

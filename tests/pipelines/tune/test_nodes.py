@@ -141,6 +141,23 @@ def test_values_that_were_tried_are_not_trained_again(searched, tracked) -> None
 
 
 @pytest.mark.slow
+def test_trials_side_by_side_are_as_many_and_train_the_same_values_once(searched, tracked, folders) -> None:
+    table, best = searched(tuned({"training.weight_decay": {"choices": [0.0, 0.1]}}, trials=5, jobs=2))
+    assert list(table["state"]) == ["finished"] * 5
+    trained = table[table["same_as"].isna()]
+    assert len(trained) == len(tracked()) == table["training.weight_decay"].nunique()
+    assert trained["training.weight_decay"].is_unique
+    for run, (_, row) in zip(tracked(), trained.iterrows(), strict=True):
+        assert (run.info.status, run.info.run_id) == ("FINISHED", row["mlflow_run"])
+        assert run.data.metrics["validation/macro_f1"] == row["macro_f1"]
+        assert "training curves/train_loss" in run.data.metrics
+    assert best["validation_macro_f1"] == table["macro_f1"].max()
+    assert list(folders["training_checkpoints"].iterdir()) == []
+    again, _ = searched(tuned({"training.weight_decay": {"choices": [0.0, 0.1]}}, trials=5))
+    pd.testing.assert_frame_equal(again, table)
+
+
+@pytest.mark.slow
 def test_each_trial_is_a_flat_run_that_says_its_study_its_values_and_its_figure(searched, tracked) -> None:
     table, _ = searched(tuned())
     runs = tracked()
