@@ -91,7 +91,7 @@ def run_experiments(**given: Any) -> Any:
     for name in names:
         if len(names) > 1 and name in STAGES and STAGES[name].run_separately:
             raise click.UsageError(
-                f"{name}: reads the results of finished experiments; run it as a separate command afterwards: "
+                f"{name}: works on the results of finished experiments; run it as a separate command afterwards: "
                 f"kedro run --pipelines={name}"
             )
     whole = sum((pipelines[name] for name in names or ["__default__"]), Pipeline([]))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -116,6 +117,28 @@ def test_weights_that_the_original_saved_give_its_logits(
     torch.testing.assert_close(found, golden, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["exp2", "exp6_head"])
+def test_an_export_has_the_tensors_and_settings_that_the_original_saved(
+    name: str, checkpoints: dict[Any, Path], tmp_path: Path
+) -> None:
+    """So the original's code, and PEFT for adapters, load it as they load their own."""
+    folder, wanted = tmp_path / "original", ORIGINALS[name]
+    folder.mkdir()
+    saved_original(name, folder)
+    model = classifier_of(wanted, checkpoints)
+    load_trained_state(model, state_of(read_published(str(folder)), model, wanted))
+    write_published(tmp_path, model, wanted, facts(wanted))
+    file = "adapter_model.safetensors" if wanted.lora else "model.safetensors"
+    ours, theirs = load_file(tmp_path / file), load_file(folder / file)
+    assert ours.keys() == {key for key in theirs if not key.endswith("position_ids")}
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    if wanted.lora:
+        config, saved = (json.loads((of / "adapter_config.json").read_text()) for of in (tmp_path, folder))
+        alike = ("peft_type", "r", "lora_alpha", "lora_dropout", "bias", "modules_to_save", "use_rslora")
+        assert {key: config[key] for key in alike} == {key: saved[key] for key in alike}
+        assert sorted(config["target_modules"]) == sorted(saved["target_modules"])
+
+
 def test_the_reference_was_made_by_the_versions_that_the_documents_name() -> None:
     for name in ORIGINALS:
         with safe_open(REFERENCE / f"original_{name}.safetensors", framework="pt") as file:
@@ -158,6 +181,31 @@ def test_one_file_shards_a_pickle_and_half_precision_are_read_alike(sources, tmp
 
 
 BIN = "pytorch_model.bin"
+
+
+def test_a_name_on_the_hub_may_name_a_folder_in_the_repository(
+    sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the cache of downloads, without a network."""
+    repository, commit = tmp_path / "models--owner--published", "0" * 40
+    folder = repository / "snapshots" / commit / "kosenko_exp_1"
+    folder.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    state = published_state(tiny_model(sources).model)
+    torch.save(state, folder / BIN)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    found = read_published("owner/published/kosenko_exp_1")
+    assert found.source == "owner/published/kosenko_exp_1"
+    assert all(torch.equal(found.tensors[key], state[key]) for key in state)
+    for name, words in (
+        ("owner/published", "no weights here"),
+        ("owner/published/other", "no weights here"),
+        ("owner/absent", "no folder has this name, and the download from the Hugging Face hub failed"),
+    ):
+        with pytest.raises(CheckpointError, match=words):
+            read_published(name)
 
 
 def published_state(model: EmotionClassifier) -> dict[str, Tensor]:

@@ -36,7 +36,7 @@ def model_card(
     `run` has the tags and params of the weights' run by MLflow's names.
     """
     settings = identity.plan.settings
-    corpus = "demo" if run.get("tags.env") == "demo" else str(run.get("params.data.corpus", "ecf"))
+    corpus = "demo" if run.get("tags.env") == "demo" else str(run.get("tags.corpus.corpus", "ecf"))
     return render(
         "model_card.md",
         {},
