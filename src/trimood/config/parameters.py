@@ -571,6 +571,8 @@ def resolve(
     adapters = LoraParams.model_validate(_merged(lora.model_dump(), experiment.lora))
     shared = TrainingParams.model_validate(_merged(training.model_dump(), experiment.training))
     minimised = LossParams.model_validate(_merged(loss.model_dump(), experiment.loss))
+    if experiment.modalities == ("text",) and experiment.text_tower != LANGUAGEBIND:
+        adapters = adapters.model_copy(update={"targets": adapters.text_targets})  # no layer has the others
     used = adapters if experiment.train == "lora" else None
     return Settings.model_validate({**dict(experiment), "lora": used, "loss": minimised, "training": shared})
 
