@@ -69,6 +69,22 @@ def test_several_experiments_in_one_command_are_as_many_runs_and_decode_nothing_
     assert sorted((demo_project.path / "data" / "demo" / "04_feature").rglob("*.safetensors")) == parts
 
 
+def test_annotations_alone_train_and_test_a_text_encoder(demo_project: DemoProject, tmp_path: Path) -> None:
+    raw, corpus = demo_project.path / "data/demo/01_raw", tmp_path / "corpus"
+    corpus.mkdir()
+    for annotations in (raw / "corpus").glob("*.json"):
+        shutil.copy(annotations, corpus)
+    places = f"corpus_dir={corpus},text_tower={raw / 'checkpoints/text'},data_root={tmp_path / 'data'}"
+    settings = "training.num_train_epochs=1,training.cpu_threads=1"
+    demo_project.kedro("run", "--env=ecf_text", "--pipelines=exp12", "--params", f"{places},{settings}")
+    scores = json.loads((tmp_path / "data/08_reporting/exp12/scores.json").read_text())
+    assert scores["validation"]["utterances"] > 0
+    assert scores["test"]["utterances"] > 0
+    plan = json.loads((tmp_path / "data/05_model_input/exp12/plan.json").read_text())
+    assert list(plan["checkpoints"]) == ["text"]
+    assert not list((tmp_path / "data").rglob("04_feature/prepared_clips/**/*.safetensors"))
+
+
 def test_a_submission_is_made_of_a_trained_experiment_for_a_labelled_and_an_unlabelled_test_file(
     demo_project: DemoProject, tmp_path: Path
 ) -> None:

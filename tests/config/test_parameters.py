@@ -204,3 +204,13 @@ def test_a_text_tower_or_context_that_contradicts_itself_is_refused(changes: dic
 def test_a_context_says_itself_in_words() -> None:
     assert str(ContextParams(previous=2, next=1, speakers=True)) == "2 before and 1 after and speakers"
     assert str(ContextParams()) == "none"
+
+
+def test_text_alone_of_an_encoder_has_no_targets_of_languagebind(tree: dict) -> None:
+    shared = TrainingParams(**tree["training"]), LoraParams(**tree["lora"])
+    alone = resolve(ExperimentParams(**tree["exp12"]), *shared)
+    assert alone.lora is not None
+    assert alone.lora.targets == alone.lora.text_targets == ("all-linear",)
+    joint = resolve(ExperimentParams(**tree["exp13"]), *shared)
+    assert joint.lora is not None
+    assert joint.lora.targets == ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")

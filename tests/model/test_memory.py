@@ -10,14 +10,16 @@ import torch
 import yaml
 from torch import Tensor
 
-from support.learning_examples import lora, settings, training
+from support.learning_examples import encoder_settings, lora, settings, training
 from support.made_checkpoints import TINY_AUDIO, TINY_VIDEO
 from trimood.config.parameters import ExperimentParams, LoraParams, Settings, Train, TrainingParams, resolve
 from trimood.config.plan import ParameterCount
 from trimood.emotions import Source
 from trimood.model.classifier import build_classifier
 from trimood.model.config import FULL_SIZE_AUDIO, FULL_SIZE_VIDEO, LanguageBindConfig
+from trimood.model.encoders import read_encoder
 from trimood.model.memory import (
+    FULL,
     HALF,
     ON_CPU,
     PREDICTION_REMEDY,
@@ -222,3 +224,18 @@ def test_other_errors_stay_what_they_are() -> None:
         torch.ones(2) + torch.ones(3)
     assert not lacks_memory(ValueError("memory"))
     assert not lacks_memory(KeyboardInterrupt("out of memory"))
+
+
+def test_a_text_encoder_needs_memory_as_its_layers_are_trained(encoder_folder: Path) -> None:
+    config, _ = read_encoder(encoder_folder, "mean")
+    published = full_size("exp1")["settings"].training
+    kept = {}
+    for train in ("head", "lora", "everything"):
+        wanted = encoder_settings(train).model_copy(update={"training": published})
+        memory = training_memory(wanted, {"text": config}, counted(100, 1000), FULL)
+        kept[train] = memory.kept
+    assert kept["head"] == 0 < min(kept["lora"], kept["everything"])
+    short = dataclasses.replace(config, most_tokens=config.most_tokens // 2)
+    wanted = encoder_settings("everything").model_copy(update={"training": published})
+    halved = training_memory(wanted, {"text": short}, counted(100, 1000), FULL)
+    assert 2 * halved.kept == kept["everything"]

@@ -4,6 +4,7 @@ import pytest
 from trimood.scoring.agreement import (
     check_same_utterances,
     different_settings,
+    looks_at_the_test,
     of_unknown_training,
     unequal_seeds,
     without,
@@ -86,3 +87,10 @@ def test_imported_weights_cost_no_other_experiment_a_seed_and_have_no_settings_o
     assert different_settings(table) == []
     (sentence,) = of_unknown_training(table)
     assert sentence.startswith("imported was trained elsewhere: ")
+
+
+def test_more_looks_at_the_test_split_than_are_compared_are_counted() -> None:
+    table = runs(exp1=[1, 2], exp4=[1, 2])
+    assert looks_at_the_test(table) == looks_at_the_test(table.assign(test_looks=4)) == []
+    (sentence,) = looks_at_the_test(table.assign(test_looks=7))
+    assert sentence.startswith("7 finished trainings were scored on the test split, and 4 of them are compared")

@@ -13,7 +13,14 @@ from support.shared_data import SHARED, needs_shared
 from trimood.emotions import EMOTIONS
 from trimood.model.checkpoints import state_dict_shapes, tokenize, tokenizer
 from trimood.model.config import read_config
-from trimood.synthetic.checkpoints import Checkpoint, learn_vocabulary, make_pretrained, write_checkpoint
+from trimood.model.encoders import check_encoder, read_encoder
+from trimood.synthetic.checkpoints import (
+    Checkpoint,
+    learn_vocabulary,
+    make_pretrained,
+    write_checkpoint,
+    write_text_encoder,
+)
 from trimood.synthetic.pretraining import contrastive_loss
 from trimood.synthetic.scenes import FACE_WORDS, VOICE_WORDS, collect_sentences, play_voices, show_faces
 
@@ -143,3 +150,16 @@ def test_no_caption_names_an_emotion_and_no_sentence_comes_with_one():
     assert len(said) > 20
     assert not set(said) & {*EMOTIONS, "happy", "sad", "angry", "afraid", "disgusted", "surprised"}
     assert all(isinstance(sentence, str) for sentence in collect_sentences(1, seed=1))
+
+
+def test_the_text_encoder_is_one_whose_words_have_vectors_of_their_own(tmp_path: Path) -> None:
+    for name in ("once", "again"):
+        (tmp_path / name).mkdir()
+        write_text_encoder(tmp_path / name, seed=3)
+    once, again = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("once", "again"))
+    assert once == again
+    config, words = read_encoder(tmp_path / "once", "mean")
+    check_encoder(tmp_path / "once", config)
+    known, unknown = (words.tokenize(text) for text in ("happy", "zyx"))
+    assert known == ["happy"]
+    assert unknown == ["z", "##y", "##x"]

@@ -8,9 +8,10 @@ import yaml
 
 from support.learning_examples import sources, tiny_identity, tiny_plan
 from trimood.config.metadata import Logged
+from trimood.config.parameters import ServingParams
 from trimood.model.stored import Imported
 from trimood.scoring.metrics import classification_report
-from trimood.tracking.kinds import LOG, Entry, flat_ablation, numbers
+from trimood.tracking.kinds import LOG, Entry, flat_ablation, flat_plan, numbers
 from trimood.tracking.live import log_live, set_current_run
 
 __all__ = ["sources"]
@@ -125,3 +126,10 @@ def test_a_run_of_imported_weights_has_its_experiment_their_origin_and_no_traini
     found.clear()
     logged(Tags(), "plan", imported)  # of a submission with imported weights
     assert found["imported.digest"] == "0" * 16
+
+
+def test_no_setting_of_a_served_model_has_the_name_of_one_of_its_training(sources) -> None:
+    """MLflow logs both as params of one run, and refuses a second value."""
+    logged = flat_plan(tiny_plan(sources))
+    assert {"text_tower", "context.previous"} <= set(logged)
+    assert not set(ServingParams.model_fields) & set(logged)

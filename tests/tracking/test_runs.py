@@ -291,3 +291,16 @@ def test_the_run_of_an_identity_is_the_latest_that_is_whole() -> None:
     assert found["run_id"] == "exp1-42-2026-01-03"
     assert run_of_identity(pd.DataFrame(rows), "c") is None
     assert run_of_identity(pd.DataFrame(), "a") is None
+
+
+def test_experiments_with_different_text_encoders_are_compared_and_all_looks_are_counted() -> None:
+    encoders = [made_run("exp12", 0.3, **{"params.checkpoint.text": "MiniLM", "params.checkpoint.video": None})]
+    encoders.append(made_run("exp13", 0.4, start="2026-01-03", **{"params.checkpoint.text": "RoBERTa"}))
+    earlier = made_run("exp13", 0.2, start="2026-01-02", **{"params.checkpoint.text": "MiniLM"})
+    partial = made_run("exp13", 0.9, start="2026-01-04", **{"tags.partial": "true"})
+    table = pd.DataFrame([*encoders, earlier, partial])
+    assert chosen(*table.to_dict("records")) == [("exp12", 42, 0.3), ("exp13", 42, 0.4)]
+    compare = CompareParams(baseline="exp12", resamples=100, confidence=0.95, seed=1, runs=())
+    found = choose_runs(table, CORPUS, compare)
+    assert found["test_looks"].tolist() == [3, 3]
+    assert not [name for name in found if "checkpoint.text" in name]

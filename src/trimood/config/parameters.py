@@ -571,6 +571,8 @@ def resolve(
     adapters = LoraParams.model_validate(_merged(lora.model_dump(), experiment.lora))
     shared = TrainingParams.model_validate(_merged(training.model_dump(), experiment.training))
     minimised = LossParams.model_validate(_merged(loss.model_dump(), experiment.loss))
+    if experiment.modalities == ("text",) and experiment.text_tower != LANGUAGEBIND:
+        adapters = adapters.model_copy(update={"targets": adapters.text_targets})  # no layer has the others
     used = adapters if experiment.train == "lora" else None
     return Settings.model_validate({**dict(experiment), "lora": used, "loss": minimised, "training": shared})
 
@@ -607,7 +609,10 @@ class PredictionParams(Parameters):
 
 
 class ServingParams(Parameters):
-    """Settings and limits of a served model and of the page. An empty checkpoint means the one that training used.
+    """Settings and limits of a served model and of the page.
+
+    An empty checkpoint means the one that training used; `text_checkpoint` is a text encoder. MLflow logs these values
+    beside those of a plan, so none may have a name that a plan has, too.
 
     A request may have `largest_request_megabytes` in all (the page's requests are small), `most_rows` rows, and in each
     row a clip and text within the limits. `decoding_megabytes` is the memory of the process that opens clips,
@@ -617,7 +622,7 @@ class ServingParams(Parameters):
 
     video_checkpoint: str = ""
     audio_checkpoint: str = ""
-    text_tower: str = ""
+    text_checkpoint: str = ""
     largest_request_megabytes: Annotated[float, Field(gt=0)] = 70
     largest_clip_megabytes: Annotated[float, Field(gt=0)] = 50
     most_rows: Annotated[int, Field(ge=1)] = 32

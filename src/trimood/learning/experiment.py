@@ -70,9 +70,9 @@ def _title(settings: Settings) -> str:
     if not settings.context.is_none:
         parts.append(f"context {settings.context}")
     if settings.lora:
-        seen = [*settings.lora.targets] if settings.modalities != ("text",) or not settings.has_encoder else []
-        words = [*settings.lora.text_targets] if settings.has_encoder else []
-        parts.append(f"LoRA r={settings.lora.r} on {', '.join(dict.fromkeys([*seen, *words]))}")
+        words = settings.lora.text_targets if settings.has_encoder else ()
+        targets = dict.fromkeys([*settings.lora.targets, *words])
+        parts.append(f"LoRA r={settings.lora.r} on {', '.join(targets)}")
     else:
         parts.append({"everything": "full fine-tuning", "head": "head only"}[settings.train])
     if settings.train == "lora":

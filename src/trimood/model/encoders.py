@@ -111,9 +111,7 @@ class TextEncoder(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
-        transformers_config = config.transformers
-        self.layer_count = int(transformers_config.num_hidden_layers)
-        self.model = AutoModel.from_config(transformers_config)
+        self.model = AutoModel.from_config(config.transformers)
         if getattr(self.model, "pooler", None) is not None:
             self.model.pooler = None  # trained for another task, and absent in many files
 

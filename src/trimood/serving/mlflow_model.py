@@ -161,7 +161,7 @@ class EmotionModel(PythonModel):
         others = {
             "video": self.limits.video_checkpoint,
             "audio": self.limits.audio_checkpoint,
-            "text": self.limits.text_tower,
+            "text": self.limits.text_checkpoint,
         }
         self.predictor = Predictor(trained.with_checkpoints(others))
         self.decoder = Decoder(self.limits)

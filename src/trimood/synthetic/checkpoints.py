@@ -164,7 +164,8 @@ def write_text_encoder(folder: Path, seed: int) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = BertModel(sizes, add_pooling_layer=False)
-    model.save_pretrained(folder)
+    sizes.save_pretrained(folder)
+    save_file(model.state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in vocabulary), encoding="utf-8")
     settings = {"tokenizer_class": "BertTokenizer", "model_max_length": 128, "do_lower_case": True}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")

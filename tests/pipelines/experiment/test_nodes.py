@@ -11,8 +11,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from support.learning_examples import EMBEDDINGS, example_table, tiny_model, tiny_plan, tiny_weights
-from trimood.config.parameters import Train
+from support.learning_examples import (
+    CLIPS,
+    EMBEDDINGS,
+    TRAINING,
+    example_table,
+    lora,
+    tiny_model,
+    tiny_plan,
+    tiny_weights,
+)
+from trimood.config.parameters import ExperimentParams, LossParams, Train
+from trimood.corpus.preparation import ClipsNotInUse
 from trimood.emotions import EMOTIONS, PROBABILITIES, Modality, Source
 from trimood.model.classifier import EmotionClassifier
 from trimood.model.config import CheckpointError
@@ -24,6 +34,7 @@ from trimood.pipelines.experiment.nodes import (
     draw_modality_ablation,
     embed,
     judge_calibration,
+    plan,
     predict,
     score,
     train,
@@ -212,3 +223,21 @@ def test_a_temperature_that_cannot_be_fitted_is_said(sources, prepared_clips, ca
     answers.attrs["weights"] = weights.about.fingerprint
     assert calibrate(answers, weights)["temperature"] == 1
     assert f"the temperature is 1, which changes nothing: {reason}" in caplog.text
+
+
+def test_without_clips_an_experiment_on_clips_is_refused_before_a_checkpoint_is_looked_for() -> None:
+    no_clips = CLIPS.model_copy(update={"in_use": False})
+    experiment = ExperimentParams(modalities=("text", "video", "audio"), train="head")
+    with pytest.raises(ClipsNotInUse, match=r"needs video and audio, and data\.clips\.in_use is false.*such as exp12"):
+        plan(experiment, TRAINING, lora("q_proj"), LossParams(), no_clips, "no/video", "no/audio", "no/text")
+
+
+def test_text_alone_is_planned_without_clips_or_languagebind(encoder_folder: Path) -> None:
+    no_clips = CLIPS.model_copy(update={"in_use": False})
+    experiment = ExperimentParams(modalities=("text",), text_tower="encoder", train="lora")
+    places = ("no/video", "no/audio", str(encoder_folder))
+    planned = plan(experiment, TRAINING, lora("q_proj"), LossParams(), no_clips, *places)
+    assert planned.checkpoints == {"text": str(encoder_folder)}
+    assert planned.title == "text, text encoder, LoRA r=16 on all-linear, head trained"
+    with pytest.raises(CheckpointError, match="text_tower=no/such/text: no such folder"):
+        plan(experiment, TRAINING, lora("q_proj"), LossParams(), no_clips, "no/video", "no/audio", "no/such/text")
