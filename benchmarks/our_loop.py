@@ -24,6 +24,7 @@ from worker import serve
 from trimood.config.parameters import Settings
 from trimood.emotions import Source
 from trimood.learning.batches import AudioInput
+from trimood.learning.context import TextReader
 from trimood.learning.embeddings import EmbeddingCache, embed_frozen
 from trimood.learning.setup import LoadedModel
 from trimood.learning.trainer import fit
@@ -117,7 +118,7 @@ def epoch(
     loaded = LoadedModel(
         model,
         settings.modalities,
-        tokenizer(root / "tokenizer"),
+        TextReader(tokenizer(root / "tokenizer"), settings.context),
         VideoRecipe(video.num_frames, video.image_size),
         AudioInput(audio.num_mel_bins, audio.target_length, audio.audio_mean, audio.audio_std),
     )
