@@ -71,6 +71,18 @@ results: $(STAMP) ## run and compare the nine experiments of the notes; write do
 	$(BIN)/kedro run --pipelines=compare
 	$(BIN)/python scripts/write_results.py data/demo/08_reporting/comparison
 
+.PHONY: bench
+bench: .venv-reference/.installed ## measure speed beside the notes' own loop; write docs/performance.md (10 min)
+	$(BIN)/python benchmarks/beside_upstream.py tiny
+	$(BIN)/python benchmarks/beside_upstream.py middle
+	$(BIN)/python benchmarks/beside_upstream.py full
+	$(BIN)/python benchmarks/frozen_towers.py
+	$(BIN)/python benchmarks/stages.py
+	$(BIN)/kedro run --pipelines=exp4
+	$(BIN)/python benchmarks/start_up.py
+	$(BIN)/python benchmarks/scale.py benchmarks/measured/scale.json --sizes 100 400
+	$(BIN)/python scripts/write_performance.py
+
 .PHONY: test
 test: $(STAMP) ## run all tests but those of test-faults, and those that need a GPU or the Hugging Face hub
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not faults and not gpu and not hub"
@@ -104,10 +116,13 @@ lock: $(STAMP) ## write requirements*.txt anew, with the newest versions allowed
 	$(UV) pip compile --quiet --upgrade --python-version 3.11 --no-annotate --no-header --group reference --output-file requirements-reference.txt
 
 # Its tokenizers have wheels up to Python 3.12 only.
-.PHONY: reference
-reference: $(STAMP) ## write the tests' reference arrays anew, with LanguageBind's code
+.venv-reference/.installed: requirements-reference.txt $(STAMP)
 	test -x .venv-reference/bin/python || $(UV) venv --python 3.11 .venv-reference
 	$(UV) pip install --python .venv-reference/bin/python --requirement requirements-reference.txt
+	@touch $@
+
+.PHONY: reference
+reference: .venv-reference/.installed ## write the tests' reference arrays anew, with LanguageBind's code
 	.venv-reference/bin/python tests/model/make_reference.py
 	.venv-reference/bin/python tests/media/make_reference.py
 

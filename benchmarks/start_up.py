@@ -1,7 +1,8 @@
 """What commands cost beside their work: until the first node, until the page answers, and after the last line.
 
-Run `make demo` first; then: python benchmarks/start_up.py [RUNS]. Prints the least of several runs, in seconds; CPU
-seconds are those of the command's own process, and depend less than wall seconds on what else the machine does.
+Run `make demo` first; then: python benchmarks/start_up.py [RUNS]. Prints the least of several runs, in seconds, and
+stores them in measured/start-up.json. CPU seconds are those of the command's own process, and depend less than wall
+seconds on what else the machine does.
 """
 
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import psutil
+from measured_figures import store
 
 PROJECT = Path(__file__).parents[1]
 KEDRO = (sys.executable, "-m", "kedro")
@@ -54,6 +56,7 @@ def timed(arguments: tuple[str, ...]) -> dict[str, tuple[float, float]]:
 
 def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    rows: list[dict[str, str | float]] = []
     print("| command | until | CPU s | wall s |\n|---|---|--:|--:|")
     for arguments in (
         ("--help",),
@@ -65,7 +68,9 @@ def main() -> None:
         every = [timed(arguments) for _ in range(runs)]
         for name in every[0]:
             cpu, wall = (min(of[name][number] for of in every) for number in (0, 1))
+            rows.append({"command": " ".join(arguments), "until": name, "cpu": cpu, "wall": wall})
             print(f"| `kedro {' '.join(arguments)}` | {name} | {cpu:.2f} | {wall:.2f} |", flush=True)
+    store("start-up", {"runs": runs, "rows": rows})
 
 
 if __name__ == "__main__":

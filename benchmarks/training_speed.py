@@ -6,7 +6,7 @@ Uses the training loop and arguments of the experiments, towers of the published
 clips in parts on disk; trains one epoch of `--steps` optimiser steps. `--batch` is the number of utterances on the
 device at a time; an optimiser step always has 64. "Weights kept" is the time to write the checkpoint of an epoch, read
 the best one, and copy the trained weights to the CPU. The limit is the rate of one large bf16 matrix product (float32
-on a CPU) measured in the same run; torch counts the operations of a step.
+on a CPU) measured in the same run; torch counts the operations of a step. On a GPU, writes measured/gpu.json.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from typing import Any
 import pandas as pd
 import torch
 from full_size_step import FULL_SIZE, read_settings
+from measured_figures import store
 from safetensors.torch import save_file
 from sklearn.metrics import f1_score
 from torch import Tensor
@@ -57,11 +58,13 @@ def main() -> None:
         "| experiment | batch | seconds per step of 64, median (lowest to highest) | utterances per second | "
         "share of the limit | predicted per second | weights kept, s | peak GiB |\n|---|--:|--:|--:|--:|--:|--:|--:|"
     )
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         parts = made_parts(Path(folder) / "parts", UTTERANCES_A_STEP)
         for experiment in arguments.experiment:
             for batch in arguments.batch:
                 row = measured(experiment, batch, arguments.steps, parts, Path(folder) / f"{experiment}-{batch}")
+                rows.append({"experiment": experiment, "batch": batch, **row})
                 steps, operations = row["steps"], row["operations"]
                 median = statistics.median(steps)
                 print(
@@ -70,6 +73,8 @@ def main() -> None:
                     f"| {row['predicted']:.1f} | {row['checkpoint']:.1f} | {row['peak']:.1f} |",
                     flush=True,
                 )
+    if CUDA:
+        store("gpu", {"card": name, "rate": limit, "utterances": UTTERANCES_A_STEP, "rows": rows})
 
 
 def measured(experiment: str, batch: int, steps: int, parts: Path, folder: Path) -> dict[str, Any]:

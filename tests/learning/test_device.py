@@ -12,6 +12,7 @@ from trimood.learning.device import (
     DeviceError,
     check_device,
     chosen_micro_batch,
+    compiles,
     half_precision,
     largest_that_fits,
     memory_warning,
@@ -166,3 +167,23 @@ def test_without_a_gpu_jobs_share_the_threads(monkeypatch) -> None:
     assert shared_out(2) == [{"OMP_NUM_THREADS": "1"}] * 2
     with pytest.raises(DeviceError, match="jobs is 9, and there are 8 CPU cores, and no GPU"):
         shared_out(9)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "has_gpu", "utterances", "max_steps", "expected"),
+    [
+        (False, True, 12_530, -1, False),
+        (True, False, 64, 1, True),
+        ("auto", False, 12_530, -1, False),
+        ("auto", True, 12_530, -1, True),  # 1,960 steps
+        ("auto", True, 12_530, 50, False),
+        ("auto", True, 640, -1, False),  # 100 steps
+        ("auto", True, 640, 5_000, True),
+    ],
+)
+def test_layers_are_compiled_if_that_is_asked_or_pays(
+    monkeypatch, wanted: bool | str, has_gpu: bool, utterances: int, max_steps: int, expected: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    arguments = training(torch_compile=wanted, max_steps=max_steps, num_train_epochs=10, gradient_accumulation_steps=16)
+    assert compiles(arguments, utterances) is expected

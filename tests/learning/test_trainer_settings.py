@@ -16,10 +16,12 @@ from support.learning_examples import example_table, tiny_model, training
 from support.trainings import Stopped, assert_same, run
 from trimood.config.parameters import CROSS_ENTROPY, LossParams
 from trimood.learning import device
+from trimood.learning.device import DeviceError
 from trimood.learning.epochs import last_whole
 from trimood.learning.loss import TrainingLoss
 from trimood.learning.prediction import probabilities
 from trimood.learning.trainer import fit
+from trimood.model.classifier import EmotionClassifier
 from trimood.model.memory import OutOfMemory
 from trimood.scoring.metrics import summary_scores
 
@@ -251,3 +253,32 @@ def test_patience_goes_on_counting_after_an_interruption(sources, prepared_clips
     state = TrainerState.load_from_json(str(last_whole(tmp_path / "cut") / TRAINER_STATE_NAME))
     assert state.global_step == 7 * before_the_last
     assert_same(run(sources, prepared_clips, tmp_path / "cut", arguments=arguments, train="head")[2], fitted)
+
+
+# Dynamo looks at `.grad` of the tensors that a checkpointed layer gets; torch warns of that.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+@pytest.mark.slow
+def test_compiled_layers_train_the_same_and_a_compiler_that_fails_is_explained(
+    sources, prepared_clips, tmp_path, monkeypatch, caplog
+) -> None:
+    """With adapters and gradient checkpointing. A backend that only traces the layers needs no compiler."""
+    kwargs = {"train": "lora"}
+    compile_layers = EmotionClassifier.compile_layers
+    monkeypatch.setattr(EmotionClassifier, "compile_layers", lambda model: compile_layers(model, "aot_eager"))
+    once = {"num_train_epochs": 1, "gradient_checkpointing": True, "logging_steps": 1}
+    plain, compiled = (
+        run(sources, prepared_clips, tmp_path / str(is_on), arguments=training(**once, torch_compile=is_on), **kwargs)
+        for is_on in (False, True)
+    )
+    for measure in ("train/loss", "validation/loss"):
+        assert compiled[2].history[0][measure] == pytest.approx(plain[2].history[0][measure], abs=1e-5)
+    assert list(compiled[0].model.state_dict()) == list(plain[0].model.state_dict())
+    assert compiled[2].best.keys() == plain[2].best.keys()
+    assert "with compilation" in caplog.text
+
+    def fails(*args: object) -> None:
+        raise RuntimeError("no compiler here")
+
+    monkeypatch.setattr(EmotionClassifier, "compile_layers", lambda model: compile_layers(model, fails))
+    with pytest.raises(DeviceError, match=r"(?s)training\.torch_compile:.*no compiler here.*torch_compile=false"):
+        run(sources, prepared_clips, tmp_path / "fails", arguments=training(**once, torch_compile=True), **kwargs)

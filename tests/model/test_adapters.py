@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from peft.tuners.lora import Linear as LoraLinear
 from pydantic import ValidationError
 from torch import nn
 
@@ -80,6 +81,30 @@ def test_an_adapter_adds_alpha_over_r_times_b_times_a() -> None:
     tokens = torch.randn(5, 16)
     expected = layer.base_layer(tokens) + (8 / 4) * tokens @ a.T @ b.T
     torch.testing.assert_close(layer(tokens), expected)
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize(("alpha", "dropout"), [(4, 0.0), (4, 0.1), (8, 0.1)])
+def test_outputs_and_gradients_are_pefts_to_the_bit(alpha: int, dropout: float, half: bool) -> None:
+    model = LanguageBind(TINY_VIDEO)
+    add_lora(model, lora("fc1", r=4, alpha=alpha, dropout=dropout))
+    initialise_adapters(model, seed=1)
+    layer = model.get_submodule("vision_model.encoder.layers.0.mlp.fc1")
+    nn.init.normal_(layer.lora_B["default"].weight)
+    tokens = torch.randn(2, 5, 16, requires_grad=True)
+    inputs = [tokens, *(parameter for parameter in layer.parameters() if parameter.requires_grad)]
+    assert len(inputs) == 4  # tokens, bias, A, B
+
+    def results(forward) -> list[torch.Tensor]:
+        with torch.random.fork_rng(devices=[]), torch.autocast("cpu", torch.bfloat16, enabled=half):
+            torch.manual_seed(5)
+            found = forward(layer, tokens)
+        return [found, *torch.autograd.grad(found.float().square().sum(), inputs)]
+
+    ours, pefts = results(type(layer).forward), results(LoraLinear.forward)
+    assert type(layer).forward is not LoraLinear.forward
+    assert ours[0].dtype == (torch.bfloat16 if half else torch.float32)
+    assert all(torch.equal(one, other) for one, other in zip(ours, pefts, strict=True))
 
 
 def test_the_seed_alone_decides_the_first_values() -> None:

@@ -268,8 +268,9 @@ class TrainingParams(Parameters):
     `processes` train together, each on a device of its own, and share the utterances of each optimiser step.
     `micro_batch` is the number of utterances on a device at a time (`auto`: the most that fit), if that is not
     `per_device_train_batch_size`; an optimiser step has the same utterances. `max_steps` -1 means that the epochs
-    decide, `early_stopping_patience` 0 that all epochs are trained. What has a default here is absent from weights of
-    earlier versions, which were trained so.
+    decide, `early_stopping_patience` 0 that all epochs are trained. `torch_compile` compiles each encoder layer; `auto`
+    does so only on a GPU, in trainings that are long enough. What has a default here is absent from weights of earlier
+    versions, which were trained so.
     """
 
     num_train_epochs: Annotated[int, Field(ge=1)]
@@ -281,6 +282,7 @@ class TrainingParams(Parameters):
     processes: Annotated[int, Field(ge=1)] = 1
     micro_batch: Annotated[Literal["auto"] | int | None, BeforeValidator(_micro_batch)] = None
     gradient_checkpointing: bool = False
+    torch_compile: bool | Literal["auto"] = False
     optim: Optimiser = "adamw_torch_fused"
     learning_rate: Annotated[float, Field(gt=0)]
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"]

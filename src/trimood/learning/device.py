@@ -3,8 +3,8 @@
 import gc
 import logging
 import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -38,6 +38,9 @@ _PROCESS = Path("/proc/self")
 
 EXCHANGED_BYTES = 4
 """Bytes for each trained parameter in which several processes add up their gradients: a second float32 copy."""
+
+STEPS_WORTH_COMPILING = 200
+"""Optimiser steps from which `torch_compile: auto` compiles. An assumption: compiling costs about a minute."""
 
 _log = logging.getLogger(__name__)
 
@@ -86,6 +89,33 @@ def shared_out(count: int) -> list[dict[str, str]]:
     raise DeviceError(
         f"jobs is {count}, and there are {there} here; each training needs one of its own. Give a smaller number."
     )
+
+
+def compiles(training: TrainingParams, utterances: int) -> bool:
+    """Whether a training with so many utterances compiles the layers: `auto` does so on a GPU, if it is long enough."""
+    if training.torch_compile != "auto":
+        return training.torch_compile
+    steps = training.num_train_epochs * -(-utterances // training.utterances_a_step)
+    expected = steps if training.max_steps == -1 else training.max_steps
+    return torch.cuda.is_available() and expected >= STEPS_WORTH_COMPILING
+
+
+@contextmanager
+def compilation_explained(is_compiled: bool) -> Iterator[None]:
+    """Turns what torch says when it cannot compile the layers into a DeviceError that says what to do."""
+    if not is_compiled:
+        yield
+        return
+    from torch._dynamo.exc import TorchDynamoException  # seconds of imports
+
+    try:
+        yield
+    except TorchDynamoException as error:
+        cause = str(error).split("\n\n")[0].replace("\n", " ")  # after it, torch explains how to debug torch
+        raise DeviceError(
+            f"training.torch_compile: torch cannot compile the layers on this machine ({cause}). It needs a C++ "
+            "compiler, and Triton on a GPU; or set training.torch_compile=false."
+        ) from error
 
 
 def half_precision(training: TrainingParams) -> torch.dtype | None:

@@ -26,6 +26,7 @@ from transformers import (
     PrinterCallback,
     ProgressCallback,
     Trainer,
+    TrainerCallback,
     TrainerState,
     TrainingArguments,
 )
@@ -36,7 +37,14 @@ from transformers.utils import logging as transformers_logging
 from trimood.config.parameters import CROSS_ENTROPY, LossParams, TrainingParams
 from trimood.disk import DiskFull, says_disk_full, written_whole
 from trimood.learning.batches import Examples, collate
-from trimood.learning.device import chosen_micro_batch, forget_peak_memory, half_precision, peak_memory_gib
+from trimood.learning.device import (
+    chosen_micro_batch,
+    compilation_explained,
+    compiles,
+    forget_peak_memory,
+    half_precision,
+    peak_memory_gib,
+)
 from trimood.learning.epochs import WEIGHTS_FILE, best_weights, folder_for_writing, keep, last_whole
 from trimood.learning.loss import TrainingLoss
 from trimood.learning.processes import join_others, run_together
@@ -98,7 +106,7 @@ def fit(
     the training loss; the validation loss is the cross entropy of what the model predicts, whatever `loss` is, so that
     it can be compared between trainings. Environment variables change no setting. With `training.processes`, new
     processes train copies of the model, and `score` must be a function of a module. Raises TrainingDiverged, DiskFull,
-    OutOfMemory, AbsentEmotion and ProcessLost.
+    OutOfMemory, AbsentEmotion, ProcessLost, and DeviceError if the layers cannot be compiled.
     """
     minimised = TrainingLoss(loss, train.labels)
     if not minimised.is_plain:
@@ -177,6 +185,9 @@ def _train(
     transformers_logging.set_verbosity_error()  # its warnings are about hub models
     if training.gradient_checkpointing:
         model.checkpoint_layers()
+    if is_compiled := compiles(training, len(train)):
+        model.compile_layers()
+        _log.info("training.torch_compile: the layers are compiled in the first step, which may take minutes")
     whole = last_whole(folder)
     earlier = TrainerState.load_from_json(str(whole / TRAINER_STATE_NAME)) if whole else None
     with _without_overrides() if training.processes == 1 else nullcontext():
@@ -184,8 +195,10 @@ def _train(
         if training.processes > 1:
             micro_batch = min(_from_all(micro_batch))
         arguments = _training_arguments(training, folder, micro_batch)
-        with memory_explained(training_remedy(training, micro_batch)):
+        with memory_explained(training_remedy(training, micro_batch)), compilation_explained(is_compiled):
             trainer = _Trainer(model, arguments, train, validation, minimised, score, report)
+            if is_compiled:
+                trainer.add_callback(_FirstStep)
             if training.early_stopping_patience:
                 trainer.add_callback(_early_stopping(training.early_stopping_patience, earlier))
             try:
@@ -230,6 +243,7 @@ _OURS = {
     "gradient_checkpointing",  # Trainer's own is for models of transformers
     "micro_batch",
     "processes",
+    "torch_compile",  # Trainer's own compiles the whole model
     "warmup_ratio",  # a fraction as `warmup_steps`, since transformers 5
 }
 """Parameters that are no arguments of Hugging Face."""
@@ -321,6 +335,24 @@ class _ShareLoader(DataLoader[Any]):
         """Chooses the order of this epoch."""
         assert isinstance(self.batch_sampler, _Share)  # noqa: S101 - for mypy
         self.batch_sampler.set_epoch(epoch)
+
+
+class _FirstStep(TrainerCallback):
+    """Logs how long the first step took, in which the layers were compiled."""
+
+    def __init__(self) -> None:
+        self._start: float | None = None
+        self._is_over = False
+
+    def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
+        """Starts the clock."""
+        self._start = self._start or time.perf_counter()
+
+    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        """Logs the time of the first step."""
+        if self._start is not None and not self._is_over:
+            _log.info("the first step took %.1f s, with compilation", time.perf_counter() - self._start)
+            self._is_over = True
 
 
 class _Trainer(Trainer):

@@ -4,7 +4,8 @@ from collections.abc import Collection
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
-from torch import nn
+from peft.tuners.lora import Linear as LoraLinear
+from torch import Tensor, nn
 
 from trimood.config.parameters import ALL_LINEAR, LoraParams, is_target
 
@@ -13,6 +14,27 @@ _WHERE = {"targets": "", "text_targets": " of the text encoder"}
 
 class AdapterError(Exception):
     """A LoRA target matches no layer of the model."""
+
+
+class AdaptedLinear(LoraLinear):
+    """PEFT's adapted layer, whose forward pass computes the same numbers, to the bit, in fewer operations.
+
+    PEFT multiplies by the scale also if that is 1, as published, looks for other kinds of adapters in every call, and
+    converts the dropped-out input of a layer without dropout.
+    """
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """[..., channel] to the same, with the layer's own number of channels."""
+        down, up = self.lora_A[_ADAPTER], self.lora_B[_ADAPTER]
+        dropout, scale = self.lora_dropout[_ADAPTER], self.scaling[_ADAPTER]
+        result = self.base_layer(tokens)
+        # The type in which the mask is drawn decides which numbers are dropped out, so it stays PEFT's.
+        change = up(down(tokens if isinstance(dropout, nn.Identity) else dropout(tokens.to(down.weight.dtype))))
+        return result + (change if scale == 1 else change * scale)
+
+
+_ADAPTER = "default"
+"""The name that `inject_adapter_in_model` gives an adapter; it is part of the names of the stored weights."""
 
 
 def add_lora(model: nn.Module, lora: LoraParams, parameter: str = "targets") -> None:
@@ -37,6 +59,7 @@ def add_lora(model: nn.Module, lora: LoraParams, parameter: str = "targets") -> 
     config = LoraConfig(
         r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, bias=lora.bias, target_modules=matched
     )
+    config._register_custom_module({nn.Linear: AdaptedLinear})
     # PEFT draws initial values from the global generator; its state must stay as the caller seeded it.
     with torch.random.fork_rng(devices=[]):
         inject_adapter_in_model(config, model)

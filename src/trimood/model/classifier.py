@@ -175,6 +175,16 @@ class EmotionClassifier(nn.Module):
         size = self.embedding_size(modality)
         return torch.empty(0, 1, size + 1) if self.reads_states else torch.empty(0, size)
 
+    def compile_layers(self, backend: str = "inductor") -> None:
+        """From now on, `torch.compile` joins the operations of each encoder layer; the first passes compile them.
+
+        Sums are rounded in another order, and dropout draws other numbers than without it. A TextEncoder, which may be
+        of any family, stays as it is.
+        """
+        for tower in self.towers.children():
+            if isinstance(tower, LanguageBind):
+                tower.compile_layers(backend)
+
     def embedding_size(self, modality: Modality) -> int:
         """Length of an embedding or a state, projection_dim, for one of the model's modalities."""
         tower = self.towers[self.source(modality)]

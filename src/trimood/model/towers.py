@@ -86,6 +86,16 @@ class LanguageBind(nn.Module):
         if hasattr(self, "vision_model"):
             self.vision_model.encoder.checkpoints_layers = True
 
+    def compile_layers(self, backend: str) -> None:
+        """From now on, torch compiles each encoder layer, in place, so that no parameter gets another name.
+
+        The layers of a tower share their code, so they are compiled once and not once for each.
+        """
+        for part in ("text_model", "vision_model"):
+            if hasattr(self, part):
+                for layer in getattr(self, part).encoder.layers:
+                    layer.compile(backend=backend)
+
     def materialise_position_ids(self) -> None:
         """Sets the text tower's position numbers, which no checkpoint contains, after it was built on `meta`."""
         if hasattr(self, "text_model") and self.text_model.embeddings.position_ids.is_meta:
@@ -205,14 +215,16 @@ class Attention(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """[..., token, channel] to the same."""
-        batch = tokens.flatten(0, -3)  # the fused kernels need exactly [batch, head, token, channel]
+        token_count, channels = tokens.shape[-2:]
+        rows = tokens.reshape(-1, channels)  # for all projections at once: each would make rows of its own
+        split = (-1, token_count, self.head_count, channels // self.head_count)
         query, key, value = (
-            projection(batch).unflatten(-1, (self.head_count, -1)).transpose(1, 2)  # [batch, head, token, channel]
+            projection(rows).view(split).transpose(1, 2)  # the fused kernels need [batch, head, token, channel]
             for projection in (self.q_proj, self.k_proj, self.v_proj)
         )
         dropout = self.dropout if self.training else 0.0
         attended = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
-        return self.out_proj(attended.transpose(1, 2).flatten(2)).view(tokens.shape)
+        return self.out_proj(attended.transpose(1, 2).reshape(-1, channels)).view(tokens.shape)
 
 
 class MLP(nn.Module):
