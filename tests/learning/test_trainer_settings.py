@@ -131,7 +131,12 @@ def test_auto_trains_as_the_number_that_it_finds_and_keeps_it_after_an_interrupt
         if size > fits:
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    gpu = SimpleNamespace(is_available=lambda: True, empty_cache=lambda: None)
+    gpu = SimpleNamespace(
+        is_available=lambda: True,
+        empty_cache=lambda: None,
+        reset_peak_memory_stats=lambda: None,
+        max_memory_allocated=lambda: 0,
+    )
     kwargs = {"train": "lora", "dropout": 0.1}
     known = training(micro_batch=4, per_device_train_batch_size=2, gradient_accumulation_steps=4)
     _, _, plain = run(sources, prepared_clips, tmp_path / "plain", arguments=known, **kwargs)
