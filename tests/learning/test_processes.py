@@ -13,6 +13,7 @@ from accelerate.data_loader import SeedableRandomSampler
 
 from support.learning_examples import example_table, tiny_model, training
 from support.process_work import diverge, wait
+from trimood.config.parameters import LossParams
 from trimood.disk import InUse
 from trimood.learning import processes
 from trimood.learning.processes import ProcessLost, run_together
@@ -102,7 +103,7 @@ def test_processes_share_each_step_of_one_process(utterances: int, count: int, m
 
 
 def train(sources, prepared_clips, folder: Path, heard: Heard, hear=lambda name, step: None, **changes) -> Fitted:  # type: ignore[no-untyped-def]
-    """29 utterances in steps of 12, and 13 for validation: neither can be shared evenly."""
+    """29 utterances in steps of 12, and 13 for validation: neither can be shared evenly, nor can the weights."""
 
     def report(numbers: dict[str, float], step: int) -> None:
         for name, number in numbers.items():
@@ -112,7 +113,8 @@ def train(sources, prepared_clips, folder: Path, heard: Heard, hear=lambda name,
     loaded = tiny_model(sources, train="lora", modalities=("text", "video", "audio"))
     examples, validation = (loaded.examples(example_table(count), prepared_clips) for count in (29, 13))
     arguments = training(gradient_accumulation_steps=3, num_train_epochs=2, logging_steps=1, **changes)
-    return fit(loaded.model, examples, validation, arguments, folder, summary_scores, report)
+    loss = LossParams(class_weights="balanced")
+    return fit(loaded.model, examples, validation, arguments, folder, summary_scores, report, loss)
 
 
 @pytest.mark.slow
