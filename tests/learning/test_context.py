@@ -105,10 +105,10 @@ def test_an_encoder_reads_speakers_and_its_own_separator(
     reader = TextReader(words, ContextParams(previous=2, speakers=True), config)
     with caplog.at_level(logging.INFO, logger="trimood"):
         ids = reader.ids(TALK)
-    assert ids.shape == (6, 2 * WIDTH_STEP)
+    assert ids.shape == (6, 3 * WIDTH_STEP)
     first, last = (words.decode(row[row != config.padding]).replace(" ", "") for row in ids[[0, 4]])
-    assert first == "[CLS]monica:one[SEP]ross:two[SEP][SEP]ross:three[SEP]"
-    assert last == "[CLS]ross:two[SEP]ross:three[SEP][SEP]five[SEP]"
+    assert first == "[CLS]monica:one[SEP]ross:two[SEP][SEP]ross:three[SEP][SEP][SEP]"
+    assert last == "[CLS]ross:two[SEP]ross:three[SEP][SEP]five[SEP][SEP][SEP]"
     assert "4 of 6 utterances have context; of 0 of them" in caplog.text
 
 

@@ -388,7 +388,7 @@ def test_another_pooling_and_another_context_are_other_embeddings(
     for changes, missing in (
         ({}, 3),
         ({"text_pooling": "first"}, 3),
-        ({"context": ContextParams(previous=1)}, 2),
+        ({"context": ContextParams(previous=1)}, 3),
         ({}, 0),
     ):
         loaded = load_model(encoder_settings("head").model_copy(update=changes), {"text": str(encoder_folder)})

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -12,14 +13,16 @@ from transformers import AutoModel, BertConfig, DebertaV2Config, ModernBertConfi
 
 from support.learning_examples import lora
 from support.made_encoders import SIZES, change, made_encoder
-from trimood.config.parameters import Pooling
+from trimood.config.parameters import ContextParams, Pooling
 from trimood.emotions import EMOTIONS
+from trimood.learning.context import TextReader
 from trimood.model.adapters import AdapterError
 from trimood.model.checkpoints import checkpoint_digest, locate_encoder
 from trimood.model.classifier import EmotionClassifier, build_classifier, load_towers
 from trimood.model.config import CheckpointError
 from trimood.model.encoders import check_encoder, read_encoder
 
+TALK = pd.DataFrame({"conversation_id": 1, "utterance_id": [1, 2, 3]})
 WORDS = {"vocab_size": 400, "max_position_embeddings": 130, "pad_token_id": 0}
 TEXTS = ["What ?", "I am so happy that you are all here !"]
 
@@ -60,6 +63,26 @@ def test_each_family_gives_the_mean_of_transformers_own_states(config, encoder_f
             assert (row - alone[0]).abs().max() > 0.01
         by_first = built(folder, "first").embed(input_ids=ids(folder))["text"]
         torch.testing.assert_close(by_first[1], alone[0], atol=2e-6, rtol=0)
+
+
+def test_the_mean_is_over_the_utterance_itself_which_has_read_its_context(encoder_folder: Path) -> None:
+    config, words = read_encoder(encoder_folder, "mean")
+    model = built(encoder_folder).encoder
+    assert model is not None
+    talk = TALK.assign(text=["It is so", "happy", "What ?"])
+    for context in (ContextParams(previous=2), ContextParams(next=1), ContextParams(previous=1, next=1)):
+        tokens = TextReader(words, context, config).ids(talk)
+        with torch.no_grad():
+            found, (states, _) = model.embed_text(tokens), model.text_states(tokens)
+        for row, text in enumerate(talk["text"]):
+            own = words(text, add_special_tokens=False)["input_ids"]
+            read = tokens[row].tolist()
+            (begin,) = [at for at in range(len(read)) if read[at : at + len(own)] == own]
+            torch.testing.assert_close(found[row], states[row, begin : begin + len(own)].mean(dim=0))
+    long = talk.assign(text=["so " * 300, "happy", "What ?"])
+    tokens = TextReader(words, ContextParams(previous=2), config).ids(long)
+    with torch.no_grad():
+        torch.testing.assert_close(model.embed_text(tokens[:1])[0], model.text_states(tokens[:1])[0][0].mean(dim=0))
 
 
 def test_an_absent_text_is_zero_and_leaves_gradients_finite(encoder_folder: Path) -> None:

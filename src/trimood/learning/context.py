@@ -96,7 +96,8 @@ class TextReader:
         room = most - len(start) - len(end)
         rows: list[list[int]] = []
         fits: list[bool] = []
-        is_between = self.context.previous > 0 and self.context.next > 0
+        sides = (self.context.previous > 0) + (self.context.next > 0)
+        is_between = sides == 2 or (sides == 1 and self.encoder is not None)  # an encoder pools what is between
         for number, places in enumerate(around):
             before, after = ([own[row] for row in of] for of in (places.before, places.after))
             tokens, is_whole = fitted(own[number], before, after, separator, room, is_between)
@@ -135,8 +136,8 @@ class TextReader:
     def _separator(self) -> list[int]:
         if self.encoder is None:
             return self._ids([CLIP_SEPARATOR])[0]
-        token = self.tokenizer.sep_token_id if self.tokenizer.sep_token_id is not None else self.tokenizer.eos_token_id
-        return self._ids([CLIP_SEPARATOR])[0] if token is None else [int(token)]
+        token = self.encoder.separator
+        return self._ids([CLIP_SEPARATOR])[0] if token is None else [token]
 
     def _padded(self, rows: list[list[int]]) -> Tensor:
         if self.encoder is None:
@@ -163,9 +164,9 @@ def fitted(
     """The utterance's ids between its context's, in at most `room` tokens, and whether all of the context is there.
 
     A separator is between two utterances, two are beside the utterance itself, as in EmoBERTa
-    (https://arxiv.org/abs/2108.12009): they show which one it is. With `is_between`, they are there without a context,
-    too: else the first of a conversation would look like the last. Of too much, the oldest utterance before goes first,
-    then the last one after; the utterance itself is cut only if it does not fit alone.
+    (https://arxiv.org/abs/2108.12009): they show which one it is. With `is_between`, they are there on a side without
+    context, too: else the first of a conversation could look like the last. Of too much, the oldest utterance before
+    goes first, then the last one after; the utterance itself is cut only if it does not fit alone.
     """
     kept_before, kept_after = list(before), list(after)
     mark = [*separator, *separator]

@@ -111,12 +111,14 @@ class EncoderConfig:
     """What defines an encoder besides its weights; `settings` is the content of its config.json.
 
     `padding` is the id of the token that fills a batch, `most_tokens` the longest text with its special tokens.
+    `separator` is the id of the token between utterances; None if the tokenizer has none.
     """
 
     settings: str
     pooling: Pooling
     padding: int
     most_tokens: int
+    separator: int | None = None
 
     @property
     def transformers(self) -> Any:

@@ -66,7 +66,8 @@ def read_encoder(folder: Path, pooling: Pooling) -> tuple[EncoderConfig, PreTrai
     positions = content.get("max_position_embeddings", MOST_TOKENS + 2) - 2
     longest = min(tokenizer.model_max_length, MOST_TOKENS)
     most_tokens = longest if longest <= content.get("max_position_embeddings", longest) else positions
-    return EncoderConfig(settings, pooling, int(tokenizer.pad_token_id), int(most_tokens)), tokenizer
+    separator = tokenizer.sep_token_id if tokenizer.sep_token_id is not None else tokenizer.eos_token_id
+    return EncoderConfig(settings, pooling, int(tokenizer.pad_token_id), int(most_tokens), separator), tokenizer
 
 
 def _refuse_other_kinds(path: Path, content: Any) -> None:
@@ -120,12 +121,30 @@ class TextEncoder(nn.Module):
         return super().train(mode and any(parameter.requires_grad for parameter in self.parameters()))
 
     def embed_text(self, input_ids: Tensor) -> Tensor:
-        """Embeds tokens, [utterance, token] int64, into [utterance, projection_dim], not normalised."""
+        """Embeds tokens, [utterance, token] int64, into [utterance, projection_dim], not normalised.
+
+        The mean is over the tokens of the utterance itself: those between the first two pairs of separators, if it has
+        a context. Its states have read the context, whose own states would outnumber them.
+        """
         states, mask = self.text_states(input_ids)
         if self.config.pooling == "first":
             return states[:, 0]
-        weights = mask[..., None].to(states.dtype)
+        weights = self._own(input_ids[:, : mask.shape[1]], mask)[..., None].to(states.dtype)
         return (states * weights).sum(dim=1) / weights.sum(dim=1)
+
+    def _own(self, input_ids: Tensor, mask: Tensor) -> Tensor:
+        """The tokens of the utterance itself, [utterance, token] bool; all tokens, if nothing marks it."""
+        if self.config.separator is None:
+            return mask
+        places = torch.arange(input_ids.shape[1], device=input_ids.device)
+        is_separator = input_ids == self.config.separator
+        begins = torch.zeros_like(is_separator)
+        begins[:, :-1] = is_separator[:, :-1] & is_separator[:, 1:]
+        nowhere = input_ids.shape[1]
+        first = torch.where(begins, places, nowhere).amin(dim=1, keepdim=True) + 2
+        last = torch.where(begins & (places >= first), places, nowhere).amin(dim=1, keepdim=True)
+        own = (places >= first) & (places < last) & (last < nowhere)
+        return torch.where(own.any(dim=1, keepdim=True), own, mask)
 
     def text_states(self, input_ids: Tensor) -> tuple[Tensor, Tensor]:
         """The last layer's states [utterance, token, channel] of as many tokens as the longest text has, and its mask.
