@@ -26,7 +26,7 @@ def predict_references(utterances: pd.DataFrame, training_examples: pd.DataFrame
     predicted = (
         all_neutral(len(utterances)),
         class_prior(labels, len(utterances)),
-        *(tfidf(texts, labels, utterances["text"].tolist(), weights) for weights in ("balanced", "sqrt")),
+        *tfidf(texts, labels, utterances["text"].tolist(), "balanced", "sqrt"),
     )
     tables = []
     for name, chances in zip(REFERENCES, predicted, strict=True):
@@ -55,25 +55,28 @@ def class_prior(labels: ArrayLike, count: int) -> np.ndarray:
 
 
 def tfidf(
-    training_texts: list[str], labels: ArrayLike, texts: list[str], weights: Literal["balanced", "sqrt"] = "balanced"
-) -> np.ndarray:
-    """Predicts by logistic regression on word (1-2) and character (2-5) n-grams, [utterance, class].
+    training_texts: list[str], labels: ArrayLike, texts: list[str], *kinds: Literal["balanced", "sqrt"]
+) -> list[np.ndarray]:
+    """Predicts by logistic regression on word (1-2) and character (2-5) n-grams: [utterance, class] for each kind.
 
-    `weights` of the classes: scikit-learn's `balanced`, or `sqrt` of `corpus.class_balance.class_weights`.
+    `kinds` of class weights: scikit-learn's `balanced`, or `sqrt` of `corpus.class_balance.class_weights`.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline, make_union
+    from sklearn.pipeline import make_union
 
     # Tokens are separated by spaces, as in ECF: "?" and "!" are tokens, which helps with surprise.
     words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\S+")  # noqa: S106
-    characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5))
-    true = np.asarray(labels)
+    union = make_union(words, TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5)))
+    training_features = union.fit_transform(training_texts)
+    features, true = union.transform(texts), np.asarray(labels)
     classes, counts = np.unique(true, return_counts=True)
-    of_classes = weights if weights == "balanced" else dict(zip(classes, class_weights(counts, weights), strict=True))
-    regression = LogisticRegression(class_weight=of_classes, max_iter=2000)
-    model = make_pipeline(make_union(words, characters), regression).fit(training_texts, true)
-    return _all_classes(model.predict_proba(texts), regression.classes_)
+    found = []
+    for kind in kinds:
+        weights = kind if kind == "balanced" else dict(zip(classes, class_weights(counts, kind), strict=True))
+        model = LogisticRegression(class_weight=weights, max_iter=2000).fit(training_features, true)
+        found.append(_all_classes(model.predict_proba(features), model.classes_))
+    return found
 
 
 def _all_classes(chances: np.ndarray, classes: np.ndarray) -> np.ndarray:
