@@ -5,6 +5,9 @@ import math
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -83,6 +86,29 @@ def test_a_signal_ends_the_processes_and_is_handled_as_it_would_be_without_them(
     with pytest.raises(KeyboardInterrupt):
         run_together(wait, tmp_path / "given.pt", 1, hear)
     assert not is_running(found[0])
+
+
+@pytest.mark.slow
+def test_processes_end_with_a_command_that_is_killed(tmp_path) -> None:
+    code = f"""
+from pathlib import Path
+from support.process_work import wait
+from trimood.learning.processes import run_together
+if __name__ == "__main__":
+    run_together(wait, Path({str(tmp_path)!r}, "given.pt"), 1, lambda pid: print(pid, flush=True))
+"""
+    (tmp_path / "command.py").write_text(code)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    started = [sys.executable, str(tmp_path / "command.py")]
+    with subprocess.Popen(started, stdout=subprocess.PIPE, text=True, env=environment) as command:
+        assert command.stdout
+        pid = int(command.stdout.readline())
+        assert is_running(pid)
+        command.kill()
+    end = time.monotonic() + 60
+    while is_running(pid):
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("utterances", [1, 2, 5, 12, 29, 36])
