@@ -37,7 +37,7 @@ def test_base_holds_the_published_training_arguments(tree: dict) -> None:
 
 def test_what_weights_of_earlier_versions_do_not_name_was_as_base_has_it(tree: dict) -> None:
     defaults = {name: field.default for name, field in TrainingParams.model_fields.items() if not field.is_required()}
-    assert len(defaults) == 8
+    assert len(defaults) == 9
     assert {name: tree["training"][name] for name in defaults} == defaults
 
 
