@@ -5,6 +5,9 @@ import math
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -85,6 +88,29 @@ def test_a_signal_ends_the_processes_and_is_handled_as_it_would_be_without_them(
     assert not is_running(found[0])
 
 
+@pytest.mark.slow
+def test_processes_end_with_a_command_that_is_killed(tmp_path) -> None:
+    code = f"""
+from pathlib import Path
+from support.process_work import wait
+from trimood.learning.processes import run_together
+if __name__ == "__main__":
+    run_together(wait, Path({str(tmp_path)!r}, "given.pt"), 1, lambda pid: print(pid, flush=True))
+"""
+    (tmp_path / "command.py").write_text(code)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    started = [sys.executable, str(tmp_path / "command.py")]
+    with subprocess.Popen(started, stdout=subprocess.PIPE, text=True, env=environment) as command:
+        assert command.stdout
+        pid = int(command.stdout.readline())
+        assert is_running(pid)
+        command.kill()
+    end = time.monotonic() + 60
+    while is_running(pid):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("utterances", [1, 2, 5, 12, 29, 36])
 @pytest.mark.parametrize(("count", "micro_batch"), [(2, 3), (2, 6), (3, 1), (4, 3), (6, 2)])
 def test_processes_share_each_step_of_one_process(utterances: int, count: int, micro_batch: int) -> None:
@@ -142,5 +168,6 @@ def test_two_processes_train_as_one_does_although_one_of_them_is_killed(
     assert len(two.history) == len(one.history) == 2
     # Of other weights, as the biases of keys, the gradient is zero but for rounding, which AdamW scales up.
     torch.testing.assert_close(two.last["head.weight"], one.last["head.weight"], atol=1e-5, rtol=0)
-    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == ["checkpoint-3", "checkpoint-6"]
+    assert sorted(path.name for path in (tmp_path / "two").glob("checkpoint-*")) == ["checkpoint-3", "checkpoint-6"]
+    assert not list((tmp_path / "two").glob("given*"))
     assert not multiprocessing.active_children()
