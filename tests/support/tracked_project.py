@@ -167,6 +167,11 @@ def runs_in(store: Path) -> list[Run]:
     return sorted(client.search_runs(experiments), key=lambda run: run.info.start_time)
 
 
+def of(run: Run) -> str:
+    """The experiment or the stage that a run tracks."""
+    return str(run.data.tags.get("experiment") or run.data.tags["report"])
+
+
 def new_outbox(folder: Path, checkout: str | None = None) -> Outbox:
     """The outbox of a command that has just begun, with a store in `folder`."""
     conf = {"tracking_uri": "sqlite:///mlflow.db", "artifacts": "mlruns", "experiment": "trimood"}
