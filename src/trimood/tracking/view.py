@@ -90,7 +90,7 @@ def _view() -> dict[str, object]:
         ("metrics", "training cost/seconds"),
     )
     best_first = "metrics.`validation/macro_f1`"
-    charts = [
+    charts: list[dict[str, object]] = [
         {"type": "BAR", "metricKey": "test/macro_f1", "displayName": "Macro F1, test"},
         {"type": "BAR", "metricKey": "validation/macro_f1", "displayName": "Macro F1, validation"},
         _curve("validation_macro_f1", "Macro F1, validation, by epoch"),
