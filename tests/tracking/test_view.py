@@ -63,4 +63,6 @@ def test_the_runs_of_an_experiment_have_one_colour_and_others_another() -> None:
 
 
 def test_the_link_names_the_server_without_its_password() -> None:
-    assert link("https://me:secret@host.example/mlflow", "7").startswith("https://host.example/mlflow/#/experiments/7/")
+    assert link("https://me:secret@host.example/mlflow", "7").startswith(
+        "https://host.example/mlflow/#/experiments/7/runs?"
+    )

@@ -19,7 +19,10 @@ COLOUR = "mlflow.runColor"
 """Tag of a run: the colour of its bars and lines."""
 
 VIEW = "trainings"
-"""The key of the saved view: `?viewStateShareKey=trainings` in the address."""
+"""The key of the saved view in the address."""
+
+QUERY = f"viewStateShareKey={VIEW}&compareRunsMode=CHART&workflowType=machine_learning"
+"""Opens the saved view with its charts, in MLflow's menu for trainings instead of that for language models."""
 
 SAVED_VIEW = f"mlflow.sharedViewState.{VIEW}"
 """Tag of an MLflow experiment: the saved view. It is ours, and follows the code."""
@@ -43,7 +46,7 @@ COLOURS = (
 _NOTES: Mapping[Group, str] = {
     "trainings": """**Trainings of trimood.** A run is one experiment with one seed: `exp4 · seed 3`.
 
-- **Which is best?** Open the [saved view](#/experiments/{id}/runs?viewStateShareKey=trainings): it lists experiment,
+- **Which is best?** Open the [saved view](#/experiments/{id}/runs?{query}): it lists experiment,
   seed, what was trained, and macro F1 on validation and on test, with the best on validation first.
 - **Why?** Click a run: *Artifacts* has its figures, predictions and weights, *Model metrics* its curves.
 - **Is the difference real?** `kedro run --pipelines=compare` writes a report over all seeds into `{name}-reports`.
@@ -62,7 +65,7 @@ def tags_of_experiment(group: Group, name: str, experiment_id: str) -> dict[str,
     """Returns the tags with which MLflow opens its experiment `name` as a list of trainings, and describes it."""
     tags = {
         "mlflow.experimentKind": "custom_model_development",  # otherwise MLflow opens its view of language models
-        NOTE: _NOTES[group].format(id=experiment_id, name=name),
+        NOTE: _NOTES[group].format(id=experiment_id, name=name, query=QUERY),
     }
     return {**tags, **({SAVED_VIEW: json.dumps(_view())} if group == "trainings" else {})}
 
@@ -70,7 +73,7 @@ def tags_of_experiment(group: Group, name: str, experiment_id: str) -> dict[str,
 def link(uri: str, experiment_id: str) -> str:
     """Returns the address of the saved view: on the store's server, or on the one that `make ui` starts."""
     server = without_passwords(uri).rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
-    return f"{server}/#/experiments/{experiment_id}/runs?viewStateShareKey={VIEW}"
+    return f"{server}/#/experiments/{experiment_id}/runs?{QUERY}"
 
 
 def colour_of(experiment: str, experiments: list[str]) -> str:
