@@ -23,7 +23,7 @@ from kedro.pipeline.node import Node
 from trimood.config.checks import without_passwords
 from trimood.config.experiments import experiment_names, experiment_of
 from trimood.config.metadata import Logged, metadata_of
-from trimood.config.parameters import flatten
+from trimood.config.parameters import ExperimentParams, TrainingParams, flatten
 from trimood.tracking.live import set_current_run
 from trimood.tracking.outbox import Outbox, TrackedRun
 from trimood.tracking.records import Status
@@ -231,8 +231,8 @@ class TrackRuns:
 
 def _seed(parameters: Mapping[str, Any], experiment: str) -> int:
     """The seed with which an experiment is trained: its own, or the shared one."""
-    own = parameters[experiment].get("training", {})
-    return int(own.get("seed", parameters["training"]["seed"]))
+    own = ExperimentParams.model_validate(parameters[experiment]).training
+    return int(str(own.get("seed", TrainingParams.model_validate(parameters["training"]).seed)))
 
 
 def _commit(project: Path) -> str:
