@@ -12,7 +12,7 @@ from kedro.framework.cli.utils import find_run_command
 from kedro.framework.startup import bootstrap_project
 
 from support.demo_project import PROJECT
-from support.tracked_project import PACKAGE, runs_in
+from support.tracked_project import PACKAGE, of, runs_in
 
 Command = Callable[..., Result]
 
@@ -64,7 +64,7 @@ def test_each_seed_is_a_flat_run_that_differs_in_nothing_but_its_seed(kedro_run:
     done = kedro_run("--pipelines=exp3,exp4", "--params", "seeds=[1,2,3]")
     assert done.exit_code == 0, done.output
     runs = runs_in(project)
-    assert [(run.info.run_name, run.data.tags["seed"]) for run in runs] == [
+    assert [(of(run), run.data.tags["seed"]) for run in runs] == [
         (name, seed) for seed in "123" for name in ("exp3", "exp4")
     ]
     for run in runs:
@@ -74,7 +74,7 @@ def test_each_seed_is_a_flat_run_that_differs_in_nothing_but_its_seed(kedro_run:
         assert "mlflow.parentRunId" not in run.data.tags
         # Of the stage that all share, which ran in the first seed's session only.
         assert run.data.tags["corpus.train.sha256"] == "0a1b2c3d4e5f"
-    of_exp4 = [{**run.data.params, "training.seed": ""} for run in runs if run.info.run_name == "exp4"]
+    of_exp4 = [{**run.data.params, "training.seed": ""} for run in runs if of(run) == "exp4"]
     assert of_exp4[0] == of_exp4[1] == of_exp4[2]
 
 
@@ -105,7 +105,7 @@ def test_a_seed_that_fails_costs_no_other_and_its_error_ends_the_command(
     done = kedro_run("--pipelines=exp3,exp4", "--params", "seeds=[1,2,3]")
     assert isinstance(done.exception, ValueError)
     assert "exp3.train seed 2 was asked to fail" in str(done.exception)
-    statuses = {(run.info.run_name, run.data.tags["seed"]): run.info.status for run in runs_in(project)}
+    statuses = {(of(run), run.data.tags["seed"]): run.info.status for run in runs_in(project)}
     assert {seed for seed, status in statuses.items() if status == "FAILED"} == {("exp3", "2")}
     assert len(statuses) == 6
 
@@ -147,7 +147,7 @@ def test_chosen_nodes_are_chosen_for_each_seed(kedro_run: Command, project: Path
     assert kedro_run("--pipelines=exp3").exit_code == 0
     done = kedro_run("--pipelines=exp3,exp4", "--params", "seeds=[1,2]", "--namespaces=exp3")
     assert done.exit_code == 0, done.output
-    assert [run.info.run_name for run in runs_in(project)][-2:] == ["exp3", "exp3"]
+    assert [of(run) for run in runs_in(project)][-2:] == ["exp3", "exp3"]
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ HOOKS = (
     CheckParameters(STAGES.values()),
     RefuseMissingInputs(),
     MakeMissingInputs(),
-    TrackRuns(name for name, stage in STAGES.items() if stage.tracked),
+    TrackRuns({name: stage.tracked for name, stage in STAGES.items() if stage.tracked}),
     TellPaths(),
 )
 

@@ -16,7 +16,7 @@ from kedro.framework.startup import bootstrap_project
 from mlflow.entities import Run
 
 from trimood.tracking.outbox import Outbox
-from trimood.tracking.store import use_experiment
+from trimood.tracking.store import use_experiments
 
 PROJECT = Path(__file__).parents[2]
 PACKAGE = "tracked"
@@ -163,15 +163,19 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def runs_in(store: Path) -> list[Run]:
     """All runs of the store, the first made first."""
     client = mlflow.MlflowClient(STORE.format(store))
-    experiment = client.get_experiment_by_name("trimood")
-    assert experiment is not None
-    return sorted(client.search_runs([experiment.experiment_id]), key=lambda run: run.info.start_time)
+    experiments = [of.experiment_id for of in client.search_experiments(filter_string="name LIKE 'trimood%'")]
+    return sorted(client.search_runs(experiments), key=lambda run: run.info.start_time)
+
+
+def of(run: Run) -> str:
+    """The experiment or the stage that a run tracks."""
+    return str(run.data.tags.get("experiment") or run.data.tags["report"])
 
 
 def new_outbox(folder: Path, checkout: str | None = None) -> Outbox:
     """The outbox of a command that has just begun, with a store in `folder`."""
     conf = {"tracking_uri": "sqlite:///mlflow.db", "artifacts": "mlruns", "experiment": "trimood"}
     unsent = folder / "unsent" / (checkout or "")
-    outbox = Outbox(unsent, lambda: use_experiment(conf, folder), STORE.format(folder), checkout)
+    outbox = Outbox(unsent, lambda: use_experiments(conf, folder), STORE.format(folder), checkout)
     outbox.begin()
     return outbox

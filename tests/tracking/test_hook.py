@@ -20,7 +20,7 @@ from kedro.runner import ParallelRunner, SequentialRunner, ThreadRunner
 from mlflow.entities import Run
 
 from support.command_server import command_server
-from support.tracked_project import STORE, runs_in
+from support.tracked_project import STORE, of, runs_in
 from trimood.runner import ExperimentRunner
 from trimood.tracking.runs import finished_run
 
@@ -41,12 +41,12 @@ def start(project: Path, *names: str, **how: Any) -> None:
 
 
 def run_named(store: Path, name: str) -> Run:
-    (found,) = [run for run in runs_in(store) if run.info.run_name == name]
+    (found,) = [run for run in runs_in(store) if of(run) == name]
     return found
 
 
 def statuses(store: Path) -> dict[str, str]:
-    return {run.info.run_name: run.info.status for run in runs_in(store)}
+    return {of(run): run.info.status for run in runs_in(store)}
 
 
 @pytest.mark.slow
@@ -63,6 +63,8 @@ def test_two_experiments_of_one_command_are_two_flat_runs_with_their_own_numbers
     # One name in every experiment, without the experiment's own in front: so MLflow shows them in one column.
     assert exp3.data.params.keys() - {"lora"} <= exp4.data.params.keys()  # of no adapters, MLflow shows lora None
     assert not [name for name in exp4.data.params if name.startswith("exp")]
+    assert [exp3.info.run_name, exp4.info.run_name] == ["exp3 · seed 42", "exp4 · seed 42"]
+    assert exp3.data.tags["mlflow.runColor"] != exp4.data.tags["mlflow.runColor"]
 
 
 @pytest.mark.slow
@@ -141,7 +143,7 @@ def test_a_failing_node_fails_its_experiment_and_not_the_one_that_was_done(
     monkeypatch.setenv("FAIL", "exp4.score: ValueError")
     with pytest.raises(ValueError, match="was asked to fail"):
         run("exp3", "exp4")
-    assert [(found.info.run_name, found.info.status) for found in runs_in(project)].count(("exp3", "FINISHED")) == 2
+    assert [(of(found), found.info.status) for found in runs_in(project)].count(("exp3", "FINISHED")) == 2
     exp4 = run_named(project, "exp4")
     assert exp4.info.status == "FAILED"
     assert exp4.data.metrics["training curves/validation_macro_f1"] == 0.2  # what was logged before stays
@@ -258,7 +260,7 @@ def test_two_sessions_of_one_process_are_two_runs(run: Command, project: Path) -
     run("exp3")
     run("exp4")
     run("exp3")
-    assert [found.info.run_name for found in runs_in(project)] == ["exp3", "exp4", "exp3"]
+    assert [of(found) for found in runs_in(project)] == ["exp3", "exp4", "exp3"]
     assert {found.info.status for found in runs_in(project)} == {"FINISHED"}
     assert len({found.data.tags["session"] for found in runs_in(project)}) == 3
 

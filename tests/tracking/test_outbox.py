@@ -28,7 +28,7 @@ from trimood.tracking.live import current_run, set_current_run
 from trimood.tracking.outbox import Outbox, TrackedRun
 from trimood.tracking.records import Model, is_alive, this_process
 from trimood.tracking.runs import finished_run
-from trimood.tracking.store import OutOfReach, use_experiment
+from trimood.tracking.store import OutOfReach, use_experiments
 
 CONF = {"tracking_uri": "sqlite:///mlflow.db", "artifacts": "mlruns", "experiment": "trimood"}
 IDENTITY = "0123456789abcdef"
@@ -328,7 +328,7 @@ def test_a_server_that_does_not_answer_is_not_waited_for(tmp_path: Path, is_hung
             server.listen()
         uri = f"http://127.0.0.1:{server.getsockname()[1]}"
         began = time.monotonic()
-        outbox = Outbox(tmp_path / "unsent", lambda: use_experiment(CONF | {"tracking_uri": uri}, tmp_path), uri, None)
+        outbox = Outbox(tmp_path / "unsent", lambda: use_experiments(CONF | {"tracking_uri": uri}, tmp_path), uri, None)
         outbox.begin()
         log_training(outbox.open("exp4", {}), tmp_path)
         assert outbox.end() == 6
@@ -415,14 +415,14 @@ def test_records_of_another_store_are_kept_until_a_command_uses_it(
 
 def outbox_of(project: Path, store: Path) -> Outbox:
     """The outbox of a command in `project` that uses the store in another folder."""
-    outbox = Outbox(project / "unsent", lambda: use_experiment(CONF, store), STORE.format(store), None)
+    outbox = Outbox(project / "unsent", lambda: use_experiments(CONF, store), STORE.format(store), None)
     outbox.begin()
     return outbox
 
 
 def test_no_password_is_kept_or_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     uri = "http://me:secret@127.0.0.1:1"
-    outbox = Outbox(tmp_path / "unsent", lambda: "0", uri, None)
+    outbox = Outbox(tmp_path / "unsent", lambda: {"trainings": "0"}, uri, None)
     outbox.open("exp4", {})
     (opening,) = (tmp_path / "unsent").rglob("opening.json")
     assert '"http://127.0.0.1:1"' in opening.read_text()

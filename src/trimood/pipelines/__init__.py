@@ -6,18 +6,20 @@ from typing import Any
 
 from kedro.pipeline import Node
 
+from trimood.tracking.view import Group
+
 
 @dataclass(frozen=True)
 class Stage:
     """What a stage declares besides its pipeline.
 
-    `tracked`: the stage gets its own MLflow run, as an experiment does. `run_separately`: it reads the stored results
-    of finished experiments, which are no inputs in the graph, or stores its own in their place, so it must be run in a
-    separate command.
+    `tracked`: the MLflow experiment in which the stage gets its own run, as an experiment does; None for no run.
+    `run_separately`: it reads the stored results of finished experiments, which are no inputs in the graph, or stores
+    its own in their place, so it must be run in a separate command.
     `parameters`: the type of each top-level parameter of this stage.
     """
 
-    tracked: bool = False
+    tracked: Group | None = None
     run_separately: bool = False
     parameters: Mapping[str, Any] = field(default_factory=dict)
 

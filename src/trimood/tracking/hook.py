@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,12 @@ from kedro.pipeline.node import Node
 from trimood.config.checks import without_passwords
 from trimood.config.experiments import experiment_names, experiment_of
 from trimood.config.metadata import Logged, metadata_of
-from trimood.config.parameters import flatten
+from trimood.config.parameters import ExperimentParams, TrainingParams, flatten
 from trimood.tracking.live import set_current_run
 from trimood.tracking.outbox import Outbox, TrackedRun
 from trimood.tracking.records import Status
-from trimood.tracking.store import SQLITE, tracking_uri, use_experiment, use_store
+from trimood.tracking.store import SQLITE, tracking_uri, use_experiments, use_store
+from trimood.tracking.view import COLOUR, Group, colour_of, link
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +45,9 @@ UNSENT = "unsent"
 class TrackRuns:
     """Opens a run at the first node of an experiment after the checks, logs its datasets, and closes it when done."""
 
-    def __init__(self, reports: Iterable[str] = ()) -> None:
-        """`reports`: the stages that get their own run, as experiments do."""
-        self._reports = tuple(reports)
+    def __init__(self, stages: Mapping[str, Group] | None = None) -> None:
+        """`stages`: those that get their own run, as experiments do, and in which MLflow experiment."""
+        self._stages = dict(stages or {})
         self._lock = threading.RLock()
         self._runs: dict[str, TrackedRun] = {}
         self._outbox: Outbox | None = None
@@ -63,7 +64,7 @@ class TrackRuns:
         """Prepares the outbox if a node belongs to a tracked run. Raises UsageError for ParallelRunner."""
         self._close("KILLED")  # runs left open by an interrupted session in this process, as in a notebook
         self._catalog, self._session = catalog, str(run_params.get("run_id"))
-        self._names = [*experiment_names(), *self._reports]
+        self._names = [*experiment_names(), *self._stages]
         self._nodes: dict[str, set[str]] = {}
         self._unsaved: dict[str, set[str]] = {}
         self._finished: list[str] = []
@@ -91,7 +92,7 @@ class TrackRuns:
         is_own = uri.startswith(f"{SQLITE}{self._project}/")
         self._outbox = Outbox(
             self._file_of(UNSENT),
-            lambda: use_experiment(self._conf, self._project),
+            lambda: use_experiments(self._conf, self._project),
             uri,
             None if is_own else str(self._project),
         )
@@ -160,18 +161,22 @@ class TrackRuns:
         if is_partial := bool(whole - self._nodes[name]):
             tags["partial"] = "true"
         identity = next((data.digest for dataset, data in held.items() if self._kind(dataset) == "identity"), None)
-        run = self._outbox.open(name, tags, None if is_partial else identity)
-        run.log(params=flatten({"data": self._catalog.load("parameters")["data"]}))
+        parameters = self._catalog.load("parameters")
+        shown = name if name in self._stages else f"{name} · seed {_seed(parameters, name)}"
+        group = self._stages.get(name, "trainings")
+        run = self._outbox.open(shown, tags, None if is_partial else identity, group)
+        run.log(params=flatten({"data": parameters["data"]}))
         for dataset_name, data in {**self._shared, **held}.items():
             self._log(dataset_name, data, run)
         return run
 
     def _tags(self, name: str) -> dict[str, str]:
         return {
-            "report" if name in self._reports else "experiment": name,
+            "report" if name in self._stages else "experiment": name,
             "env": self._env,
             "git_commit": _commit(self._project) or "not a git checkout",
             "session": self._session,
+            **({} if name in self._stages else {COLOUR: colour_of(name, experiment_names())}),
             "python": platform.python_version(),
             **{library: version(library) for library in ("trimood", "torch", "transformers", "peft")},
         }
@@ -217,10 +222,17 @@ class TrackRuns:
             run.close(unfinished if unsaved else "FINISHED", partial=unsaved)
         names, kept = ", ".join([*self._finished, *runs]), outbox.end()
         if names:
-            where = without_passwords(outbox.uri)
-            log.info("runs of %s are in MLflow at %s; view them with: make ui", names, where)
+            log.info("runs of %s are in MLflow at %s; view them with: make ui", names, without_passwords(outbox.uri))
+            if trainings := outbox.experiments.get("trainings"):
+                log.info("compare all trainings: %s", link(outbox.uri, trainings))
         if kept:
             log.warning("MLflow is still out of reach; %d records are kept, and sent by the next kedro run", kept)
+
+
+def _seed(parameters: Mapping[str, Any], experiment: str) -> int:
+    """The seed with which an experiment is trained: its own, or the shared one."""
+    own = ExperimentParams.model_validate(parameters[experiment]).training
+    return int(str(own.get("seed", TrainingParams.model_validate(parameters["training"]).seed)))
 
 
 def _commit(project: Path) -> str:

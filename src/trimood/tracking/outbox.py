@@ -39,6 +39,7 @@ from trimood.tracking.records import (
     this_process,
 )
 from trimood.tracking.store import SQLITE, OutOfReach, check, impatient, use_store
+from trimood.tracking.view import Group
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -68,6 +69,10 @@ class TrackedRun:
     def name(self) -> str:
         """The name of the run."""
         return self._opening.name
+
+    @property
+    def _experiment(self) -> str:
+        return self._outbox.experiments[self._opening.group]
 
     @property
     def id(self) -> str | None:
@@ -111,7 +116,7 @@ class TrackedRun:
 
     def beside(self, name: str, tags: Mapping[str, str]) -> "TrackedRun":
         """Opens another run, as for a trial of the search that this run tracks."""
-        return self._outbox.open(name, tags)
+        return self._outbox.open(name, tags, group=self._opening.group)
 
     def retry(self) -> None:
         """Sends what is kept, if MLflow was out of reach and answers again."""
@@ -222,7 +227,7 @@ class TrackedRun:
             if self._opening.run:
                 client.get_run(self._opening.run)
             else:
-                client.get_experiment(self._outbox.experiment)
+                client.get_experiment(self._experiment)
         except Exception as error:
             return getattr(error, "error_code", None) in REFUSED
         return True
@@ -238,7 +243,7 @@ class TrackedRun:
 
     def _open(self, client: "MlflowClient") -> None:
         """Finds the run that was opened before, or creates it."""
-        opening, experiment = self._opening, self._outbox.experiment
+        opening, experiment = self._opening, self._experiment
         run = next(iter(client.search_runs([experiment], f"tags.key = '{opening.key}'", max_results=1)), None)
         again = None if run else self._unfinished(client)
         if run is None and again is None:
@@ -259,7 +264,7 @@ class TrackedRun:
         if self._opening.identity is None:
             return None
         wanted = f"tags.identity = '{self._opening.identity}' and attributes.status != 'FINISHED'"
-        for run in client.search_runs([self._outbox.experiment], wanted, order_by=["attributes.start_time DESC"]):
+        for run in client.search_runs([self._experiment], wanted, order_by=["attributes.start_time DESC"]):
             is_elsewhere = run.data.tags.get("host") != platform.node()
             is_written = run.info.status == "RUNNING" and (is_elsewhere or is_alive(run.data.tags))
             if self._outbox.is_of_checkout(run.data.tags) and not is_written:
@@ -313,7 +318,7 @@ def _send_model(run: TrackedRun, client: "MlflowClient", model: Model) -> None:
     from trimood.serving.mlflow_model import log_model
 
     use_store(run._outbox.uri)
-    for logged in client.search_logged_models([run._outbox.experiment], f"source_run_id = '{run.id}'"):
+    for logged in client.search_logged_models([run._experiment], f"source_run_id = '{run.id}'"):
         if str(logged.status) == "READY":
             return
         client.delete_logged_model(logged.model_id)
@@ -337,18 +342,18 @@ _SEND: dict[type[Operation], Callable[..., None]] = {
 
 
 class Outbox:
-    """Opens runs in one MLflow experiment, and sends what earlier commands have kept.
+    """Opens runs in the MLflow experiments, and sends what earlier commands have kept.
 
     After the first failure all is kept until `retry`, so a training waits once for a store, not for each number.
     """
 
-    def __init__(self, folder: Path, select: Callable[[], str], uri: str, checkout: str | None) -> None:
-        """`select` makes the store ready and returns the id of the experiment.
+    def __init__(self, folder: Path, select: Callable[[], dict[Group, str]], uri: str, checkout: str | None) -> None:
+        """`select` makes the store ready and returns the ids of its experiments.
 
         `checkout`: a tag of this checkout's runs in a store that others use too; None in a store of its own.
         """
         self._folder, self._select, self._checkout = folder, select, checkout
-        self.uri, self.experiment = uri, ""
+        self.uri, self.experiments = uri, dict[Group, str]()
         self._own = _portable(uri, folder)
         self.lock = threading.RLock()
         self.is_silent = False
@@ -372,7 +377,9 @@ class Outbox:
                 log.warning("MLflow cannot open run %s (%s). What it logs stays in %s", run.name, error, run.folder)
         self._close_interrupted()
 
-    def open(self, name: str, tags: Mapping[str, str], identity: str | None = None) -> TrackedRun:
+    def open(
+        self, name: str, tags: Mapping[str, str], identity: str | None = None, group: Group = "trainings"
+    ) -> TrackedRun:
         """Opens a run. With an `identity`, the run of an unfinished training with this identity continues."""
         now, key = time.time_ns(), uuid.uuid4().hex
         here = {"host": platform.node(), "process": this_process(), "checkout": self._checkout or "this store's"}
@@ -382,6 +389,7 @@ class Outbox:
             key=key,
             start_time=now // 10**6,
             tags={**tags, **here, **({"identity": identity} if identity else {})},
+            group=group,
             identity=identity,
         )
         run = TrackedRun(self, opening, self._folder / re.sub(r"\W+", "-", f"{now} {name} {key[:8]}"))
@@ -454,10 +462,10 @@ class Outbox:
         import mlflow
 
         check(self.uri)
-        if not self.experiment:
+        if not self.experiments:
             try:
                 with impatient():
-                    self.experiment = self._select()
+                    self.experiments = self._select()
             except Exception as error:
                 raise OutOfReach(str(error).partition("\n")[0]) from error
         return mlflow.MlflowClient(self.uri, self.uri)  # another session may have selected another store
@@ -497,7 +505,7 @@ class Outbox:
         client, here = self.client(), f"attributes.status = 'RUNNING' and tags.host = '{platform.node()}'"
         with impatient():
             try:
-                for run in client.search_runs([self.experiment], here):
+                for run in client.search_runs([*self.experiments.values()], here):
                     if self.is_of_checkout(run.data.tags) and not is_alive(run.data.tags):
                         try:
                             client.set_tag(run.info.run_id, "partial", "true")

@@ -9,6 +9,7 @@ import psutil
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from trimood.tracking.store import OutOfReach
+from trimood.tracking.view import Group
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -27,8 +28,8 @@ class NotTaken(Exception):
 class Opening(BaseModel):
     """How a run is opened. `run` is its id in MLflow once it is known, `uri` the store of which it is a run.
 
-    `key` is a tag of the run, by which it is found again. With an `identity`, the run of an unfinished training of this
-    identity in this checkout is opened again.
+    `group`: its MLflow experiment. `key` is a tag of the run, by which it is found again. With an `identity`, the run
+    of an unfinished training of this identity in this checkout is opened again.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Opening(BaseModel):
     key: str
     start_time: int
     tags: dict[str, str]
+    group: Group = "trainings"
     identity: str | None = None
     run: str | None = None
 

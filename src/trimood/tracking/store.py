@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from filelock import FileLock
 
 from trimood.config.checks import without_passwords
+from trimood.tracking.view import ENDINGS, SAVED_VIEW, Group, tags_of_experiment
 
 SQLITE = "sqlite:///"
 
@@ -83,34 +84,46 @@ def _is_missing(uri: str) -> bool:
     return uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file()
 
 
-def use_experiment(configured: Mapping[str, str], project: Path) -> str:
-    """Returns the id of the MLflow experiment configured in globals.yml, and creates it and its store if missing.
+def use_experiments(configured: Mapping[str, str], project: Path) -> dict[Group, str]:
+    """Returns the ids of the MLflow experiments whose name is configured in globals.yml; creates what is missing.
 
     Artifacts go to the configured folder; a store from MLFLOW_TRACKING_URI uses its own. Several commands may do this
-    at the same time.
+    at the same time. Each experiment is described once: what a person changes there stays.
     """
-    import mlflow
-
-    own = not os.environ.get("MLFLOW_TRACKING_URI")
     uri, name = tracking_uri(configured["tracking_uri"], project), configured["experiment"]
     if not uri.startswith(SQLITE):
         use_store(uri)
-        try:
-            return str(mlflow.set_experiment(name).experiment_id)
-        except mlflow.exceptions.MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another command has just created it
-                raise
-            return str(mlflow.set_experiment(name).experiment_id)
+        return _experiments(name, None, None)
     path = Path(uri.removeprefix(SQLITE))
     path.parent.mkdir(parents=True, exist_ok=True)
+    own = not os.environ.get("MLFLOW_TRACKING_URI")
     with _lock(path):
         if not path.is_file():
             _make(path)
         use_store(uri)
-        if mlflow.get_experiment_by_name(name) is None:
-            where = (project.resolve() / configured["artifacts"]).as_uri() if own else None
-            mlflow.create_experiment(name, where, tags={FOLDER: str(path.parent.resolve())})
-        return str(mlflow.set_experiment(name).experiment_id)
+        where = (project.resolve() / configured["artifacts"]).as_uri() if own else None
+        return _experiments(name, where, str(path.parent.resolve()))
+
+
+def _experiments(name: str, artifacts: str | None, folder: str | None) -> dict[Group, str]:
+    import mlflow
+
+    client, found = mlflow.MlflowClient(), dict[Group, str]()
+    for group, ending in ENDINGS.items():
+        known = client.get_experiment_by_name(name + ending)
+        if known is None:
+            try:
+                client.create_experiment(name + ending, artifacts, tags={FOLDER: folder} if folder else None)
+            except mlflow.exceptions.MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another command has just created it
+                    raise
+            known = client.get_experiment_by_name(name + ending)
+        found[group] = str(known.experiment_id)
+        for tag, value in tags_of_experiment(group, name, found[group]).items():
+            if tag not in known.tags or (tag.startswith(SAVED_VIEW) and known.tags[tag] != value):
+                client.set_experiment_tag(found[group], tag, value)
+    mlflow.set_experiment(experiment_id=found["trainings"])
+    return found
 
 
 def check(uri: str) -> None:

@@ -5,7 +5,7 @@ from kedro.pipeline import Pipeline
 from trimood.config.parameters import CompareParams
 from trimood.pipelines import Stage, as_node
 
-STAGE = Stage(tracked=True, run_separately=True, parameters={"compare": CompareParams})
+STAGE = Stage(tracked="reports", run_separately=True, parameters={"compare": CompareParams})
 
 
 def create_pipeline() -> Pipeline:

@@ -4,7 +4,7 @@ from kedro.pipeline import Pipeline
 
 from trimood.pipelines import Stage, as_node
 
-STAGE = Stage(tracked=True, run_separately=True, parameters={"weights": str})
+STAGE = Stage(tracked="trainings", run_separately=True, parameters={"weights": str})
 
 CHECKPOINTS = ["video_checkpoint", "audio_checkpoint", "text_tower"]
 EXAMPLES = ["validation_examples", "test_examples"]

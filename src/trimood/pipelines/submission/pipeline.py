@@ -4,7 +4,7 @@ from kedro.pipeline import Pipeline
 
 from trimood.pipelines import Stage, as_node
 
-STAGE = Stage(tracked=True, run_separately=True)
+STAGE = Stage(tracked="reports", run_separately=True)
 
 
 def create_pipeline() -> Pipeline:

@@ -5,7 +5,7 @@ from kedro.pipeline import Node, Pipeline
 from trimood.config.parameters import TuneParams
 from trimood.pipelines import Stage, as_node
 
-STAGE = Stage(tracked=True, parameters={"tune": TuneParams})
+STAGE = Stage(tracked="search", parameters={"tune": TuneParams})
 
 PARAMETERS = ["params:training", "params:lora", "params:loss", "params:tune", "params:data.clips"]
 CACHE = ["embedding_cache", "params:embeddings"]
