@@ -54,6 +54,7 @@ def test_nested_values_become_flat_names() -> None:
     where = {"executor": "serial", "workers": 0, "time_limit_seconds": 60}
     clips = ClipParams.model_validate({"on_bad_clip": {"silent": "drop"}, **where})
     assert flatten({"data": {"clips": clips}}) == {
+        "data.clips.in_use": True,
         "data.clips.on_bad_clip.silent": "drop",
         "data.clips.reader": "pyav",
         "data.clips.stereo": "mean",
