@@ -212,7 +212,10 @@ def test_kedros_older_spelling_for_one_pipeline_works_without_a_deprecation(kedr
         (["--load-versions=nosuch:2026-01-01T00.00.00.000Z"], r"keys \[nosuch\] are not found in the catalog"),
         (["--runner=NoSuchRunner"], "--runner=NoSuchRunner: no such runner; there are: SequentialRunner"),
         (["--runner-params=abc"], "Item `abc` must contain a key and a value"),
-        (["--env=dmeo"], r"--env=dmeo: .* has no environment dmeo, .*; there are: demo, ecf, ecf_text, meld\. Did you mean demo"),
+        (
+            ["--env=dmeo"],
+            r"--env=dmeo: .* has no environment dmeo, .*; there are: demo, ecf, ecf_text, meld\. Did you mean demo",
+        ),
         ([f"--conf-source={PROJECT / 'docs'}"], "docs: no experiments here; expected files such as base/experiments"),
         (["--conf-source=/no/such"], "'/no/such' does not exist"),
         (["--config=/no/such.yml"], "'/no/such.yml' does not exist"),
