@@ -20,7 +20,8 @@ from trimood.config.parameters import LossParams
 from trimood.disk import InUse
 from trimood.learning import processes
 from trimood.learning.processes import ProcessLost, run_together
-from trimood.learning.trainer import Fitted, _Share, fit
+from trimood.learning.loop import _Share
+from trimood.learning.trainer import Fitted, fit
 from trimood.scoring.metrics import summary_scores
 
 Heard = dict[tuple[str, int], float]

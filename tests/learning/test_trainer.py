@@ -20,7 +20,8 @@ from trimood.disk import DiskFull
 from trimood.learning.batches import collate
 from trimood.learning.epochs import best_weights, last_whole
 from trimood.learning.prediction import probabilities
-from trimood.learning.trainer import Fitted, TrainingDiverged, _training_arguments, fit
+from trimood.learning.loop import TrainingDiverged
+from trimood.learning.trainer import Fitted, _training_arguments, fit
 from trimood.model.trained import load_trained_state
 from trimood.scoring.metrics import summary_scores
 

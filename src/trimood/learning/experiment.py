@@ -19,7 +19,8 @@ from trimood.emotions import Source
 from trimood.learning.device import check_device, half_precision, warn_of_memory
 from trimood.learning.embeddings import EmbeddingCache, embed_frozen
 from trimood.learning.setup import count_parameters, load_model, used_checkpoints
-from trimood.learning.trainer import Fitted, ReportFunction, ScoreFunction, fit
+from trimood.learning.loop import ReportFunction, ScoreFunction
+from trimood.learning.trainer import Fitted, fit
 from trimood.media.parts import Location
 from trimood.media.recipes import recipe_name
 from trimood.model.checkpoints import check_checkpoints, checkpoint_digest, clip_recipe
