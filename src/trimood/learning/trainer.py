@@ -22,7 +22,7 @@ from transformers import (
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import logging as transformers_logging
 
-from trimood.config.parameters import CROSS_ENTROPY, LossParams, TrainingParams
+from trimood.config.experiment_settings import CROSS_ENTROPY, LossParams, TrainingParams
 from trimood.disk import DiskFull, says_disk_full, written_whole
 from trimood.learning.batches import Examples
 from trimood.learning.device import (
