@@ -22,7 +22,7 @@ import yaml
 from measured_figures import store
 from safetensors.torch import save_file
 
-from trimood.config.parameters import TrainingParams
+from trimood.config.experiment_settings import TrainingParams
 from trimood.emotions import EMOTIONS, Source
 from trimood.learning.batches import Examples
 from trimood.learning.embeddings import EmbeddingCache, embed_frozen

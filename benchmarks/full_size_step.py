@@ -21,7 +21,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from trimood.config.parameters import ExperimentParams, LoraParams, Settings, TrainingParams, resolve
+from trimood.config.experiment_settings import ExperimentParams, LoraParams, Settings, TrainingParams, resolve
 from trimood.emotions import EMOTIONS, Source
 from trimood.learning.setup import used_checkpoints
 from trimood.model.checkpoints import locate

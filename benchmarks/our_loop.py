@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from worker import serve
 
-from trimood.config.parameters import Settings
+from trimood.config.experiment_settings import Settings
 from trimood.emotions import Source
 from trimood.learning.batches import AudioInput
 from trimood.learning.context import TextReader

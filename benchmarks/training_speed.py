@@ -27,7 +27,7 @@ from sklearn.metrics import f1_score
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from trimood.config.parameters import AugmentationParams, Settings
+from trimood.config.experiment_settings import AugmentationParams, Settings
 from trimood.emotions import EMOTIONS, Modality
 from trimood.learning.batches import AudioInput, Examples, collate
 from trimood.learning.device import forget_peak_memory, peak_memory_gib

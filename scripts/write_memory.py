@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from trimood.config.parameters import ExperimentParams, LoraParams, Settings, TrainingParams, resolve
+from trimood.config.experiment_settings import ExperimentParams, LoraParams, Settings, TrainingParams, resolve
 from trimood.config.plan import ParameterCount
 from trimood.emotions import Source
 from trimood.model.classifier import build_classifier

@@ -13,7 +13,8 @@ from packaging.requirements import Requirement
 
 from support.demo_project import PROJECT
 from trimood import cli
-from trimood.config.parameters import ClipParams, LoraParams, LossParams, TrainingParams, TuneParams
+from trimood.config.experiment_settings import LoraParams, LossParams, TrainingParams
+from trimood.config.parameters import ClipParams, TuneParams
 from trimood.learning.search.space import StudyError
 from trimood.media.errors import PreparationError
 from trimood.media.execution import Execution, run_each

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from trimood.config.parameters import (
+from trimood.config.experiment_settings import (
     CROSS_ENTROPY,
     ContextParams,
     ExperimentParams,
@@ -11,10 +11,9 @@ from trimood.config.parameters import (
     LoraParams,
     LossParams,
     TrainingParams,
-    TuneParams,
-    listed,
     resolve,
 )
+from trimood.config.parameters import TuneParams, listed
 
 
 def test_base_holds_the_published_training_arguments(tree: dict) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trimood.config.parameters import LossParams
+from trimood.config.experiment_settings import LossParams
 from trimood.corpus.class_balance import AbsentEmotion, class_weights, loss_terms
 from trimood.emotions import EMOTIONS
 

@@ -24,7 +24,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from trimood.config.checks import read_jobs, read_seeds
-from trimood.config.parameters import ExperimentParams
+from trimood.config.experiment_settings import ExperimentParams
 
 PROJECT = Path(__file__).parents[2]
 DOCS = PROJECT / "docs"

@@ -7,7 +7,7 @@ from safetensors.torch import save
 
 from support.learning_examples import example_table
 from support.made_checkpoints import TINY_AUDIO, TINY_VIDEO
-from trimood.config.parameters import AugmentationParams
+from trimood.config.experiment_settings import AugmentationParams
 from trimood.learning.batches import AudioInput, Examples, collate, presence
 from trimood.media.errors import PartError
 from trimood.media.parts import load_part, write_whole

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from support.made_corpus import drawn_conversations
-from trimood.config.parameters import ContextParams
+from trimood.config.experiment_settings import ContextParams
 from trimood.corpus.ecf import check_ecf
 from trimood.corpus.splits import split_utterances
 from trimood.learning.context import Around, ContextError, TextReader, fitted, rows_around

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from support.learning_examples import encoder_settings, example_table, lora, settings, tiny_model, training
-from trimood.config.parameters import AugmentationParams, ContextParams, HeadParams, TrainingParams
+from trimood.config.experiment_settings import AugmentationParams, ContextParams, HeadParams, TrainingParams
 from trimood.emotions import Modality
 from trimood.learning import embeddings
 from trimood.learning.batches import Examples

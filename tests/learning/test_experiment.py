@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from support.learning_examples import encoder_settings, example_table, tiny_plan
 from support.made_checkpoints import TINY_VIDEO, made_checkpoint
 from support.made_encoders import change
-from trimood.config.parameters import ContextParams, Train
+from trimood.config.experiment_settings import ContextParams, Train
 from trimood.learning.batches import collate
 from trimood.learning.experiment import identify_run, plan_experiment
 from trimood.learning.setup import load_model

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from trimood.config.parameters import LossParams
+from trimood.config.experiment_settings import LossParams
 from trimood.learning.loss import TrainingLoss
 
 LABELS = [0, 1, 1, 2, 3, 3, 3, 3, 4, 5, 6]

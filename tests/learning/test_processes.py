@@ -16,11 +16,12 @@ from accelerate.data_loader import SeedableRandomSampler
 
 from support.learning_examples import example_table, tiny_model, training
 from support.process_work import diverge, wait
-from trimood.config.parameters import LossParams
+from trimood.config.experiment_settings import LossParams
 from trimood.disk import InUse
 from trimood.learning import processes
+from trimood.learning.loop import _Share
 from trimood.learning.processes import ProcessLost, run_together
-from trimood.learning.trainer import Fitted, _Share, fit
+from trimood.learning.trainer import Fitted, fit
 from trimood.scoring.metrics import summary_scores
 
 Heard = dict[tuple[str, int], float]

@@ -15,12 +15,13 @@ from transformers import TrainingArguments
 
 from support.learning_examples import TRAINING, example_table, tiny_model, training
 from support.trainings import Stopped, assert_same, run
-from trimood.config.parameters import AugmentationParams
+from trimood.config.experiment_settings import AugmentationParams
 from trimood.disk import DiskFull
 from trimood.learning.batches import collate
 from trimood.learning.epochs import best_weights, last_whole
+from trimood.learning.loop import TrainingDiverged
 from trimood.learning.prediction import probabilities
-from trimood.learning.trainer import Fitted, TrainingDiverged, _training_arguments, fit
+from trimood.learning.trainer import Fitted, _training_arguments, fit
 from trimood.model.trained import load_trained_state
 from trimood.scoring.metrics import summary_scores
 

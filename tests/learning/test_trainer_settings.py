@@ -14,7 +14,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from support.learning_examples import example_table, tiny_model, training
 from support.trainings import Stopped, assert_same, run
-from trimood.config.parameters import CROSS_ENTROPY, LossParams
+from trimood.config.experiment_settings import CROSS_ENTROPY, LossParams
 from trimood.learning import device
 from trimood.learning.device import DeviceError
 from trimood.learning.epochs import last_whole

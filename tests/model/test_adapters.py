@@ -8,7 +8,7 @@ from torch import nn
 
 from support.learning_examples import lora
 from support.made_checkpoints import TINY_VIDEO
-from trimood.config.parameters import Bias
+from trimood.config.experiment_settings import Bias
 from trimood.model.adapters import AdapterError, add_lora, base_name, initialise_adapters, is_adapter
 from trimood.model.towers import LanguageBind
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from support.learning_examples import lora
 from support.made_checkpoints import TINY_AUDIO, TINY_VIDEO, load_whole, made_checkpoint
-from trimood.config.parameters import HeadParams
+from trimood.config.experiment_settings import HeadParams
 from trimood.emotions import Modality
 from trimood.model.adapters import AdapterError, is_adapter
 from trimood.model.classifier import (

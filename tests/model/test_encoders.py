@@ -13,7 +13,7 @@ from transformers import AutoModel, BertConfig, DebertaV2Config, ModernBertConfi
 
 from support.learning_examples import lora
 from support.made_encoders import SIZES, change, made_encoder
-from trimood.config.parameters import ContextParams, Pooling
+from trimood.config.experiment_settings import ContextParams, Pooling
 from trimood.emotions import EMOTIONS
 from trimood.learning.context import TextReader
 from trimood.model.adapters import AdapterError

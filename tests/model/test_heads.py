@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from trimood.config.parameters import HeadParams
+from trimood.config.experiment_settings import HeadParams
 from trimood.emotions import EMOTIONS, Modality
 from trimood.model.heads import (
     AttentionHead,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from support.learning_examples import encoder_settings, lora, settings, training
 from support.made_checkpoints import TINY_AUDIO, TINY_VIDEO
-from trimood.config.parameters import ExperimentParams, LoraParams, Settings, Train, TrainingParams, resolve
+from trimood.config.experiment_settings import ExperimentParams, LoraParams, Settings, Train, TrainingParams, resolve
 from trimood.config.plan import ParameterCount
 from trimood.emotions import Source
 from trimood.model.classifier import build_classifier

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from support.learning_examples import TRAINING, encoder_settings, lora, settings, sources, tiny_model
 from support.made_encoders import encoder_folder
-from trimood.config.parameters import ContextParams, HeadParams, LoraParams, Settings
+from trimood.config.experiment_settings import ContextParams, HeadParams, LoraParams, Settings
 from trimood.learning.setup import load_model, used_checkpoints
 from trimood.model.checkpoints import checkpoint_digest
 from trimood.model.classifier import EmotionClassifier, build_classifier, load_towers

@@ -11,19 +11,18 @@ from safetensors.torch import save
 from torch import Tensor
 
 from support.made_checkpoints import TINY_AUDIO, TINY_VIDEO, made_checkpoint
-from trimood.config.parameters import (
+from trimood.config.experiment_settings import (
     ENCODER,
     AugmentationParams,
     Bias,
-    ClipParams,
     ContextParams,
-    EmbeddingParams,
     HeadParams,
     LoraParams,
     Settings,
     Train,
     TrainingParams,
 )
+from trimood.config.parameters import ClipParams, EmbeddingParams
 from trimood.config.plan import Plan
 from trimood.emotions import EMOTIONS, Modality, Source
 from trimood.learning.experiment import identify_run, plan_experiment

@@ -28,7 +28,8 @@ import builtins, os, signal, threading
 import pandas as pd
 from kedro.pipeline import Node, Pipeline
 
-from trimood.config.parameters import ExperimentParams, LoraParams, SplitParams, TrainingParams, resolve
+from trimood.config.experiment_settings import (ExperimentParams, LoraParams, TrainingParams, resolve)
+from trimood.config.parameters import (SplitParams)
 from trimood.config.plan import ExampleFingerprints, Plan
 from trimood.model.stored import RunIdentity
 from trimood.scoring.metrics import classification_report

@@ -8,7 +8,7 @@ import torch
 
 from support.learning_examples import encoder_settings, tiny_model, tiny_plan, tiny_weights
 from support.made_media import make_clip
-from trimood.config.parameters import ContextParams
+from trimood.config.experiment_settings import ContextParams
 from trimood.learning.experiment import plan_experiment
 from trimood.learning.setup import load_model
 from trimood.model.stored import write_weights

@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from trimood.config.parameters import DataParams, ExperimentParams, GlobalParams, Paths, Seed, did_you_mean, resolve
+from trimood.config.experiment_settings import ExperimentParams, resolve
+from trimood.config.parameters import DataParams, GlobalParams, Paths, Seed, did_you_mean
 
 _PATHS = {name: field.annotation for name, field in Paths.model_fields.items()}
 SHARED: Mapping[str, object] = {**_PATHS, "experiment": str, "model": str, "data": DataParams}

@@ -1,15 +1,7 @@
 """The plan of an experiment, which is made before anything is loaded or trained."""
 
-from trimood.config.parameters import (
-    CROSS_ENTROPY,
-    LoraParams,
-    LossParams,
-    Parameters,
-    Reader,
-    Settings,
-    Stereo,
-    TrainingParams,
-)
+from trimood.config.experiment_settings import CROSS_ENTROPY, LoraParams, LossParams, Settings, TrainingParams
+from trimood.config.parameters import Parameters, Reader, Stereo
 from trimood.emotions import Source
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from trimood.config.parameters import ClassWeights, LossParams
+from trimood.config.experiment_settings import ClassWeights, LossParams
 from trimood.emotions import EMOTIONS
 
 

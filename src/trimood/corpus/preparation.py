@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from trimood.config.parameters import ClipParams, Policy, Settings, listed
+from trimood.config.experiment_settings import Settings
+from trimood.config.parameters import ClipParams, Policy, listed
 from trimood.corpus.tables import PREPARED_COLUMNS, PROBLEM_COLUMNS
 from trimood.media.errors import in_words
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from trimood.config.parameters import AugmentationParams
+from trimood.config.experiment_settings import AugmentationParams
 from trimood.emotions import MODALITIES, Modality
 from trimood.media.audio import mel_image
 from trimood.media.errors import PartError

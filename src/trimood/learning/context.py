@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import CLIPTokenizer, PreTrainedTokenizerBase
 
-from trimood.config.parameters import ContextParams
+from trimood.config.experiment_settings import ContextParams
 from trimood.model.checkpoints import LONGEST_TEXT_CHARACTERS, TOKEN_COUNT, normalised, tokenize
 from trimood.model.config import EncoderConfig
 from trimood.model.encoders import WIDTH_STEP

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from trimood.config.parameters import Optimiser, Settings, TrainingParams
+from trimood.config.experiment_settings import Optimiser, Settings, TrainingParams
 from trimood.config.plan import ParameterCount
 from trimood.emotions import Source
 from trimood.learning.batches import Examples, collate

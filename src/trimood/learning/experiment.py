@@ -11,15 +11,17 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from trimood.config.parameters import ENCODER, Reader, Settings, Stereo
+from trimood.config.experiment_settings import ENCODER, Settings
+from trimood.config.parameters import Reader, Stereo
 from trimood.config.plan import ExampleFingerprints, ParameterCount, Plan
 from trimood.corpus.class_balance import loss_terms
 from trimood.disk import require_space
 from trimood.emotions import Source
 from trimood.learning.device import check_device, half_precision, warn_of_memory
 from trimood.learning.embeddings import EmbeddingCache, embed_frozen
+from trimood.learning.loop import ReportFunction, ScoreFunction
 from trimood.learning.setup import count_parameters, load_model, used_checkpoints
-from trimood.learning.trainer import Fitted, ReportFunction, ScoreFunction, fit
+from trimood.learning.trainer import Fitted, fit
 from trimood.media.parts import Location
 from trimood.media.recipes import recipe_name
 from trimood.model.checkpoints import check_checkpoints, checkpoint_digest, clip_recipe

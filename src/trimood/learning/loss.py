@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trimood.config.parameters import CROSS_ENTROPY, LossParams
+from trimood.config.experiment_settings import CROSS_ENTROPY, LossParams
 from trimood.corpus.class_balance import loss_terms
 
 

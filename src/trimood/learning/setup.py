@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from trimood.config.parameters import AugmentationParams, Settings
+from trimood.config.experiment_settings import AugmentationParams, Settings
 from trimood.config.plan import Plan
 from trimood.emotions import MODALITIES, Modality, Source
 from trimood.learning.batches import AudioInput, Examples, presence

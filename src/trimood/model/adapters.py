@@ -7,7 +7,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 
-from trimood.config.parameters import ALL_LINEAR, LoraParams, is_target
+from trimood.config.experiment_settings import ALL_LINEAR, LoraParams, is_target
 
 _WHERE = {"targets": "", "text_targets": " of the text encoder"}
 

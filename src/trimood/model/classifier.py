@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trimood.config.parameters import LINEAR_HEAD, HeadParams, LoraParams, Train
+from trimood.config.experiment_settings import LINEAR_HEAD, HeadParams, LoraParams, Train
 from trimood.emotions import MODALITIES, Modality, Source
 from trimood.model.adapters import add_lora, base_name, initialise_adapters, is_adapter
 from trimood.model.checkpoints import read_strictly

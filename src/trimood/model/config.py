@@ -10,7 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from trimood.config.parameters import Pooling, unique_keys
+from trimood.config.experiment_settings import Pooling
+from trimood.config.parameters import unique_keys
 
 HIDDEN_ACTS = ("gelu", "quick_gelu")
 

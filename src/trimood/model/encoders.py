@@ -14,7 +14,8 @@ from transformers import CONFIG_MAPPING, AutoModel, AutoTokenizer, PreTrainedTok
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 from transformers.utils import logging as transformers_logging
 
-from trimood.config.parameters import Pooling, listed
+from trimood.config.experiment_settings import Pooling
+from trimood.config.parameters import listed
 from trimood.model.adapters import base_name, is_adapter
 from trimood.model.checkpoints import SAFETENSORS_FILE, not_finite, weight_files
 from trimood.model.config import CheckpointError, EncoderConfig

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trimood.config.parameters import HeadParams
+from trimood.config.experiment_settings import HeadParams
 from trimood.emotions import EMOTIONS, MODALITIES, Modality
 
 Outputs = Mapping[Modality, Tensor]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from trimood.config.parameters import ALL_LINEAR, Optimiser, Settings, TrainingParams, is_target
+from trimood.config.experiment_settings import ALL_LINEAR, Optimiser, Settings, TrainingParams, is_target
 from trimood.config.plan import ParameterCount
 from trimood.emotions import Source
 from trimood.model.config import EncoderConfig, LanguageBindConfig, TextConfig, TowerConfig, VisionConfig

@@ -17,7 +17,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 
-from trimood.config.parameters import ContextParams
+from trimood.config.experiment_settings import ContextParams
 from trimood.config.plan import ExampleFingerprints, Plan
 from trimood.disk import written_whole
 from trimood.emotions import EMOTIONS, MODALITIES, Modality, Source

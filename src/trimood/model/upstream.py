@@ -19,7 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from trimood.config.parameters import LoraParams, Settings, listed
+from trimood.config.experiment_settings import LoraParams, Settings
+from trimood.config.parameters import listed
 from trimood.emotions import Source
 from trimood.model.checkpoints import BIN_FILE, differences, not_finite, open_weights
 from trimood.model.classifier import EmotionClassifier

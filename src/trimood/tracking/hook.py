@@ -21,9 +21,10 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from trimood.config.checks import without_passwords
+from trimood.config.experiment_settings import ExperimentParams, TrainingParams
 from trimood.config.experiments import experiment_names, experiment_of
 from trimood.config.metadata import Logged, metadata_of
-from trimood.config.parameters import ExperimentParams, TrainingParams, flatten
+from trimood.config.parameters import flatten
 from trimood.tracking.live import set_current_run
 from trimood.tracking.outbox import Outbox, TrackedRun
 from trimood.tracking.records import Status

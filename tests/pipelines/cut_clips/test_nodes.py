@@ -200,7 +200,7 @@ def test_a_folder_without_any_wanted_episode_is_refused(corpus: Path, tmp_path: 
 KILLED = """
 import sys
 from pathlib import Path
-from trimood.config.parameters import CuttingParams
+from trimood.config.parameters import (CuttingParams)
 from trimood.pipelines.cut_clips.nodes import cut_clips, list_spans
 corpus, episodes, settings = Path(sys.argv[1]), Path(sys.argv[2]), CuttingParams.model_validate_json(sys.argv[3])
 cut_clips(list_spans(corpus, settings), corpus, episodes, settings)

@@ -21,7 +21,7 @@ from support.learning_examples import (
     tiny_plan,
     tiny_weights,
 )
-from trimood.config.parameters import ExperimentParams, LossParams, Train
+from trimood.config.experiment_settings import ExperimentParams, LossParams, Train
 from trimood.corpus.preparation import ClipsNotInUse
 from trimood.emotions import EMOTIONS, PROBABILITIES, Modality, Source
 from trimood.model.classifier import EmotionClassifier

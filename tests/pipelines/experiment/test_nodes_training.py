@@ -13,7 +13,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from support.learning_examples import CLIPS, EMBEDDINGS, TRAINING, example_table, lora
-from trimood.config.parameters import CROSS_ENTROPY, ExperimentParams
+from trimood.config.experiment_settings import CROSS_ENTROPY, ExperimentParams
 from trimood.config.plan import Plan
 from trimood.corpus.class_balance import AbsentEmotion
 from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES, Source

@@ -18,7 +18,7 @@ from support.learning_examples import (
     tiny_model,
     tiny_plan,
 )
-from trimood.config.parameters import CROSS_ENTROPY, ExperimentParams
+from trimood.config.experiment_settings import CROSS_ENTROPY, ExperimentParams
 from trimood.config.plan import Plan
 from trimood.learning.experiment import identify_run
 from trimood.model.checkpoints import checkpoint_digest

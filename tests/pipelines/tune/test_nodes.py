@@ -16,8 +16,9 @@ from mlflow.entities import Run
 
 from support.learning_examples import CLIPS, EMBEDDINGS, example_table, training
 from support.tracked_project import new_outbox, runs_in
+from trimood.config.experiment_settings import CROSS_ENTROPY, ExperimentParams, LoraParams, resolve
 from trimood.config.experiments import find_experiments
-from trimood.config.parameters import CROSS_ENTROPY, ExperimentParams, LoraParams, TuneParams, resolve
+from trimood.config.parameters import TuneParams
 from trimood.learning.device import DeviceError
 from trimood.learning.search.space import SpaceError, StudyError
 from trimood.learning.search.study import opened

@@ -7,8 +7,7 @@ from typing import TypedDict
 
 from pydantic import ValidationError
 
-from trimood.config.parameters import (
-    Dimension,
+from trimood.config.experiment_settings import (
     ExperimentParams,
     LoraParams,
     LossParams,
@@ -16,6 +15,7 @@ from trimood.config.parameters import (
     TrainingParams,
     resolve,
 )
+from trimood.config.parameters import Dimension
 
 
 class BestTrial(TypedDict):

@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 import pandas as pd
 
-from trimood.config.parameters import (
-    ClipParams,
-    EmbeddingParams,
-    ExperimentParams,
-    LoraParams,
-    LossParams,
-    TrainingParams,
-    flatten,
-    resolve,
-)
+from trimood.config.experiment_settings import ExperimentParams, LoraParams, LossParams, TrainingParams, resolve
+from trimood.config.parameters import ClipParams, EmbeddingParams, flatten
 from trimood.config.plan import Plan
 from trimood.corpus.class_balance import loss_terms
 from trimood.corpus.preparation import refuse_without_clips

@@ -4,7 +4,8 @@ from functools import partial, update_wrapper
 
 from kedro.pipeline import Node, Pipeline
 
-from trimood.config.parameters import EmbeddingParams, LoraParams, LossParams, TrainingParams
+from trimood.config.experiment_settings import LoraParams, LossParams, TrainingParams
+from trimood.config.parameters import EmbeddingParams
 from trimood.pipelines import Stage, as_node
 
 STAGE = Stage(

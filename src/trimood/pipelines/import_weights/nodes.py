@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from trimood.config.parameters import ClipParams, ExperimentParams, LoraParams, LossParams, TrainingParams, resolve
+from trimood.config.experiment_settings import ExperimentParams, LoraParams, LossParams, TrainingParams, resolve
+from trimood.config.parameters import ClipParams
 from trimood.config.plan import Plan
 from trimood.corpus.preparation import refuse_without_clips
 from trimood.emotions import Source

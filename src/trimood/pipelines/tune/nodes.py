@@ -9,16 +9,8 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from trimood.config.parameters import (
-    ClipParams,
-    EmbeddingParams,
-    ExperimentParams,
-    LoraParams,
-    LossParams,
-    TrainingParams,
-    TuneParams,
-    flatten,
-)
+from trimood.config.experiment_settings import ExperimentParams, LoraParams, LossParams, TrainingParams
+from trimood.config.parameters import ClipParams, EmbeddingParams, TuneParams, flatten
 from trimood.config.plan import Plan, SearchPlan
 from trimood.corpus.preparation import refuse_without_clips
 from trimood.corpus.tables import CorpusDescription

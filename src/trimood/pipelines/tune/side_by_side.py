@@ -14,8 +14,8 @@ from typing import Any
 
 from trimood.learning.device import shared_out
 from trimood.learning.experiment import TrainingOutcome, train_experiment
+from trimood.learning.loop import ReportFunction
 from trimood.learning.processes import Say, environment, run_together
-from trimood.learning.trainer import ReportFunction
 from trimood.model.stored import RunIdentity
 from trimood.pipelines.tune.trial import COSTS_ONE_TRIAL, Search
 

@@ -22,9 +22,9 @@ from trimood.learning.experiment import (
     remove_checkpoints,
     train_experiment,
 )
+from trimood.learning.loop import TrainingDiverged
 from trimood.learning.search.space import SpaceError, settings_with
 from trimood.learning.search.study import ENDED, RUN, drawn
-from trimood.learning.trainer import TrainingDiverged
 from trimood.model.memory import OutOfMemory
 from trimood.scoring.metrics import summary_scores
 from trimood.tracking.kinds import flat_plan
