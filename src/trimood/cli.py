@@ -109,8 +109,7 @@ def _run_jobs(options: Options, whole: Pipeline) -> None:
 
     The last seed has the data root of the command, as with one seed after the other; others have roots beside it.
     """
-    from trimood.disk import release_all
-    from trimood.jobs import Job, own_data_root, run_jobs
+    from trimood.jobs import Job, own_data_root, run_jobs, trained_by_jobs
     from trimood.learning.device import DeviceError, shared_out
     from trimood.runner import MORE_SEEDS, SEARCH
     from trimood.tracking.hook import CHECKS, SEEN
@@ -139,32 +138,32 @@ def _run_jobs(options: Options, whole: Pipeline) -> None:
     first = _only(of_seed(last), whole, lambda name, node: name is None or CHECKS in node.tags)
     if first["node_names"]:
         kedro_run.callback(**first)
-    release_all()  # each job takes those of its own
-    meta, data_root = click.get_current_context().meta, _data_root(of_seed(last))
+    meta, models = click.get_current_context().meta, _models_folder(of_seed(last))
     jobs = []
-    for seed in seeds or (None,):
-        for experiment in experiments:
-            own = _only(of_seed(seed), whole, partial(_is_of, experiment))
-            if not own["node_names"]:
-                continue
-            name = experiment if seed is None else f"{experiment} seed {seed}"
-            root = own_data_root(data_root, name.replace(" ", "-")) if seed != last else None
-            if root:
-                own["params"] = {**own["params"], "data_root": str(root)}
-            seen = {SEEN: meta.get(SEEN, {}), MORE_SEEDS: seed != last}
-            jobs.append(Job(name, own, seen, root))
-    if jobs and (errors := run_jobs(jobs, devices, partial(_run_session, project.PACKAGE_NAME))):
-        raise errors[0]
+    with trained_by_jobs(models):  # before each job takes the locks of its own
+        for seed in seeds or (None,):
+            for experiment in experiments:
+                own = _only(of_seed(seed), whole, partial(_is_of, experiment))
+                if not own["node_names"]:
+                    continue
+                name = experiment if seed is None else f"{experiment} seed {seed}"
+                root = own_data_root(models.parent, name.replace(" ", "-")) if seed != last else None
+                if root:
+                    own["params"] = {**own["params"], "data_root": str(root)}
+                seen = {SEEN: meta.get(SEEN, {}), MORE_SEEDS: seed != last}
+                jobs.append(Job(name, own, seen, root))
+        if jobs and (errors := run_jobs(jobs, devices, partial(_run_session, project.PACKAGE_NAME))):
+            raise errors[0]
 
 
-def _data_root(options: Options) -> Path:
+def _models_folder(options: Options) -> Path:
     from kedro.framework.session import KedroSession
 
     with KedroSession.create(
         env=options["env"], conf_source=options["conf_source"], runtime_params=options["params"]
     ) as session:
         context = session.load_context()
-        return Path(context.project_path, context.config_loader["catalog"]["models"]["filepath"]).parent
+        return Path(context.project_path, context.config_loader["catalog"]["models"]["filepath"])
 
 
 def _is_of(experiment: str, name: str | None, _: Node) -> bool:

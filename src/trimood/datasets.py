@@ -66,7 +66,8 @@ class FolderDataset(AbstractDataset[Fill, Path | UPath]):
         if not self._filepath.is_dir():
             raise RawDataError(
                 f"{self._filepath}: no such folder. Give the right one with --params or in conf/*/globals.yml, as "
-                "corpus_dir, meld_dir, episodes_dir, video_checkpoint or audio_checkpoint (see docs/real-data.md)."
+                "corpus_dir, meld_dir, episodes_dir, video_checkpoint, audio_checkpoint or text_tower (see "
+                "docs/real-data.md)."
             )
         return self._filepath
 
@@ -79,7 +80,7 @@ class FolderDataset(AbstractDataset[Fill, Path | UPath]):
         if self._filepath.exists() and not (self._filepath / GENERATED).exists():
             raise RawDataError(
                 f"{self._filepath}: this folder was not made by trimood, so it is not replaced. Move it away, or give "
-                "another folder for generated data with corpus_dir, video_checkpoint and audio_checkpoint."
+                "another folder for generated data with corpus_dir, video_checkpoint, audio_checkpoint and text_tower."
             )
         self._filepath.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{self._filepath.name}.", dir=self._filepath.parent) as scratch:
@@ -150,7 +151,7 @@ class CheckpointDataset(FolderDataset):
 def training_in(models: Path) -> Iterator[tuple[str, Holder]]:
     """The experiments and searches in the folder of models that other commands train now, and these commands."""
     jobs = models.parent.glob(f"{SIDE_BY_SIDE}/*/{models.name}/*/.lock")
-    for lock in sorted([*models.glob("*/.lock"), *models.glob(".search-*.lock"), *jobs]):
+    for lock in sorted([*models.glob("*/.lock"), *models.glob(".search-*.lock"), *models.glob(".jobs-*.lock"), *jobs]):
         if (holder := holder_of(lock)) and holder.trains:
             yield (lock.parent if lock.name == ".lock" else lock).name.removeprefix(".").removesuffix(".lock"), holder
 

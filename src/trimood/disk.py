@@ -201,6 +201,18 @@ def release_all() -> None:
     release(*_held)
 
 
+def held() -> list[Path]:
+    """The locks of this process."""
+    return [*_held]
+
+
+def forget(lock: Path) -> None:
+    """Releases a lock that is used once, and removes its files."""
+    release(lock)
+    for path in (lock, _note(lock)):
+        path.unlink(missing_ok=True)
+
+
 def is_held(lock: Path) -> bool:
     """Whether this process holds the lock."""
     return lock in _held

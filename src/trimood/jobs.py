@@ -3,13 +3,12 @@
 import logging
 import multiprocessing
 import os
-import pickle
 import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -19,7 +18,9 @@ import click
 
 from trimood.config.experiments import experiment_names
 from trimood.datasets import SIDE_BY_SIDE
-from trimood.learning.processes import environment
+from trimood.disk import forget, held, hold, note_holder, release
+from trimood.learning.processes import environment, to_send
+from trimood.refusals import in_words, shortened
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,23 @@ def own_data_root(data_root: Path, name: str) -> Path:
         if not link.is_symlink():
             link.symlink_to(path.absolute(), target_is_directory=path.is_dir())
     return root
+
+
+@contextmanager
+def trained_by_jobs(models: Path) -> Iterator[None]:
+    """Lets no other command change what the jobs train on, from before they begin until the last has ended.
+
+    Releases the other locks of this process, which the jobs take.
+    """
+    lock = models / f".jobs-{os.getpid()}.lock"
+    others = held()
+    hold(lock, wait=False)
+    note_holder(lock, trains=True)
+    release(*others)
+    try:
+        yield
+    finally:
+        forget(lock)
 
 
 def run_jobs(jobs: Sequence[Job], devices: Sequence[Mapping[str, str]], session: Session) -> list[Exception]:
@@ -140,7 +158,8 @@ def _run(
     try:
         session(options, meta)
     except Exception as error:
-        failure.send_bytes(_to_send(error))
+        words = in_words(error)
+        failure.send(to_send(click.ClickException(shortened(words)) if words else error))
         sys.exit(1)
 
 
@@ -150,22 +169,13 @@ def _end_with(parent: Any) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _to_send(error: Exception) -> bytes:
-    try:
-        content = pickle.dumps(error)
-        pickle.loads(content)  # noqa: S301 - made in the line above
-    except Exception:
-        return pickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
-    return content
-
-
 def _error_of(one: _Running) -> Exception | None:
     one.process.join()
     one.lines.join()
     if one.process.exitcode == 0:
         return None
     with suppress(EOFError):
-        error: Exception = pickle.loads(one.error.recv_bytes())  # noqa: S301 - of our own process
+        error: Exception = one.error.recv()
         return error
     code = one.process.exitcode
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"

@@ -7,7 +7,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from support.tracked_project import STORE, new_outbox, runs_in
+from support.tracked_project import PROJECT, STORE, new_outbox, runs_in
 from trimood.tracking.view import COLOURS, SAVED_VIEW, colour_of, link
 
 
@@ -57,9 +57,13 @@ def test_a_description_that_a_person_has_written_stays(folder: Path) -> None:
 
 
 def test_the_runs_of_an_experiment_have_one_colour_and_others_another() -> None:
-    names = [f"exp{number}" for number in range(12)]
-    assert len({colour_of(name, names) for name in names}) == len(COLOURS)
+    names = sorted(path.stem for path in (PROJECT / "conf" / "base" / "experiments").glob("*.yml"))
+    colours = {name: colour_of(name, names) for name in names}
+    assert len(set(colours.values())) == len(names)
+    assert len(set(COLOURS)) == len(COLOURS)
     assert colour_of("exp3", names) == colour_of("exp3", list(reversed(names)))
+    kept = [colour_of(name, [*names, "exp4_tuned"]) == colour for name, colour in colours.items()]
+    assert sum(kept) >= len(names) - 3
 
 
 def test_the_link_names_the_server_without_its_password() -> None:

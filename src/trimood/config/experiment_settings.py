@@ -344,5 +344,7 @@ def resolve(
     minimised = LossParams.model_validate(merged(loss.model_dump(), experiment.loss))
     if experiment.modalities == ("text",) and experiment.text_tower != LANGUAGEBIND:
         adapters = adapters.model_copy(update={"targets": adapters.text_targets})  # no layer has the others
+    if experiment.text_tower == LANGUAGEBIND:
+        adapters = adapters.model_copy(update={"text_targets": LoraParams.model_fields["text_targets"].default})
     used = adapters if experiment.train == "lora" else None
     return Settings.model_validate({**dict(experiment), "lora": used, "loss": minimised, "training": shared})

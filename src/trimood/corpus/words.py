@@ -113,13 +113,11 @@ def _of_json(path: Path) -> list[tuple[str, Said]]:
 
 def _said(row: Mapping[str, object], number: int, place: str) -> Said:
     """The words in a row of a table, and what it says of their conversation; `number` is that of the row."""
-    conversation, speaker = (str(row.get(name) or "").strip() for name in ("conversation", "speaker"))
-    order = str(row.get("order") or "").strip()
+    given = (row.get(name) for name in ("conversation", "speaker", "order"))
+    conversation, speaker, order = ("" if value is None else str(value).strip() for value in given)
     if conversation and "order" in row and not re.fullmatch(r"\d{1,18}", order):
         raise TextError(f"order is {shortened(order) or 'empty'}; expected a whole number within conversation", place)
-    return Said(
-        _word(row["text"], place), conversation, int(order) if "order" in row and order.isdecimal() else number, speaker
-    )
+    return Said(_word(row["text"], place), conversation, int(order) if conversation and order else number, speaker)
 
 
 def _word(value: object, place: str) -> str:

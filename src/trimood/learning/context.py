@@ -89,7 +89,10 @@ class TextReader:
             self._log_cut(int((ids[:, -2] != ids[:, -1]).sum()), len(texts), TOKEN_COUNT)
             return ids
         around = rows_around(table, self.context)
-        own = self._lines(texts, table["speaker"].fillna("").tolist() if self.context.speakers else [])
+        speakers = table["speaker"].fillna("").tolist() if self.context.speakers else []
+        if nameless := speakers.count(""):
+            log.warning("%d of %d utterances have no speaker, whom the model reads", nameless, len(texts))
+        own = self._lines(texts, speakers)
         start, end = self._edges()
         separator = self._separator()
         most = self.encoder.most_tokens if self.encoder else TOKEN_COUNT

@@ -49,16 +49,21 @@ class DeviceError(Exception):
     """This machine cannot train with these settings."""
 
 
-def check_device(training: TrainingParams) -> None:
-    """Raises DeviceError for fp16 without a GPU, fewer GPUs than processes, or an optimiser that is not installed."""
+def check_device(training: TrainingParams, at_once: int = 1) -> None:
+    """Raises DeviceError for fp16 without a GPU, fewer GPUs than processes, or an optimiser that is not installed.
+
+    `at_once` trainings share the GPUs.
+    """
     if training.fp16 and not torch.cuda.is_available():
         raise DeviceError(
             "training.fp16 is true, but PyTorch finds no CUDA device here: fp16 trains on a GPU only. Set it to false."
         )
-    if training.processes > 1 and torch.cuda.is_available() and training.processes > torch.cuda.device_count():
+    needed = training.processes * at_once
+    if training.processes > 1 and torch.cuda.is_available() and needed > torch.cuda.device_count():
+        together = f", {at_once} trainings run at once" if at_once > 1 else ""
         raise DeviceError(
-            f"training.processes is {training.processes}, and PyTorch finds {torch.cuda.device_count()} CUDA devices "
-            "here; each process needs one of its own. Use fewer processes, or look at CUDA_VISIBLE_DEVICES."
+            f"training.processes is {training.processes}{together}, and PyTorch finds {torch.cuda.device_count()} CUDA "
+            "devices here; each process needs one of its own. Use fewer, or look at CUDA_VISIBLE_DEVICES."
         )
     library = LIBRARIES.get(training.optim)
     if library and find_spec(library) is None:
@@ -242,7 +247,7 @@ def _try_on_gpu(model: EmotionClassifier, examples: Examples, training: Training
     try:
         with torch.random.fork_rng(devices=[torch.cuda.current_device()]):
             reserved = torch.empty(aside, dtype=torch.uint8, device=device)
-            items = [examples[number % len(examples)] for number in range(size)]
+            items = [examples[number] for number in _longest_first(examples, size)]
             batch = {name: tensor.to(device) for name, tensor in collate(items).items()}
             for _ in range(2):
                 with torch.autocast("cuda", precision, enabled=precision is not None):
@@ -252,6 +257,13 @@ def _try_on_gpu(model: EmotionClassifier, examples: Examples, training: Training
     finally:
         model.zero_grad(set_to_none=True)
         torch.cuda.reset_peak_memory_stats()  # what is stored is the training's own peak
+
+
+def _longest_first(examples: Examples, size: int) -> list[int]:
+    """The numbers of `size` utterances, those with the longest texts first; as often as needed, if there are fewer."""
+    lengths = examples.text_lengths() or [0] * len(examples)
+    order = sorted(range(len(examples)), key=lambda number: -lengths[number])
+    return [order[number % len(order)] for number in range(size)]
 
 
 def forget_peak_memory() -> None:

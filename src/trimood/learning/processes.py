@@ -29,6 +29,9 @@ Say = Callable[[Any], None]
 
 _SECONDS_BETWEEN_LOOKS = 0.1
 
+_MOST_CHARACTERS = 10_000
+"""Of an error and of its frames; a pipe takes 64 kB before someone reads it."""
+
 _ENGINES = (
     "torch.distributed.elastic.agent.server.api",
     "torch.distributed.elastic.multiprocessing.api",
@@ -69,15 +72,16 @@ def run_together(
         local_addr=local,
     )
     try:
-        with _signals_as_before(), said.open("rb") as lines, _quiet_engine():
+        heeded = {"TORCHELASTIC_SIGNALS_TO_HANDLE": ",".join(_heeded())}
+        with _signals_as_before(), said.open("rb") as lines, _quiet_engine(), environment(heeded):
             result = _Agent(spec, lines, hear, is_over).run()
     finally:
         spec.rdzv_handler.shutdown()
         said.unlink(missing_ok=True)
     if result.is_failed():
         raise ProcessLost(
-            f"training.processes={count}: processes of this training were killed {MOST_RESTARTS + 1} times, as the "
-            "system does if memory runs out. Use a smaller training.micro_batch or fewer training.processes; the same "
+            f"a process of this training ({count} together) was killed {MOST_RESTARTS + 1} times, as the system does "
+            "if memory runs out. Use a smaller training.micro_batch, fewer training.processes or fewer jobs; the same "
             "command continues from the last whole epoch."
         )
 
@@ -108,7 +112,8 @@ class _Agent(LocalElasticAgent):
             killed = killed or [failure.exitcode for failure in result.failures.values() if failure.exitcode < 0]
             if self._errors and not killed:
                 raise self._errors[0]
-            how = signal.Signals(-killed[0]).name if killed else f"exit code {self._children[0].exitcode}"
+            codes = sorted({failure.exitcode for failure in result.failures.values()})
+            how = signal.Signals(-killed[0]).name if killed else f"exit code {', '.join(map(str, codes))}"
             then = "start again from the last whole epoch" if self._remaining_restarts else "are not started again"
             _log.warning(
                 "a process of this training was lost (%s): all %d %s", how, worker_group.spec.local_world_size, then
@@ -158,7 +163,7 @@ def _begin(work: Callable[[Path, Say], None], given: Path, said: Path) -> None:
     try:
         work(given, say)
     except Exception as error:
-        say(_to_send(error))
+        say(to_send(error))
         raise
     gc.freeze()  # else Python searches all objects of all libraries before the process ends
 
@@ -169,14 +174,16 @@ def _end_with(parent: Any) -> None:
     os._exit(1)
 
 
-def _to_send(error: Exception) -> Exception:
-    """The error, with its frames as a note; as a RuntimeError if it cannot be sent as it is."""
-    frames = "".join(traceback.format_exception(error))
+def to_send(error: Exception) -> Exception:
+    """The error, with its frames as a note; as a RuntimeError if it cannot be sent as it is, or is too long."""
+    frames = "".join(traceback.format_exception(error))[-_MOST_CHARACTERS:]
     try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301 - made in the line itself
+        if len(content := pickle.dumps(error)) > _MOST_CHARACTERS:
+            raise ValueError("too long for a pipe")
+        pickle.loads(content)  # noqa: S301 - made in the line above
     except Exception:
-        error = RuntimeError(f"{type(error).__name__}: {error}")
-    error.add_note(f"In a process of this training:\n{frames}")
+        error = RuntimeError(f"{type(error).__name__}: {error}"[:_MOST_CHARACTERS])
+    error.add_note(f"In another process:\n{frames}")
     return error
 
 
@@ -190,6 +197,12 @@ class _Sender(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         record.msg, record.args, record.exc_info = record.getMessage(), None, None
         self._say(record)
+
+
+def _heeded() -> list[str]:
+    """The signals that end a command, without those that are ignored, as under nohup."""
+    names = [name for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT") if hasattr(signal, name)]
+    return [name for name in names if signal.getsignal(signal.Signals[name]) is not signal.SIG_IGN]
 
 
 @contextmanager

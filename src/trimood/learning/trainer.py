@@ -129,6 +129,9 @@ def _train_in_processes(
     threads = max(1, torch.get_num_threads() // training.processes)
     given = folder / "given.pt"
     _log.info("%d processes train together, with %d CPU threads each", training.processes, threads)
+    model.cpu()  # from the GPU on which frozen towers have embedded
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
     try:
         with written_whole(given, outlasts_power=False) as beside:
             torch.save((threads, partial(_train, model, train, validation, training, folder, minimised, score)), beside)
@@ -142,7 +145,7 @@ def _train_in_processes(
 def _train_together(given: Path, say: Callable[[Any], None]) -> None:
     """The work of one of several processes. Only the first says how the training goes."""
     # Mapped privately: what is trained is copied page by page when it is written, what is frozen is never copied.
-    threads, train = torch.load(given, mmap=True, weights_only=False)
+    threads, train = torch.load(given, map_location="cpu", mmap=True, weights_only=False)
     torch.set_num_threads(threads)
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
@@ -170,10 +173,11 @@ def _train(
     if is_compiled := compiles(training, len(train)):
         model.compile_layers()
         _log.info("training.torch_compile: the layers are compiled in the first step, which may take minutes")
-    whole = last_whole(folder)
+    whole = last_whole(folder) if training.processes == 1 else _whole_for_all(folder)
     earlier = TrainerState.load_from_json(str(whole / TRAINER_STATE_NAME)) if whole else None
     with _without_overrides() if training.processes == 1 else nullcontext():
-        micro_batch = chosen_micro_batch(model, train, training, earlier.train_batch_size if earlier else None)
+        with compilation_explained(is_compiled):
+            micro_batch = chosen_micro_batch(model, train, training, earlier.train_batch_size if earlier else None)
         if training.processes > 1:
             micro_batch = min(from_all(micro_batch))
         arguments = _training_arguments(training, folder, micro_batch)
@@ -193,6 +197,12 @@ def _train(
     # Trainer leaves its autocast on the model, which would round later predictions to bf16.
     trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
     return folder / f"checkpoint-{trainer.state.global_step}"
+
+
+def _whole_for_all(folder: Path) -> Path | None:
+    """`last_whole` for all processes: only the first looks, because it sets damaged epochs aside."""
+    found: Path | None = from_all(last_whole(folder) if torch.distributed.get_rank() == 0 else None)[0]
+    return found
 
 
 @contextmanager

@@ -26,6 +26,9 @@ MOST_TOKENS = 512
 WIDTH_STEP = 16
 """A batch is as wide as its longest text, in steps of so many tokens."""
 
+_COUNT_FROM_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet", "roberta-prelayernorm", "data2vec-text")
+"""Families whose positions begin after the padding's id, so that these positions are never used."""
+
 _FAMILIES = "BERT, RoBERTa, DeBERTa, MPNet, MiniLM and ModernBERT"
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "spm.model", "spiece.model", "sentencepiece.bpe.model")
 
@@ -63,10 +66,9 @@ def read_encoder(folder: Path, pooling: Pooling) -> tuple[EncoderConfig, PreTrai
             f"{folder}: the tokenizer has tokens up to {highest:,}, and config.json says vocab_size "
             f"{content['vocab_size']:,}: they belong to different models. Download both again."
         )
-    # RoBERTa and MPNet count positions from the padding's id, so two of their positions are never used.
-    positions = content.get("max_position_embeddings", MOST_TOKENS + 2) - 2
-    longest = min(tokenizer.model_max_length, MOST_TOKENS)
-    most_tokens = longest if longest <= content.get("max_position_embeddings", longest) else positions
+    positions = content.get("max_position_embeddings") or MOST_TOKENS + 2
+    unused = tokenizer.pad_token_id + 1 if content["model_type"] in _COUNT_FROM_PADDING else 0
+    most_tokens = min(tokenizer.model_max_length, MOST_TOKENS, positions - unused)
     separator = tokenizer.sep_token_id if tokenizer.sep_token_id is not None else tokenizer.eos_token_id
     return EncoderConfig(settings, pooling, int(tokenizer.pad_token_id), int(most_tokens), separator), tokenizer
 
@@ -130,7 +132,7 @@ class TextEncoder(nn.Module):
         states, mask = self.text_states(input_ids)
         if self.config.pooling == "first":
             return states[:, 0]
-        weights = self._own(input_ids[:, : mask.shape[1]], mask)[..., None].to(states.dtype)
+        weights = mask[..., None].to(states.dtype)
         return (states * weights).sum(dim=1) / weights.sum(dim=1)
 
     def _own(self, input_ids: Tensor, mask: Tensor) -> Tensor:
@@ -150,14 +152,16 @@ class TextEncoder(nn.Module):
     def text_states(self, input_ids: Tensor) -> tuple[Tensor, Tensor]:
         """The last layer's states [utterance, token, channel] of as many tokens as the longest text has, and its mask.
 
-        The mask [utterance, token] bool is true for tokens of the text.
+        The mask [utterance, token] bool is true for tokens of the text; of one with a context, for those of the
+        utterance itself.
         """
         mask = input_ids != self.config.padding
         mask[:, 0] = True  # so that an absent text, which is zeros, is no division by zero
         longest = int((mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).max())
         width = min(-(-longest // WIDTH_STEP) * WIDTH_STEP, mask.shape[1])
         input_ids, mask = input_ids[:, :width], mask[:, :width]
-        return self.model(input_ids=input_ids, attention_mask=mask.long()).last_hidden_state, mask
+        states = self.model(input_ids=input_ids, attention_mask=mask.long()).last_hidden_state
+        return states, self._own(input_ids, mask)
 
     def checkpoint_layers(self) -> None:
         """From now on, a layer keeps only its input for the backward pass, which computes the layer again."""

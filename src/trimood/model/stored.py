@@ -124,7 +124,9 @@ def code_version() -> str:
     package = Path(__file__).parents[1]
     modules = [file for name in ("learning", "model", "scoring") for file in (package / name).rglob("*.py")]
     digest = hashlib.sha256()
-    for path in sorted([*modules, package / "media" / "audio.py"]):  # which makes the audio tower's image of a log-mel
+    # They make the audio tower's image of a log-mel, and the weights of a loss.
+    modules += [package / "media" / "audio.py", package / "corpus" / "class_balance.py"]
+    for path in sorted(modules):
         digest.update(path.read_bytes())
     return f"{version('trimood')} {digest.hexdigest()[:16]}"
 

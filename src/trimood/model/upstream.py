@@ -178,7 +178,7 @@ def check_kind(published: Published, settings: Settings) -> None:
         there, here = (", ".join(f"{name}: {of.get(name, '')}" for name in names) for of in (facts.settings, own))
         raise CheckpointError(
             f"{source}: exported from {facts.experiment} with {there}, but the experiment has {here}. Give "
-            f"experiment={facts.experiment}, or one with the same settings."
+            f"experiment={facts.experiment} and, with --params {facts.experiment}.…, the settings of the export."
         )
 
 

@@ -44,6 +44,7 @@ def model_card(
         identity=identity,
         settings=settings,
         corpus=corpus,
+        env=run.get("tags.env", "ecf"),
         run_id=run_id,
         split_unit=run.get("params.data.split.unit", "unknown"),
         train_file=run.get("tags.corpus.train.sha256", "unknown"),
@@ -68,13 +69,15 @@ def _metadata(identity: RunIdentity, scores: Mapping[str, SplitScores], corpus: 
         for split, found in scores.items()
         for name, of in (("macro F1", found.macro_f1), ("weighted F1", found.weighted_f1))
     ]
+    kind = "video" if set(identity.plan.settings.modalities) - {"text"} else "text"
+    towers = ["languagebind"] if set(identity.checkpoints) - {"text"} else []
     base = [place for place in map(_public, identity.plan.checkpoints.values()) if place]
     return {
         "language": "en",
         "license": "other",
         "license_name": "see-the-card",
         "library_name": "peft" if identity.plan.settings.train == "lora" else "pytorch",
-        "tags": ["emotion-recognition-in-conversation", "multimodal", "languagebind", "trimood"],
+        "tags": ["emotion-recognition-in-conversation", "multimodal", *towers, "trimood"],
         **({"base_model": base} if base else {}),
         "metrics": ["f1"],
         "model-index": [
@@ -82,7 +85,7 @@ def _metadata(identity: RunIdentity, scores: Mapping[str, SplitScores], corpus: 
                 "name": f"trimood {identity.experiment}",
                 "results": [
                     {
-                        "task": {"type": "video-classification", "name": "emotion recognition in conversation"},
+                        "task": {"type": f"{kind}-classification", "name": "emotion recognition in conversation"},
                         "dataset": {"type": corpus, "name": _CORPORA[corpus]},
                         "metrics": metrics,
                     }

@@ -1,6 +1,7 @@
 """How MLflow shows the runs: kind and description of each of its experiments, a saved view, colours of runs."""
 
 import json
+import zlib
 from collections.abc import Mapping
 from typing import Literal
 
@@ -40,6 +41,14 @@ COLOURS = (
     "#1b7837",
     "#b2182b",
     "#4d4dff",
+    "#a6761d",
+    "#1f9ed1",
+    "#e7298a",
+    "#66a61e",
+    "#525288",
+    "#b2912f",
+    "#00b3a4",
+    "#d9a6c2",
 )
 """The first six: Okabe and Ito 2008, Color Universal Design, which people with colour blindness can tell apart."""
 
@@ -77,8 +86,17 @@ def link(uri: str, experiment_id: str) -> str:
 
 
 def colour_of(experiment: str, experiments: list[str]) -> str:
-    """Returns the colour of an experiment's runs, the same for all its seeds."""
-    return COLOURS[sorted(experiments).index(experiment) % len(COLOURS)]
+    """Returns the colour of an experiment's runs, the same for all its seeds; it hardly depends on the others.
+
+    No two of `experiments` have the same one, unless they are more than the colours.
+    """
+    places: dict[str, int] = {}
+    for name in sorted(experiments):
+        place = zlib.crc32(name.encode())
+        while place % len(COLOURS) in places.values() and len(places) < len(COLOURS):
+            place += 1
+        places[name] = place % len(COLOURS)
+    return COLOURS[places[experiment]]
 
 
 def _view() -> dict[str, object]:

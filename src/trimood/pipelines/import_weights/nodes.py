@@ -89,8 +89,11 @@ def _refuse_trained(experiment: str, models: Path) -> None:
         return
     try:
         origin = read_stored(path).about.identity.imported
-    except CheckpointError:  # of another version
-        origin = None
+    except CheckpointError as error:  # damaged, or of another version
+        raise CannotImport(
+            f"{path}: cannot be read, so it may be a training of {experiment} and is not replaced ({error}). Move the "
+            f"folder {path.parent} away, or import into another place: --params data_root=FOLDER"
+        ) from error
     if origin is None:
         raise CannotImport(
             f"{path}: {experiment} has been trained here, and its weights are not replaced by imported ones. Move the "

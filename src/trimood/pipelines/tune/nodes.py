@@ -48,8 +48,9 @@ def plan_search(
     check_space(experiment, own, training, lora, loss, tune.space)
     for parameter, dimension in tune.space.items():
         for value in dimension.choices or ():
-            check_device(settings_with(own, training, lora, loss, {parameter: value}).training)
+            check_device(settings_with(own, training, lora, loss, {parameter: value}).training, tune.jobs)
     settings = settings_with(own, training, lora, loss, {})
+    check_device(settings.training, tune.jobs)
     refuse_without_clips(settings, clips)
     places: dict[Source, str] = {"video": video_checkpoint, "audio": audio_checkpoint, "text": text_tower}
     planned = plan_experiment(settings, places, clips.reader, clips.stereo)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from trimood.config.parameters import Dimension, flatten
 from trimood.config.plan import SearchPlan
-from trimood.corpus.class_balance import loss_terms
+from trimood.corpus.class_balance import AbsentEmotion, loss_terms
 from trimood.learning.device import DeviceError
 from trimood.learning.embeddings import EmbeddingCache
 from trimood.learning.experiment import (
@@ -23,8 +23,10 @@ from trimood.learning.experiment import (
     train_experiment,
 )
 from trimood.learning.loop import TrainingDiverged
+from trimood.learning.processes import ProcessLost
 from trimood.learning.search.space import SpaceError, settings_with
 from trimood.learning.search.study import ENDED, RUN, drawn
+from trimood.model.heads import HeadError
 from trimood.model.memory import OutOfMemory
 from trimood.scoring.metrics import summary_scores
 from trimood.tracking.kinds import flat_plan
@@ -34,7 +36,15 @@ log = logging.getLogger(__name__)
 
 OBJECTIVE = "validation/macro_f1"
 
-COSTS_ONE_TRIAL = (SpaceError, DeviceError, TrainingDiverged, OutOfMemory)
+COSTS_ONE_TRIAL = (
+    SpaceError,
+    DeviceError,
+    HeadError,
+    AbsentEmotion,
+    TrainingDiverged,
+    OutOfMemory,
+    ProcessLost,
+)
 """Errors that are caused by a trial's values, such as too large steps or batches, and fail only this trial."""
 
 
