@@ -2,6 +2,8 @@
 
 import gc
 import os
+import signal
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -35,6 +37,14 @@ def _libraries_outlive_the_tests() -> None:
     """The garbage collector skips what is imported by now: each training collects, 0.7 s for a million such objects."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt, also where the tests run under nohup or in the background of a script."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)

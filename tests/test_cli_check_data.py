@@ -21,7 +21,7 @@ PICTURES = ("class_balance.png", "clip_durations.png", "problem_clips.png")
 def latest_check(project: DemoProject) -> tuple[Run, set[str]]:
     """The latest MLflow run of the report, and the names of its files."""
     client = mlflow.MlflowClient(f"sqlite:///{project.path}/mlflow.db")
-    (experiment,) = client.search_experiments(filter_string="name = 'trimood'")
+    (experiment,) = client.search_experiments(filter_string="name = 'trimood-reports'")
     runs = client.search_runs([experiment.experiment_id], "tags.report = 'check_data'", order_by=["start_time desc"])
     files = {file.path for folder in ("", "pictures") for file in client.list_artifacts(runs[0].info.run_id, folder)}
     return runs[0], files

@@ -41,7 +41,7 @@ def said(project: DemoProject, trained: str) -> str:
 def runs_of(project: DemoProject) -> pd.DataFrame:
     use_store(f"sqlite:///{project.path / 'mlflow.db'}")
     try:
-        return mlflow.search_runs(experiment_names=["trimood"])
+        return mlflow.search_runs(search_all_experiments=True)
     finally:
         mlflow.set_tracking_uri(None)
 
@@ -50,7 +50,9 @@ def test_many_seeds_of_one_command_are_as_many_runs_and_look_the_clips_up_once(
     project: DemoProject, trained: str
 ) -> None:
     runs = runs_of(project)
-    assert sorted(runs["tags.mlflow.runName"]) == ["exp3", "exp3", "exp6", "exp6"]
+    assert sorted(runs["tags.mlflow.runName"]) == [
+        f"{name} · seed {seed}" for name in ("exp3", "exp6") for seed in (1, 2)
+    ]
     assert set(runs["status"]) == {"FINISHED"}
     assert trained.count(", 0 to prepare") == 4  # one for each split
 

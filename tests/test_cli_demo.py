@@ -47,7 +47,10 @@ def test_an_experiment_that_fails_costs_none_of_the_same_command(demo_project: D
     params = "exp3.training.num_train_epochs=1,exp4.training.num_train_epochs=1,exp3.training.learning_rate=1.0e+38"
     assert "loss is nan" in demo_project.refused("--pipelines=exp4,exp3", "--params", params)
     new = runs_of(demo_project).loc[lambda runs: ~runs["run_uuid"].isin(known)]
-    assert dict(zip(new["name"], new["status"], strict=True)) == {"exp3": "FAILED", "exp4": "FINISHED"}
+    assert dict(zip(new["name"], new["status"], strict=True)) == {
+        "exp3 · seed 42": "FAILED",
+        "exp4 · seed 42": "FINISHED",
+    }
     assert (demo_project.path / "data/demo/08_reporting/exp4/scores.json").exists()
     demo_project.kedro("run", "--pipelines=exp3")
 
@@ -62,7 +65,7 @@ def test_several_experiments_in_one_command_are_as_many_runs_and_decode_nothing_
     epochs = "exp4.training.seed=77,exp4.training.num_train_epochs=1,exp6_head.training.num_train_epochs=1"
     done = demo_project.kedro("run", "--pipelines=exp4,exp6_head", "--params", epochs)
     new = runs_of(demo_project).loc[lambda runs: ~runs["run_uuid"].isin(known)]
-    assert sorted(new["name"]) == ["exp4", "exp6_head"]
+    assert sorted(new["name"]) == ["exp4 · seed 77", "exp6_head · seed 42"]
     assert set(new["status"]) == {"FINISHED"}
     assert [part.stat().st_mtime_ns for part in parts] == before
     assert ", 0 to prepare" in done.stderr
@@ -147,15 +150,15 @@ def test_a_search_is_resumed_and_its_best_trial_runs_as_an_experiment(demo_proje
 
 def test_a_seventh_experiment_is_one_file_and_no_code(demo_project: DemoProject) -> None:
     folder = demo_project.path / "conf" / "base" / "experiments"
-    (folder / "exp7.yml").write_text(
-        "exp7: {modalities: [audio], train: everything, training: {num_train_epochs: 1}}\n"
+    (folder / "exp70.yml").write_text(
+        "exp70: {modalities: [audio], train: everything, training: {num_train_epochs: 1}}\n"
     )
     try:
-        demo_project.kedro("run", "--pipeline=exp7")  # the older spelling, too
+        demo_project.kedro("run", "--pipeline=exp70")  # the older spelling, too
     finally:
-        (folder / "exp7.yml").unlink()
-    assert runs_of(demo_project)["name"].iloc[-1] == "exp7"
-    plan = json.loads((demo_project.path / "data" / "demo" / "05_model_input" / "exp7" / "plan.json").read_text())
+        (folder / "exp70.yml").unlink()
+    assert runs_of(demo_project)["name"].iloc[-1] == "exp70 · seed 42"
+    plan = json.loads((demo_project.path / "data" / "demo" / "05_model_input" / "exp70" / "plan.json").read_text())
     assert set(plan["parameters"]) == {"audio", "head", "all"}
     assert list(plan["checkpoints"]) == ["audio"]
 

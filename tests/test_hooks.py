@@ -26,7 +26,7 @@ def conf(tmp_path: Path) -> Iterator[Path]:
     bootstrap_project(PROJECT)
     shutil.copytree(PROJECT / "conf", tmp_path / "conf")
     experiments = tmp_path / "conf/base/experiments"
-    (experiments / "exp7.yml").write_text((experiments / "exp3.yml").read_text().replace("exp3:", "exp7:"))
+    (experiments / "exp70.yml").write_text((experiments / "exp3.yml").read_text().replace("exp3:", "exp70:"))
     yield tmp_path / "conf"
     bootstrap_project(PROJECT)
 
@@ -36,19 +36,19 @@ def test_a_session_has_the_experiments_of_its_own_configuration(conf: Path) -> N
     for source, has_it in ((conf, True), (None, False), (conf, True)):
         with KedroSession.create(PROJECT, conf_source=source and str(source)) as session:
             parameters = session.load_context().params
-        assert ("exp7" in pipelines) == has_it
-        assert ("exp7" in parameters) == has_it
+        assert ("exp70" in pipelines) == has_it
+        assert ("exp70" in parameters) == has_it
 
 
 @pytest.mark.slow
 def test_a_later_session_of_the_process_finds_a_file_that_was_added(conf: Path) -> None:
-    added = conf / "demo/experiments/exp8.yml"
+    added = conf / "demo/experiments/exp80.yml"
     for has_it in (False, True):
         with KedroSession.create(PROJECT, conf_source=str(conf)) as session:
             session.load_context()
-        assert ("exp8" in pipelines) == has_it
+        assert ("exp80" in pipelines) == has_it
         added.parent.mkdir(exist_ok=True)
-        added.write_text((conf / "base/experiments/exp7.yml").read_text().replace("exp7:", "exp8:"))
+        added.write_text((conf / "base/experiments/exp70.yml").read_text().replace("exp70:", "exp80:"))
 
 
 @pytest.mark.slow
@@ -59,9 +59,9 @@ def test_a_command_has_the_experiments_of_the_configuration_that_it_names(
     monkeypatch.chdir(PROJECT)
     command = KedroCLI(PROJECT).get_command(None, "run")  # type: ignore[arg-type]
     assert command is not None
-    said = CliRunner().invoke(command, ["--pipelines=exp77", *([f"--conf-source={conf}"] if source else [])])
+    said = CliRunner().invoke(command, ["--pipelines=exp777", *([f"--conf-source={conf}"] if source else [])])
     assert said.exit_code == 2
-    assert (" exp7," in " ".join(said.output.split())) == has_it
+    assert (" exp70," in " ".join(said.output.split())) == has_it
 
 
 @pytest.mark.slow
@@ -134,7 +134,7 @@ def test_an_experiment_named_as_something_else_is_refused(
     conf: Path, monkeypatch: pytest.MonkeyPatch, name: str, words: str
 ) -> None:
     experiments = conf / "base/experiments"
-    (experiments / "exp7.yml").rename(experiments / f"{name}.yml")
+    (experiments / "exp70.yml").rename(experiments / f"{name}.yml")
     (experiments / f"{name}.yml").write_text((experiments / "exp3.yml").read_text().replace("exp3:", f"{name}:"))
     monkeypatch.chdir(PROJECT)
     command = KedroCLI(PROJECT).get_command(None, "run")  # type: ignore[arg-type]

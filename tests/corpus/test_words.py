@@ -148,3 +148,10 @@ def test_a_comma_too_many_or_too_few_is_refused_by_its_line(tmp_path: Path, rows
     (tmp_path / "words.csv").write_text("clip,text\n" + rows)
     with pytest.raises(WordsError, match=rf"words\.csv, line {line}: got {count} fields, the header has 2\..*quotes"):
         read_words(tmp_path / "words.csv")
+
+
+def test_the_numbers_of_a_json_table_may_begin_with_0(tmp_path: Path) -> None:
+    rows = [{"clip": clip, "text": clip, "conversation": 0, "order": order} for order, clip in enumerate("ab")]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    words = read_words(tmp_path / "a.json")
+    assert [(said.conversation, said.order) for said in words.values()] == [("0", 0), ("0", 1)]

@@ -31,7 +31,7 @@ class WithoutMask(Dataset[dict[str, Tensor]]):
     """The same examples, before there was a mask."""
 
     def __init__(self, examples: Dataset[dict[str, Tensor]]) -> None:
-        self.examples = examples
+        self.examples, self.labels = examples, examples.labels  # type: ignore[attr-defined]
 
     def __len__(self) -> int:
         return len(self.examples)  # type: ignore[arg-type]

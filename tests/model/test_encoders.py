@@ -65,6 +65,25 @@ def test_each_family_gives_the_mean_of_transformers_own_states(config, encoder_f
         torch.testing.assert_close(by_first[1], alone[0], atol=2e-6, rtol=0)
 
 
+@pytest.mark.parametrize("config", FAMILIES[:3])
+def test_the_longest_text_fits_into_the_positions_that_a_family_uses(config, encoder_folder: Path, tmp_path) -> None:
+    config.vocab_size = len((encoder_folder / "vocab.txt").read_text().splitlines())
+    folder = made_encoder(tmp_path, config, encoder_folder)
+    about = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**about, "model_max_length": 10**30}))
+    settings, words = read_encoder(folder, "mean")
+    unused = {"bert": 0, "roberta": 1, "mpnet": 2}[config.model_type]  # here the padding is token 0
+    assert settings.most_tokens == WORDS["max_position_embeddings"] - unused
+    long = pd.DataFrame({"text": ["so happy " * 200]})
+    with torch.no_grad():
+        assert (
+            built(folder)
+            .embed(input_ids=TextReader(words, ContextParams(), settings).ids(long))["text"]
+            .isfinite()
+            .all()
+        )
+
+
 def test_the_mean_is_over_the_utterance_itself_which_has_read_its_context(encoder_folder: Path) -> None:
     config, words = read_encoder(encoder_folder, "mean")
     model = built(encoder_folder).encoder

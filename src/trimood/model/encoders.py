@@ -67,7 +67,8 @@ def read_encoder(folder: Path, pooling: Pooling) -> tuple[EncoderConfig, PreTrai
             f"{content['vocab_size']:,}: they belong to different models. Download both again."
         )
     positions = content.get("max_position_embeddings") or MOST_TOKENS + 2
-    unused = tokenizer.pad_token_id + 1 if content["model_type"] in _COUNT_FROM_PADDING else 0
+    padding = 1 if content["model_type"] == "mpnet" else int(tokenizer.pad_token_id)  # MPNet's is written in its code
+    unused = padding + 1 if content["model_type"] in _COUNT_FROM_PADDING else 0
     most_tokens = min(tokenizer.model_max_length, MOST_TOKENS, positions - unused)
     separator = tokenizer.sep_token_id if tokenizer.sep_token_id is not None else tokenizer.eos_token_id
     return EncoderConfig(settings, pooling, int(tokenizer.pad_token_id), int(most_tokens), separator), tokenizer
