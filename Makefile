@@ -92,7 +92,7 @@ test-faults: $(STAMP) ## kill real commands, run several at once, and take MLflo
 	$(BIN)/python -m pytest -m "faults and not gpu and not hub"
 
 .PHONY: test-quick
-test-quick: $(STAMP) ## run the plain tests only (80 s); name those that should be marked slow
+test-quick: $(STAMP) ## run the plain tests only (70 s); name those that should be marked slow
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --durations 10 --durations-min 1 -m "not slow and not faults and not gpu and not hub"
 
 .PHONY: check
