@@ -45,7 +45,7 @@ def timed(arguments: tuple[str, ...]) -> dict[str, tuple[float, float]]:
                 found.setdefault(name, last)
         if "The page is at" in line:
             urlopen(f"http://127.0.0.1:{PORT}/").close()
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)  # a script may have switched Ctrl-C off
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
