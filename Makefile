@@ -72,7 +72,7 @@ results: $(STAMP) ## run and compare the nine experiments of the notes; write do
 	$(BIN)/python scripts/write_results.py data/demo/08_reporting/comparison
 
 .PHONY: bench
-bench: .venv-reference/.installed ## measure speed beside the notes' own loop; write docs/performance.md (10 min)
+bench: .venv-reference/.installed ## measure speed beside the notes' own loop; write docs/performance.md (15 min)
 	$(BIN)/python benchmarks/beside_upstream.py tiny
 	$(BIN)/python benchmarks/beside_upstream.py middle
 	$(BIN)/python benchmarks/beside_upstream.py full

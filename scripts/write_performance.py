@@ -138,7 +138,13 @@ def nodes(figures: Any) -> str:
 
 def start_up(figures: Any) -> str:
     """CPU seconds of commands beside their work."""
-    body = [[f"`kedro {of['command']}`, until {of['until']}", f"{of['cpu']:.2f}"] for of in figures["rows"]]
+    body = [
+        [
+            f"`kedro {of['command']}`, {'' if of['until'].startswith('from') else 'until '}{of['until']}",
+            f"{of['cpu']:.2f}",
+        ]
+        for of in figures["rows"]
+    ]
     return rows(["command", "CPU s"], body) + f"\n\nThe least of {figures['runs']} runs."
 
 
