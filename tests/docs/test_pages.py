@@ -123,7 +123,8 @@ def check_kedro(kedro: KedroCLI, words: list[str], own: Iterable[str]) -> None:
     given = command.make_context(command.name, words).params
     wanted = given.get("pipelines") or []
     pipelines.set_requested(None)
-    if unknown := set(wanted) - set(pipelines) - set(own):
+    of_env = (PROJECT / "conf" / str(given.get("env")) / "experiments").glob("*.yml")
+    if unknown := set(wanted) - set(pipelines) - set(own) - {path.stem for path in of_env}:
         raise click.UsageError(f"no such pipeline: {', '.join(unknown)}")
     params = dict(given.get("params") or {})
     if "jobs" in params:
