@@ -19,9 +19,10 @@ KILLS = 10
 
 
 def runs_of(world: SmallWorld) -> list[tuple[str, str]]:
-    """Name and status of every MLflow run, the oldest first."""
+    """Experiment and status of every MLflow run, the oldest first."""
     with sqlite3.connect(world.project.path / "mlflow.db") as store:
-        return store.execute("select name, status from runs order by start_time").fetchall()
+        found = store.execute("select name, status from runs order by start_time").fetchall()
+    return [(name.partition(" · seed ")[0], status) for name, status in found]
 
 
 def results_of(world: SmallWorld, experiment: str) -> dict[str, torch.Tensor | pd.DataFrame | str]:
