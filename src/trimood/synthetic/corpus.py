@@ -9,7 +9,8 @@ import av
 import numpy as np
 
 from trimood.synthetic.dialogues import (
-    CONVERSATIONS,
+    IN_TEST,
+    IN_TRAINING,
     Conversation,
     Line,
     official_test_record,
@@ -54,9 +55,11 @@ def _to_channels(voice: np.ndarray, layout: str) -> np.ndarray:
     return np.ascontiguousarray(np.outer(channels, voice).astype(np.float32))
 
 
-def write_corpus(folder: Path, seed: int, conversation_count: int = CONVERSATIONS, threads: int = 2) -> None:
+def write_corpus(
+    folder: Path, seed: int, train_count: int = IN_TRAINING, test_count: int = IN_TEST, threads: int = 2
+) -> None:
     """Fills `folder` with Subtask_2_train.json, Subtask_2_test.json and the clips of both in train/ and test/."""
-    train, test = write_dialogues(seed, conversation_count)
+    train, test = write_dialogues(seed, train_count, test_count)
     _write_split(folder, "train", train, train_record, threads)
     _write_split(folder, "test", test, official_test_record, threads)
 

@@ -12,5 +12,5 @@ from trimood.pipelines.demo.nodes import make_corpus
 @pytest.mark.slow
 def test_the_node_hands_over_a_function_that_fills_a_folder(tmp_path: Path) -> None:
     fill = make_corpus(DemoParams(seed=3))
-    fill(tmp_path, conversation_count=5)  # type: ignore[call-arg]
+    fill(tmp_path, train_count=4, test_count=1)  # type: ignore[call-arg]
     assert len(json.loads((tmp_path / "Subtask_2_train.json").read_text())) == 4
