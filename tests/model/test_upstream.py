@@ -1,10 +1,12 @@
 """Published weights: those of the original's own classes give its logits, and what does not belong says why."""
 
+import errno
 import json
 import pickle
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
 from huggingface_hub import constants
@@ -15,6 +17,7 @@ from torch import Tensor
 from support.learning_examples import TRAINING, encoder_settings, lora, settings, sources, tiny_model
 from support.made_encoders import encoder_folder
 from trimood.config.experiment_settings import ContextParams, HeadParams, LoraParams, Settings
+from trimood.disk import DiskFull
 from trimood.learning.setup import load_model, used_checkpoints
 from trimood.model.checkpoints import checkpoint_digest
 from trimood.model.classifier import EmotionClassifier, build_classifier, load_towers
@@ -206,6 +209,16 @@ def test_a_name_on_the_hub_may_name_a_folder_in_the_repository(
     ):
         with pytest.raises(CheckpointError, match=words):
             read_published(name)
+
+
+def test_a_full_disk_is_not_taken_for_a_missing_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill_the_disk(*args: object, **kwargs: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fill_the_disk)
+    with pytest.raises(DiskFull, match=r"owner/published could not be downloaded, and .* MB are free"):
+        read_published("owner/published")
 
 
 def published_state(model: EmotionClassifier) -> dict[str, Tensor]:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from trimood.config.experiment_settings import LoraParams, Settings
 from trimood.config.parameters import listed
+from trimood.disk import DiskFull, says_disk_full
 from trimood.emotions import Source
 from trimood.model.checkpoints import BIN_FILE, differences, not_finite, open_weights
 from trimood.model.classifier import EmotionClassifier
@@ -238,13 +239,15 @@ def _locate(source: str) -> Path:
             f"weights={source}: no such folder. Give a folder with {_EXPECTED}, or a name on the Hugging Face hub such "
             "as organisation/name or organisation/name/folder."
         )
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
 
     inside = f"{name['folder']}/" if name["folder"] else ""
     wanted = [f"{inside}{pattern}" for pattern in ("model*.safetensors", INDEX, BIN_FILE, "adapter_*")]
     try:
         found = Path(snapshot_download(name["repository"], allow_patterns=wanted))
     except Exception as error:  # without a network, the error depends on the version's HTTP client
+        if says_disk_full(error):
+            raise DiskFull(Path(constants.HF_HUB_CACHE), f"{source} could not be downloaded") from error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
             f"weights={source}: no folder has this name, and the download from the Hugging Face hub failed ({reason}). "

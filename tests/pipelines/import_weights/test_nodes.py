@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -67,7 +68,7 @@ def test_imported_weights_predict_to_the_bit_what_the_training_predicted(
     sources, prepared_clips, tmp_path: Path
 ) -> None:
     plan, trained = exported(sources, tmp_path / "exported")
-    tensors, origin = read_weights(plan, "exp4", str(tmp_path / "exported"), tmp_path / "06_models")
+    tensors, origin = read_weights(plan, str(tmp_path / "exported"))
     identity = identify("exp4", plan, origin, *split_tables().values())
     weights, history = store(identity, tensors)
     assert history["epochs"] == []
@@ -78,20 +79,31 @@ def test_imported_weights_predict_to_the_bit_what_the_training_predicted(
     assert found["p_joy"].nunique() == 7  # the examples of seven emotions
 
 
-def test_an_import_is_planned_as_a_training_of_its_experiment(sources) -> None:
+OWN = ExperimentParams(modalities=("text", "video"), train="lora", head="frozen")
+
+
+def shared(sources) -> tuple[Any, ...]:
     adapters = settings(train="lora").lora
     assert adapters is not None
-    own = ExperimentParams(modalities=("text", "video"), train="lora", head="frozen")
-    shared = (TRAINING, adapters, CROSS_ENTROPY, CLIPS, sources["video"], sources["audio"], "not read")
-    planned = plan_import("exp4", {"exp4": own.model_dump(mode="json", exclude_unset=True)}, *shared)
-    assert planned == plan_training(own, *shared)
-    assert planned == tiny_plan(sources, train="lora", head="frozen")
+    return TRAINING, adapters, CROSS_ENTROPY, CLIPS, sources["video"], sources["audio"], "not read"
+
+
+def planned(sources, models: Path, weights: str = "not read before") -> Plan:
+    return plan_import(
+        "exp4", {"exp4": OWN.model_dump(mode="json", exclude_unset=True)}, *shared(sources), weights, models
+    )
+
+
+def test_an_import_is_planned_as_a_training_of_its_experiment(sources, tmp_path: Path) -> None:
+    plan = planned(sources, tmp_path)
+    assert plan == plan_training(OWN, *shared(sources))
+    assert plan == tiny_plan(sources, train="lora", head="frozen")
 
 
 def test_an_imported_run_has_an_identity_of_its_own_whatever_the_folder(sources, tmp_path: Path) -> None:
     plan, trained = exported(sources, tmp_path / "one")
     (tmp_path / "one").rename(tmp_path / "other")
-    tensors, origin = read_weights(plan, "exp4", str(tmp_path / "other"), tmp_path / "06_models")
+    tensors, origin = read_weights(plan, str(tmp_path / "other"))
     identity = identify("exp4", plan, origin, *split_tables().values())
     assert identity.imported is not None
     assert (identity.imported.head, identity.examples.training) == ("given", "")
@@ -118,7 +130,7 @@ def test_an_absent_head_is_said(sources, tmp_path: Path, caplog: pytest.LogCaptu
     path = tmp_path / "exported" / "adapter_model.safetensors"
     save_file({name: of for name, of in load_file(path).items() if "linear" not in name}, path)
     with caplog.at_level(logging.WARNING, logger="trimood"):
-        _, origin = read_weights(plan, "exp4", str(tmp_path / "exported"), tmp_path)
+        _, origin = read_weights(plan, str(tmp_path / "exported"))
     assert origin.head == "seeded"
     assert "has no head: it has its initial values for training.seed 1" in caplog.text
 
@@ -127,12 +139,12 @@ def test_a_trained_experiment_is_never_replaced_and_an_imported_one_is(
     sources, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     plan, trained = exported(sources, tmp_path / "exported")
-    tensors, origin = read_weights(plan, "exp4", str(tmp_path / "exported"), tmp_path)
+    tensors, origin = read_weights(plan, str(tmp_path / "exported"))
     imported = store(identify("exp4", plan, origin, *split_tables().values()), tensors)[0]
     path = tmp_path / "exp4" / "best.safetensors"
     write_weights(path, imported)
     with caplog.at_level(logging.INFO, logger="trimood"):
-        assert read_weights(plan, "exp4", str(tmp_path / "exported"), tmp_path)[1] == origin
+        planned(sources, tmp_path)
     assert f"the weights imported from {tmp_path / 'exported'} are replaced" in caplog.text
     for content in (trained, None):
         if content:
@@ -141,16 +153,16 @@ def test_a_trained_experiment_is_never_replaced_and_an_imported_one_is(
             path.write_bytes(b"of another version")
         why = "exp4 has been trained here" if content else "cannot be read, so it may be a training of exp4"
         with pytest.raises(CannotImport, match=rf"{why}.*Move the folder .* away, or .*data_root="):
-            read_weights(plan, "exp4", "not read before", tmp_path)
+            planned(sources, tmp_path)
 
 
 def test_no_weights_and_those_of_another_checkpoint_are_refused(sources, tmp_path: Path) -> None:
     plan, _ = exported(sources, tmp_path / "exported")
     with pytest.raises(CannotImport, match=r"weights: nothing is given.*experiment=exp4,weights=FOLDER"):
-        read_weights(plan, "exp4", "", tmp_path)
+        planned(sources, tmp_path, weights="")
     moved = plan.model_copy(update={"checkpoints": {"video": sources["audio"]}})
     with pytest.raises(CheckpointError, match=r"not the video checkpoint with which .*exported was trained"):
-        read_weights(moved, "exp4", str(tmp_path / "exported"), tmp_path)
+        read_weights(moved, str(tmp_path / "exported"))
 
 
 def test_weights_are_read_before_a_clip_is_decoded_and_no_training_example_is_made() -> None:

@@ -33,24 +33,15 @@ def plan(
     video_checkpoint: str,
     audio_checkpoint: str,
     text_tower: str,
+    weights: str,
+    models: Path,
 ) -> Plan:
-    """Plans the experiment as if it were trained here. Raises CheckpointError, AdapterError or DeviceError."""
-    from trimood.learning.experiment import plan_experiment
+    """Plans the experiment as if it were trained here, before anything is stored.
 
-    own = ExperimentParams.model_validate(parameters[experiment])
-    settings = resolve(own, training, lora, loss)
-    refuse_without_clips(settings, clips)
-    places: Mapping[Source, str] = {"video": video_checkpoint, "audio": audio_checkpoint, "text": text_tower}
-    return plan_experiment(settings, places, clips.reader, clips.stereo)
-
-
-def read_weights(plan: Plan, experiment: str, weights: str, models: Path) -> tuple[Mapping[str, Any], Imported]:
-    """Returns the trained tensors of a folder or hub name, and their origin.
-
-    Raises CannotImport if no weights are named, or if the experiment has been trained here; CheckpointError if the
-    weights do not belong to the plan and its checkpoints.
+    Raises CannotImport if no weights are named, or if the experiment has been trained here; CheckpointError,
+    AdapterError or DeviceError if it cannot be planned.
     """
-    from trimood.learning.experiment import import_published
+    from trimood.learning.experiment import plan_experiment
 
     if not weights:
         raise CannotImport(
@@ -58,6 +49,20 @@ def read_weights(plan: Plan, experiment: str, weights: str, models: Path) -> tup
             f"--pipelines=import_weights --params experiment={experiment},weights=FOLDER-OR-HUB-NAME"
         )
     _refuse_trained(experiment, models)
+    own = ExperimentParams.model_validate(parameters[experiment])
+    settings = resolve(own, training, lora, loss)
+    refuse_without_clips(settings, clips)
+    places: Mapping[Source, str] = {"video": video_checkpoint, "audio": audio_checkpoint, "text": text_tower}
+    return plan_experiment(settings, places, clips.reader, clips.stereo)
+
+
+def read_weights(plan: Plan, weights: str) -> tuple[Mapping[str, Any], Imported]:
+    """Returns the trained tensors of a folder or hub name, and their origin.
+
+    Raises CheckpointError if the weights do not belong to the plan and its checkpoints.
+    """
+    from trimood.learning.experiment import import_published
+
     return import_published(weights, plan)
 
 

@@ -21,13 +21,13 @@ def create_pipeline() -> Pipeline:
     # The tag: see trimood.runner.
     return Pipeline(
         [
-            as_node(plan, ["params:experiment", "parameters", *PARAMETERS, *CHECKPOINTS], "plan", tags=["checks"]),
             as_node(
-                read_weights,
-                ["plan", "params:experiment", "params:weights", "models"],
-                ["tensors", "origin"],
+                plan,
+                ["params:experiment", "parameters", *PARAMETERS, *CHECKPOINTS, "params:weights", "models"],
+                "plan",
                 tags=["checks"],
             ),
+            as_node(read_weights, ["plan", "params:weights"], ["tensors", "origin"], tags=["checks"]),
             as_node(identify, ["params:experiment", "plan", "origin", *EXAMPLES], "identity", tags=["checks"]),
             as_node(store, ["identity", "tensors"], ["best_weights", "history"]),
         ],
