@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +94,11 @@ def fit(
         numbers = ", ".join(f"{name} {number:g}" for name, number in minimised.described.items())
         _log.info("loss, by %d training utterances: %s", len(train), "; ".join(filter(None, (loss.title, numbers))))
     forget_peak_memory()
+    work = _Work(model, train, validation, training, folder, minimised, score)
     if training.processes == 1:
-        epoch, peak = _train(model, train, validation, training, folder, minimised, score, report), peak_memory_gib()
+        epoch, peak = _train(work, report), peak_memory_gib()
     else:
-        epoch, peak = _train_in_processes(model, train, validation, training, folder, minimised, score, report)
+        epoch, peak = _train_in_processes(work, report)
     state = TrainerState.load_from_json(str(epoch / TRAINER_STATE_NAME))
     if state.global_step < state.max_steps:
         _log.info("stopped early: no better validation macro F1 for %d epochs", training.early_stopping_patience)
@@ -107,16 +107,20 @@ def fit(
     return Fitted(best, last, history_of(state), peak)
 
 
-def _train_in_processes(
-    model: EmotionClassifier,
-    train: Examples,
-    validation: Examples,
-    training: TrainingParams,
-    folder: Path,
-    minimised: TrainingLoss,
-    score: ScoreFunction,
-    report: ReportFunction,
-) -> tuple[Path, float]:
+@dataclass(frozen=True)
+class _Work:
+    """What is trained, and how: all that another process needs."""
+
+    model: EmotionClassifier
+    train: Examples
+    validation: Examples
+    training: TrainingParams
+    folder: Path
+    minimised: TrainingLoss
+    score: ScoreFunction
+
+
+def _train_in_processes(work: _Work, report: ReportFunction) -> tuple[Path, float]:
     """As `_train`, in `training.processes` new processes; also returns the peak memory of the one that needed most."""
     ends: list[tuple[Path, float]] = []
 
@@ -126,17 +130,18 @@ def _train_in_processes(
         else:
             report(*message)
 
-    threads = max(1, torch.get_num_threads() // training.processes)
-    given = folder / "given.pt"
-    _log.info("%d processes train together, with %d CPU threads each", training.processes, threads)
-    model.cpu()  # from the GPU on which frozen towers have embedded
+    processes = work.training.processes
+    threads = max(1, torch.get_num_threads() // processes)
+    given = work.folder / "given.pt"
+    _log.info("%d processes train together, with %d CPU threads each", processes, threads)
+    work.model.cpu()  # from the GPU on which frozen towers have embedded
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     try:
         with written_whole(given, outlasts_power=False) as beside:
-            torch.save((threads, partial(_train, model, train, validation, training, folder, minimised, score)), beside)
+            torch.save((threads, work), beside)
         with _without_overrides():
-            run_together(_train_together, given, training.processes, hear)
+            run_together(_train_together, given, processes, hear)
     finally:
         given.unlink(missing_ok=True)
     return max(ends, key=lambda end: end[1])
@@ -145,44 +150,36 @@ def _train_in_processes(
 def _train_together(given: Path, say: Callable[[Any], None]) -> None:
     """The work of one of several processes. Only the first says how the training goes."""
     # Mapped privately: what is trained is copied page by page when it is written, what is frozen is never copied.
-    threads, train = torch.load(given, map_location="cpu", mmap=True, weights_only=False)
+    threads, work = torch.load(given, map_location="cpu", mmap=True, weights_only=False)
     torch.set_num_threads(threads)
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     rank = join_others("nccl" if torch.cuda.is_available() else "gloo")
     forget_peak_memory()
-    epoch = train(lambda numbers, step: say((numbers, step)) if rank == 0 else None)
+    epoch = _train(work, lambda numbers, step: say((numbers, step)) if rank == 0 else None)
     say((epoch, peak_memory_gib()))
     torch.distributed.destroy_process_group()
 
 
-def _train(
-    model: EmotionClassifier,
-    train: Examples,
-    validation: Examples,
-    training: TrainingParams,
-    folder: Path,
-    minimised: TrainingLoss,
-    score: ScoreFunction,
-    report: ReportFunction,
-) -> Path:
+def _train(work: _Work, report: ReportFunction) -> Path:
     """Trains in this process, alone or as one of several; keeps the epochs in `folder`, and returns the last one."""
+    model, training, folder = work.model, work.training, work.folder
     transformers_logging.set_verbosity_error()  # its warnings are about hub models
     if training.gradient_checkpointing:
         model.checkpoint_layers()
-    if is_compiled := compiles(training, len(train)):
+    if is_compiled := compiles(training, len(work.train)):
         model.compile_layers()
         _log.info("training.torch_compile: the layers are compiled in the first step, which may take minutes")
     whole = last_whole(folder) if training.processes == 1 else _whole_for_all(folder)
     earlier = TrainerState.load_from_json(str(whole / TRAINER_STATE_NAME)) if whole else None
     with _without_overrides() if training.processes == 1 else nullcontext():
         with compilation_explained(is_compiled):
-            micro_batch = chosen_micro_batch(model, train, training, earlier.train_batch_size if earlier else None)
+            micro_batch = chosen_micro_batch(model, work.train, training, earlier.train_batch_size if earlier else None)
         if training.processes > 1:
             micro_batch = min(from_all(micro_batch))
         arguments = _training_arguments(training, folder, micro_batch)
         with memory_explained(training_remedy(training, micro_batch)), compilation_explained(is_compiled):
-            trainer = EpochTrainer(model, arguments, train, validation, minimised, score, report)
+            trainer = EpochTrainer(model, arguments, work.train, work.validation, work.minimised, work.score, report)
             if is_compiled:
                 trainer.add_callback(FirstStep)
             if training.early_stopping_patience:
