@@ -19,7 +19,7 @@ from support.process_work import diverge, wait
 from trimood.config.experiment_settings import LossParams
 from trimood.disk import InUse
 from trimood.learning import processes
-from trimood.learning.loop import _Share
+from trimood.learning.batches import Share
 from trimood.learning.processes import ProcessLost, run_together
 from trimood.learning.trainer import Fitted, fit
 from trimood.scoring.metrics import summary_scores
@@ -117,7 +117,7 @@ if __name__ == "__main__":
 def test_processes_share_each_step_of_one_process(utterances: int, count: int, micro_batch: int) -> None:
     order = list(SeedableRandomSampler(range(utterances), data_seed=3))
     shares = [
-        _Share(SeedableRandomSampler(range(utterances), data_seed=3), 12, micro_batch, count, process)
+        Share(SeedableRandomSampler(range(utterances), data_seed=3), 12, micro_batch, count, process)
         for process in range(count)
     ]
     batches = [list(share) for share in shares]

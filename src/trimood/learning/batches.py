@@ -2,13 +2,16 @@
 
 import copy
 import hashlib
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from trimood.config.experiment_settings import AugmentationParams
 from trimood.emotions import MODALITIES, Modality
@@ -16,6 +19,9 @@ from trimood.media.audio import mel_image
 from trimood.media.errors import PartError
 from trimood.media.parts import TENSORS, Location, load_part
 from trimood.media.recipes import VideoRecipe
+
+if TYPE_CHECKING:
+    from accelerate.data_loader import SeedableRandomSampler
 
 INPUTS: Mapping[Modality, str] = {"video": "frames", "audio": "mel", "text": "input_ids"}
 """The field of a batch from which each modality is embedded."""
@@ -190,3 +196,49 @@ def presence(table: pd.DataFrame) -> Tensor:
 def collate(items: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     """Stacks every field to [utterance, …]."""
     return {name: torch.stack([item[name] for item in items]) for name in items[0]}
+
+
+IGNORED = "is_ignored"
+"""In a batch that does not count, because another process has the last utterances of the step."""
+
+
+def collate_some(items: Sequence[dict[str, Tensor]]) -> dict[str, Tensor] | None:
+    """As `collate`; None for a share without utterances."""
+    return collate(items) if items else None
+
+
+class Share(Sampler[list[int]]):
+    """The batches of one of several processes: of each step, as many as the others have, and some may be empty."""
+
+    def __init__(
+        self, order: "SeedableRandomSampler", a_step: int, batch_size: int, processes: int, process: int
+    ) -> None:
+        self._order, self._a_step, self._batch_size = order, a_step, batch_size
+        self._processes, self._process = processes, process
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the order of this epoch."""
+        self._order.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = list(self._order)
+        for start in range(0, len(order), self._a_step):
+            step = order[start : start + self._a_step]
+            batches = np.array_split(step, self._processes * self._batches_of(len(step)))
+            yield from (batch.tolist() for batch in batches[self._process :: self._processes])
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self._order), self._a_step)
+        return whole * self._batches_of(self._a_step) + self._batches_of(rest)
+
+    def _batches_of(self, utterances: int) -> int:
+        return math.ceil(utterances / (self._batch_size * self._processes))
+
+
+class ShareLoader(DataLoader[Any]):
+    """Passes the epoch on, as the loaders of accelerate do."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the order of this epoch."""
+        assert isinstance(self.batch_sampler, Share)  # noqa: S101 - for mypy
+        self.batch_sampler.set_epoch(epoch)

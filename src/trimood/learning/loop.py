@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from accelerate.data_loader import SeedableRandomSampler
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 from transformers import (
     EvalPrediction,
     PrinterCallback,
@@ -25,7 +25,7 @@ from transformers import (
 )
 from transformers.trainer_utils import EvalLoopOutput
 
-from trimood.learning.batches import Examples, collate
+from trimood.learning.batches import IGNORED, Examples, Share, ShareLoader, collate, collate_some
 from trimood.learning.epochs import WEIGHTS_FILE, folder_for_writing, keep
 from trimood.learning.loss import TrainingLoss
 from trimood.model.classifier import EmotionClassifier
@@ -56,51 +56,6 @@ class _Bar(ProgressCallback):
 
     def on_prediction_step(self, *args: Any, **kwargs: Any) -> None:
         """Shows no bar for validation."""
-
-
-_IGNORED = "is_ignored"
-"""In a batch that does not count, because another process has the last utterances of the step."""
-
-
-def _collate_some(items: Sequence[dict[str, Tensor]]) -> dict[str, Tensor] | None:
-    return collate(items) if items else None
-
-
-class _Share(Sampler[list[int]]):
-    """The batches of one of several processes: of each step, as many as the others have, and some may be empty."""
-
-    def __init__(
-        self, order: SeedableRandomSampler, a_step: int, batch_size: int, processes: int, process: int
-    ) -> None:
-        self._order, self._a_step, self._batch_size = order, a_step, batch_size
-        self._processes, self._process = processes, process
-
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the order of this epoch."""
-        self._order.set_epoch(epoch)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        order = list(self._order)
-        for start in range(0, len(order), self._a_step):
-            step = order[start : start + self._a_step]
-            batches = np.array_split(step, self._processes * self._batches_of(len(step)))
-            yield from (batch.tolist() for batch in batches[self._process :: self._processes])
-
-    def __len__(self) -> int:
-        whole, rest = divmod(len(self._order), self._a_step)
-        return whole * self._batches_of(self._a_step) + self._batches_of(rest)
-
-    def _batches_of(self, utterances: int) -> int:
-        return math.ceil(utterances / (self._batch_size * self._processes))
-
-
-class _ShareLoader(DataLoader[Any]):
-    """Passes the epoch on, as the loaders of accelerate do."""
-
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the order of this epoch."""
-        assert isinstance(self.batch_sampler, _Share)  # noqa: S101 - for mypy
-        self.batch_sampler.set_epoch(epoch)
 
 
 class FirstStep(TrainerCallback):
@@ -187,7 +142,7 @@ class EpochTrainer(Trainer):
             weight = torch.as_tensor(weight, dtype=torch.float32, device=self.args.device).clone()
             torch.distributed.all_reduce(weight)
             # Each process passes as many batches, because all wait for the gradients of all.
-            batches = [batch or {**collate([self.train_dataset[0]]), _IGNORED: True} for batch in batches]
+            batches = [batch or {**collate([self.train_dataset[0]]), IGNORED: True} for batch in batches]
         self._weight = weight
         return batches, None
 
@@ -197,7 +152,7 @@ class EpochTrainer(Trainer):
         Trainer's own mean of the micro-batches' means would count the utterances of a smaller last one more. In
         training, also collects the predictions for the epoch's training scores. In validation, the model's own loss.
         """
-        is_ignored = inputs.pop(_IGNORED, False)
+        is_ignored = inputs.pop(IGNORED, False)
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
         if is_ignored:
             loss = loss * 0
@@ -216,7 +171,7 @@ class EpochTrainer(Trainer):
         """Of several processes, each loads its share of each step; the steps are those of one process."""
         if self.args.world_size == 1:
             return super().get_train_dataloader()
-        batches = _Share(
+        batches = Share(
             # In the order of one process, for which accelerate prepares the same sampler.
             SeedableRandomSampler(self.train_dataset, data_seed=self.args.seed),
             self._a_step,
@@ -224,10 +179,10 @@ class EpochTrainer(Trainer):
             self.args.world_size,
             self.args.process_index,
         )
-        return _ShareLoader(
+        return ShareLoader(
             self.train_dataset,
             batch_sampler=batches,
-            collate_fn=_collate_some,
+            collate_fn=collate_some,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
         )
