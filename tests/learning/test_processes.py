@@ -14,15 +14,20 @@ import pytest
 import torch
 from accelerate.data_loader import SeedableRandomSampler
 
-from support.learning_examples import example_table, tiny_model, training
+from support.learning_examples import encoder_settings, example_table, tiny_model, training
+from support.made_encoders import encoder_folder
 from support.process_work import diverge, wait
 from trimood.config.experiment_settings import LossParams
 from trimood.disk import InUse
 from trimood.learning import processes
 from trimood.learning.batches import Share
 from trimood.learning.processes import ProcessLost, run_together
+from trimood.learning.setup import load_model
 from trimood.learning.trainer import Fitted, fit
+from trimood.model.encoders import TextEncoder
 from trimood.scoring.metrics import summary_scores
+
+__all__ = ["encoder_folder"]
 
 Heard = dict[tuple[str, int], float]
 
@@ -127,6 +132,53 @@ def test_processes_share_each_step_of_one_process(utterances: int, count: int, m
         rows = [row for of in batches for batch in of[number * a_step : (number + 1) * a_step] for row in batch]
         assert sorted(rows) == sorted(order[number * 12 : (number + 1) * 12])
     assert max(len(batch) for of in batches for batch in of) <= micro_batch
+
+
+def test_texts_of_about_one_length_are_in_a_batch_of_their_step() -> None:
+    lengths = [(7 * place) % 29 for place in range(29)]
+    order = list(SeedableRandomSampler(range(29), data_seed=3))
+    batches = list(Share(SeedableRandomSampler(range(29), data_seed=3), 12, 4, lengths=lengths))
+    assert [len(batch) for batch in batches] == [4, 4, 4, 4, 4, 4, 3, 2]
+    for number in range(3):
+        rows = [row for batch in batches[3 * number : 3 * number + 3] for row in batch]
+        assert sorted(rows) == sorted(order[12 * number : 12 * number + 12])
+        assert [lengths[row] for row in rows] == sorted(lengths[row] for row in rows)
+
+
+@pytest.mark.slow
+def test_sorted_texts_train_the_same_with_fewer_tokens(encoder_folder, prepared_clips, tmp_path) -> None:
+    table = example_table(29).assign(text=[" ".join(["so"] * (1 + (7 * place) % 29)) for place in range(29)])
+    tokens, fitted = {}, {}
+    for micro_batch in (12, 4):
+        loaded = load_model(encoder_settings("everything"), {"text": str(encoder_folder)})
+        for layer in loaded.model.modules():
+            if isinstance(layer, torch.nn.Dropout):
+                layer.p = 0.0  # its random numbers depend on the batches
+        encoder = next(layer for layer in loaded.model.modules() if isinstance(layer, TextEncoder))
+        seen: list[int] = []
+
+        def count(model, args, kwargs, seen=seen) -> None:  # type: ignore[no-untyped-def]
+            seen.append(model.training * kwargs["input_ids"].numel())
+
+        encoder.model.register_forward_pre_hook(count, with_kwargs=True)
+        arguments = training(
+            per_device_train_batch_size=12, gradient_accumulation_steps=1, micro_batch=micro_batch, num_train_epochs=2
+        )
+        examples, folder = loaded.examples(table, prepared_clips), tmp_path / str(micro_batch)
+        fitted[micro_batch] = fit(
+            loaded.model,
+            examples,
+            loaded.examples(table[:13], prepared_clips),
+            arguments,
+            folder,
+            summary_scores,
+            lambda numbers, step: None,
+        )
+        tokens[micro_batch] = sum(seen)
+    for name in ("train/loss", "validation/loss"):
+        whole, small = ([epoch[name] for epoch in fitted[size].history] for size in (12, 4))
+        assert small == pytest.approx(whole, abs=1e-4)
+    assert tokens[4] < tokens[12]
 
 
 def train(sources, prepared_clips, folder: Path, heard: Heard, hear=lambda name, step: None, **changes) -> Fitted:  # type: ignore[no-untyped-def]

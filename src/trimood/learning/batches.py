@@ -131,6 +131,11 @@ class Examples(Dataset[dict[str, Tensor]]):
         lengths: list[int] = ((self._input_ids != self._padding) * places).amax(dim=1).tolist()
         return lengths
 
+    def lengths(self) -> list[int]:
+        """`text_lengths`, if batches are filled up to their longest text; empty if their texts have one length."""
+        is_read = "text" in self._modalities - self._embeddings.keys()
+        return self.text_lengths() if is_read and self._padding is not None else []
+
     def of_one(self, modality: Modality) -> "Examples":
         """The same utterances with the input of one modality, without augmentation."""
         other = copy.copy(self)
@@ -208,13 +213,22 @@ def collate_some(items: Sequence[dict[str, Tensor]]) -> dict[str, Tensor] | None
 
 
 class Share(Sampler[list[int]]):
-    """The batches of one of several processes: of each step, as many as the others have, and some may be empty."""
+    """The batches of one of several processes: of each step, as many as the others have, and some may be empty.
+
+    With `lengths`, texts of about one length are in a batch, so that few tokens fill it up. The steps are the same.
+    """
 
     def __init__(
-        self, order: "SeedableRandomSampler", a_step: int, batch_size: int, processes: int, process: int
+        self,
+        order: "SeedableRandomSampler",
+        a_step: int,
+        batch_size: int,
+        processes: int = 1,
+        process: int = 0,
+        lengths: Sequence[int] = (),
     ) -> None:
         self._order, self._a_step, self._batch_size = order, a_step, batch_size
-        self._processes, self._process = processes, process
+        self._processes, self._process, self._lengths = processes, process, lengths
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the order of this epoch."""
@@ -224,6 +238,8 @@ class Share(Sampler[list[int]]):
         order = list(self._order)
         for start in range(0, len(order), self._a_step):
             step = order[start : start + self._a_step]
+            if self._lengths:
+                step.sort(key=self._lengths.__getitem__)
             batches = np.array_split(step, self._processes * self._batches_of(len(step)))
             yield from (batch.tolist() for batch in batches[self._process :: self._processes])
 

@@ -168,8 +168,12 @@ class EpochTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """Of several processes, each loads its share of each step; the steps are those of one process."""
-        if self.args.world_size == 1:
+        """Of several processes, each loads its share of each step; the steps are those of one process.
+
+        Texts of different lengths are sorted within a step that has several batches.
+        """
+        lengths = self.train_dataset.lengths() if self.args.gradient_accumulation_steps > 1 else []
+        if self.args.world_size == 1 and not lengths:
             return super().get_train_dataloader()
         batches = Share(
             # In the order of one process, for which accelerate prepares the same sampler.
@@ -178,6 +182,7 @@ class EpochTrainer(Trainer):
             self.args.per_device_train_batch_size,
             self.args.world_size,
             self.args.process_index,
+            lengths,
         )
         return ShareLoader(
             self.train_dataset,
