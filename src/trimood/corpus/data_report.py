@@ -109,7 +109,8 @@ class ClipCounts(_Stored):
     """Counts of utterances and their clips, hours of clips, and the most frequent formats as words.
 
     `usable` clips exist, and their pictures and sound can be decoded; the others are `left_out` (with the policy drop).
-    `lack_one` clips lack either pictures or sound. `perhaps_wrong` counts the findings of data_summary.WRONG_CLIPS.
+    `lack_one` clips lack either pictures or sound. `perhaps_wrong` counts the findings of data_summary.WRONG_CLIPS. If
+    `are_looked_for` is false, clips are not in use, and nothing is known of them.
     """
 
     utterances: int
@@ -127,6 +128,7 @@ class ClipCounts(_Stored):
     audio_codecs: str
     sample_rates_hz: str
     channels: str
+    are_looked_for: bool = True
 
 
 class SpanExtremes(_Stored):
@@ -142,7 +144,7 @@ class Verdict(_Stored):
     """Whether the corpus can be used: level, summary, reasons against a better level, and next steps in order.
 
     Good: every clip can be used, and no score misleads. Usable: with the limits that the reasons name. Annotations
-    only: there is no clip. Not usable: no valid training is possible.
+    only: there is no clip, or none is looked for. Not usable: no valid training is possible.
     """
 
     level: VerdictLevel

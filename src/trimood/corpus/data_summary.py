@@ -17,7 +17,7 @@ from trimood.corpus.data_report import (
     Verdict,
     VerdictLevel,
 )
-from trimood.corpus.findings import KINDS, SIDE_NAMES, looked_for
+from trimood.corpus.findings import KINDS, SIDE_NAMES, clips_are_looked_for, looked_for
 from trimood.corpus.published import GENERATIONS, Side
 from trimood.emotions import EMOTIONS
 
@@ -78,15 +78,16 @@ def summarise(
 
 
 def _clips(manifest: pd.DataFrame) -> ClipCounts:
-    there = manifest[~manifest["clip_missing"]]
+    are_looked_for = clips_are_looked_for(manifest)
+    there = manifest[~manifest["clip_missing"] & are_looked_for]
     official_test = manifest[manifest["split"] == "official_test"]
     return ClipCounts(
         utterances=len(manifest),
         there=len(there),
-        usable=int((~manifest["left_out"]).sum()),
+        usable=int((~there["left_out"]).sum()),
         left_out=int(manifest["left_out"].sum()),
         official_test=len(official_test),
-        official_test_usable=int((~official_test["left_out"]).sum()),
+        official_test_usable=int((~official_test["left_out"] & are_looked_for).sum()),
         perhaps_wrong={kind: int(there[kind].sum()) for kind in WRONG_CLIPS},
         lack_one=int((there["video_problem"].isna() != there["audio_problem"].isna()).sum()),
         hours=round(float(there["clip_seconds"].sum()) / 3600, 3),
@@ -96,6 +97,7 @@ def _clips(manifest: pd.DataFrame) -> ClipCounts:
         audio_codecs=_most_frequent(there["audio_codec"], there["audio_codec"]),
         sample_rates_hz=_most_frequent(there["sample_rate_hz"].astype("str"), there["sample_rate_hz"]),
         channels=_most_frequent(there["channels"].astype("str"), there["channels"]),
+        are_looked_for=are_looked_for,
     )
 
 
@@ -128,6 +130,14 @@ def judge(
             "Correct the annotation files as described above, or download them again. Then check the data again.",
         )
     cautions = list(_cautions(files, leakage))
+    if not clips.are_looked_for:
+        return _verdict(
+            "annotations_only",
+            f"The annotations {'are good' if not cautions else 'can be read'}. No clip was looked for: experiments on "
+            "text alone can be trained.",
+            ["data.clips.in_use is false.", *cautions],
+            f"Train: kedro run --pipelines=exp12 {repeat}.",
+        )
     if clips.there == 0:
         return _verdict(
             "annotations_only",

@@ -97,6 +97,9 @@ NEEDS = {
 }
 """The input required to check for the kinds whose names start with the key."""
 
+OF_CLIPS = ("clip_", "pictures_", "sound_", "no_audio", "duration_", "fewer_", "same_", "rotated", "uneven_")
+"""Starts of the names of kinds that are found in the clips."""
+
 ONLY_OF: dict[str, Corpus] = {"in_meld": "ecf", "meld_label": "ecf", "in_ecf": "meld", "cut_wrongly": "meld"}
 """The corpus of the kinds whose names start with the key; a copy of the other one is not checked for them."""
 
@@ -142,6 +145,11 @@ def to_check(manifest: pd.DataFrame) -> pd.Series:
     return manifest[[name for name, kind in KINDS.items() if kind.weight == "check"]].any(axis=1)
 
 
+def clips_are_looked_for(manifest: pd.DataFrame) -> bool:
+    """Whether anything is known of a clip, even that it is missing."""
+    return bool(manifest[["content", "video_problem"]].notna().any(axis=None))
+
+
 def looked_for(manifest: pd.DataFrame) -> dict[str, str | None]:
     """For each of KINDS, the input that these rows lack to check for it; None if nothing is missing."""
     is_meld = manifest["corpus"].eq("meld").any()
@@ -154,6 +162,8 @@ def looked_for(manifest: pd.DataFrame) -> dict[str, str | None]:
     }
     missing = {start: f"a copy of {of}" for start, of in ONLY_OF.items() if is_meld != (of == "meld")}
     missing |= {start: need for start, need in NEEDS.items() if not there[start]}
+    if not clips_are_looked_for(manifest):
+        missing |= dict.fromkeys(OF_CLIPS, "the clips, which data.clips.in_use=false does not look for")
     return {name: next((need for s, need in missing.items() if name.startswith(s)), None) for name in KINDS}
 
 

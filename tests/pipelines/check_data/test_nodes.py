@@ -180,6 +180,20 @@ def test_a_corpus_with_not_one_clip_gets_a_report_on_its_annotations(tmp_path: P
 
 
 @pytest.mark.slow
+def test_clips_that_are_not_in_use_are_not_looked_for(corpus: Path, tmp_path: Path) -> None:
+    unused = CLIPS.model_copy(update={"in_use": False})
+    report, manifest = check(corpus, tmp_path, clips=unused)
+    assert (report.verdict.level, report.verdict.reasons[0]) == ("annotations_only", "data.clips.in_use is false.")
+    assert "exp12" in report.verdict.next_steps[0]
+    assert (report.clips.there, report.clips.usable, report.clips.left_out) == (0, 0, 0)
+    assert [report.findings["train"][kind] for kind in ("clip_missing", "same_bytes", "rotated")] == [None] * 3
+    assert report.findings["train"]["typographic_texts"] is not None
+    page, *_ = draw_report(manifest, report, corpus, unused)
+    assert "No clip was looked for: experiments on text alone can be trained." in page
+    assert "existing clips" not in page
+
+
+@pytest.mark.slow
 def test_a_copy_that_lost_most_of_its_clips_or_all_of_an_emotion_is_not_usable(corpus: Path, tmp_path: Path) -> None:
     fear = EMOTIONS.index("fear") + 1
     for conversation in range(1, 11):

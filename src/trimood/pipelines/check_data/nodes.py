@@ -1,6 +1,7 @@
 """Nodes of the stage check_data."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,18 @@ def probe_clips(
 ) -> pd.DataFrame:
     """Returns the facts of each clip (clip, FACT_COLUMNS), cached in `clip_facts` by the clip's content.
 
-    Only contents without facts are opened, each once, in workers. `clip_digests` keeps what the clips contained.
+    Only contents without facts are opened, each once, in workers. `clip_digests` keeps what the clips contained. With
+    `clips.in_use` false, no clip is looked for, and all facts are unknown.
     """
     from trimood.media.contents import Known, content_names
     from trimood.media.errors import ClipError
     from trimood.media.execution import Execution, followed, run_each
-    from trimood.media.facts import FACT_COLUMNS, ClipFacts, append_facts, failed, own_file, read_facts
+    from trimood.media.facts import ClipFacts, append_facts, failed, own_file, read_facts
 
     names = sorted(set(annotated["clip"]))
+    if not clips.in_use:
+        log.info("data.clips.in_use is false: the annotations are checked, and no clip is looked for")
+        return _facts_table(names, dict.fromkeys(names, asdict(ClipFacts())))
     existing = {corpus / name: name for name in names if (corpus / name).is_file()}
     contents = content_names(existing, Known(clip_digests, clips.hash_again))  # an error is a content of its own
     facts: dict[str | ClipError, ClipFacts] = dict(read_facts(clip_facts, clips.reader, clips.stereo).items())
@@ -51,7 +56,13 @@ def probe_clips(
                 append_facts(file, found[0])
     missing = asdict(failed(ClipError(corpus, "missing", "no such file")))
     rows = dict.fromkeys(names, missing) | {existing[path]: asdict(facts[of]) for path, of in contents.items()}
-    table = pd.DataFrame([{"clip": name, **rows[name]} for name in names], columns=["clip", *FACT_COLUMNS])
+    return _facts_table(names, rows)
+
+
+def _facts_table(names: Sequence[str], facts: Mapping[str, Mapping[str, object]]) -> pd.DataFrame:
+    from trimood.media.facts import FACT_COLUMNS
+
+    table = pd.DataFrame([{"clip": name, **facts[name]} for name in names], columns=["clip", *FACT_COLUMNS])
     return table.astype({"clip": "str", **FACT_COLUMNS})
 
 
