@@ -28,7 +28,7 @@ def cut_spans(utterances: pd.DataFrame, folder: Path, execution: Execution) -> t
     Returns the utterances with `clip` changed to these files, and a table of spans that cannot be cut
     (REFUSED_COLUMNS). Spans that are already cut are kept.
     """
-    from trimood.media.cutting import CutRecipe, Span, cut_all  # imports torch, and a server cuts nothing
+    from trimood.media.cutting import CutRecipe, Span, cut_all  # imports torch
 
     moved = utterances.copy()
     spans = []

@@ -222,27 +222,6 @@ def test_words_of_a_conversation_are_predicted_with_the_words_before(
 COMPARE = CompareParams(baseline="exp1", resamples=1000, confidence=0.95, seed=0, runs=())
 
 
-def with_true(*emotions: str, conversations: int = 0) -> pd.DataFrame:
-    """Predictions of joy for utterances with these true emotions, in turn of so many conversations."""
-    named = [f"c{number % conversations}" if conversations else "" for number in range(len(emotions))]
-    return pd.DataFrame({"emotion": emotions, "predicted": "joy", "conversation_id": named}, dtype="str")
-
-
-def test_where_true_emotions_are_known_the_predictions_are_scored() -> None:
-    scores = score(with_true("joy", "joy", "fear", "", conversations=2), COMPARE)
-    assert scores["utterances"] == 3
-    assert scores["per_class"]["joy"]["f1"] == pytest.approx(0.8)
-    assert scores["macro_f1"] == pytest.approx(0.8 / 7)
-    low, high = scores["intervals"]["macro_f1"]
-    assert low < scores["macro_f1"] < high
-    assert score(with_true("", ""), COMPARE) == {}
-
-
-@pytest.mark.parametrize("conversations", [0, 1])
-def test_of_one_conversation_or_of_none_nobody_knows_an_interval(conversations: int) -> None:
-    assert score(with_true("joy", "fear", conversations=conversations), COMPARE)["intervals"] == {}
-
-
 @pytest.mark.slow
 def test_words_with_true_emotions_are_scored_from_the_file_to_the_summary(
     reader_of_conversations: Path, tmp_path: Path

@@ -10,7 +10,7 @@ from upath import UPath
 from trimood.config.parameters import ClipParams, CompareParams, PredictionParams, listed
 from trimood.corpus.reading import in_one_line
 from trimood.corpus.tables import ABSENCE_COLUMNS
-from trimood.emotions import CALIBRATED, CLASS_NUMBERS, EMOTIONS, PROBABILITIES
+from trimood.emotions import CALIBRATED, EMOTIONS, PROBABILITIES
 from trimood.reports.html import in_markdown
 
 log = logging.getLogger(__name__)
@@ -83,39 +83,10 @@ def predict(examples: pd.DataFrame, trained_model: Any, prepared_clips: Path | U
 
 
 def score(predictions: pd.DataFrame, compare: CompareParams) -> dict[str, Any]:
-    """Returns the report of the utterances whose true emotion is known; empty without one.
+    """Returns the scores of the utterances whose true emotion is known; empty without one."""
+    from trimood.scoring.own_clips import score_known
 
-    It has intervals if these utterances are of at least two conversations, and none stands alone: of utterances that
-    stand alone nobody knows how alike they are.
-    """
-    from trimood.scoring.intervals import (
-        count_confusions,
-        draw_conversations,
-        estimate,
-        macro_f1,
-        sample_score,
-        weighted_f1,
-    )
-    from trimood.scoring.metrics import classification_report
-
-    known = predictions[predictions["emotion"] != ""]
-    if not len(known):
-        return {}
-    true, found = (known[name].map(CLASS_NUMBERS).to_numpy(dtype=int) for name in ("emotion", "predicted"))
-    conversations = known["conversation_id"]
-    count, intervals = conversations.nunique(), {}
-    if count > 1 and (conversations != "").all():
-        confusions = count_confusions(true, found, conversations)[None]
-        draws = draw_conversations(count, compare.resamples, compare.seed)
-        for name, of in (("macro_f1", macro_f1), ("weighted_f1", weighted_f1)):
-            estimated = estimate(sample_score(of, confusions, draws), compare.confidence)
-            intervals[name] = [estimated.low, estimated.high]
-    return {
-        **classification_report(true, found),
-        "conversations": int(count),
-        "confidence": compare.confidence,
-        "intervals": intervals,
-    }
+    return score_known(predictions, compare.resamples, compare.confidence, compare.seed)
 
 
 def summarise(predictions: pd.DataFrame, refused: pd.DataFrame, scores: dict[str, Any]) -> str:
