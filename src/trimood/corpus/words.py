@@ -15,7 +15,8 @@ TABLES = (".csv", ".json")
 
 ALLOWED = (
     "Supported: CSV with the columns clip,text, and if you like conversation,order,speaker,emotion; JSON as "
-    "{clip: text}, as [{clip, text}, ...] with the same keys, or in ECF's format; SRT and WebVTT; Whisper's JSON and TSV."
+    "{clip: text}, as [{clip, text}, ...] with the same keys, or in ECF's format; SRT and WebVTT; Whisper's JSON and "
+    "TSV."
 )
 
 _OF_A_CONVERSATION = ("conversation", "order", "speaker")

@@ -148,7 +148,8 @@ def _stop(pool: ProcessPool) -> None:
 def _exceeded(clip: Path, limits: ServingParams, span: tuple[int, int] | None = None) -> str:
     """Says which limit the clip exceeds, by its headers and packets; "" if none, or if it cannot be opened.
 
-    Of a clip of which only a span is read, in milliseconds, the span must not be too long. FFmpeg decodes a frame of some codecs when it opens a file, but none above `max_pixels`.
+    Of a clip of which only a span is read, in milliseconds, the span must not be too long. FFmpeg decodes a frame of
+    some codecs when it opens a file, but none above `max_pixels`.
     """
     largest = int(limits.largest_frame_megapixels * 1e6)
     try:
