@@ -60,6 +60,24 @@ def test_the_page_answers_with_the_calibrated_probabilities_of_both_models(
         assert side["why"].startswith("| without | ")
 
 
+def test_an_example_is_called_right_or_wrong_and_many_clips_are_a_table_with_files(
+    page: ServedPage, client: Client, tmp_path: Path
+) -> None:
+    clip = page.uploads.parent / "corpus" / "test" / "dia5utt1.mp4"
+    side, _ = ask(client, clip, "I feel joy , number 1 !")
+    assert "the true emotion is joy." in side["note"]
+    words = tmp_path / "words.csv"
+    words.write_text("clip,text,emotion\ndia5utt1,I feel joy,joy\n")
+    note, _, _, table, files, memory = client.predict(
+        "exp6_head", [handle_file(clip), handle_file(words)], api_name="/predict_many"
+    )
+    assert note.startswith("1 utterances: ")
+    assert "Against 1 true emotions" in note
+    assert table["value"]["headers"] == ["utterance", "emotion", "true", "words"]
+    assert [Path(file).name for file in files["value"]] == ["predictions.csv", "predictions.html"]
+    assert memory == "In memory: exp6_head"
+
+
 @pytest.mark.parametrize(
     ("clip", "words", "said"),
     [

@@ -11,6 +11,7 @@ import pandas as pd
 
 from trimood.app.answers import NO_MODEL, in_conversation, not_media, predict_one
 from trimood.app.choices import ModelsInMemory
+from trimood.config.parameters import listed
 from trimood.corpus.own_clips import own_utterances
 from trimood.corpus.reading import BEGINS_A_FORMULA
 from trimood.corpus.subtitles import SUBTITLES
@@ -99,8 +100,10 @@ def _read(given: Sequence[Path], folder: Path, memory: ModelsInMemory) -> pd.Dat
         os.link(file, folder / file.name)
     words = [file.name for file in given if file.suffix.lower() in (*TABLES, *SUBTITLES)]
     has_clips = any(spelling(file.name)[1] for file in given)
-    only_words = not has_clips and len(words) == 1
-    utterances = own_utterances(None, str(folder / words[0])) if only_words else own_utterances(str(folder), None)
+    if not has_clips and len(words) != 1:
+        named = listed(sorted(file.name for file in given), 5)
+        raise BadRequest(f"there is no clip among these files: {named}. Give clips, or one file with words.")
+    utterances = own_utterances(str(folder), None) if has_clips else own_utterances(None, str(folder / words[0]))
     if len(utterances) > MOST_UTTERANCES:
         raise BadRequest(
             f"there are {len(utterances):,} utterances; the page predicts at most {MOST_UTTERANCES}. Give fewer, or "
