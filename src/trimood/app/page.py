@@ -99,9 +99,9 @@ def _one(
             words = gr.Textbox(label="Words", placeholder="What is said", lines=2, elem_id="words")
             with gr.Accordion("Conversation", visible=False, elem_id="conversation") as conversation:
                 speaker = gr.Textbox(label="Who says it", placeholder="Name", elem_id="speaker")
-                hint = {"placeholder": "Name: words, a line for each utterance", "lines": 2}
-                before = gr.Textbox(label="What was said before", elem_id="before", **hint)
-                after = gr.Textbox(label="What is said after", elem_id="after", **hint)
+                hint = "Name: words, a line for each utterance"
+                before = gr.Textbox(label="What was said before", placeholder=hint, lines=2, elem_id="before")
+                after = gr.Textbox(label="What is said after", placeholder=hint, lines=2, elem_id="after")
             button = gr.Button("Predict", variant="primary", elem_id="predict")
             inputs = [clip, words, speaker, before, after]
             if examples:

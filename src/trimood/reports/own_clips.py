@@ -138,11 +138,11 @@ def timelines(predictions: pd.DataFrame) -> list[Timeline]:
     for name, rows in _videos(predictions):
         seconds = max(1, int(rows["end_milliseconds"].max())) / 1000
         spans = []
-        for number, row in rows.to_dict("index").items():
+        for number, row in zip(rows.index.tolist(), rows.to_dict("records"), strict=True):
             start, end = (int(row[f"{side}_milliseconds"]) / 1000 for side in ("start", "end"))
             emotion = _by_probability(row)[0]
             place = (start, round(100 * start / seconds, 3), round(100 * (end - start) / seconds, 3))
-            spans.append(Span(int(number), *place, emotion, float(row[f"calibrated_{emotion}"]), str(row["text"])))
+            spans.append(Span(number, *place, emotion, float(row[f"calibrated_{emotion}"]), str(row["text"])))
         found.append(Timeline(name, seconds, spans))
     return found
 
