@@ -66,10 +66,14 @@ def test_the_command_predicts_what_evaluation_stored(own_demo_project: DemoProje
     assert (output / "08_reporting" / "own_clips" / "predictions.png").stat().st_size > 20_000
     said = (done.stdout + done.stderr).splitlines()
     table = (output / "08_reporting" / "own_clips" / "predictions.md").read_text().splitlines()
-    assert len(table) == 4 + len(found)
-    start = said.index(table[0])
-    assert said[start : start + 14] == table[:14]  # the first ten rows
-    assert len(said) <= 45
+    summary, every = table[: table.index("All utterances:") - 1], table[table.index("All utterances:") + 2 :]
+    assert len(every) == 2 + len(found)
+    start = said.index(summary[2])
+    assert said[start : start + len(summary) - 2] == summary[2:]
+    assert any(line.endswith(summary[0]) for line in said)
+    assert any(line.startswith(f"Against {len(found)} true emotions: macro F1 0.") for line in summary)
+    assert len(said) <= 55
+    assert (output / "08_reporting" / "own_clips" / "predictions.html").read_text().count("<tr id=") == len(found)
     assert any("08_reporting/own_clips/predictions.md" in line for line in said[-4:])
 
 

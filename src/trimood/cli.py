@@ -276,6 +276,7 @@ def try_models(env: str | None, params: Options, port: int) -> None:
     try:
         serve(
             models=project / trained["filepath"],
+            scores=str(project / catalog["{experiment}.scores"]["filepath"]),
             corpus=project / catalog["corpus"]["filepath"],
             checkpoints=trained["checkpoints"],
             tracking_uri=tracking_uri(trained["tracking_uri"], project),

@@ -270,7 +270,9 @@ class SpreadsheetDataset(AbstractDataset["pd.DataFrame", "pd.DataFrame"]):
 
     def save(self, data: "pd.DataFrame") -> None:
         """Saves the table without its index."""
-        self._csv.save(_in_texts(data, "^(?=['=+@\t\r-])", "'"))
+        from trimood.corpus.reading import BEGINS_A_FORMULA
+
+        self._csv.save(_in_texts(data, BEGINS_A_FORMULA, "'"))
 
     def _describe(self) -> dict[str, Any]:
         return self._csv._describe()

@@ -11,8 +11,9 @@ import torch
 
 from support.made_media import make_clip
 from support.trained_experiments import write_trained
-from trimood.app.answers import NO_MODEL, NOTHING_THERE, answer
-from trimood.app.choices import ModelsInMemory
+from trimood.app.answers import NO_MODEL, NOTHING_THERE, Question, answer, in_conversation, true_emotion
+from trimood.app.choices import Example, ModelsInMemory
+from trimood.config.experiment_settings import ContextParams
 from trimood.config.parameters import ServingParams
 from trimood.emotions import EMOTIONS
 from trimood.serving.decoding import Decoder
@@ -43,7 +44,7 @@ def test_an_answer_has_the_calibrated_probabilities_of_prediction_and_says_what_
     memory: ModelsInMemory, trained_folder: Path, clips: Path, clip: str | None, words: str, absent: str
 ) -> None:
     path = clips / clip if clip else None
-    (shown,) = answer(memory, path, words, ["exp6_head"])
+    (shown,) = answer(memory, Question(path, words), ["exp6_head"])
     (wanted,) = load_predictor("exp6_head", trained_folder).predict([Utterance(path, words)])
     assert isinstance(wanted, Prediction)
     assert shown.probabilities == wanted.calibrated != wanted.probabilities
@@ -56,7 +57,7 @@ def test_an_answer_has_the_calibrated_probabilities_of_prediction_and_says_what_
 def test_the_pictures_are_of_what_the_model_was_given(
     memory: ModelsInMemory, trained_folder: Path, clips: Path
 ) -> None:
-    (shown,) = answer(memory, clips / "whole.mp4", "", ["exp6_head"])
+    (shown,) = answer(memory, Question(clips / "whole.mp4", ""), ["exp6_head"])
     (wanted,) = load_predictor("exp6_head", trained_folder).predict([Utterance(clips / "whole.mp4")])
     assert isinstance(wanted, Prediction)
     assert wanted.frames is not None
@@ -74,13 +75,13 @@ def test_the_pictures_are_of_what_the_model_was_given(
 @pytest.mark.slow
 def test_gradio_takes_the_pictures(memory: ModelsInMemory, clips: Path) -> None:
     plot = pytest.importorskip("gradio").Plot()
-    (given,) = answer(memory, clips / "whole.mp4", "so happy !", ["exp6_head"])
+    (given,) = answer(memory, Question(clips / "whole.mp4", "so happy !"), ["exp6_head"])
     assert {plot.postprocess(figure).type for figure in (given.frames, given.log_mel)} == {"matplotlib"}
 
 
 @pytest.mark.slow
 def test_two_models_answer_side_by_side_each_on_what_it_reads(memory: ModelsInMemory, clips: Path) -> None:
-    of_exp3, of_exp6 = answer(memory, clips / "whole.mp4", "so happy !", ["exp3", "exp6_head"])
+    of_exp3, of_exp6 = answer(memory, Question(clips / "whole.mp4", "so happy !"), ["exp3", "exp6_head"])
     assert of_exp3.probabilities != of_exp6.probabilities
     assert list(of_exp3.probabilities or {}) == list(EMOTIONS)
     assert "Reads words, picture. Absent: nothing." in of_exp3.note
@@ -94,7 +95,7 @@ def test_a_model_that_reads_nothing_of_it_says_so_and_costs_the_other_nothing(
 ) -> None:
     write_trained(tmp_path / "exp_video", sources, ("video",))
     shutil.copytree(trained_folder / "exp3", tmp_path / "exp3")
-    blind, other = answer(ModelsInMemory(tmp_path, {}, decoder), None, "so happy !", ["exp_video", "exp3"])
+    blind, other = answer(ModelsInMemory(tmp_path, {}, decoder), Question(None, "so happy !"), ["exp_video", "exp3"])
     assert blind.probabilities is None
     assert "it lacks every modality that exp_video uses: video (no clip)" in blind.note
     assert other.probabilities
@@ -120,7 +121,7 @@ def test_what_cannot_be_answered_is_told_in_words(
     (tmp_path / "empty.mp4").touch()
     shutil.copy(clips / "broken.mp4", tmp_path)
     make_clip(tmp_path / "long.mp4", seconds=2.1)
-    answers = answer(memory, tmp_path / clip if clip else None, words, names)
+    answers = answer(memory, Question(tmp_path / clip if clip else None, words), names)
     assert len(answers) == max(1, len(names))
     for shown in answers:
         assert shown.note.startswith(said)
@@ -135,7 +136,68 @@ def test_the_page_needs_neither_torch_nor_transformers_before_the_first_answer()
     assert {"torch", "transformers", "peft", "matplotlib", "trimood"} & set(done.stdout.split()) == {"trimood"}
 
 
-def test_the_page_says_that_it_has_no_context(reader_of_conversations: Path, decoder: Decoder) -> None:
+def test_lines_around_an_utterance_are_read_as_in_its_conversation(
+    reader_of_conversations: Path, decoder: Decoder
+) -> None:
     memory = ModelsInMemory(reader_of_conversations, {}, decoder)
-    (given,) = answer(memory, None, "No !", ["exp13"])
-    assert "Trained with context (1 before and speakers), of which the page has none." in given.note
+    question = Question(None, "No !", " Ross ", "Joey: Before that .\n\nMonica: I won !\n", "Joey: Why ?")
+    (given,) = answer(memory, question, ["exp13"])
+    (alone,) = answer(memory, Question(None, "No !"), ["exp13"])
+    whole = [
+        Utterance(None, "I won !", conversation="a", speaker="Monica"),
+        Utterance(None, "No !", conversation="a", speaker="Ross"),
+    ]
+    _, wanted = load_predictor("exp13", reader_of_conversations).predict(whole)
+    assert isinstance(wanted, Prediction)
+    assert given.probabilities == pytest.approx(wanted.calibrated, abs=1e-6)
+    assert given.probabilities != pytest.approx(alone.probabilities, abs=1e-3)
+    assert "Context (1 before and speakers): 1 of the lines around it were read." in given.note
+    assert "Context (1 before and speakers): 0 of" in alone.note
+
+
+def test_of_a_conversation_only_the_words_that_the_model_reads_are_given() -> None:
+    whole = [Utterance(Path(f"{n}.mp4"), words, str(n), "a") for n, words in enumerate(["Hi", "", "Oh", "No", "Why"])]
+    other = Utterance(Path("x.mp4"), "Else", "x", "b")
+    given = in_conversation([*whole[:3], other, *whole[3:]], 4, ContextParams(previous=2, next=1))
+    assert [(of.name, of.clip) for of in given] == [("0", None), ("2", None), ("3", Path("3.mp4")), ("4", None)]
+    assert in_conversation(whole, 2, ContextParams()) == [whole[2]]
+    assert in_conversation([other], 0, ContextParams(previous=2)) == [other]
+
+
+def test_what_each_modality_changes_is_said_of_those_that_are_there(memory: ModelsInMemory, clips: Path) -> None:
+    (given,) = answer(memory, Question(clips / "mute.mp4", "so happy !"), ["exp6_head"])
+    (blind,) = answer(memory, Question(None, "so happy !"), ["exp6_head"])
+    first = max(given.probabilities or {}, key=lambda emotion: (given.probabilities or {})[emotion])
+    head, _, *rows = given.why.splitlines()
+    assert head.startswith(f"| without | {first} (")
+    assert [row.split(" | ")[0] for row in rows] == ["| words", "| picture"]
+    assert blind.why == ""  # without its only modality, a model knows nothing
+
+
+@pytest.mark.parametrize(
+    ("clip", "words", "emotion"),
+    [
+        ("copy.mp4", "Hi .", "joy"),
+        ("copy.mp4", " ", "joy"),
+        ("copy.mp4", "No !", ""),
+        ("mute.mp4", "Hi .", ""),
+        (None, "Hi .", ""),
+    ],
+)
+def test_the_true_emotion_is_that_of_the_examples_clip_with_its_words_or_none(
+    clips: Path, tmp_path: Path, clip: str | None, words: str, emotion: str
+) -> None:
+    shutil.copy(clips / "whole.mp4", tmp_path / "copy.mp4")
+    shutil.copy(clips / "mute.mp4", tmp_path)
+    example = Example(str(clips / "whole.mp4"), "Hi .", "joy", "Ross", "", "")
+    assert true_emotion([example], tmp_path / clip if clip else None, words) == emotion
+
+
+def test_an_answer_says_whether_it_is_right(memory: ModelsInMemory) -> None:
+    (given,) = answer(memory, Question(None, "so happy !"), ["exp3"])
+    found = given.probabilities or {}
+    right, *_, wrong = sorted(found, key=lambda emotion: -found[emotion])
+    for true, said in ((right, "**Right**"), (wrong, "**Wrong**")):
+        (judged,) = answer(memory, Question(None, "so happy !", true=true), ["exp3"])
+        assert judged.note.startswith(f"{said}: the true emotion is {true}.")
+    assert "true emotion" not in given.note

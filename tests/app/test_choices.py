@@ -1,5 +1,6 @@
 """Which models can be chosen, and that no more of them are in memory than are asked for."""
 
+import json
 import os
 import shutil
 import weakref
@@ -8,7 +9,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from trimood.app.choices import ModelsInMemory, registered_models, trained_experiments
+from trimood.app.choices import Choice, ModelsInMemory, best_first, registered_models, trained_experiments
 from trimood.config.parameters import ServingParams
 from trimood.serving.decoding import Decoder
 from trimood.serving.trained_model import CALIBRATION, WEIGHTS
@@ -17,13 +18,54 @@ from trimood.tracking.store import use_store
 DECODER = Decoder(ServingParams())
 
 
+def names(choices: list[Choice]) -> list[str]:
+    return [choice.name for choice in choices]
+
+
 def test_experiments_that_have_weights_and_a_calibration_can_be_chosen(trained_folder: Path, tmp_path: Path) -> None:
     models = shutil.copytree(trained_folder, tmp_path / "06_models")
     (models / "training_checkpoints").mkdir()
-    assert trained_experiments(models) == ["exp3", "exp6_head"]
+    assert names(trained_experiments(models, "")) == ["exp3", "exp6_head"]
     (models / "exp3" / CALIBRATION).unlink()
-    assert trained_experiments(models) == ["exp6_head"]
-    assert trained_experiments(tmp_path / "nowhere") == []
+    assert names(trained_experiments(models, "")) == ["exp6_head"]
+    assert trained_experiments(tmp_path / "nowhere", "") == []
+
+
+def test_an_experiment_has_its_test_score_and_what_was_trained_beside_its_name(
+    trained_folder: Path, reader_of_conversations: Path, tmp_path: Path
+) -> None:
+    scores = {"validation": {"macro_f1": 0.5}, "test": {"macro_f1": 0.4321}}
+    (tmp_path / "exp3.json").write_text(json.dumps(scores))
+    (tmp_path / "exp6_head.json").write_text('{"validation": {"macro_f1": 0.25}}')
+    exp3, exp6_head = trained_experiments(trained_folder, f"{tmp_path}/{{experiment}}.json")
+    assert (exp3.validation, exp3.test, exp6_head.validation, exp6_head.test) == (0.5, 0.4321, 0.25, None)
+    assert exp3.label == f"exp3 · test macro F1 0.432 · {exp3.trained}"
+    assert exp3.trained.startswith("text + video")
+    assert exp6_head.label == f"exp6_head · {exp6_head.trained}"
+    (exp13,) = trained_experiments(reader_of_conversations, "")
+    assert (exp13.context.previous, exp13.context.speakers) == (1, True)
+    assert exp13.test is None
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"validation": 1}'])
+def test_scores_that_cannot_be_read_are_none(trained_folder: Path, tmp_path: Path, content: str) -> None:
+    (tmp_path / "exp3.json").write_text(content)
+    exp3, _ = trained_experiments(trained_folder, f"{tmp_path}/{{experiment}}.json")
+    assert (exp3.validation, exp3.test) == (None, None)
+
+
+def test_weights_of_another_version_can_be_chosen_and_say_what_is_wrong_then(
+    trained_folder: Path, tmp_path: Path
+) -> None:
+    models = shutil.copytree(trained_folder, tmp_path / "06_models")
+    (models / "exp3" / WEIGHTS).write_bytes(b"no weights")
+    exp3, _ = trained_experiments(models, "")
+    assert (exp3.name, exp3.trained) == ("exp3", "")
+
+
+def test_the_best_on_validation_is_first_whatever_the_test_scores_are() -> None:
+    unknown, worse, best = Choice("a", "a", None, 0.9), Choice("b", "b", 0.4, 0.8), Choice("c", "c", 0.5, 0.1)
+    assert best_first([unknown, worse, best]) == [best, worse, unknown]
 
 
 def test_registered_models_with_an_alias_can_be_chosen_by_their_version(empty_store: Path, tmp_path: Path) -> None:
@@ -33,13 +75,30 @@ def test_registered_models_with_an_alias_can_be_chosen_by_their_version(empty_st
     client.create_registered_model("trimood-exp4")
     for _ in range(3):
         client.create_model_version("trimood-exp4", (tmp_path / "model").as_uri())
-    assert registered_models(uri) == {}
+    assert registered_models(uri) == []
     client.set_registered_model_alias("trimood-exp4", "champion", "2")
-    assert registered_models(uri) == {"trimood-exp4@champion (version 2)": "models:/trimood-exp4/2"}
+    assert registered_models(uri) == [Choice("models:/trimood-exp4/2", "trimood-exp4@champion (version 2)")]
+
+
+def test_a_registered_model_has_the_scores_of_its_run(empty_store: Path, tmp_path: Path) -> None:
+    uri = f"sqlite:///{shutil.copy(empty_store, tmp_path)}"
+    use_store(uri)
+    client = mlflow.MlflowClient()
+    run = client.create_run(client.create_experiment("trimood", (tmp_path / "artifacts").as_uri())).info.run_id
+    for name, value in (("validation/macro_f1", 0.5), ("test/macro_f1", 0.25)):
+        client.log_metric(run, name, value)
+    for name, text in (("modalities", "text+video"), ("context.previous", "2"), ("context.speakers", "True")):
+        client.log_param(run, name, text)
+    client.create_registered_model("trimood-exp13")
+    client.create_model_version("trimood-exp13", (tmp_path / "model").as_uri(), run_id=run)
+    client.set_registered_model_alias("trimood-exp13", "champion", "1")
+    (found,) = registered_models(uri)
+    assert (found.validation, found.test, found.trained) == (0.5, 0.25, "text, video")
+    assert str(found.context) == "2 before and speakers"
 
 
 def test_to_look_for_registered_models_makes_no_store(tmp_path: Path) -> None:
-    assert registered_models(f"sqlite:///{tmp_path}/mlflow.db") == {}
+    assert registered_models(f"sqlite:///{tmp_path}/mlflow.db") == []
     assert not list(tmp_path.iterdir())
 
 

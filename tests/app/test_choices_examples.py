@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from support.made_corpus import write_ecf
-from trimood.app.choices import corpus_examples
+from trimood.app.choices import Example, corpus_examples
 
 
 def test_examples_are_the_first_utterance_of_each_emotion_whose_clip_is_there(tmp_path: Path) -> None:
@@ -15,10 +15,16 @@ def test_examples_are_the_first_utterance_of_each_emotion_whose_clip_is_there(tm
     for number in (2, 3):
         (tmp_path / "test" / f"dia5utt{number}.mp4").touch()
     clips = tmp_path / "test"
-    assert corpus_examples(tmp_path) == [
-        (f"{clips}/dia5utt3.mp4", "I feel joy , number 3 !", "joy"),
-        (f"{clips}/dia5utt2.mp4", "I feel anger , number 2 !", "anger"),
-    ]
+    joy, anger = corpus_examples(tmp_path)
+    assert joy == Example(
+        f"{clips}/dia5utt3.mp4",
+        "I feel joy , number 3 !",
+        "joy",
+        "Ross",
+        "Ross: I feel joy , number 1 !\nMonica: I feel anger , number 2 !",
+        "Monica: I feel fear , number 4 !",
+    )
+    assert (anger.clip, anger.emotion) == (f"{clips}/dia5utt2.mp4", "anger")
 
 
 def test_without_a_test_file_there_are_none(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from trimood.serving.predictor import Prediction, Utterance, load_predictor
 
 pytestmark = pytest.mark.slow  # starting the page takes seconds
 
-PARTS = ("title", "note", "label", "frames", "sound")
+PARTS = ("title", "note", "label", "why", "frames", "sound")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def client(page: ServedPage, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def ask(client: Client, clip: Path | None, words: str, first: str = "exp6_head", second: str = "–") -> list[dict]:
     """What each side of the page shows, by the names of PARTS."""
     video = handle_file(clip) if clip else None
-    answer = client.predict(video, words, first, second, api_name="/predict")
+    answer = client.predict(first, second, video, words, "", "", "", api_name="/predict")
     return [dict(zip(PARTS, answer[start : start + len(PARTS)], strict=True)) for start in (0, len(PARTS))]
 
 
@@ -57,6 +57,25 @@ def test_the_page_answers_with_the_calibrated_probabilities_of_both_models(
         assert isinstance(wanted, Prediction)
         assert as_table(side["label"]) == pytest.approx(wanted.calibrated, abs=1e-9)
         assert side["title"] == f"### {name}"
+        assert side["why"].startswith("| without | ")
+
+
+def test_an_example_is_called_right_or_wrong_and_many_clips_are_a_table_with_files(
+    page: ServedPage, client: Client, tmp_path: Path
+) -> None:
+    clip = page.uploads.parent / "corpus" / "test" / "dia5utt1.mp4"
+    side, _ = ask(client, clip, "I feel joy , number 1 !")
+    assert "the true emotion is joy." in side["note"]
+    words = tmp_path / "words.csv"
+    words.write_text("clip,text,emotion\ndia5utt1,I feel joy,joy\n")
+    note, _, _, table, files, memory = client.predict(
+        "exp6_head", [handle_file(clip), handle_file(words)], api_name="/predict_many"
+    )
+    assert note.startswith("1 utterances: ")
+    assert "Against 1 true emotions" in note
+    assert table["value"]["headers"] == ["utterance", "emotion", "true", "words"]
+    assert [Path(file).name for file in files["value"]] == ["predictions.csv", "predictions.html"]
+    assert memory == "In memory: exp6_head"
 
 
 @pytest.mark.parametrize(
@@ -89,9 +108,9 @@ def test_files_that_nobody_uploaded_are_neither_read_nor_shown(
     for file in files:
         assert file.is_file()
         assert httpx.get(f"{page.url}gradio_api/file={file}").status_code == 403
-    assert call(page, None, "so happy !", "exp3", "–").startswith("event: complete")
+    assert call(page, "exp3", "–", None, "so happy !", "", "", "").startswith("event: complete")
     not_uploaded = {"path": str(clips / "whole.mp4"), "meta": {"_type": "gradio.FileData"}}
-    assert call(page, not_uploaded, "so happy !", "exp3", "–").startswith("event: error")
+    assert call(page, "exp3", "–", not_uploaded, "so happy !", "", "", "").startswith("event: error")
 
 
 def test_a_model_that_is_not_offered_is_not_loaded(client: Client) -> None:
@@ -116,7 +135,7 @@ def test_a_foreign_host_is_refused_so_that_no_other_page_can_speak_to_this_one(p
 
 def test_requests_that_are_too_large_or_no_json_are_refused(page: ServedPage) -> None:
     address = f"{page.url}gradio_api/call/predict"
-    large = httpx.post(address, json={"data": [None, "happy " * 300_000, "exp3", "–"]})
+    large = httpx.post(address, json={"data": ["exp3", "–", None, "happy " * 300_000, "", "", ""]})
     assert (large.status_code, large.json()["message"]) == (413, "the body is larger than the maximum of 1 MB.")
     nested = httpx.post(address, content=b"[" * 100_000, headers={"Content-Type": "application/json"})
     assert (nested.status_code, nested.json()["message"]) == (400, "the body is JSON that is nested too deeply.")
@@ -137,7 +156,7 @@ def test_without_a_trained_model_it_says_what_to_do_and_when_closed_no_upload_is
         assert wanted in page.log
         assert page.part("no-model")["value"] == wanted
         client = Client(page.url, verbose=False, download_files=tmp_path / "answers")
-        answer = client.predict(handle_file(clips / "mute.mp4"), "", None, "–", api_name="/predict")
+        answer = client.predict(None, "–", handle_file(clips / "mute.mp4"), "", "", "", "", api_name="/predict")
         client.close()
         assert answer[1] == wanted
         assert list(page.uploads.rglob("mute.mp4"))

@@ -51,6 +51,21 @@ def test_annotations_in_ecfs_format_name_clips_by_their_ids(tmp_path: Path) -> N
     assert words["dia12utt2"] == Said("I feel something , number 2 !", "12", 2, "Monica")
 
 
+@pytest.mark.parametrize(("written", "emotion"), [("Joy ", "joy"), ("", ""), ("disgust", "disgust")])
+def test_a_table_may_say_the_true_emotion(tmp_path: Path, written: str, emotion: str) -> None:
+    csv = write(tmp_path / "words.csv", f"clip,text,emotion\na,Hi .,{written}\n")
+    json_file = write(tmp_path / "words.json", json.dumps([{"clip": "a", "text": "Hi .", "emotion": written or None}]))
+    assert [read_words(path)["a"].emotion for path in (csv, json_file)] == [emotion, emotion]
+
+
+def test_an_emotion_that_is_none_of_the_seven_is_refused_where_it_stands(tmp_path: Path) -> None:
+    path = write(tmp_path / "words.csv", "clip,text,emotion\na,Hi .,joy\nb,No !,happy\n")
+    with pytest.raises(
+        WordsError, match=r"words.csv, line 3: emotion is 'happy'; allowed are surprise, fear, .*unknown"
+    ):
+        read_words(path)
+
+
 def test_a_table_may_say_the_conversation_its_order_and_who_speaks(tmp_path: Path) -> None:
     content = "speaker,clip,text,conversation,order\nRoss,b,No !,c1,2\n,a,Hi .,c1,1\nJoey,x,Alone,,\n"
     assert read_words(write(tmp_path / "words.csv", content)) == {

@@ -24,6 +24,7 @@ from trimood.model.stored import read_weights
 from trimood.model.trained import load_trained_state
 from trimood.scoring.calibration import with_temperature
 from trimood.serving.predictor import Prediction, Predictor, Refusal, Utterance, load_predictor
+from trimood.serving.preparation import cut_spans
 
 THREE = ("text", "video", "audio")
 
@@ -69,6 +70,52 @@ def test_a_model_that_attends_to_tokens_and_frames_predicts_as_evaluation_does(
     wanted = probabilities(evaluated.model, evaluated.examples(table, tmp_path), 8)
     assert [[*one.probabilities.values()] for one in found if isinstance(one, Prediction)] == wanted.tolist()
     assert np.abs(wanted[0] - wanted[1]).max() > 1e-3
+
+
+HEADS: list[object] = [
+    "trained",
+    {"kind": "mlp", "hidden": 8},
+    {"kind": "gated", "hidden": 8},
+    {"kind": "attention", "heads": 3},
+]
+
+
+@pytest.mark.parametrize("head", HEADS, ids=["linear", "mlp", "gated", "attention"])
+def test_without_a_modality_a_prediction_is_what_it_would_be_if_that_were_absent(
+    sources: dict[str, str], clips: Path, tmp_path: Path, head: object
+) -> None:
+    write_trained(tmp_path / "exp7", sources, ("text", "video"), head=head)
+    whole = clips / "whole.mp4"
+    given = [Utterance(whole, "so much joy !"), Utterance(whole, ""), Utterance(None, "so much joy !")]
+    found, silent, blind = load_predictor("exp7", tmp_path).predict(given)
+    assert isinstance(found, Prediction)
+    assert isinstance(silent, Prediction)
+    assert isinstance(blind, Prediction)
+    assert found.without["text"] == pytest.approx(silent.calibrated, abs=1e-6)
+    assert found.without["video"] == pytest.approx(blind.calibrated, abs=1e-6)
+    assert silent.calibrated != pytest.approx(blind.calibrated, abs=1e-3)
+    assert (silent.without, blind.without) == ({}, {})
+
+
+def test_a_span_is_predicted_as_the_clip_that_is_cut_from_it(predictor: Predictor, tmp_path: Path) -> None:
+    long = make_clip(tmp_path / "long.mp4", seconds=2.0)
+    spans = pd.DataFrame({"utterance": ["a"], "clip": [str(long)]})
+    spans[["start_milliseconds", "end_milliseconds"]] = [[500, 1500]]
+    cut, _ = cut_spans(spans, tmp_path / "cut", Execution("serial"))
+    given = [
+        Utterance(long, "Hi .", "span", span=(500, 1500)),
+        Utterance(Path(cut["clip"].iloc[0]), "Hi .", "cut"),
+        Utterance(long, "Hi .", "whole"),
+        Utterance(long, "Hi .", "beyond", span=(5000, 6000)),
+    ]
+    span, of_cut, whole, beyond = predictor.predict(given)
+    assert isinstance(span, Prediction)
+    assert isinstance(of_cut, Prediction)
+    assert isinstance(whole, Prediction)
+    assert span.probabilities == of_cut.probabilities != whole.probabilities
+    assert isinstance(beyond, Refusal)
+    assert (beyond.name, beyond.reason.partition(":")[0]) == ("beyond", "beyond the end")
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_prediction_shows_what_the_model_was_given(

@@ -15,7 +15,7 @@ from trimood.serving.preparation import cut_spans
 
 def spans_of(clip: Path, *times: tuple[int, int]) -> pd.DataFrame:
     rows = [
-        (f"more/{clip.stem}_{number:03}", "Hi .", str(clip), *span, "", 0, "")
+        (f"more/{clip.stem}_{number:03}", "Hi .", str(clip), *span, "", 0, "", "")
         for number, span in enumerate(times, start=1)
     ]
     return pd.DataFrame(rows, columns=list(OWN_UTTERANCE_COLUMNS)).astype(OWN_UTTERANCE_COLUMNS)

@@ -81,6 +81,7 @@ if __name__ == "__main__":
     models, folder, port = sys.argv[1:]
     serve(
         models=Path(models),
+        scores=f"{folder}/{{experiment}}.json",
         corpus=Path(folder) / "corpus",
         checkpoints={},
         tracking_uri=f"sqlite:///{folder}/mlflow.db",

@@ -1,14 +1,21 @@
-"""The models and example clips that the page offers, and the models in memory."""
+"""The models and example clips that the page offers, the best model first, and the models in memory."""
 
 import gc
+import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from trimood.config.checks import without_passwords
+from trimood.config.experiment_settings import ContextParams
 from trimood.corpus.corpus_files import TEST_FILES, clip_folder, first_present
 from trimood.corpus.ecf import AnnotationError, labelled, read_ecf
 from trimood.emotions import EMOTIONS
+from trimood.model.config import CheckpointError
+from trimood.model.stored import read_weights
 from trimood.serving.decoding import Decoder
 from trimood.serving.predictor import Predictor, load_predictor
 from trimood.serving.trained_model import CALIBRATION, WEIGHTS
@@ -16,9 +23,23 @@ from trimood.tracking.store import SQLITE
 
 log = logging.getLogger(__name__)
 
+LINES_AROUND = 10
+"""So many lines of its conversation before and after an example are offered; models read fewer."""
 
-Example = tuple[str, str, str]
-"""Clip, text and emotion of an utterance of the official test file, which is never used for training."""
+
+@dataclass(frozen=True)
+class Example:
+    """An utterance of the official test file, which is never used for training, with the lines around it.
+
+    Lines are "Name: words", one after the other.
+    """
+
+    clip: str
+    text: str
+    emotion: str
+    speaker: str
+    before: str
+    after: str
 
 
 def corpus_examples(corpus: Path) -> list[Example]:
@@ -30,36 +51,102 @@ def corpus_examples(corpus: Path) -> list[Example]:
     except AnnotationError as error:
         log.warning("the page offers no examples: %s", error)
         return []
-    rows = [(str(corpus / clip), text, emotion) for clip, text, emotion in table[["clip", "text", "emotion"]].values]
-    first = {emotion: (clip, text, emotion) for clip, text, emotion in reversed(rows) if Path(clip).is_file()}
-    return [first[emotion] for emotion in EMOTIONS if emotion in first]
+    found: dict[str, Example] = {}
+    for _, conversation in table.groupby("conversation_id", sort=False):
+        rows = conversation.sort_values("utterance_id").to_dict("records")
+        lines = [f"{row['speaker']}: {row['text']}" for row in rows]
+        for at, row in enumerate(rows):
+            if row["emotion"] not in found and (clip := corpus / row["clip"]).is_file():
+                around = (lines[max(0, at - LINES_AROUND) : at], lines[at + 1 : at + 1 + LINES_AROUND])
+                before, after = ("\n".join(side) for side in around)
+                found[row["emotion"]] = Example(str(clip), row["text"], row["emotion"], row["speaker"], before, after)
+    return [found[emotion] for emotion in EMOTIONS if emotion in found]
 
 
-def trained_experiments(models: Path) -> list[str]:
-    """Experiments in the folder that have weights and a calibration."""
-    return sorted(path.parent.name for path in models.glob(f"*/{WEIGHTS}") if path.with_name(CALIBRATION).is_file())
+@dataclass(frozen=True)
+class Choice:
+    """A model that the page offers.
+
+    `argument` is that of `load_trained`; `validation` and `test` are macro F1, None if they are not known; `trained`
+    says what was trained, and `context` what the model reads of a conversation.
+    """
+
+    argument: str
+    name: str
+    validation: float | None = None
+    test: float | None = None
+    trained: str = ""
+    context: ContextParams = field(default_factory=ContextParams)
+
+    @property
+    def label(self) -> str:
+        """The name with the test score and what was trained, as a list of models shows it."""
+        scored = "" if self.test is None else f"test macro F1 {self.test:.3f}"
+        return " · ".join(filter(None, (self.name, scored, self.trained)))
 
 
-def registered_models(tracking_uri: str) -> dict[str, str]:
-    """Models with an alias in MLflow's registry: "trimood-exp4@champion (version 3)" → "models:/trimood-exp4/3".
+def trained_experiments(models: Path, scores: str) -> list[Choice]:
+    """Experiments in the folder that have weights and a calibration; `scores`: scores.json of an {experiment}."""
+    names = sorted(path.parent.name for path in models.glob(f"*/{WEIGHTS}") if path.with_name(CALIBRATION).is_file())
+    found = []
+    for name in names:
+        trained, context = "", ContextParams()
+        with suppress(CheckpointError):  # its message is shown when it is chosen
+            plan = read_weights(models / name / WEIGHTS).about.plan
+            trained, context = plan.title, plan.settings.context
+        found.append(Choice(name, name, *_macro_f1(Path(scores.replace("{experiment}", name))), trained, context))
+    return found
+
+
+def _macro_f1(path: Path) -> tuple[float | None, float | None]:
+    """Macro F1 on validation and test, as far as the file has them."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return stored["validation"]["macro_f1"], stored.get("test", {}).get("macro_f1")
+    except (OSError, ValueError, KeyError, TypeError):
+        return None, None
+
+
+def best_first(choices: Sequence[Choice]) -> list[Choice]:
+    """The choices by macro F1 on validation, the best first; those without it follow in their order.
+
+    Never by the test score: the best of many test scores is better than the model is.
+    """
+    return sorted(choices, key=lambda choice: math.inf if choice.validation is None else -choice.validation)
+
+
+def registered_models(tracking_uri: str) -> list[Choice]:
+    """Models with an alias in MLflow's registry, "trimood-exp4@champion (version 3)", with the scores of their runs.
 
     Empty without a store, which is not created. If a store does not respond, a warning is logged.
     """
     import mlflow
 
     if tracking_uri.startswith(SQLITE) and not Path(tracking_uri.removeprefix(SQLITE)).is_file():
-        return {}
+        return []
+    client, found = mlflow.MlflowClient(tracking_uri, tracking_uri), []
     try:
-        found = mlflow.MlflowClient(tracking_uri, tracking_uri).search_registered_models()
+        for model in client.search_registered_models():
+            for alias, version in sorted(model.aliases.items()):
+                run = client.get_model_version(model.name, version).run_id
+                data = client.get_run(run).data if run else None
+                metrics, params = (data.metrics, data.params) if data else ({}, {})
+                read = {name: params[f"context.{name}"] for name in ("previous", "next") if f"context.{name}" in params}
+                found.append(
+                    Choice(
+                        f"models:/{model.name}/{version}",
+                        f"{model.name}@{alias} (version {version})",
+                        metrics.get("validation/macro_f1"),
+                        metrics.get("test/macro_f1"),
+                        params.get("modalities", "").replace("+", ", "),
+                        ContextParams(**read, speakers=params.get("context.speakers") == "True"),
+                    )
+                )
     except mlflow.exceptions.MlflowException as error:
         reason = without_passwords(f"MLflow at {tracking_uri}: {error}")
         log.warning("the page offers no registered models: %s", reason)
-        return {}
-    return {
-        f"{model.name}@{alias} (version {version})": f"models:/{model.name}/{version}"
-        for model in found
-        for alias, version in sorted(model.aliases.items())
-    }
+        return []
+    return found
 
 
 class ModelsInMemory:

@@ -8,8 +8,14 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from trimood.app.choices import ModelsInMemory, corpus_examples, registered_models, trained_experiments
-from trimood.app.page import CSS, build_page
+from trimood.app.choices import (
+    Choice,
+    ModelsInMemory,
+    best_first,
+    corpus_examples,
+    registered_models,
+    trained_experiments,
+)
 from trimood.serving.decoding import Decoder
 from trimood.serving.guard import RequestGuard, read_limits
 from trimood.serving.requests import parse_json
@@ -25,19 +31,24 @@ class PortInUse(Exception):
     """Another program already uses the port."""
 
 
-def serve(models: Path, corpus: Path, checkpoints: Mapping[str, str | None], tracking_uri: str, port: int) -> None:
+def serve(
+    models: Path, scores: str, corpus: Path, checkpoints: Mapping[str, str | None], tracking_uri: str, port: int
+) -> None:
     """Serves the page until Ctrl+C or SIGTERM, then removes uploads.
 
-    `models`: the folder of experiments; `corpus`: the folder with example clips; `checkpoints` as for `load_predictor`.
-    Raises PortInUse.
+    `models`: the folder of experiments; `scores`: the path of an {experiment}'s scores; `corpus`: the folder with
+    example clips; `checkpoints` as for `load_predictor`. Raises PortInUse.
     """
-    log.info("Starting the page: loading MLflow, then Gradio. The first prediction loads the libraries of the models.")
+    log.info(
+        "Starting the page takes some ten seconds: loading MLflow, then Gradio. The first prediction loads the "
+        "libraries of the models."
+    )
     limits = read_limits()
     use_store(tracking_uri)
     registered = registered_models(tracking_uri)
 
-    def choices() -> dict[str, str]:
-        return {name: name for name in trained_experiments(models)} | registered
+    def choices() -> list[Choice]:
+        return best_first([*trained_experiments(models, scores), *registered])
 
     no_model = f"There is no trained model in {models} yet. Run `make demo` first, then reload this page."
     if not choices():
@@ -47,6 +58,8 @@ def serve(models: Path, corpus: Path, checkpoints: Mapping[str, str | None], tra
         os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": uploads}
         import gradio as gr
         from starlette.middleware import Middleware
+
+        from trimood.app.page import CSS, HEAD, build_page
 
         uploads_megabytes = {"/gradio_api/upload": limits.largest_clip_megabytes + REQUEST_MEGABYTES}
         guard = Middleware(
@@ -64,6 +77,7 @@ def serve(models: Path, corpus: Path, checkpoints: Mapping[str, str | None], tra
                 quiet=True,
                 theme=gr.themes.Default(),
                 css=CSS,
+                head=HEAD,
                 footer_links=[],
                 run_history=False,  # else the browser stores all inputs
                 enable_monitoring=False,

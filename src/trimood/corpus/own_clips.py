@@ -38,11 +38,12 @@ class _Utterance(NamedTuple):
     conversation_id: str = ""
     utterance_id: int = 0
     speaker: str = ""
+    emotion: str = ""
 
     @classmethod
     def of(cls, name: str, said: Said, clip: str = "") -> "_Utterance":
         """What a table of words says of a clip."""
-        return cls(name, said.text, clip, None, None, said.conversation, said.order, said.speaker)
+        return cls(name, said.text, clip, None, None, *said[1:])
 
 
 def own_utterances(clips: str | None, text: str | None) -> pd.DataFrame:
@@ -137,9 +138,12 @@ def _words_alone(source: Path | str | None) -> list[_Utterance]:
         return [_Utterance("words", in_one_line(source))]
     if not _is_transcript(source):
         return [_Utterance.of(spelling(clip)[0], said) for clip, said in read_words(source).items()]
+    cues = enumerate(read_cues(source), start=1)
     return [
-        _Utterance(f"{source.stem}_{number:03}", cue.text, conversation_id=str(source), utterance_id=number)
-        for number, cue in enumerate(read_cues(source), start=1)
+        _Utterance(f"{source.stem}_{number:03}", text, "", start, end, str(source), number)
+        if end > start
+        else _Utterance(f"{source.stem}_{number:03}", text, conversation_id=str(source), utterance_id=number)
+        for number, (start, end, text) in cues
     ]
 
 

@@ -20,6 +20,10 @@ _ROW = re.compile(rf"{_ROW_OR_WORDS.pattern}(?! )", re.IGNORECASE)
 """The beginning of a row: the name of a clip, and a comma; in words, a space follows."""
 
 
+BEGINS_A_FORMULA = r"^(?=['=+@\t\r-])"
+"""Text that a spreadsheet may run (https://owasp.org/www-community/attacks/CSV_Injection): it gets an apostrophe."""
+
+
 class TextError(ValueError):
     """Text that cannot be read; `place`, such as "line 3", begins the message if there is one."""
 

@@ -60,6 +60,7 @@ OWN_UTTERANCE_COLUMNS = {
     "conversation_id": "str",  # of subtitles, or as the table of words says; "" if the utterance stands alone
     "utterance_id": "int64",  # place in the conversation
     "speaker": "str",  # "" if nobody says
+    "emotion": "str",  # the true one, "" if unknown
 }
 """Utterances of the user's own clips and words."""
 

@@ -8,13 +8,15 @@ from typing import NamedTuple
 from trimood.corpus.ecf import AnnotationError, read_ecf
 from trimood.corpus.reading import TextError, csv_rows, in_one_line, parse_json, shortened
 from trimood.corpus.subtitles import Cue, cues_of
+from trimood.emotions import EMOTIONS
 
 TABLES = (".csv", ".json")
 """Endings of files with the words of several clips."""
 
 ALLOWED = (
-    "Supported: CSV with the columns clip,text, and if you like conversation,order,speaker; JSON as {clip: text}, as "
-    "[{clip, text}, ...] with the same keys, or in ECF's format; SRT and WebVTT; Whisper's JSON and TSV."
+    "Supported: CSV with the columns clip,text, and if you like conversation,order,speaker,emotion; JSON as "
+    "{clip: text}, as [{clip, text}, ...] with the same keys, or in ECF's format; SRT and WebVTT; Whisper's JSON and "
+    "TSV."
 )
 
 _OF_A_CONVERSATION = ("conversation", "order", "speaker")
@@ -25,12 +27,16 @@ class WordsError(Exception):
 
 
 class Said(NamedTuple):
-    """Words; the conversation in which they are said ("" if they stand alone), their place there, and who says them."""
+    """Words; the conversation in which they are said ("" if they stand alone), their place there, and who says them.
+
+    `emotion` is the true one, "" if it is unknown.
+    """
 
     text: str
     conversation: str = ""
     order: int = 0
     speaker: str = ""
+    emotion: str = ""
 
 
 def read_words(path: Path) -> dict[str, Said]:
@@ -77,7 +83,7 @@ def _of_csv(path: Path) -> list[tuple[str, Said]]:
     # Not pandas: if the first row has an extra comma, it shifts all columns.
     rows = csv_rows(path)
     _, columns = next(rows, (1, []))
-    known = ("clip", "text", *_OF_A_CONVERSATION)
+    known = ("clip", "text", *_OF_A_CONVERSATION, "emotion")
     if not {"clip", "text"} <= set(columns) or any(columns.count(name) > 1 for name in known):
         raise TextError(f"got the columns {shortened(', '.join(columns))}")
     pairs = []
@@ -100,8 +106,9 @@ def _of_json(path: Path) -> list[tuple[str, Said]]:
         raise TextError(f"got a list of {strange[0]}")
     if any(isinstance(row.get("conversation"), list) for row in content):
         table = read_ecf(path)
-        of_each = table[["text", "conversation_id", "utterance_id", "speaker"]].values.tolist()
-        said = [Said(text, str(conversation), place, speaker) for text, conversation, place, speaker in of_each]
+        columns = ["text", "conversation_id", "utterance_id", "speaker", "emotion"]
+        of_each = table.assign(emotion=table["emotion"].fillna(""))[columns].values.tolist()
+        said = [Said(text, str(conversation), place, *others) for text, conversation, place, *others in of_each]
         return list(zip(table["utterance"], said, strict=True))
     pairs = []
     for number, row in enumerate(content, start=1):
@@ -117,7 +124,19 @@ def _said(row: Mapping[str, object], number: int, place: str) -> Said:
     conversation, speaker, order = ("" if value is None else str(value).strip() for value in given)
     if conversation and "order" in row and not re.fullmatch(r"\d{1,18}", order):
         raise TextError(f"order is {shortened(order) or 'empty'}; expected a whole number within conversation", place)
-    return Said(_word(row["text"], place), conversation, int(order) if conversation and order else number, speaker)
+    at = int(order) if conversation and order else number
+    return Said(_word(row["text"], place), conversation, at, speaker, _emotion(row.get("emotion"), place))
+
+
+def _emotion(value: object, place: str) -> str:
+    """The true emotion, in any case; "" without one."""
+    emotion = ("" if value is None else str(value)).strip().lower()
+    if emotion and emotion not in EMOTIONS:
+        raise TextError(
+            f"emotion is {shortened(str(value))!r}; allowed are {', '.join(EMOTIONS)}, or nothing where it is unknown",
+            place,
+        )
+    return emotion
 
 
 def _word(value: object, place: str) -> str:

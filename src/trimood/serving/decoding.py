@@ -73,7 +73,7 @@ class Decoder:
     def _check(self, utterances: Sequence[Utterance], until: float) -> None:
         problems = []
         for utterance in utterances:
-            found = self._call(utterance.clip, until, _exceeded, utterance.clip, self.limits)
+            found = self._call(utterance.clip, until, _exceeded, utterance.clip, self.limits, utterance.span)
             if detail := found.detail if isinstance(found, ClipError) else found:
                 problems.append(f"{utterance.name}: {detail}")
         if problems:
@@ -145,10 +145,11 @@ def _stop(pool: ProcessPool) -> None:
     pool.join()
 
 
-def _exceeded(clip: Path, limits: ServingParams) -> str:
+def _exceeded(clip: Path, limits: ServingParams, span: tuple[int, int] | None = None) -> str:
     """Says which limit the clip exceeds, by its headers and packets; "" if none, or if it cannot be opened.
 
-    FFmpeg decodes a frame of some codecs when it opens a file, but none above `max_pixels`.
+    Of a clip of which only a span is read, in milliseconds, the span must not be too long. FFmpeg decodes a frame of
+    some codecs when it opens a file, but none above `max_pixels`.
     """
     largest = int(limits.largest_frame_megapixels * 1e6)
     try:
@@ -160,7 +161,9 @@ def _exceeded(clip: Path, limits: ServingParams) -> str:
                     f"its frames have {known}; the maximum is {limits.largest_frame_megapixels:g} megapixels "
                     "(TRIMOOD_LARGEST_FRAME_MEGAPIXELS)."
                 )
-            return _too_long(container, limits)
+            if span is None:
+                return _too_long(container, limits)
+            return _lasts_too_long(limits) if span[1] - span[0] > 1000 * limits.longest_seconds else ""
     except MemoryError:
         return f"opening it takes more than {limits.decoding_megabytes} MB of memory (TRIMOOD_DECODING_MEGABYTES)."
     except (av.error.FFmpegError, OSError, ValueError):
@@ -187,5 +190,9 @@ def _too_long(container: av.container.InputContainer, limits: ServingParams) -> 
         if video is not None and counts[video.index] > limits.most_frames:
             return f"it has more than {limits.most_frames:,} frames, the maximum (TRIMOOD_MOST_FRAMES)."
         if played[index] > limits.longest_seconds:
-            return f"it lasts more than {limits.longest_seconds:g} s, the maximum (TRIMOOD_LONGEST_SECONDS)."
+            return _lasts_too_long(limits)
     return ""
+
+
+def _lasts_too_long(limits: ServingParams) -> str:
+    return f"it lasts more than {limits.longest_seconds:g} s, the maximum (TRIMOOD_LONGEST_SECONDS)."

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from trimood.corpus.preparation import with_parts
-from trimood.corpus.tables import ABSENCE_COLUMNS, PREPARED_COLUMNS, REFUSED_COLUMNS
+from trimood.corpus.tables import ABSENCE_COLUMNS, REFUSED_COLUMNS
 from trimood.emotions import Modality
 from trimood.media.errors import ClipError, in_words
 from trimood.media.execution import Execution
@@ -28,12 +28,12 @@ def cut_spans(utterances: pd.DataFrame, folder: Path, execution: Execution) -> t
     Returns the utterances with `clip` changed to these files, and a table of spans that cannot be cut
     (REFUSED_COLUMNS). Spans that are already cut are kept.
     """
-    from trimood.media.cutting import CutRecipe, Span, cut_all  # imports torch, and a server cuts nothing
+    from trimood.media.cutting import CutRecipe, Span, cut_all  # imports torch
 
     moved = utterances.copy()
     spans = []
     row: Any  # pandas-stubs cannot know the columns
-    for row in utterances[utterances["start_milliseconds"].notna()].itertuples():
+    for row in utterances[utterances["start_milliseconds"].notna() & (utterances["clip"] != "")].itertuples():
         clip = folder / f"{_file_name(row.utterance)}.mp4"
         spans.append(Span(clip, Path(row.clip), int(row.start_milliseconds), int(row.end_milliseconds), True))
         moved.loc[row.Index, "clip"] = str(clip)
@@ -87,7 +87,7 @@ def prepare_own(
             rows.append(row | {column: why_not.get(modality, "") for modality, column in ABSENCE_COLUMNS.items()})
             continue
         refused.append((row["utterance"], row["clip"], message))
-    examples = pd.DataFrame(rows, columns=[*table.columns, *ABSENCE_COLUMNS.values()]).astype(PREPARED_COLUMNS)
+    examples = pd.DataFrame(rows, columns=[*table.columns, *ABSENCE_COLUMNS.values()]).astype(dict(table.dtypes))
     return examples, pd.DataFrame(refused, columns=REFUSED_COLUMNS, dtype="str")
 
 

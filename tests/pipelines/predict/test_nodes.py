@@ -1,6 +1,7 @@
 """The prediction stage's nodes on real clips and a real, tiny model."""
 
 import logging
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from support.made_corpus import write_ecf
 from support.made_media import make_clip
-from trimood.config.parameters import ClipParams, PredictionParams
-from trimood.corpus.tables import ABSENCE_COLUMNS
+from trimood.config.parameters import ClipParams, CompareParams, PredictionParams
+from trimood.corpus.tables import ABSENCE_COLUMNS, OWN_UTTERANCE_COLUMNS
 from trimood.emotions import EMOTIONS
-from trimood.pipelines.predict.nodes import NothingPredicted, draw, predict, prepare, read_utterances, tabulate
+from trimood.pipelines.predict.nodes import (
+    NothingPredicted,
+    draw,
+    export,
+    predict,
+    prepare,
+    read_utterances,
+    score,
+    summarise,
+)
 from trimood.serving.predictor import Prediction, Utterance, load_predictor
 from trimood.serving.trained_model import TrainedModel, load_trained
 
@@ -78,16 +89,17 @@ def test_the_table_shows_calibrated_numbers_and_what_was_left_out(
     caplog.clear()
     with caplog.at_level(logging.INFO, logger="trimood"):
         predictions = predict(examples, trained, tmp_path / "parts")
-    table = tabulate(predictions, refused)
-    shown, left_out = table.split("\n\nNot predicted:\n")
-    assert shown in caplog.text
+        table = summarise(predictions, refused, {})
+    summary, every, left_out = (part.strip() for part in re.split("All utterances:|Not predicted:", table))
+    assert summary in caplog.text
+    assert "Absent: audio in 1 (no audio track); text in 1 (no words)." in summary
     assert "broken" in left_out
     assert "broken" not in caplog.text  # it was named before
-    (row,) = [line for line in table.splitlines() if line.startswith("| whole ")]
+    (row,) = [line for line in every.splitlines() if line.startswith("| whole ")]
     numbers = " | ".join(f"{predictions.iloc[1][f'calibrated_{emotion}']:.2f}" for emotion in EMOTIONS)
     assert row == f"| whole | Oh, no \\| never ! | {predictions.iloc[1]['predicted']} | {numbers} |  |"
     assert "\n- broken: unreadable: " in table
-    assert "Not predicted" not in tabulate(predictions, refused.iloc[:0])
+    assert "Not predicted" not in summarise(predictions, refused.iloc[:0], {})
 
 
 @pytest.mark.slow
@@ -97,7 +109,7 @@ def test_probabilities_that_no_temperature_changes_are_not_called_calibrated(
     examples, refused = prepared(str(own), trained, tmp_path)
     for temperature, words in ((2.0, "calibrated prob"), (1.0, "probabilities, not calibrated (temperature 1)")):
         predictions = predict(examples, replace(trained, temperature=temperature), tmp_path / "parts")
-        assert f"Predictions of exp6_head, {words}" in tabulate(predictions, refused)
+        assert f"Predictions of exp6_head, {words}" in summarise(predictions, refused, {})
         title = draw(predictions, examples, tmp_path / "parts", PredictionParams(shown_utterances=1)).get_suptitle()
         assert ("not calibrated" in title) == (temperature == 1)
 
@@ -122,6 +134,11 @@ def test_of_two_thousand_utterances_the_log_shows_the_first_and_counts_the_cause
 ) -> None:
     keys = [f"u{number:04}" for number in range(2000)]
     utterances = pd.DataFrame({"utterance": keys, "text": "Oh\u2028no\rnever", "clip": "a\nb.mp4"})
+    utterances = (
+        utterances.reindex(columns=list(OWN_UTTERANCE_COLUMNS))
+        .assign(emotion="")
+        .astype(OWN_UTTERANCE_COLUMNS | {"utterance_id": "Int64"})
+    )
     utterances[list(ABSENCE_COLUMNS.values())] = ""
     bad = utterances.iloc[:500].assign(message=[f"{('unreadable', 'silent')[n % 5 == 0]}: {n}" for n in range(500)])
     monkeypatch.setattr("trimood.serving.preparation.cut_spans", lambda *_: (utterances, bad.iloc[:0]))
@@ -129,7 +146,7 @@ def test_of_two_thousand_utterances_the_log_shows_the_first_and_counts_the_cause
     monkeypatch.setattr("trimood.serving.predictor.Predictor", Undecided)
     with caplog.at_level(logging.INFO, logger="trimood"):
         examples, refused = prepare(utterances, trained, tmp_path, tmp_path, HERE)
-        table = tabulate(predict(examples, trained, tmp_path), refused)
+        table = summarise(predict(examples, trained, tmp_path), refused, {})
     printed = "\n".join(record.getMessage() for record in caplog.records).splitlines()
     assert len(printed) <= 25
     assert printed[0] == "500 of 2000 utterances are not predicted; refused.csv lists them with the reasons:"
@@ -139,8 +156,8 @@ def test_of_two_thousand_utterances_the_log_shows_the_first_and_counts_the_cause
         "  100 silent",
         "  the first reason in full: silent: 0",
     ]
-    assert printed[-1] == "and 1,490 more"
-    assert len(table.splitlines()) == 4 + 1500 + 3 + 500
+    assert printed[-1].startswith("| u0509 | Oh no never | surprise 0.14 | fear 0.14 |")
+    assert len(table.splitlines()) == len(printed) - 4 + 3 + 2 + 1500 + 3 + 500
     assert len(refused) == 500
 
 
@@ -154,6 +171,12 @@ def test_subtitles_cut_a_video_into_utterances(trained: TrainedModel, tmp_path: 
     assert refused["utterance"].tolist() == ["long_003"]
     assert refused["message"].iloc[0].startswith("beyond the end")
     predictions = predict(examples, trained, tmp_path / "parts")
+    assert predictions["video"].tolist() == [str(long), str(long)]
+    page, rows, written = export(predictions, refused, {})
+    assert "long_003: beyond the end" in page
+    assert page.count("data-second") == 2
+    assert rows["start"].tolist() == ["00:00:00.000", "00:00:01.000"]
+    assert written["long"].count(" --> ") == 2
     alone, _ = prepared(str(long), trained, tmp_path, "Hi .")
     whole = predict(alone, trained, tmp_path / "parts")
     assert whole["p_joy"].iloc[0] != pytest.approx(predictions["p_joy"].iloc[0], abs=1e-6)
@@ -194,3 +217,19 @@ def test_words_of_a_conversation_are_predicted_with_the_words_before(
     predictions = predict(examples, trained, tmp_path / "parts").set_index("utterance")
     assert "1 of 3 utterances have context" in caplog.text
     assert predictions["p_joy"]["b"] != predictions["p_joy"]["c"]
+
+
+COMPARE = CompareParams(baseline="exp1", resamples=1000, confidence=0.95, seed=0, runs=())
+
+
+@pytest.mark.slow
+def test_words_with_true_emotions_are_scored_from_the_file_to_the_summary(
+    reader_of_conversations: Path, tmp_path: Path
+) -> None:
+    trained = load_trained("exp13", reader_of_conversations)
+    write_ecf(tmp_path, {1: ["joy", None], 2: ["fear"]}, "words.json")
+    examples, refused = prepared("", trained, tmp_path, str(tmp_path / "words.json"))
+    predictions = predict(examples, trained, tmp_path / "parts")
+    assert predictions["emotion"].tolist() == ["joy", "", "fear"]
+    scores = score(predictions, COMPARE)
+    assert f"Against 2 true emotions: macro F1 {scores['macro_f1']:.3f} [" in summarise(predictions, refused, scores)

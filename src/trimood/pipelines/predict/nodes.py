@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from upath import UPath
 
-from trimood.config.parameters import ClipParams, PredictionParams, listed
+from trimood.config.parameters import ClipParams, CompareParams, PredictionParams, listed
 from trimood.corpus.reading import in_one_line
 from trimood.corpus.tables import ABSENCE_COLUMNS
 from trimood.emotions import CALIBRATED, EMOTIONS, PROBABILITIES
@@ -15,8 +15,10 @@ from trimood.reports.html import in_markdown
 
 log = logging.getLogger(__name__)
 
-NAMED, EACH_NAMED, SHOWN = 20, 5, 10
-"""The log and errors name at most this many refused utterances, each with its reason, and show so many predictions."""
+NAMED, EACH_NAMED = 20, 5
+"""The log and errors name at most this many refused utterances, and this many each with its reason."""
+
+_KEPT = ["conversation_id", "utterance_id", "speaker", "start_milliseconds", "end_milliseconds", "emotion"]
 
 
 class NothingPredicted(Exception):
@@ -57,30 +59,53 @@ def prepare(
 
 
 def predict(examples: pd.DataFrame, trained_model: Any, prepared_clips: Path | UPath) -> pd.DataFrame:
-    """Returns a row for each example: model, utterance, text, emotion, absent modalities, PROBABILITIES, CALIBRATED.
+    """Returns a row for each example.
 
-    Logs the number of each emotion and the first rows.
+    Its columns: model, modalities; utterance, text, clip; `video`, the file that the utterance is a part of, or the
+    whole of; conversation, place in it, speaker, span, and the true emotion ("" if unknown); the predicted emotion,
+    PROBABILITIES, CALIBRATED; and what was absent, in words and as ABSENCE_COLUMNS.
     """
     from trimood.serving.predictor import Predictor
 
     predictor = Predictor(trained_model)
     found = predictor.probabilities(examples, prepared_clips)
-    rows = examples[["utterance", "text", "clip"]].copy()
+    rows = examples[["utterance", "text", "clip", *_KEPT]].copy()
+    is_cue = examples["start_milliseconds"].notna()
+    rows.insert(2, "video", examples["conversation_id"].where(is_cue, examples["clip"]))  # of cues, it is their video
     rows.insert(0, "model", predictor.name)
     rows.insert(1, "modalities", "+".join(predictor.modalities))
     rows["predicted"] = [EMOTIONS[number] for number in found.argmax(axis=1)]
     rows["absent"] = [_absences(row) for row in examples.to_dict("records")]
+    rows[list(ABSENCE_COLUMNS.values())] = examples[list(ABSENCE_COLUMNS.values())]
     rows[list(PROBABILITIES)] = found
     rows[list(CALIBRATED)] = predictor.calibrated(found)
-    counts = ", ".join(f"{count:,} {emotion}" for emotion, count in rows["predicted"].value_counts().items())
-    log.info("%s\n\n%s", counts, "\n".join([*_head(rows), listed(_rows(rows), SHOWN, "\n")]))
     return rows
 
 
-def tabulate(predictions: pd.DataFrame, refused: pd.DataFrame) -> str:
-    """Returns a Markdown table of the calibrated predictions, and a list of the refused utterances."""
+def score(predictions: pd.DataFrame, compare: CompareParams) -> dict[str, Any]:
+    """Returns the scores of the utterances whose true emotion is known; empty without one."""
+    from trimood.scoring.own_clips import score_known
+
+    return score_known(predictions, compare.resamples, compare.confidence, compare.seed)
+
+
+def summarise(predictions: pd.DataFrame, refused: pd.DataFrame, scores: dict[str, Any]) -> str:
+    """Logs the summary of the predictions; returns it as Markdown, with all predictions and the refused utterances."""
+    from trimood.reports.own_clips import markdown_table, summary, title
+
+    lines = [title(predictions), "", *summary(predictions, scores)]
+    log.info("%s", "\n".join(lines))
     more = ["", "Not predicted:", "", *(f"- {in_markdown(line)}" for line in _lines(refused))] if len(refused) else []
-    return "\n".join([*_head(predictions), *_rows(predictions), *more]) + "\n"
+    return "\n".join([*lines, "", "All utterances:", "", *markdown_table(predictions), *more]) + "\n"
+
+
+def export(
+    predictions: pd.DataFrame, refused: pd.DataFrame, scores: dict[str, Any]
+) -> tuple[str, pd.DataFrame, dict[str, str]]:
+    """Returns the page, a table for spreadsheets, and the subtitles with emotions of each video."""
+    from trimood.reports.own_clips import spreadsheet, subtitles, write_page
+
+    return write_page(predictions, _lines(refused), scores), spreadsheet(predictions), subtitles(predictions)
 
 
 def draw(  # type: ignore[no-untyped-def]
@@ -112,26 +137,6 @@ def _by_cause(refused: pd.DataFrame) -> str:
         lines.append(in_one_line(f"{len(names):,} {cause}{named}"))
         left = max(0, left - len(names))
     return "\n  ".join([*lines, in_one_line(f"the first reason in full: {refused['message'].iloc[0]}")])
-
-
-def _head(predictions: pd.DataFrame) -> list[str]:
-    unlike = (predictions[list(CALIBRATED)].to_numpy() != predictions[list(PROBABILITIES)].to_numpy()).any()
-    kind = "calibrated probabilities" if unlike else "probabilities, not calibrated (temperature 1)"
-    return [
-        f"Predictions of {predictions['model'].iloc[0]}, {kind}",
-        "",
-        "| utterance | words | emotion | " + " | ".join(EMOTIONS) + " | absent |",
-        "|---|---|---|" + "--:|" * len(EMOTIONS) + "---|",
-    ]
-
-
-def _rows(predictions: pd.DataFrame) -> list[str]:
-    rows = []
-    for row in predictions.to_dict("records"):
-        numbers = " | ".join(f"{row[column]:.2f}" for column in CALIBRATED)
-        *cells, absent = (in_markdown(in_one_line(row[name])) for name in ("utterance", "text", "predicted", "absent"))
-        rows.append(f"| {' | '.join(cells)} | {numbers} | {absent} |")
-    return rows
 
 
 def _absences(row: dict[Any, Any]) -> str:
