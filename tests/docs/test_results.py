@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from trimood.config.parameters import CompareParams
-from trimood.scoring.comparison import Comparison, Score, System, Training
+from trimood.scoring.comparison import Comparison
+from trimood.scoring.systems import Score, System, Training
+from trimood.scoring.verdict import Verdict
 
 PROJECT = Path(__file__).parents[2]
 

@@ -19,8 +19,8 @@ from trimood.reports import comparison_figures, data_check_figures
 from trimood.reports.clips import contact_sheet, predictions_figure
 from trimood.reports.figures import PlainFigure, confusion_figure, learning_curves_figure, modality_ablation_figure
 from trimood.scoring.ablation import ablate_modalities
-from trimood.scoring.comparison import (
-    Comparison,
+from trimood.scoring.comparison import Comparison
+from trimood.scoring.systems import (
     CurvePoint,
     PooledCalibration,
     ReliabilityBin,

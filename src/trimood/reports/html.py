@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 Mark = Literal["good", "check", "bad"]
 """What the reader has to do: nothing, check something, or fix something."""
 
-MARK_COLOURS: dict[Mark, str] = {"good": "#2e7d4f", "check": "#b7791f", "bad": "#b3362f"}
-"""Colours of the marks on pages and in figures."""
+MARK_COLOURS: dict[Mark, str] = {"good": "#00705a", "check": "#7d5600", "bad": "#b03c00"}
+"""Colours of the marks on pages and in figures: bluish green, amber and vermilion, which readers with any kind of
+colour vision tell apart (Okabe and Ito 2008, https://jfly.uni-koeln.de/color/), dark enough for white letters on them."""
 
 
 PICTURE: dict[str, Any] = {"format": "png", "dpi": 110}

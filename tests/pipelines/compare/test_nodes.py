@@ -25,8 +25,9 @@ from trimood.reports.comparison import comparison_page, markdown
 from trimood.reports.comparison_figures import scores_figure
 from trimood.reports.figures import PlainFigure
 from trimood.reports.html import PICTURE
-from trimood.scoring.comparison import Comparison, CurvePoint
+from trimood.scoring.comparison import Comparison
 from trimood.scoring.metrics import summary_scores
+from trimood.scoring.systems import CurvePoint
 from trimood.tracking.kinds import words_fingerprint
 from trimood.tracking.runs import (
     DROPS,
