@@ -90,7 +90,7 @@ def _which_is_best(comparison: Comparison, best: System) -> Answer:
     )
     sentences = [how, score]
     if verdict.runner_up:
-        sentences.append(f"Minus the runner-up, {_against(verdict.runner_up, comparison)}.")
+        sentences.append(f"The runner-up is {_against(verdict.runner_up, comparison)}.")
     return Answer("Which is best?", verdict.best, tuple(sentences))
 
 
@@ -110,12 +110,12 @@ def _better_than_words(comparison: Comparison, best: System) -> Answer:
     if on_words == comparison.verdict.best:
         sentences.append("The best experiment reads nothing but words.")
     elif on_words:
-        sentences.append(f"Minus the best experiment that reads words alone, {_against(on_words, comparison)}.")
+        sentences.append(f"The best experiment that reads words alone is {_against(on_words, comparison)}.")
     baseline = comparison.settings.baseline
     if baseline not in (comparison.verdict.best, on_words, WORDS_ALONE, *CHANCE):
-        sentences.append(f"Minus the baseline, {_against(baseline, comparison)}.")
-    by_chance = "; ".join(_against(name, comparison) for name in CHANCE)
-    sentences.append(f"Minus chance, {by_chance}.")
+        sentences.append(f"The baseline is {_against(baseline, comparison)}.")
+    by_chance = " and ".join(_against(name, comparison) for name in CHANCE)
+    sentences.append(f"Chance is {by_chance}.")
     return Answer("Is it better than words alone?", short, tuple(sentences))
 
 
@@ -150,7 +150,7 @@ def _can_it_be_trusted(comparison: Comparison, best: System) -> Answer:
     ]
     if settled := comparison.verdict.settled_by:
         sentences.append(_unknown(comparison, settled))
-    if warnings := dict.fromkeys(remark.partition(":")[0] for remark in comparison.remarks):
+    if warnings := dict.fromkeys(remark.partition(":")[0] for remark in (*comparison.remarks, *comparison.shortcomings)):
         sentences.append(f"Warnings: {'; '.join(warnings)}.")
     return Answer(f"Can I trust {score.value:.2f}?", f"It lies between {score.low:.2f} and {score.high:.2f}", tuple(sentences))
 
@@ -219,9 +219,9 @@ def _words_experiment(comparison: Comparison) -> str | None:
 
 
 def _against(other: str, comparison: Comparison) -> str:
-    """How the best experiment compares with another system: "TF-IDF: +0.120 [+0.050 to +0.190], better"."""
+    """How the best experiment compares: "exp2 (difference +0.120 [+0.050 to +0.190], better)"."""
     found = comparison.verdict.differences[other]
-    return f"{other}: {with_interval(found.estimate, '+.3f')}, {OUTCOMES[found.outcome]}"
+    return f"{other} (difference {with_interval(found.estimate, '+.3f')}, {OUTCOMES[found.outcome]})"
 
 
 def _counted(count: int, what: str) -> str:

@@ -46,14 +46,14 @@ from trimood.scoring.systems import (
     SystemCalibration,
     Training,
 )
-from trimood.scoring.verdict import Verdict, judge, shortcomings
+from trimood.scoring.verdict import Verdict, judge, shortcomings, unhelpful_temperatures
 
 
 class Comparison(Stored):
     """All systems by name, the scores published for their corpus, and the parameters of the comparison.
 
-    `remarks` are sentences about in what the systems differ and where they fall short: seeds that were left out,
-    training settings, emotions that are never predicted, modalities that bring nothing, temperatures that do not help.
+    `remarks` are sentences about in what the systems differ: seeds that were left out, training settings, and
+    temperatures that do not help. `shortcomings` are sentences about emotions and modalities that experiments ignore.
     """
 
     settings: CompareParams
@@ -63,6 +63,7 @@ class Comparison(Stored):
     test_conversations: int
     systems: dict[str, System]
     verdict: Verdict
+    shortcomings: tuple[str, ...] = ()
     published: tuple[PublishedFigure, ...]
 
     def only_compared(self, predictions: pd.DataFrame) -> pd.DataFrame:
@@ -124,7 +125,7 @@ def build_comparison(
             *of_unknown_training(runs),
             *different_settings(runs),
             *looks_at_the_test(all_runs),
-            *shortcomings(systems),
+            *unhelpful_temperatures(systems),
         ),
         test_utterances=test["utterance"].nunique(),
         test_conversations=test["conversation_id"].nunique(),
@@ -132,6 +133,7 @@ def build_comparison(
         verdict=judge(
             macro, {name: of.validation_macro_f1 for name, of in systems.items() if of.training}, settings.confidence
         ),
+        shortcomings=tuple(shortcomings(systems)),
         corpus=corpus,
         published=PUBLISHED[corpus],
     )

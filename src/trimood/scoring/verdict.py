@@ -41,36 +41,35 @@ def judge(samples: Mapping[str, Sampled], validation: Mapping[str, float], confi
 
 
 def shortcomings(systems: Mapping[str, System]) -> list[str]:
-    """Sentences about experiments: emotions never predicted, modalities that bring nothing, unhelpful temperatures."""
+    """Sentences about emotions that experiments never predict, and modalities that bring them nothing.
+
+    A modality brings nothing if macro F1 drops less than NOTHING without it, whether blanked or shuffled.
+    """
     trained = {name: of for name, of in systems.items() if of.training}
-    return [*_never_predicted(trained), *_idle_modalities(trained), *_unhelpful_temperatures(trained)]
-
-
-def _never_predicted(trained: Mapping[str, System]) -> list[str]:
     never = {
         name: ", ".join(f"{emotion} ({count} of {len(of.seeds)} seeds)" for emotion, count in of.never_predicted.items())
         for name, of in trained.items()
         if of.never_predicted
     }
-    return [f"emotions are never predicted: {_listed(never)}"] if never else []
+    idle = {name: ", ".join(modalities) for name, of in trained.items() if (modalities := _idle_modalities(of))}
+    found = (("never predict an emotion", never), ("have a modality that brings nothing by ablation", idle))
+    return [
+        f"{len(of_systems)} of {len(trained)} experiments {words}: {_listed(of_systems)}"
+        for words, of_systems in found
+        if of_systems
+    ]
 
 
-def _idle_modalities(trained: Mapping[str, System]) -> list[str]:
-    """A modality brings nothing if macro F1 drops less than NOTHING without it, whether blanked or shuffled."""
-    idle = {}
-    for name, of in trained.items():
-        drops: dict[str, list[float]] = {}
-        for row in of.modality_ablation:
-            drops.setdefault(row.modality, []).append(row.macro_f1_drop)
-        if found := [modality for modality, of_modality in drops.items() if max(of_modality) < NOTHING]:
-            idle[name] = ", ".join(found)
-    words = "modalities bring nothing by ablation, so macro F1 is the same or higher without them"
-    return [f"{words}: {_listed(idle)}"] if idle else []
+def _idle_modalities(system: System) -> list[str]:
+    drops: dict[str, list[float]] = {}
+    for row in system.modality_ablation:
+        drops.setdefault(row.modality, []).append(row.macro_f1_drop)
+    return [modality for modality, of_modality in drops.items() if max(of_modality) < NOTHING]
 
 
-def _unhelpful_temperatures(trained: Mapping[str, System]) -> list[str]:
-    """Sentences about temperatures that cannot be fitted, and those that make the test split worse."""
-    calibrated = {name: of.calibration for name, of in trained.items() if of.calibration}
+def unhelpful_temperatures(systems: Mapping[str, System]) -> list[str]:
+    """Sentences about experiments' temperatures that cannot be fitted, and those that make the test split worse."""
+    calibrated = {name: of.calibration for name, of in systems.items() if of.training and of.calibration}
     sentences = [
         f"the temperature of {name}, seed {seed}, is 1, which changes nothing: {reason}"
         for name, of in calibrated.items()
