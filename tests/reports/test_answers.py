@@ -107,7 +107,9 @@ def test_trust_is_an_interval_what_is_not_known_and_the_warnings() -> None:
     assert "Warnings" not in calm
     hopeless = words_of(answers(made_comparison(BEST, OTHER, settled_by=Needed(None, None)))[3])
     assert f"nor {MOST_CONVERSATIONS:,} test conversations" in hopeless
-    one = words_of(answers(made_comparison(experiment(0.42, (1,)), {"exp3": experiment(0.4, (1,))}, settled_by=OPEN))[3])
+    one = words_of(
+        answers(made_comparison(experiment(0.42, (1,)), {"exp3": experiment(0.4, (1,))}, settled_by=OPEN))[3]
+    )
     assert "says nothing of other seeds" in one
     assert "From one seed, the variance between seeds is not known." in one
 

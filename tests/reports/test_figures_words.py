@@ -20,6 +20,8 @@ from trimood.reports.clips import contact_sheet, predictions_figure
 from trimood.reports.figures import PlainFigure, confusion_figure, learning_curves_figure, modality_ablation_figure
 from trimood.scoring.ablation import ablate_modalities
 from trimood.scoring.comparison import Comparison
+from trimood.scoring.intervals import Difference, Estimate
+from trimood.scoring.metrics import classification_report
 from trimood.scoring.systems import (
     CurvePoint,
     PooledCalibration,
@@ -29,8 +31,6 @@ from trimood.scoring.systems import (
     SystemCalibration,
     Training,
 )
-from trimood.scoring.intervals import Difference, Estimate
-from trimood.scoring.metrics import classification_report
 from trimood.scoring.verdict import Verdict
 
 WORDS = {

@@ -20,7 +20,7 @@ SURE = {"exp3": 0.6, "exp4": 0.9}
 
 
 def made_predictions() -> pd.DataFrame:
-    """A conversation with joy in all lines. exp4 says anger, the surer the later the line; exp3 is right from line 5."""
+    """A conversation of joy. exp4 says anger, the surer the later the line; exp3 is right from line 5 on."""
     rows = []
     for system, sure in SURE.items():
         for line in range(1, LINES + 1):
@@ -107,7 +107,8 @@ def test_a_clip_is_shown_once_and_its_absence_is_explained(found: Mistakes) -> N
     left, right = strip.getpixel((10, 50)), strip.getpixel((400, 50))
     assert isinstance(left, tuple)
     assert isinstance(right, tuple)
-    assert left[0] < 20 < 230 < right[0]
+    assert left[0] < 20
+    assert right[0] > 230
     assert whole.clip.seconds == 0.5
     heat = Image.open(BytesIO(base64.b64decode(whole.clip.log_mel or ""))).convert("L")
     corners = [heat.getpixel(place) for place in ((2, 100), (205, 2))]  # the lowest and the highest energy

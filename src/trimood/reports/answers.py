@@ -45,7 +45,7 @@ class Bar:
 
 
 def answers(comparison: Comparison) -> list[Answer]:
-    """The five questions: which is best, is it better than words alone, where it fails, can it be trusted, what next."""
+    """Which is best, whether it is better than words alone, where it fails, whether to trust it, what to run next."""
     best = comparison.systems[comparison.verdict.best]
     return [
         _which_is_best(comparison, best),
@@ -150,9 +150,13 @@ def _can_it_be_trusted(comparison: Comparison, best: System) -> Answer:
     ]
     if settled := comparison.verdict.settled_by:
         sentences.append(_unknown(comparison, settled))
-    if warnings := dict.fromkeys(remark.partition(":")[0] for remark in (*comparison.remarks, *comparison.shortcomings)):
+    if warnings := dict.fromkeys(
+        remark.partition(":")[0] for remark in (*comparison.remarks, *comparison.shortcomings)
+    ):
         sentences.append(f"Warnings: {'; '.join(warnings)}.")
-    return Answer(f"Can I trust {score.value:.2f}?", f"It lies between {score.low:.2f} and {score.high:.2f}", tuple(sentences))
+    return Answer(
+        f"Can I trust {score.value:.2f}?", f"It lies between {score.low:.2f} and {score.high:.2f}", tuple(sentences)
+    )
 
 
 def _unknown(comparison: Comparison, settled: Needed) -> str:
@@ -170,8 +174,8 @@ def _unknown(comparison: Comparison, settled: Needed) -> str:
         words += f" If the difference is as measured, its interval would exclude 0 {', or '.join(ways)}."
     else:
         words += (
-            f" Neither {MOST_SEEDS} seeds nor {MOST_CONVERSATIONS:,} test conversations alone would show a difference as "
-            "small as the measured one."
+            f" Neither {MOST_SEEDS} seeds nor {MOST_CONVERSATIONS:,} test conversations alone would show a difference "
+            "as small as the measured one."
         )
     if min(len(of.seeds) for of in pair) == 1:
         words += " From one seed, the variance between seeds is not known."
@@ -236,4 +240,3 @@ def as_markdown(given: Sequence[Answer]) -> str:
         lines.append(f"- **{answer.question}** {words}")
         lines += [f"  `{command}`" for command in answer.commands]
     return "\n".join(lines)
-

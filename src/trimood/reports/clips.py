@@ -25,7 +25,7 @@ SHOWN_FRAMES = 4
 FRAMES_IN_ROW = 4
 STEPS_PER_SECOND = 100  # of log-mel energies
 
-THUMBNAIL = {"format": "jpeg", "quality": 72}
+JPEG_QUALITY = 72
 FRAME_PIXELS = 104
 LOG_MEL_PIXELS = (208, 104)  # width and height
 
@@ -67,12 +67,12 @@ def thumbnails(part: Location) -> Thumbnails:
         colours = colormaps["magma"](shares, bytes=True)[..., :3]
         heat = Image.fromarray(np.ascontiguousarray(colours)).resize(LOG_MEL_PIXELS)
     seconds = 0.0 if energies is None else len(energies) / STEPS_PER_SECOND
-    return Thumbnails(strip and _jpeg(strip), heat and _jpeg(heat), seconds)
+    return Thumbnails(_jpeg(strip) if strip else None, _jpeg(heat) if heat else None, seconds)
 
 
 def _jpeg(picture: "Image") -> str:
     file = BytesIO()
-    picture.save(file, **THUMBNAIL)
+    picture.save(file, "jpeg", quality=JPEG_QUALITY)
     return base64.b64encode(file.getvalue()).decode()
 
 

@@ -62,35 +62,37 @@ def comparison_page(
         bars=bars(comparison),
         to_beat=comparison.systems[WORDS_ALONE].macro_f1.value,
         mistakes=mistakes or Mistakes(),
-        group_tables=[] if groups is None else _group_tables(groups, comparison),
+        group_tables=[] if groups is None else _group_tables(groups),
         few=FEW,
     )
 
 
 @dataclass(frozen=True)
+class GroupScores:
+    """The scores of one system in one group, and the number of emotions that occur in it."""
+
+    emotions: int
+    macro_f1: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
 class GroupTable:
-    """The groups of one kind: their numbers of utterances, and the rows of each system by group."""
+    """The groups of one kind: the number of utterances of each, and its scores by system."""
 
     kind: str
     sizes: dict[str, int]
-    rows: dict[str, dict[str, dict[str, float]]]
-
-    def accuracies(self, group: str) -> list[float]:
-        """The accuracy of each system in a group, in the order of `rows`."""
-        return [of[group]["accuracy"] for of in self.rows.values()]
+    scores: dict[str, dict[str, GroupScores]]
 
 
-def _group_tables(groups: pd.DataFrame, comparison: Comparison) -> list[GroupTable]:
-    tables = []
-    for kind, of_kind in groups.groupby("kind", sort=False):
-        sizes = of_kind.drop_duplicates("group").set_index("group")["utterances"].to_dict()
-        rows = {
-            name: of_kind[of_kind["system"] == name].set_index("group")[["accuracy", "macro_f1", "emotions"]].to_dict("index")
-            for name in comparison.systems
-            if name in set(of_kind["system"])
-        }
-        tables.append(GroupTable(str(kind), sizes, rows))
-    return tables
+def _group_tables(groups: pd.DataFrame) -> list[GroupTable]:
+    tables: dict[str, GroupTable] = {}
+    for row in groups.to_dict("records"):
+        table = tables.setdefault(row["kind"], GroupTable(row["kind"], {}, {}))
+        table.sizes[row["group"]] = row["utterances"]
+        found = GroupScores(row["emotions"], row["macro_f1"], row["accuracy"])
+        table.scores.setdefault(row["group"], {})[row["system"]] = found
+    return list(tables.values())
 
 
 def _render(template: str, comparison: Comparison, figures: "Mapping[str, Figure]", **more: object) -> str:

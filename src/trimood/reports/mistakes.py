@@ -1,6 +1,6 @@
 """Utterances to look at: the surest mistakes of each experiment, and what experiments disagree on."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,7 +85,7 @@ def find_mistakes(predictions: pd.DataFrame, examples: pd.DataFrame, prepared_cl
     systems = list(answers["system"].unique())
     first = predictions[(predictions["split"] == "test") & (predictions["system"] == systems[0])]
     lines = first.drop_duplicates("utterance").set_index("utterance")
-    by_system = answers.set_index(["utterance", "system"])
+    by_system = {(row["utterance"], row["system"]): row for row in answers.to_dict("records")}
     shown: dict[str, str] = {}
 
     def show(utterance: str, place: str, of: list[str]) -> Shown:
@@ -100,7 +100,7 @@ def find_mistakes(predictions: pd.DataFrame, examples: pd.DataFrame, prepared_cl
             text=str(line["text"]),
             emotion=str(line["emotion"]),
             before=_lines_before(line, lines),
-            given=[_given(system, by_system.loc[(utterance, system)]) for system in of],
+            given=[_given(system, by_system[utterance, system]) for system in of],
             clip=clip,
             lacking=lacking,
             seen_above=above,
@@ -122,7 +122,7 @@ def find_mistakes(predictions: pd.DataFrame, examples: pd.DataFrame, prepared_cl
     return found
 
 
-def _given(system: str, row: pd.Series) -> Given:
+def _given(system: str, row: Mapping[Hashable, Any]) -> Given:
     changes = {modality: float(row[name]) for modality, name in CHANGES.items() if pd.notna(row[name])}
     return Given(
         system=system,

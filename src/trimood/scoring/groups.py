@@ -38,7 +38,7 @@ def group_utterances(utterances: pd.DataFrame, examples: pd.DataFrame) -> dict[s
         names = utterances["speaker"].astype(str)
         often = list(names.value_counts().sort_index().sort_values(ascending=False, kind="stable").index[:SPEAKERS])
         found["speaker"] = _named(names.where(names.isin(often), OTHERS), [*often, OTHERS])
-    words = utterances["text"].str.split().str.len()
+    words = utterances["text"].map(lambda text: len(str(text).split()))
     found["words"] = _in_ranges(words, WORDS)
     places = utterances.groupby("conversation_id")["utterance_id"].rank(method="first").astype(int)
     found["position in the conversation"] = _in_ranges(places, POSITIONS)

@@ -144,7 +144,7 @@ def interval(
 
 
 def _variances(of_draws: np.ndarray, conversations: int, seeds: Sequence[np.ndarray]) -> list[tuple[float, int]]:
-    """The parts of the variance, each with its number: that of conversations first, then that of each system's seeds."""
+    """The parts of the variance, each with its number: of conversations first, then of the seeds of each system."""
     parts = [(float(np.var(of_draws)), conversations)]
     return parts + [(float(np.var(of, ddof=1)) / len(of), len(of)) for of in seeds if len(of) > 1]
 

@@ -47,7 +47,9 @@ def shortcomings(systems: Mapping[str, System]) -> list[str]:
     """
     trained = {name: of for name, of in systems.items() if of.training}
     never = {
-        name: ", ".join(f"{emotion} ({count} of {len(of.seeds)} seeds)" for emotion, count in of.never_predicted.items())
+        name: ", ".join(
+            f"{emotion} ({count} of {len(of.seeds)} seeds)" for emotion, count in of.never_predicted.items()
+        )
         for name, of in trained.items()
         if of.never_predicted
     }
