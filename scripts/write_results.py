@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from trimood.reports.figures import PlainFigure
-from trimood.scoring.comparison import Comparison, Training
+from trimood.scoring.comparison import Comparison
+from trimood.scoring.systems import Training
 
 PROJECT = Path(__file__).parents[1]
 PAGE, PICTURE = PROJECT / "docs" / "results.md", PROJECT / "docs" / "pictures" / "comparison.png"

@@ -20,3 +20,6 @@ PROBABILITIES = tuple(f"p_{emotion}" for emotion in EMOTIONS)
 
 CALIBRATED = tuple(f"calibrated_{emotion}" for emotion in EMOTIONS)
 """Columns of the calibrated probabilities, with the temperature fitted on the validation split."""
+
+WITHOUT: dict[Modality, str] = {modality: f"without_{modality}" for modality in MODALITIES}
+"""Columns of a table of predictions: the probability of the predicted emotion with a modality of the model blanked."""

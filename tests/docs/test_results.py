@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from support.made_systems import made_system
 from trimood.config.parameters import CompareParams
-from trimood.scoring.comparison import Comparison, Score, System, Training
+from trimood.scoring.comparison import Comparison
+from trimood.scoring.verdict import Verdict
 
 PROJECT = Path(__file__).parents[2]
 
@@ -23,26 +25,6 @@ def script() -> Any:
     return module
 
 
-def system(score: float, **training: str) -> System:
-    """A system of two seeds with this macro F1; a reference, if nothing is said of its training."""
-    macro_f1 = Score(value=score, low=score - 0.1, high=score + 0.1, sd_over_seeds=0.01, of_seeds=(score, score))
-    cost: dict[str, Any] = {"lora_targets": None, "trainable_parameters": 1, "seconds": None, "peak_memory_gib": None}
-    return System(
-        seeds=(1, 2),
-        validation_macro_f1=score,
-        macro_f1=macro_f1,
-        weighted_f1=macro_f1,
-        difference=None,
-        f1_of_classes={},
-        confusion_matrix=(),
-        never_predicted={},
-        calibration=None,
-        training=Training(run_ids=("one", "two"), **training, **cost) if training else None,
-        curves=(),
-        modality_ablation=(),
-    )
-
-
 def comparison() -> Comparison:
     """Four experiments and the reference that the picture shows."""
     return Comparison(
@@ -50,12 +32,13 @@ def comparison() -> Comparison:
         test_utterances=7,
         test_conversations=2,
         systems={
-            "exp1": system(0.4, modalities="text, video", train="everything", head="trained"),
-            "exp6": system(0.7, modalities="text, video, audio", train="lora", head="frozen"),
-            "exp3": system(0.3, modalities="text, video", train="head", head="trained"),
-            "exp7": system(0.2, modalities="text, video", train="head", head="trained", head_kind="attention"),
-            "TF-IDF": system(0.35),
+            "exp1": made_system(0.4, modalities="text, video", train="everything", head="trained"),
+            "exp6": made_system(0.7, modalities="text, video, audio", train="lora", head="frozen"),
+            "exp3": made_system(0.3, modalities="text, video", train="head", head="trained"),
+            "exp7": made_system(0.2, modalities="text, video", train="head", head="trained", head_kind="attention"),
+            "TF-IDF": made_system(0.35),
         },
+        verdict=Verdict(best="exp6", runner_up="exp1", differences={}, settled_by=None),
         published=(),
     )
 

@@ -12,7 +12,7 @@ from support.made_media import make_clip
 from trimood.disk import DiskFull
 from trimood.media.contents import content_name
 from trimood.media.errors import ClipError, PartError
-from trimood.media.parts import load_part, problems_in, write_part, write_whole
+from trimood.media.parts import load_arrays, load_part, problems_in, write_part, write_whole
 from trimood.media.recipes import AudioRecipe, Recipe, VideoRecipe, part_bytes, recipe_name
 
 RECIPE = Recipe(VideoRecipe(frame_count=2, frame_size_pixels=16), AudioRecipe(mel_bins=16))
@@ -149,3 +149,15 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(
         write_whole(path, b"new")
     assert [entry.name for entry in tmp_path.iterdir()] == ["part.safetensors"]
     assert path.read_bytes() == b"old"
+
+
+def test_arrays_are_the_tensors_and_an_incomplete_part_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "part.safetensors"
+    save_file({"frames": torch.arange(24, dtype=torch.uint8).reshape(1, 3, 4, 2), "log_mel": torch.rand(5, 4)}, path)
+    arrays, tensors = load_arrays(path), load_part(path)
+    assert set(arrays) == {"frames", "log_mel"}
+    assert all((arrays[name] == tensors[name].numpy()).all() for name in arrays)
+    path.write_bytes(path.read_bytes()[:-1])
+    for load in (load_arrays, load_part):
+        with pytest.raises(PartError, match=r"part\.safetensors: not a complete part"):
+            load(path)

@@ -19,8 +19,10 @@ from trimood.reports import comparison_figures, data_check_figures
 from trimood.reports.clips import contact_sheet, predictions_figure
 from trimood.reports.figures import PlainFigure, confusion_figure, learning_curves_figure, modality_ablation_figure
 from trimood.scoring.ablation import ablate_modalities
-from trimood.scoring.comparison import (
-    Comparison,
+from trimood.scoring.comparison import Comparison
+from trimood.scoring.intervals import Difference, Estimate
+from trimood.scoring.metrics import classification_report
+from trimood.scoring.systems import (
     CurvePoint,
     PooledCalibration,
     ReliabilityBin,
@@ -29,8 +31,7 @@ from trimood.scoring.comparison import (
     SystemCalibration,
     Training,
 )
-from trimood.scoring.intervals import Difference, Estimate
-from trimood.scoring.metrics import classification_report
+from trimood.scoring.verdict import Verdict
 
 WORDS = {
     "two dollars": "Bet $5 or 5% of $10?",
@@ -83,11 +84,11 @@ def of_comparison(words: str, folder: Path) -> list[Figure]:
     )
     settings = CompareParams(baseline=words, resamples=100, confidence=0.95, seed=0, runs=())
     systems = {words: system, f"{words}'": system}
-    return list(
-        comparison_figures.figures(
-            Comparison(settings=settings, test_utterances=7, test_conversations=2, systems=systems, published=())
-        ).values()
+    verdict = Verdict(best=words, runner_up=f"{words}'", differences={}, settled_by=None)
+    compared = Comparison(
+        settings=settings, test_utterances=7, test_conversations=2, systems=systems, verdict=verdict, published=()
     )
+    return list(comparison_figures.figures(compared).values())
 
 
 def of_data(words: str, folder: Path) -> list[Figure]:

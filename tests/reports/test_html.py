@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 from jinja2 import UndefinedError
 
-from trimood.reports.html import MARK_COLOURS, environment, in_markdown
+from trimood.reports.html import LETTER_COLOURS, MARK_COLOURS, environment, in_markdown
 
 
 class _Seen(HTMLParser):
@@ -35,7 +35,9 @@ def page(sections: str, **values: object) -> str:
         "{% block title %}{{ title }}{% endblock %}{% block lead %}{{ title }}{% endblock %}"
         "{% block sections %}" + sections + "{% endblock %}"
     )
-    return template.render({"pictures": {}, "colours": MARK_COLOURS, "title": "Report", **values})
+    return template.render(
+        {"pictures": {}, "colours": MARK_COLOURS, "letters": LETTER_COLOURS, "title": "Report", **values}
+    )
 
 
 TABLE = """{% call section(title, mark="bad") %}{% call table(["emotion", "# count", "# share", "there"]) %}
@@ -46,7 +48,7 @@ def test_a_page_holds_tables_and_marks() -> None:
     shown = page(TABLE, cells=["joy", 1234, 0.5, True])
     assert re.findall(r"<td[^>]*>(.*?)</td>", shown) == ["joy", "1,234", "0.500", "yes"]
     assert re.findall(r"<th\b[^>]*>(.*?)</th>", shown) == ["emotion", "count", "share", "there"]
-    assert (shown.count('<td class="number">'), shown.count('<th class="number">')) == (2, 2)
+    assert (shown.count('<td class="number">'), shown.count('<th scope="col" class="number">')) == (2, 2)
     assert '<span class="mark bad">bad</span><h2>Report</h2>' in shown
     assert "details" not in seen_in(shown).tags
 
@@ -89,3 +91,39 @@ def test_gaps_are_dashes_and_sections_can_be_folded() -> None:
 def test_a_name_that_nobody_gave_is_an_error() -> None:
     with pytest.raises(UndefinedError, match="nothing"):
         page("{{ nothing }}")
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of #rrggbb (https://www.w3.org/TR/WCAG22/#dfn-relative-luminance)."""
+    channels = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
+    linear = [of / 12.92 if of <= 0.04045 else ((of + 0.055) / 1.055) ** 2.4 for of in channels]
+    return sum(weight * of for weight, of in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(first: str, second: str) -> float:
+    dark, light = sorted(map(luminance, (first, second)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_the_words_of_a_page_can_be_read_in_light_dark_and_on_paper() -> None:
+    """4.5 is what WCAG 2.2 asks of text at level AA."""
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    for mark, colour in MARK_COLOURS.items():
+        assert contrast(LETTER_COLOURS[mark], colour) >= 4.5, mark
+    themes = [dict(re.findall(r"--(\w+): (#\w+)", line)) for line in page("").splitlines() if ":root {" in line]
+    assert len(themes) == 3
+    for theme in themes:
+        of = {
+            name: "#" + "".join(c * 2 for c in colour[1:]) if len(colour) == 4 else colour
+            for name, colour in theme.items()
+        }
+        for background in ("paper", "raised"):
+            for words in ("text", "faint", "link"):
+                assert contrast(of[words], of[background]) >= 4.5, (words, background, of)
+
+
+def test_photos_keep_their_colours_in_dark_mode() -> None:
+    shown = page("{{ picture('a', 'A figure') }}{{ picture('b', 'Faces', photos=true) }}", pictures={"a": "", "b": ""})
+    assert 'class="figure" alt="A figure"' in shown
+    assert 'class="figure photos" alt="Faces"' in shown
+    assert "img.figure:not(.photos) { filter: invert" in shown

@@ -20,6 +20,7 @@ from trimood.media.errors import ClipError, PartError, PreparationError, may_pas
 from trimood.media.recipes import Recipe, recipe_name
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 TENSORS: dict[Modality, tuple[str, str]] = {"video": ("frames", "U8"), "audio": ("log_mel", "F32")}
@@ -166,5 +167,18 @@ def load_part(path: Location) -> "dict[str, Tensor]":
             return safetensors.torch.load_file(path)
         return safetensors.torch.load(path.read_bytes())
     except (OSError, SafetensorError) as error:
-        message = f"{path}: not a complete part ({error}). Prepare the clips again: complete parts are kept."
-        raise PartError(message) from error
+        raise _incomplete(path, error) from error
+
+
+def load_arrays(path: Location) -> "dict[str, np.ndarray]":
+    """As `load_part`, as numpy arrays: for pictures of clips, which need no torch."""
+    import safetensors.numpy
+
+    try:
+        return safetensors.numpy.load(path.read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise _incomplete(path, error) from error
+
+
+def _incomplete(path: Location, error: Exception) -> PartError:
+    return PartError(f"{path}: not a complete part ({error}). Prepare the clips again: complete parts are kept.")

@@ -1,19 +1,24 @@
 """The comparison as log lines, a Markdown table and an HTML page."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from trimood.config.parameters import Corpus
 from trimood.emotions import EMOTIONS
+from trimood.reports.answers import WORDS_ALONE, answers, as_markdown, bars
 from trimood.reports.html import in_markdown, render
+from trimood.reports.mistakes import Mistakes
+from trimood.reports.wording import OUTCOMES, interval, p_value, percent, sentence, with_interval
 from trimood.scoring.calibration import BINS, made_worse
-from trimood.scoring.comparison import Comparison, Score, System, SystemCalibration
-from trimood.scoring.intervals import Estimate, Outcome
+from trimood.scoring.comparison import Comparison
+from trimood.scoring.groups import FEW
+from trimood.scoring.systems import System, SystemCalibration
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-OUTCOMES: dict[Outcome, str] = {"better": "better", "worse": "worse", "not_significant": "no significant difference"}
 
 PUBLISHED_FOR: dict[Corpus, str] = {
     "ecf": "ECF 2.0 (Friends), which is not the corpus of the demo",
@@ -22,16 +27,11 @@ PUBLISHED_FOR: dict[Corpus, str] = {
 """The corpus of the published figures, for the figure of scores."""
 
 
-def percent(confidence: float) -> str:
-    """A confidence level as a percentage: 0.95 gives "95 %"."""
-    return f"{100 * confidence:g} %"
-
-
 def in_a_line(name: str, system: System, baseline: str) -> str:
     """The score of a system and how it compares with the baseline, for the log."""
-    words = f"{name}: macro F1 {_with_interval(system.macro_f1)}".replace("\u00a0", " ")
+    words = f"{name}: macro F1 {with_interval(system.macro_f1)}".replace("\u00a0", " ")
     if difference := system.difference:
-        words += f"; compared with {baseline}: {OUTCOMES[difference.outcome]} (p {_p(difference.p_holm)})"
+        words += f"; compared with {baseline}: {OUTCOMES[difference.outcome]} (p {p_value(difference.p_holm)})"
     return words
 
 
@@ -41,17 +41,61 @@ def markdown(comparison: Comparison) -> str:
 
 
 def remarks(comparison: Comparison) -> str:
-    """In what the systems differ, in Markdown; MLflow shows it on top of the run."""
-    lines = [f"- {in_markdown(_sentence(remark))}" for remark in comparison.remarks]
-    return "\n".join(lines) or "All experiments have the same seeds and training settings."
+    """The five answers, and in what the systems differ, in Markdown; MLflow shows it on top of the run."""
+    lines = [f"- {in_markdown(sentence(remark))}" for remark in comparison.remarks]
+    differences = "\n".join(lines) or "All experiments have the same seeds and training settings."
+    return f"{as_markdown(answers(comparison))}\n\n**Before you compare**\n\n{differences}"
 
 
-def comparison_page(comparison: Comparison, figures: "Mapping[str, Figure]") -> str:
-    """The HTML page; figures may be left out."""
-    return _render("comparison.html", comparison, figures)
+def comparison_page(
+    comparison: Comparison,
+    figures: "Mapping[str, Figure]",
+    mistakes: Mistakes | None = None,
+    groups: pd.DataFrame | None = None,
+) -> str:
+    """The HTML page; figures, the mistakes to look at, and the table of `scoring.groups` may be left out."""
+    return _render(
+        "comparison.html",
+        comparison,
+        figures,
+        answers=answers(comparison),
+        bars=bars(comparison),
+        to_beat=comparison.systems[WORDS_ALONE].macro_f1.value,
+        mistakes=mistakes or Mistakes(),
+        group_tables=[] if groups is None else _group_tables(groups),
+        few=FEW,
+    )
 
 
-def _render(template: str, comparison: Comparison, figures: "Mapping[str, Figure]") -> str:
+@dataclass(frozen=True)
+class GroupScores:
+    """The scores of one system in one group, and the number of emotions that occur in it."""
+
+    emotions: int
+    macro_f1: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class GroupTable:
+    """The groups of one kind: the number of utterances of each, and its scores by system."""
+
+    kind: str
+    sizes: dict[str, int]
+    scores: dict[str, dict[str, GroupScores]]
+
+
+def _group_tables(groups: pd.DataFrame) -> list[GroupTable]:
+    tables: dict[str, GroupTable] = {}
+    for row in groups.to_dict("records"):
+        table = tables.setdefault(row["kind"], GroupTable(row["kind"], {}, {}))
+        table.sizes[row["group"]] = row["utterances"]
+        found = GroupScores(row["emotions"], row["macro_f1"], row["accuracy"])
+        table.scores.setdefault(row["group"], {})[row["system"]] = found
+    return list(tables.values())
+
+
+def _render(template: str, comparison: Comparison, figures: "Mapping[str, Figure]", **more: object) -> str:
     return render(
         template,
         figures,
@@ -63,10 +107,11 @@ def _render(template: str, comparison: Comparison, figures: "Mapping[str, Figure
         trained=_trained,
         never_predicted=_never_predicted,
         calibration_effect=_calibration_effect,
-        sentence=_sentence,
-        interval=_interval,
-        with_interval=_with_interval,
-        p=_p,
+        sentence=sentence,
+        interval=interval,
+        with_interval=with_interval,
+        p=p_value,
+        **more,
     )
 
 
@@ -91,19 +136,3 @@ def _calibration_effect(calibration: SystemCalibration) -> str:
         return "not fitted"
     worse = made_worse(calibration.before, calibration.after)
     return f"worse: {worse}" if worse else "better or equal"
-
-
-def _sentence(words: str) -> str:
-    return f"{words[0].upper()}{words[1:]}."
-
-
-def _with_interval(of: Score | Estimate, form: str = ".3f") -> str:
-    return f"{of.value:{form}} [{_interval(of, form)}]"
-
-
-def _interval(of: Score | Estimate, form: str = ".3f") -> str:
-    return f"{of.low:{form}}\u00a0to\u00a0{of.high:{form}}"
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -5,11 +5,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from trimood.emotions import EMOTIONS
-from trimood.reports.comparison import OUTCOMES, PUBLISHED_FOR, percent
+from trimood.reports.comparison import PUBLISHED_FOR
 from trimood.reports.figures import BLUE, BROWN, GREY, RED, PlainFigure, draw_cells, draw_epochs, draw_matrix
 from trimood.reports.html import MARK_COLOURS
-from trimood.scoring.comparison import Comparison, Score, System
+from trimood.reports.wording import OUTCOMES, percent
+from trimood.scoring.comparison import Comparison
 from trimood.scoring.intervals import Estimate, Outcome
+from trimood.scoring.systems import Score, System
 
 _OUTCOME_COLOURS: dict[Outcome, str] = {
     "better": MARK_COLOURS["good"],

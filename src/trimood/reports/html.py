@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 Mark = Literal["good", "check", "bad"]
 """What the reader has to do: nothing, check something, or fix something."""
 
-MARK_COLOURS: dict[Mark, str] = {"good": "#2e7d4f", "check": "#b7791f", "bad": "#b3362f"}
-"""Colours of the marks on pages and in figures."""
+MARK_COLOURS: dict[Mark, str] = {"good": "#00705a", "check": "#e69f00", "bad": "#b03c00"}
+"""Colours of the marks on pages and in figures: bluish green, orange and vermilion of Okabe and Ito's palette (2008,
+https://jfly.uni-koeln.de/color/), which readers with any kind of colour vision tell apart. The first and the last are
+darker than there, so that white letters on them can be read."""
 
+LETTER_COLOURS: dict[Mark, str] = {"good": "#ffffff", "check": "#000000", "bad": "#ffffff"}
+"""Colours of the letters on the marks."""
 
 PICTURE: dict[str, Any] = {"format": "png", "dpi": 110}
 """How figures are saved: with the same values on a page and in a file, a figure is drawn once for both."""
@@ -27,7 +31,11 @@ PICTURE: dict[str, Any] = {"format": "png", "dpi": 110}
 def render(template: str, figures: "Mapping[str, Figure]", **values: object) -> str:
     """Fills in a template; figures are embedded as PNG, and all text in an HTML page is escaped."""
     pictures = {name: _png(figure) for name, figure in figures.items()}
-    return environment().get_template(template).render(pictures=pictures, colours=MARK_COLOURS, **values)
+    return (
+        environment()
+        .get_template(template)
+        .render(pictures=pictures, colours=MARK_COLOURS, letters=LETTER_COLOURS, **values)
+    )
 
 
 def environment() -> "Environment":

@@ -1,15 +1,10 @@
-"""Compares systems on the same test utterances. The classes below are the schema of `comparison.json`.
-
-A system is an experiment (one trained model per seed) or a reference of `scoring.baselines`. Scores are means over a
-system's seeds, from 0 to 1; differences and drops of scores are from -1 to 1.
-"""
+"""Compares systems on the same test utterances; `Comparison` is the schema of `comparison.json`."""
 
 import json
-from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import TypeAdapter
 
 from trimood.config.parameters import CompareParams, Corpus
 from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES
@@ -26,12 +21,10 @@ from trimood.scoring.calibration import (
     Calibration,
     CalibrationScores,
     calibrate,
-    made_worse,
     reliability,
     with_temperature,
 )
 from trimood.scoring.intervals import (
-    Difference,
     Sampled,
     count_confusions,
     differences,
@@ -42,115 +35,25 @@ from trimood.scoring.intervals import (
     sample_score,
     weighted_f1,
 )
+from trimood.scoring.systems import (
+    AblationRow,
+    CurvePoint,
+    PooledCalibration,
+    ReliabilityBin,
+    Score,
+    Stored,
+    System,
+    SystemCalibration,
+    Training,
+)
+from trimood.scoring.verdict import Verdict, judge, shortcomings, unhelpful_temperatures
 
 
-class _Stored(BaseModel):
-    """Immutable; rejects a stored file with missing or unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Score(_Stored):
-    """The mean over seeds with its interval, each seed's score, and their standard deviation (None for one seed)."""
-
-    value: float
-    low: float
-    high: float
-    sd_over_seeds: float | None
-    of_seeds: tuple[float, ...]
-
-
-class ReliabilityBin(_Stored):
-    """The utterances whose confidence is in (lower, upper], their mean confidence and their accuracy."""
-
-    lower: float
-    upper: float
-    utterances: int
-    confidence: float
-    accuracy: float
-
-
-class PooledCalibration(CalibrationScores):
-    """Means over seeds of the test scores, and the reliability curve of the predictions of all seeds."""
-
-    reliability: tuple[ReliabilityBin, ...]
-
-
-class SystemCalibration(_Stored):
-    """Test scores before and after each seed's temperature, which is fitted on the validation split.
-
-    `not_fitted` has, for each seed whose temperature is 1 because it cannot be fitted, the reason.
-    """
-
-    temperature: float
-    temperature_of_seeds: tuple[float, ...]
-    not_fitted: dict[int, str] = {}
-    before: PooledCalibration
-    after: PooledCalibration
-
-
-class CurvePoint(_Stored):
-    """Macro F1 at the end of an epoch, as means over seeds; None if no seed has a training score for this epoch."""
-
-    epoch: float
-    train: float | None
-    validation: float
-    gap: float | None
-
-
-class AblationRow(_Stored):
-    """The drops of test scores with a modality blanked or shuffled, as means over seeds."""
-
-    modality: str
-    change: str
-    macro_f1_drop: float
-    f1_drops: dict[str, float]
-
-
-class Training(_Stored):
-    """The shared settings of an experiment's runs, and their mean cost; None if no run has measured it.
-
-    `run_ids` are MLflow's, in the order of the system's seeds.
-    """
-
-    run_ids: tuple[str, ...]
-    modalities: str
-    train: str
-    head: str
-    head_kind: str = "linear"
-    lora_targets: str | None
-    trainable_parameters: int
-    seconds: float | None
-    peak_memory_gib: float | None
-
-
-class System(_Stored):
-    """One system: its scores, their difference to the baseline, and how it was trained.
-
-    `confusion_matrix` [true, predicted] is the sum over seeds. `never_predicted` is the number of seeds that never
-    predict an emotion, without zeros. `difference` is None for the baseline, and `calibration` for a system whose
-    probabilities are all 0 or 1. For a reference, `training` is None and `curves` and `modality_ablation` are empty.
-    """
-
-    seeds: tuple[int, ...]
-    validation_macro_f1: float
-    macro_f1: Score
-    weighted_f1: Score
-    difference: Difference | None
-    f1_of_classes: dict[str, float]
-    confusion_matrix: tuple[tuple[int, ...], ...]
-    never_predicted: dict[str, int]
-    calibration: SystemCalibration | None
-    training: Training | None
-    curves: tuple[CurvePoint, ...]
-    modality_ablation: tuple[AblationRow, ...]
-
-
-class Comparison(_Stored):
+class Comparison(Stored):
     """All systems by name, the scores published for their corpus, and the parameters of the comparison.
 
     `remarks` are sentences about in what the systems differ: seeds that were left out, training settings, and
-    temperatures that do not help.
+    temperatures that do not help. `shortcomings` are sentences about emotions and modalities that experiments ignore.
     """
 
     settings: CompareParams
@@ -159,7 +62,14 @@ class Comparison(_Stored):
     test_utterances: int
     test_conversations: int
     systems: dict[str, System]
+    verdict: Verdict
+    shortcomings: tuple[str, ...] = ()
     published: tuple[PublishedFigure, ...]
+
+    def only_compared(self, predictions: pd.DataFrame) -> pd.DataFrame:
+        """Returns the rows of the seeds that are compared: those of a table may be more."""
+        known = {(name, seed) for name, system in self.systems.items() for seed in system.seeds}
+        return predictions[pd.MultiIndex.from_frame(predictions[["system", "seed"]]).isin(known)]
 
 
 def build_comparison(
@@ -215,11 +125,15 @@ def build_comparison(
             *of_unknown_training(runs),
             *different_settings(runs),
             *looks_at_the_test(all_runs),
-            *_unhelpful_temperatures(systems),
+            *unhelpful_temperatures(systems),
         ),
         test_utterances=test["utterance"].nunique(),
         test_conversations=test["conversation_id"].nunique(),
         systems=systems,
+        verdict=judge(
+            macro, {name: of.validation_macro_f1 for name, of in systems.items() if of.training}, settings.confidence
+        ),
+        shortcomings=tuple(shortcomings(systems)),
         corpus=corpus,
         published=PUBLISHED[corpus],
     )
@@ -302,18 +216,6 @@ def _mean_calibration(
             reliability(labels, chances).to_dict("records")
         ),
     )
-
-
-def _unhelpful_temperatures(systems: Mapping[str, System]) -> list[str]:
-    """A sentence for each experiment whose temperature cannot be fitted, or makes the test split worse."""
-    sentences = []
-    for name, of in systems.items():
-        if of.calibration and of.training:
-            for seed, reason in of.calibration.not_fitted.items():
-                sentences.append(f"the temperature of {name}, seed {seed}, is 1, which changes nothing: {reason}")
-            if worse := made_worse(of.calibration.before, of.calibration.after):
-                sentences.append(f"the temperature of {name} makes the test split worse: {worse}")
-    return sentences
 
 
 def _training(runs: pd.DataFrame) -> Training | None:

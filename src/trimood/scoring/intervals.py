@@ -1,5 +1,6 @@
 """Confidence intervals of scores and their differences, over conversations and seeds."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -132,17 +133,28 @@ def interval(
 
     if conversations < 2:
         return Estimate(float(value), *within, 1.0)
-    parts = [(float(np.var(of_draws)), conversations - 1)]
-    parts += [(float(np.var(of, ddof=1)) / len(of), len(of) - 1) for of in seeds if len(of) > 1]
-    variance = sum(part for part, _ in parts)
-    if variance < _ROUNDING:  # the same score on every draw and seed
+    error, freedom = _standard_error(_variances(of_draws, conversations, seeds))
+    if freedom is None:
         return Estimate(float(value), float(value), float(value), 1.0 if value == 0 else 0.0)
-    freedom = variance**2 / sum(part**2 / of_part for part, of_part in parts)
-    centre, error = np.clip(2 * value - float(of_draws.mean()), *within), np.sqrt(variance)
+    centre = np.clip(2 * value - float(of_draws.mean()), *within)
     reach = stats.t.ppf((1 + confidence) / 2, freedom) * error
     low, high = np.clip([centre - reach, centre + reach], *within)
     p_value = 2 * stats.t.sf(abs(centre) / error, freedom)
     return Estimate(float(value), float(low), float(high), float(p_value))
+
+
+def _variances(of_draws: np.ndarray, conversations: int, seeds: Sequence[np.ndarray]) -> list[tuple[float, int]]:
+    """The parts of the variance, each with its number: of conversations first, then of the seeds of each system."""
+    parts = [(float(np.var(of_draws)), conversations)]
+    return parts + [(float(np.var(of, ddof=1)) / len(of), len(of)) for of in seeds if len(of) > 1]
+
+
+def _standard_error(parts: Sequence[tuple[float, int]]) -> tuple[float, float | None]:
+    """The root of the summed variances, and its degrees of freedom by Welch and Satterthwaite; None: no variance."""
+    variance = sum(part for part, _ in parts)
+    if variance < _ROUNDING:  # the same score on every draw and seed
+        return 0.0, None
+    return float(np.sqrt(variance)), variance**2 / sum(part**2 / (number - 1) for part, number in parts)
 
 
 _ROUNDING = 1e-30
@@ -168,7 +180,17 @@ def differences(samples: Mapping[str, Sampled], baseline: str, confidence: float
     if two experiments use the same number, because it initialises different networks.
     """
     of_baseline = samples[baseline]
-    estimates = {name: difference(of, of_baseline, confidence) for name, of in samples.items() if name != baseline}
+    others = {name: of for name, of in samples.items() if name != baseline}
+    return _corrected({name: difference(of, of_baseline, confidence) for name, of in others.items()}, confidence)
+
+
+def differences_from(samples: Mapping[str, Sampled], system: str, confidence: float) -> dict[str, Difference]:
+    """One system minus each of the others, corrected and paired as in `differences`."""
+    others = {name: of for name, of in samples.items() if name != system}
+    return _corrected({name: difference(samples[system], of, confidence) for name, of in others.items()}, confidence)
+
+
+def _corrected(estimates: Mapping[str, Estimate], confidence: float) -> dict[str, Difference]:
     corrected = holm([of.p_value for of in estimates.values()])
     return {
         name: Difference(of, float(p), _outcome(of, float(p), confidence))
@@ -195,3 +217,62 @@ def _outcome(of: Estimate, p_holm: float, confidence: float) -> Outcome:
     if p_holm >= 1 - confidence:
         return "not_significant"
     return "better" if of.low + of.high > 0 else "worse"  # the side of zero that the centre of the interval is on
+
+
+@dataclass(frozen=True)
+class Needed:
+    """How many seeds of each system would settle a difference, or else how many test conversations.
+
+    `seeds` is None if no number up to MOST_SEEDS is enough, or if a system has one seed, whose variance is not known;
+    `conversations` is None if no number up to MOST_CONVERSATIONS is enough.
+    """
+
+    seeds: int | None
+    conversations: int | None
+
+
+MOST_SEEDS, MOST_CONVERSATIONS = 100, 100_000
+"""More are not asked for: nobody trains or annotates so many for one comparison."""
+
+
+def needed(system: Sampled, other: Sampled, confidence: float) -> Needed:
+    """The least numbers at which the interval of `difference` would exclude 0, if the difference is as measured.
+
+    A difference d of means over C conversations and n seeds has the variance V_C + s1^2 / n + s2^2 / n, where s1 and s2
+    are the standard deviations between seeds, and V_C falls as 1 / C. The interval excludes 0 if t * sqrt(V) < |d|,
+    solved here for n with the present C, and for C with the present seeds, with the quantile t of `interval`. This is
+    the number of observations for a given half-width (Cochran 1977, Sampling Techniques, section 4.6) for two sources
+    of variance. The true difference is not the measured one, so take the numbers as an order of magnitude.
+    """
+    from scipy import stats
+
+    of_draws, conversations = system.of_draws - other.of_draws, system.conversations
+    if conversations < 2:
+        return Needed(None, None)
+    seeds = [system.of_seeds, other.of_seeds]
+    centre = 2 * float(system.of_seeds.mean() - other.of_seeds.mean()) - float(of_draws.mean())
+    (of_conversations, _), *of_seeds = _variances(of_draws, conversations, seeds)
+
+    def excludes_zero(parts: Sequence[tuple[float, int]]) -> bool:
+        error, freedom = _standard_error(parts)
+        reach = 0.0 if freedom is None else stats.t.ppf((1 + confidence) / 2, freedom) * error
+        return bool(reach < abs(centre))
+
+    def with_seeds(count: int) -> bool:
+        scaled = [(variance * number / count, count) for variance, number in of_seeds]
+        return excludes_zero([(of_conversations, conversations), *scaled])
+
+    def with_conversations(count: int) -> bool:
+        return excludes_zero([(of_conversations * conversations / count, count), *of_seeds])
+
+    present = max(map(len, seeds))
+    return Needed(
+        seeds=_least(present, MOST_SEEDS, with_seeds) if len(of_seeds) == len(seeds) else None,
+        conversations=_least(conversations, MOST_CONVERSATIONS, with_conversations),
+    )
+
+
+def _least(present: int, most: int, is_enough: Callable[[int], bool]) -> int | None:
+    """The least number from `present` to `most` that is enough, as all above it are; None if there is none."""
+    found = bisect_left(range(present, most + 1), True, key=is_enough) + present
+    return found if found <= most else None

@@ -6,7 +6,9 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,9 @@ from trimood.reports.comparison import comparison_page, markdown
 from trimood.reports.comparison_figures import scores_figure
 from trimood.reports.figures import PlainFigure
 from trimood.reports.html import PICTURE
-from trimood.scoring.comparison import Comparison, CurvePoint
+from trimood.scoring.comparison import Comparison
 from trimood.scoring.metrics import summary_scores
+from trimood.scoring.systems import CurvePoint
 from trimood.tracking.kinds import words_fingerprint
 from trimood.tracking.runs import (
     DROPS,
@@ -47,11 +50,20 @@ CONVERSATIONS = {"training": range(60), "validation": range(100, 120), "test": r
 def made_utterances(split: str) -> pd.DataFrame:
     """Seven utterances a conversation, each emotion once, its name among the words."""
     rows = [
-        (f"dia{conversation}utt{number + 1}", conversation, number + 1, f"so {emotion} !", emotion, number)
+        (
+            f"dia{conversation}utt{number + 1}",
+            conversation,
+            number + 1,
+            "AB"[number % 2],
+            f"so {emotion} !",
+            emotion,
+            number,
+        )
         for conversation in CONVERSATIONS[split]
         for number, emotion in enumerate(EMOTIONS)
     ]
-    return pd.DataFrame(rows, columns=["utterance", "conversation_id", "utterance_id", "text", "emotion", "label"])
+    columns = ["utterance", "conversation_id", "utterance_id", "speaker", "text", "emotion", "label"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def made_predictions(experiment: str, seed: int) -> pd.DataFrame:
@@ -144,9 +156,21 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     return compared(write_artifacts(tmp_path_factory.mktemp("artifacts")))
 
 
+Written = tuple[str, str, Mapping[str, Any], Mapping[str, Any]]
+
+
+def written(comparison: Comparison, artifacts: Path) -> Written:
+    """The report, whose utterances have no clips."""
+    runs = choose_runs(RUNS, CORPUS, HOW)
+    predictions = gather_predictions(runs, fetching(artifacts))
+    references = predict_references(runs, predictions, made_utterances("training"))
+    examples = made_utterances("test").assign(part="", has_video=True, has_audio=False)
+    return write_report(comparison, predictions, references, examples, artifacts)
+
+
 @pytest.fixture(scope="module")
-def report(whole: Whole) -> tuple[str, str, dict[str, Any], dict[str, Any]]:
-    return write_report(whole[0])
+def report(whole: Whole, tmp_path_factory: pytest.TempPathFactory) -> Written:
+    return written(whole[0], write_artifacts(tmp_path_factory.mktemp("reported")))
 
 
 @pytest.mark.slow
@@ -169,7 +193,7 @@ def test_the_corpus_of_the_runs_decides_which_published_figures_are_shown(whole:
 
 @pytest.mark.slow
 def test_a_figure_is_on_the_page_and_in_its_file_but_drawn_once(
-    report: tuple[str, str, dict[str, Any], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    report: Written, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def draws_again(*_: object) -> None:
         raise AssertionError("drawn again")
@@ -272,7 +296,7 @@ def test_the_modality_ablation_is_shown_where_a_run_has_measured_it(whole: Whole
     assert "Modality ablation" not in comparison_page(whole[0].model_copy(update={"systems": nowhere}), {})
 
 
-def test_the_page_the_table_and_the_figures_say_the_same(whole: Whole, report: tuple[Any, ...]) -> None:
+def test_the_page_the_table_and_the_figures_say_the_same(whole: Whole, report: Written) -> None:
     score = f"{whole[0].systems['exp3'].macro_f1.value:.3f}"
     shown, table, pictures, drawings = report
     rows = {line.split("|")[1].strip(): line for line in table.splitlines()}
@@ -297,7 +321,7 @@ def drawn_at(ax: Axes) -> dict[str, float]:
     return {rows[line.get_ydata()[0]]: float(line.get_xdata()[0]) for line in dots}
 
 
-def test_scores_are_drawn_where_they_are_beside_the_published_ones(whole: Whole, report: tuple[Any, ...]) -> None:
+def test_scores_are_drawn_where_they_are_beside_the_published_ones(whole: Whole, report: Written) -> None:
     (ax,) = report[2]["scores.png"].axes
     places = drawn_at(ax)
     for name, of in whole[0].systems.items():
@@ -313,7 +337,7 @@ def test_scores_are_drawn_where_they_are_beside_the_published_ones(whole: Whole,
     assert places["exp3"] == exp3.difference.estimate.value
 
 
-def test_each_experiment_has_its_curves_and_each_calibrated_system_its_bins(report: tuple[Any, ...]) -> None:
+def test_each_experiment_has_its_curves_and_each_calibrated_system_its_bins(report: Written) -> None:
     titles = {name: [ax.get_title() for ax in figure.axes if ax.get_visible()] for name, figure in report[2].items()}
     assert titles["gap.png"] == ["exp1, 2 seeds", "exp3, 2 seeds"]
     assert [title.split(",")[0] for title in titles["calibration.png"]] == [
@@ -429,6 +453,7 @@ def test_nothing_of_it_needs_torch() -> None:
     code = (
         "import sys, trimood.pipelines.compare.nodes, trimood.tracking.runs, trimood.reports.comparison\n"
         "import trimood.scoring.comparison, trimood.reports.comparison_figures, sklearn, statsmodels.stats.multitest\n"
+        "import trimood.reports.mistakes\n"
         "print('torch' in sys.modules)"
     )
     environment = {"PYTHONPATH": str(Path(compare.__file__).parents[3])}
@@ -467,6 +492,8 @@ def test_experiments_with_different_numbers_of_seeds_are_compared_by_their_commo
     found, scores = compared(artifacts, with_another_seed(artifacts))
     assert found.systems["exp1"].seeds == (1, 2)
     assert found.systems == whole[0].systems
+    every = pd.DataFrame([("exp1", 1), ("exp1", 42), ("exp3", 2)], columns=["system", "seed"])
+    assert found.only_compared(every)["seed"].tolist() == [1, 2]
     assert scores == whole[1]
     (remark,) = found.remarks
     assert "only the seeds that every experiment has are compared: 1, 2. Left out are the seeds exp1 42." in remark
@@ -488,7 +515,7 @@ def test_what_makes_experiments_unlike_stands_on_top_of_page_table_json_and_run(
     runs = with_another_seed(artifacts)
     runs = runs.assign(**{"params.training.num_train_epochs": runs["tags.experiment"].map(epochs)})
     found, _ = compared(artifacts, runs)
-    page, table, *_ = write_report(found)
+    page, table = comparison_page(found, {}), markdown(found)
     first, second = "Only the seeds that every experiment has are compared: 1, 2.", "num_train_epochs: exp1 20, exp3 1."
     for text, below in (
         (page, "<h2>Macro and weighted F1</h2>"),
@@ -502,11 +529,55 @@ def test_what_makes_experiments_unlike_stands_on_top_of_page_table_json_and_run(
     assert {line.count("|") for line in table.splitlines() if not line.startswith(">")} == {0, 11}
 
 
-def test_experiments_that_are_alike_have_nothing_on_top(whole: Whole, report: tuple[Any, ...]) -> None:
+def test_experiments_that_are_alike_have_nothing_on_top(whole: Whole, report: Written) -> None:
     assert whole[0].remarks == ()
     assert "Before you compare" not in report[0]
     assert report[1].startswith("|  | trained |")
-    assert write_remarks(whole[0]) == "All experiments have the same seeds and training settings."
+    assert write_remarks(whole[0]).endswith("All experiments have the same seeds and training settings.")
+
+
+def test_five_answers_stand_on_top_of_the_page_and_of_the_run(whole: Whole, report: Written) -> None:
+    verdict = whole[0].verdict
+    validation = {name: of.validation_macro_f1 for name, of in whole[0].systems.items() if of.training}
+    assert verdict.best == max(validation, key=validation.__getitem__) == "exp1"
+    assert verdict.differences["TF-IDF"].outcome == "worse"
+    assert verdict.differences["exp3"].estimate.value == -whole[0].systems["exp3"].difference.estimate.value
+    for text in (report[0], write_remarks(whole[0])):
+        trust = f"Can I trust {whole[0].systems['exp1'].macro_f1.value:.2f}?"
+        places = [text.index(words) for words in ("Which is best?", "words alone?", trust, "run next?")]
+        assert places == sorted(places)
+    assert report[0].index("run next?") < report[0].index("<h2>Macro and weighted F1</h2>")
+    assert whole[0].shortcomings == (
+        "2 of 2 experiments never predict an emotion: exp1 disgust (2 of 2 seeds); exp3 disgust (2 of 2 seeds)",
+    )
+
+
+def test_mistakes_and_groups_are_those_of_the_compared_runs(report: Written) -> None:
+    page = report[0]
+    assert page.count('<article class="shown"') == 4 + 2 * 3
+    assert page.count("It has no clip.") == len(set(re.findall(r'aria-label="(dia\d+utt\d), ', page)))
+    assert "not shown for exp1, exp3: their runs have not stored it" in page
+    groups = page[page.index("<h2>Where errors are</h2>") :]
+    assert re.findall(r"<tr><td>([AB](?: \(small\))?)</td><td class=\"number\">(\d+)<", groups)[:2] == [
+        ("A", "120"),
+        ("B", "90"),
+    ]
+    assert re.search(r"<td>2 to 3</td><td class=\"number\">60</td>", groups)
+    assert "By presence of audio, all 210 utterances are in one group: absent." in groups
+
+
+def test_the_page_is_fit_for_phones_printers_and_readers_who_do_not_see_it(report: Written) -> None:
+    page = report[0]
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page
+    for rule in ("@media (prefers-color-scheme: dark)", "@media print", "@media (max-width: 40rem)"):
+        assert rule in page
+    pictures = re.findall(r"<img [^>]*?alt=\"([^\"]*)\"", page)
+    assert len(pictures) == page.count("<img ") == 6
+    assert min(map(len, pictures)) > 40
+    assert page.count("<main>") == page.count("<h1>") == 1
+    levels = [int(level) for level in re.findall(r"<h(\d)", page)]
+    assert all(lower - upper <= 1 for upper, lower in pairwise(levels))
+    assert page.count("<table>") == len(re.findall(r'<div class="scroll" tabindex="0">\s*<table>', page))
 
 
 @pytest.mark.slow
@@ -520,11 +591,9 @@ def test_a_temperature_that_makes_the_test_worse_is_shown_as_worse(artifacts: Pa
         rows.to_parquet(artifacts / f"exp3-{seed}" / "predictions.parquet")
     found, _ = compared(artifacts)
     (remark,) = found.remarks
-    assert re.fullmatch(
-        r"the temperature of exp3 makes the test split worse: ECE 0.0\d\d to 0.\d+, NLL .* to .*", remark
-    )
+    assert re.fullmatch(r"temperatures make the test split worse: exp3 ECE 0.0\d\d to 0.\d+, NLL .* to .*", remark)
     page = comparison_page(found, {})
-    assert "<p>The temperature of exp3 makes the test split worse: ECE" in page
+    assert "<p>Temperatures make the test split worse: exp3 ECE" in page
     assert re.search(r"<td>exp3</td>.*<td>worse: ECE 0.0\d\d to 0.\d+, NLL", page)
     assert re.search(r"<td>exp1</td>.*<td>better or equal</td>", page)
 
@@ -566,10 +635,13 @@ def test_one_test_conversation_is_compared_and_says_nothing_of_others(artifacts:
 def test_names_of_experiments_stay_in_their_cell(whole: Whole) -> None:
     name = "exp|3\n<script>"
     systems = {name if key == "exp3" else key: of for key, of in whole[0].systems.items()}
-    renamed = whole[0].model_copy(update={"systems": systems})
+    differences = {name if key == "exp3" else key: of for key, of in whole[0].verdict.differences.items()}
+    verdict = whole[0].verdict.model_copy(update={"runner_up": name, "differences": differences})
+    renamed = whole[0].model_copy(update={"systems": systems, "verdict": verdict})
     assert "<script>" not in comparison_page(renamed, {})
     table = markdown(renamed)
     assert "| exp\\|3 &lt;script&gt; |" in table
+    assert "The runner-up is exp\\|3 &lt;script&gt; (" in write_remarks(renamed)
     assert len(table.splitlines()) == len(markdown(whole[0]).splitlines())
 
 
@@ -589,4 +661,4 @@ def test_imported_weights_are_compared_without_curves_and_with_a_remark(artifact
     assert comparison.systems[name].difference is not None
     (remark,) = [remark for remark in comparison.remarks if name in remark]
     assert remark.startswith(f"{name} was trained elsewhere: ")
-    assert "imported 0123456789abcdef" in write_report(comparison)[1]
+    assert "imported 0123456789abcdef" in markdown(comparison)

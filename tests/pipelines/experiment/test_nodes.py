@@ -23,7 +23,7 @@ from support.learning_examples import (
 )
 from trimood.config.experiment_settings import ExperimentParams, LossParams, Train
 from trimood.corpus.preparation import ClipsNotInUse
-from trimood.emotions import EMOTIONS, PROBABILITIES, Modality, Source
+from trimood.emotions import EMOTIONS, PROBABILITIES, WITHOUT, Modality, Source
 from trimood.model.classifier import EmotionClassifier
 from trimood.model.config import CheckpointError
 from trimood.model.stored import Embeddings, TrainedWeights
@@ -104,6 +104,16 @@ def test_a_modality_blanked_in_the_table_is_that_modality_absent_for_all(sources
     ablation = ablate(*evaluated(sources, THREE, prepared_clips, *splits())).set_index(["split", "modality", "change"])
     for split in ("validation", "test"):
         assert ablation.loc[(split, "audio", "blanked"), "macro_f1"] == pytest.approx(without[split]["macro_f1"])
+
+
+@pytest.mark.slow
+def test_what_remains_of_an_answer_without_a_modality_is_that_of_its_absence(sources, prepared_clips) -> None:
+    validation, test = (split.assign(has_audio=False) for split in splits())
+    whole = evaluated(sources, THREE, prepared_clips, *splits())[2]
+    without = evaluated(sources, THREE, prepared_clips, validation, test)[2]
+    of_answers = without[list(PROBABILITIES)].to_numpy()[np.arange(len(whole)), whole["predicted"].map(EMOTIONS.index)]
+    assert whole[WITHOUT["audio"]].to_numpy() == pytest.approx(of_answers, abs=1e-6)
+    assert (whole[WITHOUT["audio"]] - whole[list(PROBABILITIES)].max(axis=1)).abs().max() > 0.01
 
 
 @pytest.mark.slow

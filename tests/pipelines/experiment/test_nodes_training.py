@@ -16,7 +16,7 @@ from support.learning_examples import CLIPS, EMBEDDINGS, TRAINING, example_table
 from trimood.config.experiment_settings import CROSS_ENTROPY, ExperimentParams
 from trimood.config.plan import Plan
 from trimood.corpus.class_balance import AbsentEmotion
-from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES, Source
+from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES, WITHOUT, Source
 from trimood.model.config import CheckpointError
 from trimood.model.stored import Embeddings, RunIdentity, TrainedWeights
 from trimood.model.trained import weights_fingerprint
@@ -190,7 +190,7 @@ def test_predictions_are_those_of_the_best_epoch(trained: Trained, predictions: 
 
 def test_predictions_keep_each_utterance_with_its_keys_and_its_most_probable_emotion(predictions: pd.DataFrame) -> None:
     keys = ["split", "utterance", "conversation_id", "utterance_id", "speaker", "text", "emotion", "label"]
-    assert list(predictions.columns) == [*keys, "predicted", *PROBABILITIES]
+    assert list(predictions.columns) == [*keys, "predicted", *PROBABILITIES, WITHOUT["video"], WITHOUT["text"]]
     assert predictions["split"].tolist() == ["validation"] * 14 + ["test"] * 7
     assert predictions["utterance"].tolist() == [*VALIDATION_EXAMPLES["utterance"], *TEST_EXAMPLES["utterance"]]
     probabilities = predictions[list(PROBABILITIES)]

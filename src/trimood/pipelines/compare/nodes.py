@@ -7,6 +7,7 @@ import pandas as pd
 
 from trimood.config.parameters import CompareParams
 from trimood.corpus.tables import CorpusDescription
+from trimood.media.parts import Location
 from trimood.scoring.agreement import different_settings
 from trimood.scoring.comparison import Comparison
 from trimood.tracking.runs import check_training_examples
@@ -56,14 +57,32 @@ def compare_runs(
     return comparison, headline_scores(comparison)
 
 
-def write_report(comparison: Comparison) -> tuple[str, str, Mapping[str, object], Mapping[str, object]]:
+def write_report(
+    comparison: Comparison,
+    compared_predictions: pd.DataFrame,
+    reference_predictions: pd.DataFrame,
+    test_examples: pd.DataFrame,
+    prepared_clips: Location,
+) -> tuple[str, str, Mapping[str, object], Mapping[str, object]]:
     """Returns the HTML page, the Markdown table, and the figures by file name, for PNG and for SVG."""
     from trimood.reports.comparison import comparison_page, markdown
     from trimood.reports.comparison_figures import figures
+    from trimood.reports.mistakes import find_mistakes
+    from trimood.scoring.groups import group_utterances, score_groups
 
     drawn = figures(comparison)
+    compared = comparison.only_compared(compared_predictions)
+    scored = pd.concat([compared, reference_predictions], ignore_index=True)
+    scored = scored[scored["split"] == "test"]
+    utterances = scored.drop_duplicates("utterance")
+    page = comparison_page(
+        comparison,
+        drawn,
+        find_mistakes(compared, test_examples, prepared_clips),
+        score_groups(scored, group_utterances(utterances, test_examples)),
+    )
     return (
-        comparison_page(comparison, drawn),
+        page,
         markdown(comparison),
         {f"{name}.png": figure for name, figure in drawn.items()},
         {f"{name}.svg": figure for name, figure in drawn.items()},
@@ -71,7 +90,7 @@ def write_report(comparison: Comparison) -> tuple[str, str, Mapping[str, object]
 
 
 def write_remarks(comparison: Comparison) -> str:
-    """Returns in what the systems differ, as Markdown, which MLflow shows as the description of the run."""
+    """Returns the five answers and in what the systems differ, as Markdown: MLflow's description of the run."""
     from trimood.reports.comparison import remarks
 
     return remarks(comparison)

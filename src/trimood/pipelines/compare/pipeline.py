@@ -39,7 +39,13 @@ def create_pipeline() -> Pipeline:
             ),
             as_node(
                 write_report,
-                "comparison",
+                [
+                    "comparison",
+                    "compared_predictions",
+                    "reference_predictions",
+                    "test_examples",
+                    "prepared_clips",
+                ],
                 ["comparison_page", "comparison_table", "comparison_pictures", "comparison_drawings"],
             ),
             as_node(write_remarks, "comparison", "comparison_remarks"),

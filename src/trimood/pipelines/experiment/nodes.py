@@ -13,7 +13,7 @@ from trimood.config.parameters import ClipParams, EmbeddingParams, flatten
 from trimood.config.plan import Plan
 from trimood.corpus.class_balance import loss_terms
 from trimood.corpus.preparation import refuse_without_clips
-from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES, Source
+from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES, WITHOUT, Source
 from trimood.model.config import CheckpointError
 from trimood.model.stored import AboutWeights, Embeddings, Epoch, RunIdentity, TrainedWeights
 from trimood.scoring.metrics import Scores
@@ -172,7 +172,11 @@ def embed(
 def predict(
     embeddings: Embeddings, best_weights: TrainedWeights, validation_examples: pd.DataFrame, test_examples: pd.DataFrame
 ) -> pd.DataFrame:
-    """Returns a row per validation and test utterance: split, keys, text, true and predicted emotion, probabilities."""
+    """Returns a row per validation and test utterance: split, keys, text, true and predicted emotion, probabilities.
+
+    For each modality of the model, a column of WITHOUT says what remains of the predicted emotion's probability if the
+    modality is blanked for this utterance, as `ablate` does it for all.
+    """
     from trimood.learning.prediction import head_probabilities, stored_head
 
     tables = []
@@ -181,9 +185,13 @@ def predict(
         rows = examples[["utterance", "conversation_id", "utterance_id", "speaker", "text", "emotion", "label"]].copy()
         rows.insert(0, "split", split)
         of_split = embeddings.of(split, best_weights)
-        found = head_probabilities(stored_head(best_weights, of_split), of_split, _batch_size(best_weights))
+        head, batch_size = stored_head(best_weights, of_split), _batch_size(best_weights)
+        found = head_probabilities(head, of_split, batch_size)
         rows["predicted"] = [EMOTIONS[number] for number in found.argmax(axis=1)]
         rows[list(PROBABILITIES)] = found
+        for modality, own in of_split.items():
+            blanked = head_probabilities(head, {**of_split, modality: np.zeros_like(own)}, batch_size)
+            rows[WITHOUT[modality]] = blanked[np.arange(len(found)), found.argmax(axis=1)]
         tables.append(rows)
     predictions = pd.concat(tables, ignore_index=True)
     predictions.attrs["weights"] = best_weights.about.fingerprint  # kept in the Parquet file

@@ -1,0 +1,85 @@
+"""Which system is best, what would settle it, and what a reader should know before believing it."""
+
+from collections.abc import Mapping
+
+from trimood.scoring.calibration import made_worse
+from trimood.scoring.intervals import Difference, Needed, Sampled, differences_from, needed
+from trimood.scoring.systems import Stored, System
+
+NOTHING = 0.005
+"""A modality whose loss costs less macro F1 than this is said to bring nothing: it does not show in two decimals."""
+
+
+class Verdict(Stored):
+    """The best experiment by validation macro F1, and its paired differences on the test split.
+
+    `differences`: the best system minus each other one, with Holm's correction. `runner_up`: the second by validation;
+    None if there is one experiment. `settled_by`: what would tell the two apart; None if their interval excludes 0.
+    """
+
+    best: str
+    runner_up: str | None
+    differences: dict[str, Difference]
+    settled_by: Needed | None
+
+
+def judge(samples: Mapping[str, Sampled], validation: Mapping[str, float], confidence: float) -> Verdict:
+    """Chooses among the experiments in `validation` by these scores, never by `samples`, their test scores.
+
+    Of equal scores the first is chosen. Choosing by test scores would be optimistic: the best of many is partly lucky.
+    """
+    best, *others = sorted(validation, key=lambda name: -validation[name])
+    runner_up = others[0] if others else None
+    found = differences_from(samples, best, confidence)
+    open_question = runner_up and found[runner_up].estimate.low <= 0 <= found[runner_up].estimate.high
+    return Verdict(
+        best=best,
+        runner_up=runner_up,
+        differences=found,
+        settled_by=needed(samples[best], samples[runner_up], confidence) if runner_up and open_question else None,
+    )
+
+
+def shortcomings(systems: Mapping[str, System]) -> list[str]:
+    """Sentences about emotions that experiments never predict, and modalities that bring them nothing.
+
+    A modality brings nothing if macro F1 drops less than NOTHING without it, whether blanked or shuffled.
+    """
+    trained = {name: of for name, of in systems.items() if of.training}
+    never = {
+        name: ", ".join(
+            f"{emotion} ({count} of {len(of.seeds)} seeds)" for emotion, count in of.never_predicted.items()
+        )
+        for name, of in trained.items()
+        if of.never_predicted
+    }
+    idle = {name: ", ".join(modalities) for name, of in trained.items() if (modalities := _idle_modalities(of))}
+    found = (("never predict an emotion", never), ("have a modality that brings nothing by ablation", idle))
+    return [
+        f"{len(of_systems)} of {len(trained)} experiments {words}: {_listed(of_systems)}"
+        for words, of_systems in found
+        if of_systems
+    ]
+
+
+def _idle_modalities(system: System) -> list[str]:
+    drops: dict[str, list[float]] = {}
+    for row in system.modality_ablation:
+        drops.setdefault(row.modality, []).append(row.macro_f1_drop)
+    return [modality for modality, of_modality in drops.items() if max(of_modality) < NOTHING]
+
+
+def unhelpful_temperatures(systems: Mapping[str, System]) -> list[str]:
+    """Sentences about experiments' temperatures that cannot be fitted, and those that make the test split worse."""
+    calibrated = {name: of.calibration for name, of in systems.items() if of.training and of.calibration}
+    sentences = [
+        f"the temperature of {name}, seed {seed}, is 1, which changes nothing: {reason}"
+        for name, of in calibrated.items()
+        for seed, reason in of.not_fitted.items()
+    ]
+    worse = {name: words for name, of in calibrated.items() if (words := made_worse(of.before, of.after))}
+    return [*sentences, *([f"temperatures make the test split worse: {_listed(worse)}"] if worse else [])]
+
+
+def _listed(of_systems: Mapping[str, str]) -> str:
+    return "; ".join(f"{name} {words}" for name, words in of_systems.items())
