@@ -77,6 +77,7 @@ bench: .venv-reference/.installed ## measure speed beside the notes' own loop; w
 	$(BIN)/python benchmarks/beside_upstream.py middle
 	$(BIN)/python benchmarks/beside_upstream.py full
 	$(BIN)/python benchmarks/frozen_towers.py
+	$(BIN)/python benchmarks/onnx_runtime.py
 	$(BIN)/python benchmarks/stages.py
 	$(BIN)/kedro run --pipelines=exp4
 	$(BIN)/python benchmarks/start_up.py
