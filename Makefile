@@ -74,6 +74,10 @@ results: $(STAMP) ## run and compare the nine experiments of the notes; write do
 	$(BIN)/kedro run --pipelines=compare
 	$(BIN)/python scripts/write_results.py data/demo/08_reporting/comparison
 
+.PHONY: pictures
+pictures: $(STAMP) ## after make results: take the pictures of README and docs, check our pages with axe (needs Chromium)
+	$(BIN)/python scripts/take_pictures.py
+
 .PHONY: bench
 bench: .venv-reference/.installed ## measure speed beside the notes' own loop; write docs/performance.md (15 min)
 	$(BIN)/python benchmarks/beside_upstream.py tiny
