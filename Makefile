@@ -10,6 +10,7 @@ UV_VERSION := 0.13.9
 STAMP := .venv/.installed
 SEEDS := 1,2,3
 PORT := 7860
+PIPELINE := exp4
 comma := ,
 empty :=
 PUBLISHED := exp[1-6] exp[4-6]_head
@@ -56,9 +57,11 @@ ui: $(STAMP) ## compare runs in MLflow: http://127.0.0.1:5000
 app: $(STAMP) ## try trained models: http://127.0.0.1:7860 (make app ENV=ecf)
 	$(BIN)/kedro app --port=$(PORT) $(addprefix --env=,$(ENV))
 
+# Kedro-Viz opens a pipeline at a zoom at which everything fits; without the boxes of datasets, names can be read.
 .PHONY: viz
-viz: $(STAMP) ## show the pipelines: http://127.0.0.1:4141
-	$(BIN)/kedro viz run
+viz: $(STAMP) ## show the pipeline of exp4: http://127.0.0.1:4141 (make viz PIPELINE=compare)
+	$(BIN)/python scripts/open_when_ready.py "http://127.0.0.1:4141/?pid=$(PIPELINE)&types=nodes&expandAllPipelines=true" &
+	$(BIN)/kedro viz run --no-browser --host=127.0.0.1 --pipeline=$(PIPELINE)
 
 .PHONY: docs
 docs: $(STAMP) ## build the documentation site into site/
@@ -71,12 +74,17 @@ results: $(STAMP) ## run and compare the nine experiments of the notes; write do
 	$(BIN)/kedro run --pipelines=compare
 	$(BIN)/python scripts/write_results.py data/demo/08_reporting/comparison
 
+.PHONY: pictures
+pictures: $(STAMP) ## after make results: take the pictures of README and docs, check our pages with axe (needs Chromium)
+	$(BIN)/python scripts/take_pictures.py
+
 .PHONY: bench
 bench: .venv-reference/.installed ## measure speed beside the notes' own loop; write docs/performance.md (15 min)
 	$(BIN)/python benchmarks/beside_upstream.py tiny
 	$(BIN)/python benchmarks/beside_upstream.py middle
 	$(BIN)/python benchmarks/beside_upstream.py full
 	$(BIN)/python benchmarks/frozen_towers.py
+	$(BIN)/python benchmarks/onnx_runtime.py
 	$(BIN)/python benchmarks/stages.py
 	$(BIN)/kedro run --pipelines=exp4
 	$(BIN)/python benchmarks/start_up.py

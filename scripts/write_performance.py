@@ -173,6 +173,24 @@ def scale(figures: Any) -> str:
     return f"{rows(head, body)}\n\nThe main process of no command had more than {peak / 1e9:.1f} GB."
 
 
+def deployed(figures: Any) -> str:
+    """A batch in ONNX Runtime beside torch."""
+    body = []
+    for of in figures["rows"]:
+        median = f"**{statistics.median(of['ratios']):.2f}** ({min(of['ratios']):.2f} to {max(of['ratios']):.2f})"
+        seconds = [f"{of[name]:.2f}" for name in ("torch", "onnx")]
+        body.append([f"{of['experiment']}, {of['batch']}", *seconds, median, f"{of['apart']:.0e}", str(of["rounds"])])
+    head = [
+        "experiment, utterances",
+        "torch CPU s",
+        "ONNX Runtime CPU s",
+        "torch / ONNX Runtime",
+        "logits apart",
+        "rounds",
+    ]
+    return rows(head, body)
+
+
 def gpu(figures: Any) -> str:
     """Steps of full-size experiments on one card."""
     body = []
@@ -197,6 +215,7 @@ PARTS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "stages": ("stages", nodes),
     "start-up": ("start-up", start_up),
     "scale": ("scale", scale),
+    "onnx-runtime": ("onnx-runtime", deployed),
     "gpu": ("gpu", gpu),
 }
 """The parts of the page: the file of their figures, and what makes a table of them."""

@@ -40,7 +40,7 @@ def write_table(table: str) -> None:
 
 
 def draw(comparison: Comparison) -> Figure:
-    """A dot and an interval for each experiment, the best at the top; a line marks TF-IDF on the words."""
+    """A dot and an interval for each experiment, the best at the top; TF-IDF on the words is the line to beat."""
     systems = comparison.systems
     trained = [(name, of, of.training) for name, of in systems.items() if of.training]
     ordered = sorted(trained, key=lambda system: system[1].macro_f1.value)
@@ -53,7 +53,9 @@ def draw(comparison: Comparison) -> Figure:
         ax.text(score.high + 0.015, place, f"{score.value:.2f}", color=colour, va="center", fontsize=11)
     words = systems["TF-IDF"].macro_f1.value
     ax.axvline(words, color=WORDS_ALONE, linestyle="--", linewidth=1.2, zorder=0)
-    ax.text(words - 0.01, len(ordered) - 0.55, "words alone,\nno deep learning", ha="right", va="top", fontsize=10)
+    ax.axvspan(0, words, color=WORDS_ALONE, alpha=0.08, linewidth=0, zorder=0)
+    line = f"the line to beat: {words:.2f}\nTF-IDF of the words,\nno neural network"
+    ax.text(words - 0.01, len(ordered) - 0.4, line, ha="right", va="top", fontsize=10)
     ax.set_yticks(range(len(ordered)), [f"{name}: {_trained(of)}" for name, _, of in ordered])
     ax.set_xlim(0, 1)
     ax.set_ylim(-0.7, len(ordered) - 0.3)

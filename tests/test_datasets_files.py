@@ -1,6 +1,7 @@
 """Files of Kedro's own dataset classes: written whole, and protected while a command trains on them."""
 
 import base64
+import html
 import inspect
 from pathlib import Path
 
@@ -8,12 +9,12 @@ import pandas as pd
 import pytest
 import yaml
 from kedro.io import DatasetError
-from kedro_datasets._typing import ImagePreview
+from kedro_datasets._typing import HTMLPreview, ImagePreview
 from matplotlib.figure import Figure
 
 from support.demo_project import PROJECT
 from support.lock_holder import lock_holder
-from trimood.datasets import NewFolderDataset, PictureDataset, RawDataError, WholeFileDataset
+from trimood.datasets import NewFolderDataset, PageDataset, PictureDataset, RawDataError, WholeFileDataset
 from trimood.disk import InUse
 from trimood.reports.drawings import Drawing
 
@@ -54,6 +55,18 @@ def test_a_picture_is_written_whole_and_kedro_viz_can_show_it(tmp_path: Path) ->
         dataset.save(object())  # type: ignore[arg-type]
     assert (tmp_path / "a.png").read_bytes() == written
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_page_is_stored_whole_and_kedro_viz_reads_no_markdown_in_it(tmp_path: Path) -> None:
+    dataset = PageDataset(filepath=str(tmp_path / "a.html"))
+    page = "<!DOCTYPE html><p class='a_b'>exp4_head, exp5_head, 2 * 3 * 4</p>"
+    dataset.save(page)
+    assert dataset.load() == (tmp_path / "a.html").read_text() == page
+    assert inspect.signature(dataset.preview).return_annotation is HTMLPreview
+    shown = dataset.preview()
+    assert not {"_", "*"} & set(shown)
+    assert html.unescape(shown) == page
+    assert [path.name for path in tmp_path.iterdir()] == ["a.html"]
 
 
 def test_a_picture_is_drawn_again_only_if_what_it_shows_has_changed(tmp_path: Path) -> None:

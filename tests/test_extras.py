@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import click
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from kedro.framework.cli.cli import KedroCLI
@@ -14,18 +15,29 @@ from packaging.requirements import Requirement
 from support.demo_project import PROJECT
 from trimood import cli
 from trimood.config.experiment_settings import LoraParams, LossParams, TrainingParams
-from trimood.config.parameters import ClipParams, TuneParams
+from trimood.config.parameters import ClipParams, CompareParams, TuneParams
 from trimood.learning.search.space import StudyError
 from trimood.media.errors import PreparationError
 from trimood.media.execution import Execution, run_each
+from trimood.pipelines.export_weights.nodes import describe
 from trimood.pipelines.tune.nodes import plan_search
+from trimood.serving.onnx_export import ExportError
 
-MODULES = {"app": "gradio", "decord": "decord", "ray": "ray", "tune": "optuna", "viz": "kedro_viz"}
+MODULES = {
+    "app": ["gradio"],
+    "decord": ["decord"],
+    "onnx": ["onnx", "onnxruntime", "onnxscript"],
+    "ray": ["ray"],
+    "tune": ["optuna"],
+    "viz": ["kedro_viz"],
+}
+ALL_MODULES = [module for modules in MODULES.values() for module in modules]
 
 
 def without(extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Imports behave as if the extra's package were not installed."""
-    monkeypatch.setitem(sys.modules, MODULES[extra], None)
+    """Imports behave as if the extra's packages were not installed."""
+    for module in MODULES[extra]:
+        monkeypatch.setitem(sys.modules, module, None)
 
 
 def test_there_is_an_extra_for_each_of_these_packages_and_none_is_required() -> None:
@@ -34,17 +46,17 @@ def test_there_is_an_extra_for_each_of_these_packages_and_none_is_required() -> 
         extra: [Requirement(line).name.replace("-", "_") for line in lines]
         for extra, lines in project["optional-dependencies"].items()
     }
-    assert extras == {extra: [module] for extra, module in MODULES.items()}
+    assert extras == MODULES
     required = {Requirement(line).name.replace("-", "_") for line in project["dependencies"]}
     assert "kedro" in required
-    assert not required & set(MODULES.values())
+    assert not required & set(ALL_MODULES)
 
 
 @pytest.mark.slow
 def test_every_module_is_imported_and_every_pipeline_is_made_without_any_extra() -> None:
     code = (
         "import importlib, pkgutil, sys\n"
-        f"sys.modules.update(dict.fromkeys({[*MODULES.values()]}))\n"
+        f"sys.modules.update(dict.fromkeys({ALL_MODULES}))\n"
         "import trimood\n"
         "names = [module.name for module in pkgutil.walk_packages(trimood.__path__, 'trimood.')]\n"
         # Of a search alone, which `plan_search` does not begin without Optuna.
@@ -83,6 +95,13 @@ def test_ray_names_its_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     without("ray", monkeypatch)
     with pytest.raises(PreparationError, match=r"Ray is not installed: pip install 'trimood\[ray\]'"):
         list(run_each(Path.exists, [tmp_path], Execution("ray"), lambda path: path))
+
+
+def test_an_export_for_onnx_names_its_extra_before_it_looks_at_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    without("onnx", monkeypatch)
+    words = r"format=onnx needs .* not installed \(onnx, onnxruntime, onnxscript\): pip install 'trimood\[onnx\]'"
+    with pytest.raises(ExportError, match=words):
+        describe(None, pd.DataFrame(), lambda *_: None, CompareParams.model_construct(), "onnx")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("arguments", [[], ["run", "--port", "4141"]])

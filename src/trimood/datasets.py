@@ -15,7 +15,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from kedro.io import AbstractDataset, AbstractVersionedDataset, DatasetError
-from kedro_datasets._typing import ImagePreview, JSONPreview
+from kedro_datasets._typing import HTMLPreview, ImagePreview, JSONPreview
 from pydantic import BaseModel, ValidationError
 from upath import UPath
 
@@ -247,6 +247,23 @@ class PictureDataset(_FileDataset["Figure | Drawing"]):
     def preview(self) -> ImagePreview:
         """The file as Kedro-Viz shows it."""
         return ImagePreview(base64.b64encode(self._filepath.read_bytes()).decode())
+
+
+class PageDataset(_FileDataset[str]):
+    """An HTML page in one file, which Kedro-Viz shows without its scripts."""
+
+    def load(self) -> str:
+        """The page's source."""
+        return self._filepath.read_text(encoding="utf-8")
+
+    def save(self, data: str) -> None:
+        """Raises DiskFull."""
+        with written_whole(self._filepath) as beside:
+            beside.write_text(data, encoding="utf-8")
+
+    def preview(self) -> HTMLPreview:
+        """The page as Kedro-Viz shows it, which also reads Markdown: two names with _ would be in italics."""
+        return HTMLPreview(self.load().replace("_", "&#95;").replace("*", "&#42;"))
 
 
 class SpreadsheetDataset(AbstractDataset["pd.DataFrame", "pd.DataFrame"]):

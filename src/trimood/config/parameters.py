@@ -263,6 +263,10 @@ def _an_alias(value: str) -> str:
 Alias = Annotated[str, AfterValidator(_an_alias)]
 
 
+ExportFormat = Literal["original", "onnx"]
+"""What `export_weights` writes: weights as the original's code saves them, or a graph for ONNX Runtime."""
+
+
 class PredictionParams(Parameters):
     """The number of utterances in the picture of predictions."""
 

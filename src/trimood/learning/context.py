@@ -77,6 +77,23 @@ class TextReader:
         """The id that fills a text of an encoder; None for LanguageBind, whose texts have the same length."""
         return self.encoder.padding if self.encoder else None
 
+    @property
+    def most_tokens(self) -> int:
+        """The number of tokens of the longest text with its special tokens."""
+        return self.encoder.most_tokens if self.encoder else TOKEN_COUNT
+
+    @property
+    def _is_between(self) -> bool:
+        """Whether there are separators on both sides of an utterance, even without context there."""
+        sides = (self.context.previous > 0) + (self.context.next > 0)
+        return sides == 2 or (sides == 1 and self.encoder is not None)  # an encoder pools what is between
+
+    def around_alone(self) -> tuple[list[int], list[int]]:
+        """The ids before and after those of an utterance that is read without context."""
+        start, end = self._edges()
+        mark = 2 * self._separator() if self._is_between else []
+        return start + mark, mark + end
+
     def ids(self, table: pd.DataFrame) -> Tensor:
         """Token ids of each row, [utterance, token] int64; logs how many texts or contexts are cut.
 
@@ -95,24 +112,21 @@ class TextReader:
         own = self._lines(texts, speakers)
         start, end = self._edges()
         separator = self._separator()
-        most = self.encoder.most_tokens if self.encoder else TOKEN_COUNT
-        room = most - len(start) - len(end)
+        room = self.most_tokens - len(start) - len(end)
         rows: list[list[int]] = []
         fits: list[bool] = []
-        sides = (self.context.previous > 0) + (self.context.next > 0)
-        is_between = sides == 2 or (sides == 1 and self.encoder is not None)  # an encoder pools what is between
         for number, places in enumerate(around):
             before, after = ([own[row] for row in of] for of in (places.before, places.after))
-            tokens, is_whole = fitted(own[number], before, after, separator, room, is_between)
+            tokens, is_whole = fitted(own[number], before, after, separator, room, self._is_between)
             rows.append([*start, *tokens, *end])
             fits.append(is_whole)
-        self._log_cut(sum(len(ids) > room for ids in own), len(own), most)
+        self._log_cut(sum(len(ids) > room for ids in own), len(own), self.most_tokens)
         if self.context.previous or self.context.next:
             read = sum(bool(places.before or places.after) for places in around)
             if own and not read:
                 log.warning("no utterance has context, with which (%s) the model was trained", self.context)
             words = "%d of %d utterances have context; of %d of them, not all of it fits into %d tokens"
-            log.info(words, read, len(own), fits.count(False), most)
+            log.info(words, read, len(own), fits.count(False), self.most_tokens)
         return self._padded(rows)
 
     def _lines(self, texts: Sequence[str], speakers: Sequence[str]) -> list[list[int]]:

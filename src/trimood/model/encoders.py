@@ -148,7 +148,7 @@ class TextEncoder(nn.Module):
         first = torch.where(begins, places, nowhere).amin(dim=1, keepdim=True) + 2
         last = torch.where(begins & (places >= first), places, nowhere).amin(dim=1, keepdim=True)
         own = (places >= first) & (places < last) & (last < nowhere)
-        return torch.where(own.any(dim=1, keepdim=True), own, mask)
+        return own | (mask & ~own.any(dim=1, keepdim=True))
 
     def text_states(self, input_ids: Tensor) -> tuple[Tensor, Tensor]:
         """The last layer's states [utterance, token, channel] of as many tokens as the longest text has, and its mask.
@@ -158,9 +158,10 @@ class TextEncoder(nn.Module):
         """
         mask = input_ids != self.config.padding
         mask[:, 0] = True  # so that an absent text, which is zeros, is no division by zero
-        longest = int((mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).max())
-        width = min(-(-longest // WIDTH_STEP) * WIDTH_STEP, mask.shape[1])
-        input_ids, mask = input_ids[:, :width], mask[:, :width]
+        if not torch.compiler.is_exporting():  # an exported graph has no lengths that depend on values
+            longest = int((mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).max())
+            width = min(-(-longest // WIDTH_STEP) * WIDTH_STEP, mask.shape[1])
+            input_ids, mask = input_ids[:, :width], mask[:, :width]
         states = self.model(input_ids=input_ids, attention_mask=mask.long()).last_hidden_state
         return states, self._own(input_ids, mask)
 

@@ -109,9 +109,11 @@ class AttentionHead(nn.Module):
     def forward(self, states: Outputs) -> Tensor:
         """Logits [utterance, 7] of states; zero if all of them are padding."""
         names = [modality for modality in MODALITIES if modality in states]
-        longest = torch.stack([states[name][..., -1].sum(dim=1).amax() for name in names]).tolist()
-        # Cut to the longest of the batch, so that the result does not depend on how far states are padded.
-        cut = {name: states[name][:, : int(count)] for name, count in zip(names, longest, strict=True)}
+        cut = {name: states[name] for name in names}
+        if not torch.compiler.is_exporting():  # an exported graph has no lengths that depend on values
+            longest = torch.stack([states[name][..., -1].sum(dim=1).amax() for name in names]).tolist()
+            # Cut to the longest of the batch, so that the result does not depend on how far states are padded.
+            cut = {name: states[name][:, : int(count)] for name, count in zip(names, longest, strict=True)}
         tokens = torch.cat(
             [self.aligned[name](own[..., :-1]) if name in self.aligned else own[..., :-1] for name, own in cut.items()],
             dim=1,

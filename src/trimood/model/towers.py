@@ -51,7 +51,7 @@ class LanguageBind(nn.Module):
         so the padding after it needs no mask.
         """
         tokens = self.text_model(input_ids=input_ids).last_hidden_state  # [utterance, token, channel]
-        utterances = torch.arange(len(input_ids), device=input_ids.device)
+        utterances = torch.arange(input_ids.shape[0], device=input_ids.device)
         return self.text_projection(tokens[utterances, input_ids.argmax(dim=-1)])
 
     def embed_vision(self, pixels: Tensor) -> Tensor:
@@ -147,7 +147,7 @@ class PatchEmbeddings(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """[image, 3, height, width] to [image, token, channel]."""
         patches = self.patch_embedding(images.to(self.patch_embedding.weight.dtype)).flatten(2).transpose(1, 2)
-        class_token = self.class_embedding.to(patches.dtype).expand(len(images), 1, -1)
+        class_token = self.class_embedding.to(patches.dtype).expand(images.shape[0], 1, -1)
         return torch.cat([class_token, patches], dim=1) + self.position_embedding.weight
 
 

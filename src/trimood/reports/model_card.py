@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import yaml
 
+from trimood.config.parameters import ExportFormat
 from trimood.emotions import EMOTIONS
 from trimood.model.stored import RunIdentity
 from trimood.reports.html import render
@@ -29,7 +30,12 @@ class SplitScores:
 
 
 def model_card(
-    identity: RunIdentity, run_id: str, run: Mapping[str, object], scores: Mapping[str, SplitScores], confidence: float
+    identity: RunIdentity,
+    run_id: str,
+    run: Mapping[str, object],
+    scores: Mapping[str, SplitScores],
+    confidence: float,
+    form: ExportFormat,
 ) -> str:
     """The card in Markdown, which begins with the hub's block of metadata.
 
@@ -40,8 +46,9 @@ def model_card(
     return render(
         "model_card.md",
         {},
-        metadata=yaml.safe_dump(_metadata(identity, scores, corpus), sort_keys=False, width=120),
+        metadata=yaml.safe_dump(_metadata(identity, scores, corpus, form), sort_keys=False, width=120),
         identity=identity,
+        form=form,
         settings=settings,
         corpus=corpus,
         env=run.get("tags.env", "ecf"),
@@ -57,12 +64,22 @@ def model_card(
     )
 
 
+def how_to_run(recipe: Mapping[str, object], sizes: Mapping[str, int]) -> str:
+    """The end of the card of an ONNX graph: its files with their `sizes` in bytes, inputs, outputs and an example.
+
+    `recipe`: the content of recipe.json, of `serving.onnx_export`.
+    """
+    return render("onnx_graph.md", {}, recipe=recipe, sizes=sizes)
+
+
 def _public(place: str) -> str | None:
     """A name on the hub; None for a folder, whose path means nothing elsewhere."""
     return place if place.count("/") == 1 and not place.startswith((".", "/", "~")) else None
 
 
-def _metadata(identity: RunIdentity, scores: Mapping[str, SplitScores], corpus: str) -> dict[str, object]:
+def _metadata(
+    identity: RunIdentity, scores: Mapping[str, SplitScores], corpus: str, form: ExportFormat
+) -> dict[str, object]:
     """See https://huggingface.co/docs/hub/model-cards."""
     metrics = [
         {"type": "f1", "name": f"{name}, {split} split", "value": round(of.value, 4)}
@@ -70,13 +87,14 @@ def _metadata(identity: RunIdentity, scores: Mapping[str, SplitScores], corpus: 
         for name, of in (("macro F1", found.macro_f1), ("weighted F1", found.weighted_f1))
     ]
     kind = "video" if set(identity.plan.settings.modalities) - {"text"} else "text"
+    weights = "peft" if identity.plan.settings.train == "lora" else "pytorch"
     towers = ["languagebind"] if set(identity.checkpoints) - {"text"} else []
     base = [place for place in map(_public, identity.plan.checkpoints.values()) if place]
     return {
         "language": "en",
         "license": "other",
         "license_name": "see-the-card",
-        "library_name": "peft" if identity.plan.settings.train == "lora" else "pytorch",
+        "library_name": "onnx" if form == "onnx" else weights,
         "tags": ["emotion-recognition-in-conversation", "multimodal", *towers, "trimood"],
         **({"base_model": base} if base else {}),
         "metrics": ["f1"],

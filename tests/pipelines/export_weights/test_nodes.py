@@ -10,12 +10,13 @@ import yaml
 
 from support.learning_examples import example_table, tiny_model, tiny_plan, tiny_weights
 from trimood.config.parameters import CompareParams
-from trimood.emotions import EMOTIONS
+from trimood.emotions import EMOTIONS, MODALITIES
 from trimood.model.stored import Imported, TrainedWeights
 from trimood.model.trained import trained_state
 from trimood.model.upstream import read_published
 from trimood.pipelines.export_weights.nodes import NotEvaluated, describe, export
 from trimood.scoring.metrics import summary_scores
+from trimood.serving import onnx_export
 from trimood.serving.trained_model import TrainedModel
 
 HOW = CompareParams(baseline="exp1", resamples=200, confidence=0.95, seed=0, runs=())
@@ -63,7 +64,7 @@ def test_the_card_has_the_scores_of_the_weights_own_run_with_intervals(sources, 
         asked.append((run, name))
         return tmp_path / name
 
-    card = describe(model, runs_of(model), fetch, HOW)
+    card = describe(model, runs_of(model), fetch, HOW, "original")
     assert asked == [("a1" * 16, "predictions.parquet")]
     scores = summary_scores(rows["label"].astype(int), rows["predicted"].map(EMOTIONS.index))
     (line,) = [line for line in card.splitlines() if line.startswith("| test | 35")]
@@ -93,7 +94,7 @@ def test_the_card_of_imported_weights_says_that_they_were_trained_elsewhere(sour
     about = about.model_copy(update={"identity": about.identity.model_copy(update={"imported": origin})})
     model = TrainedModel("exp3", model.plan, TrainedWeights(about, model.weights.tensors), 1.0)
     predictions_of(model.weights, tmp_path / "predictions.parquet")
-    card = describe(model, runs_of(model), lambda _, name: tmp_path / name, HOW)
+    card = describe(model, runs_of(model), lambda _, name: tmp_path / name, HOW, "original")
     assert "trained elsewhere and imported from organisation/name" in card
 
 
@@ -107,15 +108,15 @@ def test_weights_that_no_run_has_scored_are_not_exported(sources, tmp_path: Path
         runs_of(model, **{"tags.partial": "true"}),
     ):
         with pytest.raises(NotEvaluated, match=r"model=exp3: none of the \d runs .*kedro run --pipelines=exp3"):
-            describe(model, runs, lambda _, name: tmp_path / name, HOW)
+            describe(model, runs, lambda _, name: tmp_path / name, HOW, "original")
     with pytest.raises(NotEvaluated):
-        describe(model, runs_of(model), lambda *_: None, HOW)
+        describe(model, runs_of(model), lambda *_: None, HOW, "original")
 
 
 @pytest.mark.parametrize(("train", "file"), [("lora", "adapter_model.safetensors"), ("head", "model.safetensors")])
 def test_the_folder_has_the_weights_and_the_card(sources, train: str, file: str, tmp_path: Path) -> None:
     model = trained_model(sources, train)
-    export(model, "# the card")(tmp_path)
+    export(model, "# the card", "original")(tmp_path)
     assert {"README.md", file} <= {path.name for path in tmp_path.iterdir()}
     assert (tmp_path / "README.md").read_text() == "# the card"
     published = read_published(str(tmp_path))
@@ -127,3 +128,26 @@ def test_the_folder_has_the_weights_and_the_card(sources, train: str, file: str,
     )
     if train == "lora":
         assert json.loads((tmp_path / "adapter_config.json").read_text())["modules_to_save"] == ["linear"]
+
+
+def test_the_card_and_the_folder_of_a_graph_say_how_it_is_run(sources, tmp_path: Path, monkeypatch) -> None:
+    """What is in the graph: tests/serving/test_onnx_export.py."""
+    model = trained_model(sources)
+    predictions_of(model.weights, tmp_path / "predictions.parquet")
+    card = describe(model, runs_of(model), lambda _, name: tmp_path / name, HOW, "onnx")
+    assert "library_name: onnx" in card
+    assert "With ONNX Runtime, as the end of this page shows" in card
+    assert "import_weights" not in card
+
+    def write_onnx(folder: Path, trained: TrainedModel) -> dict[str, object]:
+        assert trained is model
+        (folder / "model.onnx").write_bytes(b"12345")
+        return {"opset": 20, "present": [*MODALITIES], "emotions": [*EMOTIONS], "temperature": 1.5}
+
+    monkeypatch.setattr(onnx_export, "write_onnx", write_onnx)
+    folder = tmp_path / "to"
+    folder.mkdir()
+    export(model, card, "onnx")(folder)
+    readme = (folder / "README.md").read_text()
+    assert readme.startswith(card)
+    assert "| `model.onnx` | 5 | the graph |" in readme

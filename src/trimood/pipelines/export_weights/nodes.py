@@ -1,12 +1,13 @@
 """Nodes of the export stage."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from trimood.config.parameters import CompareParams
+from trimood.config.parameters import CompareParams, ExportFormat
 from trimood.emotions import CLASS_NUMBERS
 from trimood.scoring.intervals import (
     Estimate,
@@ -27,14 +28,22 @@ class NotEvaluated(Exception):
 
 
 def describe(
-    exported_model: TrainedModel, mlflow_runs: pd.DataFrame, mlflow_artifacts: Fetch, compare: CompareParams
+    exported_model: TrainedModel,
+    mlflow_runs: pd.DataFrame,
+    mlflow_artifacts: Fetch,
+    compare: CompareParams,
+    format: ExportFormat,
 ) -> str:
     """Returns the model card, in Markdown, with the scores of the weights' own run and intervals over conversations.
 
-    Raises NotEvaluated without such a run.
+    Raises NotEvaluated without such a run, and ExportError if a package of the format is missing.
     """
     from trimood.reports.model_card import SplitScores, model_card
 
+    if format == "onnx":
+        from trimood.serving.onnx_export import require_packages
+
+        require_packages()
     about = exported_model.weights.about
     run = run_of_identity(mlflow_runs, about.identity.digest)
     path = None if run is None else mlflow_artifacts(str(run["run_id"]), "predictions.parquet")
@@ -56,26 +65,34 @@ def describe(
         for split, rows in predictions.groupby("split", sort=False)
     }
     facts = {str(name): value for name, value in run.dropna().items()}
-    return model_card(about.identity, str(run["run_id"]), facts, scores, compare.confidence)
+    return model_card(about.identity, str(run["run_id"]), facts, scores, compare.confidence, format)
 
 
-def export(exported_model: TrainedModel, model_card: str) -> Callable[[Path], None]:
-    """Returns a function that fills a folder with the weights, in the original's formats, and README.md.
+def export(exported_model: TrainedModel, model_card: str, format: ExportFormat) -> Callable[[Path], None]:
+    """Returns a function that fills a folder with the weights, in the original's formats or for ONNX, and README.md.
 
-    Raises CheckpointError if the checkpoints have changed since the training.
+    Raises CheckpointError if the checkpoints have changed since the training; the function may raise ExportError.
     """
+    return partial(_fill_with_graph if format == "onnx" else _fill_with_weights, exported_model, model_card)
+
+
+def _fill_with_weights(trained: TrainedModel, model_card: str, folder: Path) -> None:
     from trimood.learning.setup import load_for_plan
     from trimood.model.upstream import facts_of, write_published
 
-    identity, settings = exported_model.weights.about.identity, exported_model.plan.settings
-    classifier = load_for_plan(exported_model.plan, exported_model.weights).model
-    facts = facts_of(identity.experiment, settings, identity.checkpoints)
+    identity, settings = trained.weights.about.identity, trained.plan.settings
+    classifier = load_for_plan(trained.plan, trained.weights).model
+    write_published(folder, classifier, settings, facts_of(identity.experiment, settings, identity.checkpoints))
+    (folder / "README.md").write_text(model_card, encoding="utf-8")
 
-    def fill(folder: Path) -> None:
-        write_published(folder, classifier, settings, facts)
-        (folder / "README.md").write_text(model_card, encoding="utf-8")
 
-    return fill
+def _fill_with_graph(trained: TrainedModel, model_card: str, folder: Path) -> None:
+    from trimood.reports.model_card import how_to_run
+    from trimood.serving.onnx_export import write_onnx
+
+    recipe = write_onnx(folder, trained)
+    sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    (folder / "README.md").write_text(f"{model_card}\n{how_to_run(recipe, sizes)}", encoding="utf-8")
 
 
 def _counts(rows: pd.DataFrame) -> np.ndarray:

@@ -2,9 +2,10 @@
 
 from kedro.pipeline import Pipeline
 
+from trimood.config.parameters import ExportFormat
 from trimood.pipelines import Stage, as_node
 
-STAGE = Stage(run_separately=True, parameters={"to": str})
+STAGE = Stage(run_separately=True, parameters={"to": str, "format": ExportFormat})
 
 
 def create_pipeline() -> Pipeline:
@@ -13,8 +14,12 @@ def create_pipeline() -> Pipeline:
 
     return Pipeline(
         [
-            as_node(describe, ["exported_model", "mlflow_runs", "mlflow_artifacts", "params:compare"], "model_card"),
-            as_node(export, ["exported_model", "model_card"], "exported_weights"),
+            as_node(
+                describe,
+                ["exported_model", "mlflow_runs", "mlflow_artifacts", "params:compare", "params:format"],
+                "model_card",
+            ),
+            as_node(export, ["exported_model", "model_card", "params:format"], "exported_weights"),
         ],
         namespace="export_weights",
         prefix_datasets_with_namespace=False,
