@@ -12,10 +12,11 @@ from trimood.config.parameters import Parameters, did_you_mean
 KINDS: dict[str, tuple[str, ...]] = {
     "plan": (),
     "scores": (),
+    "summary": (),
     "ablation": (),
     "metrics": ("as",),
     "tags": ("as",),
-    "fingerprint": ("as",),
+    "examples": ("as",),
     "rows": ("as", "by"),
     "model": ("weights",),
     "file": ("as",),

@@ -14,6 +14,7 @@ from trimood.corpus.tables import CorpusDescription
 from trimood.emotions import EMOTIONS
 from trimood.scoring.agreement import SETTINGS, different_settings
 from trimood.scoring.baselines import REFERENCES
+from trimood.scoring.summary import RunSummary
 from trimood.tracking.kinds import words_fingerprint
 from trimood.tracking.outbox import finished_but_kept
 from trimood.tracking.store import OutOfReach, check, impatient, store_in_use
@@ -69,11 +70,12 @@ def choose_runs(
     def column(name: str) -> pd.Series:
         return runs[name] if name in runs else pd.Series(None, index=runs.index, dtype=object)
 
-    def cost(name: str) -> pd.Series:
-        names_of_now_and_before = (
-            column(f"metrics.{prefix}/{name}").astype(float) for prefix in ("training cost", "cost")
-        )
-        return next(names_of_now_and_before).fillna(next(names_of_now_and_before))
+    def cost(*names: str) -> pd.Series:
+        """Of the names of now and before, the first that a run has."""
+        first, *others = (column(f"metrics.{name}").astype(float) for name in names)
+        for other in others:
+            first = first.fillna(other)
+        return first
 
     table = pd.DataFrame(
         {
@@ -90,8 +92,8 @@ def choose_runs(
             "training_examples": column("tags.training_examples"),
             "imported": column(IMPORTED),
             "trainable_parameters": runs["params.parameters.all.trainable"].astype(int),
-            "seconds": cost("seconds"),
-            "peak_memory_gib": cost("peak_memory_gib"),
+            "seconds": (cost("training cost/minutes") * 60).fillna(cost("training cost/seconds", "cost/seconds")),
+            "peak_memory_gib": cost("training cost/peak_memory_gib", "cost/peak_memory_gib"),
         }
     )
     settings = [
@@ -283,6 +285,17 @@ def finished_run(identity: str) -> str | None:
         raise OutOfReach(str(error)) from error
     runs = runs[finished_whole(runs)]
     return None if runs.empty else str(runs["run_id"].iloc[0])
+
+
+def stored_summary(run: str) -> RunSummary | None:
+    """Reads the summary of a finished run from the store in use; None if it has none, or the store does not answer."""
+    import mlflow
+
+    try:
+        with impatient():
+            return RunSummary.model_validate(mlflow.artifacts.load_dict(f"runs:/{run}/summary.json"))
+    except (mlflow.exceptions.MlflowException, OSError, ValueError):
+        return None
 
 
 def finished_whole(runs: pd.DataFrame) -> pd.Series:

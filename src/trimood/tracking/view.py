@@ -105,10 +105,10 @@ def _view() -> dict[str, object]:
         ("tags", "experiment"),
         ("params", "training.seed"),
         ("params", "train"),
-        ("metrics", "test/macro_f1"),
+        ("tags", "test macro F1"),
         ("metrics", "validation/macro_f1"),
         ("metrics", "test/weighted_f1"),
-        ("metrics", "training cost/seconds"),
+        ("metrics", "training cost/minutes"),
     )
     best_first = "metrics.`validation/macro_f1`"
     charts: list[dict[str, object]] = [

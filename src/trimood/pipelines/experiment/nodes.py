@@ -1,4 +1,4 @@
-"""Nodes of one experiment: plan, train, embed, predict, score, calibrate, ablate, draw."""
+"""Nodes of one experiment: plan, train, embed, predict, score, summarize, calibrate, ablate, draw."""
 
 import logging
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from trimood.config.experiment_settings import ExperimentParams, LoraParams, LossParams, TrainingParams, resolve
-from trimood.config.parameters import ClipParams, EmbeddingParams, flatten
+from trimood.config.parameters import ClipParams, CompareParams, EmbeddingParams, flatten
 from trimood.config.plan import Plan
 from trimood.corpus.class_balance import loss_terms
 from trimood.corpus.preparation import refuse_without_clips
@@ -17,6 +17,7 @@ from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES, WITHOUT, So
 from trimood.model.config import CheckpointError
 from trimood.model.stored import AboutWeights, Embeddings, Epoch, RunIdentity, TrainedWeights
 from trimood.scoring.metrics import Scores
+from trimood.scoring.summary import RunSummary, summarize_test, summarize_validation
 from trimood.tracking.live import log_live, log_now
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def train(
         summary_scores,
         log_live,
     )
-    log_now({"training cost/seconds": outcome.seconds, "training cost/peak_memory_gib": outcome.peak_memory_gib})
+    log_now({"training cost/minutes": outcome.seconds / 60, "training cost/peak_memory_gib": outcome.peak_memory_gib})
     both: dict[Epoch, Mapping[str, Tensor]] = {"best": outcome.fitted.best, "last": outcome.fitted.last}
     best, last = (
         TrainedWeights(
@@ -213,6 +214,30 @@ def score(predictions: pd.DataFrame) -> Scores:
         if of_split["never_predicted"]:
             log.warning("%s: never predicted: %s", split, ", ".join(of_split["never_predicted"]))
     return scores
+
+
+def summarize(
+    identity: RunIdentity,
+    predictions: pd.DataFrame,
+    compare: CompareParams,
+    training_examples: pd.DataFrame | None = None,
+    excluded_clips: pd.DataFrame | None = None,
+) -> RunSummary:
+    """Returns the run in a few numbers: its test score with an interval, beside TF-IDF if there are training examples.
+
+    `excluded_clips`: the table of all splits, whose policies are counted.
+    """
+    plan = identity.plan
+    return RunSummary(
+        experiment=identity.experiment,
+        seed=plan.settings.training.seed,
+        imported=identity.imported is not None,
+        trained=plan.title,
+        confidence=compare.confidence,
+        validation_macro_f1=summarize_validation(predictions),
+        test=summarize_test(predictions, compare, training_examples),
+        excluded=None if excluded_clips is None else excluded_clips["policy"].value_counts().to_dict(),
+    )
 
 
 def calibrate(predictions: pd.DataFrame, best_weights: TrainedWeights) -> StoredCalibration:
