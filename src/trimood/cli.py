@@ -165,12 +165,11 @@ def _run_jobs(options: Options, whole: Pipeline) -> None:
                     own["params"] = {**own["params"], "data_root": str(root)}
                 seen = {SEEN: meta.get(SEEN, {}), MORE_SEEDS: seed != last}
                 jobs.append(Job(name, own, seen, root))
-        if not jobs:
-            return
-        endings, errors = run_jobs(jobs, devices, partial(_run_session, project.PACKAGE_NAME))
-        if own := ending_of_command():
-            for ending in endings:
-                own.add(ending)
+        session = partial(_run_session, project.PACKAGE_NAME)
+        endings, errors = run_jobs(jobs, devices, session) if jobs else ([], [])
+        own = ending_of_command() or Ending()
+        for ending in endings:
+            own.add(ending)
         if errors:
             raise errors[0]
 

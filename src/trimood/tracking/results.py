@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from trimood.scoring.summary import OnTest, Range, RunSummary
+    from trimood.scoring.summary import Range, RunSummary
 
 KEY = "trimood.tracking.results.ending"
 """Key in a command's `click.Context.meta` for its `Ending`."""
 
 MOST_LINES = 12
-"""Results that the end of a command shows one by one; of more, each experiment has a line, so that a screen holds all."""
+"""Results that the end of a command shows one by one; of more, each experiment has a line: a screen holds them all."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,12 @@ def describe(summary: "RunSummary", question: str, folder: Path) -> str:
         lines.append("- **Result:** there is no test utterance, so only validation is scored")
     lines.append(f"- **Validation:** macro F1 {summary.validation_macro_f1:.3f}")
     if summary.excluded is not None:
-        counts = [f"{count:,} clips by the policy `{policy}`" for policy, count in sorted(summary.excluded.items())]
+        done = {"drop": "dropped", "blank": "replaced by nothing"}
+        counts = [f"{count:,} clips {done.get(policy, policy)}" for policy, count in sorted(summary.excluded.items())]
         lines.append(f"- **Left out:** {', '.join(counts) or 'no clip'} (`excluded_clips.csv`)")
     lines.append(
-        f"- **Report:** *Artifacts* has figures and predictions, on disk in `{folder}`. `kedro run --pipelines=compare` "
-        "writes the report on all runs."
+        f"- **Report:** *Artifacts* has figures and predictions; the figures are also in `{folder}`. "
+        "`kedro run --pipelines=compare` writes the report on all runs."
     )
     return "\n".join(lines)
 
@@ -111,9 +112,7 @@ def last_words(ending: Ending, seconds: float, environment: str | None, has_para
 def _of_one(summary: "RunSummary", seconds: float) -> list[str]:
     start, test = f"{summary.name}, in {_duration(seconds)}:", summary.test
     if test is None:
-        return [
-            f"{start} macro F1 {summary.validation_macro_f1:.3f} on validation; there is no test utterance to score."
-        ]
+        return [f"{start} macro F1 {summary.validation_macro_f1:.3f} on validation; there is no test utterance."]
     score = f"{start} macro F1 {_with_interval(test.macro_f1, summary.confidence)} on test"
     beside = f"; TF-IDF {test.tfidf:.3f}, {_against_tfidf(test.gain)}." if test.gain and test.tfidf is not None else "."
     return [f"{score}{beside}", f"Never predicted on test: {', '.join(test.never_predicted) or 'none'}."]
@@ -124,14 +123,15 @@ def _of_several(summaries: "Sequence[RunSummary]", seconds: float) -> list[str]:
     baselines = sorted({f"{of.test.tfidf:.3f}" for of in summaries if of.test and of.test.tfidf is not None})
     words = f" TF-IDF on the same test: {', '.join(baselines)}." if baselines else ""
     rows: list[tuple[str, str, str, str]]
-    if len(summaries) <= MOST_LINES:
+    if is_short := len(summaries) <= MOST_LINES:
         rows, interval = [_row(of) for of in summaries], f"{summaries[0].confidence:.0%} interval"
     else:
         names = list(dict.fromkeys(of.experiment for of in summaries))
         of_each = [[of for of in summaries if of.experiment == name] for name in names]
         of_each.sort(key=lambda of: -mean(one.validation_macro_f1 for one in of))
         rows, interval = [_row_of_seeds(of) for of in of_each], "over seeds"
-    table = [("", "macro F1 on test", interval, "never predicted"), *rows[:MOST_LINES]]
+    never = "never predicted" if is_short else "predicted by no seed"
+    table = [("", "macro F1 on test", interval, never), *rows[:MOST_LINES]]
     widths = [max(len(row[column]) for row in table) for column in range(3)]
     lines = ["  ".join([*map(str.ljust, row[:3], widths), row[3]]).rstrip() for row in table]
     more = [f"... and {len(rows) - MOST_LINES} more experiments, in MLflow"] if len(rows) > MOST_LINES else []
@@ -142,12 +142,8 @@ def _row(summary: "RunSummary") -> tuple[str, str, str, str]:
     test = summary.test
     if test is None:
         return summary.name, "no test", "", ""
-    return (
-        summary.name,
-        f"{test.macro_f1.value:.3f}",
-        _interval(test.macro_f1),
-        ", ".join(test.never_predicted) or "none",
-    )
+    never = ", ".join(test.never_predicted) or "none"
+    return summary.name, f"{test.macro_f1.value:.3f}", _interval(test.macro_f1), never
 
 
 def _row_of_seeds(summaries: "Sequence[RunSummary]") -> tuple[str, str, str, str]:
@@ -158,7 +154,7 @@ def _row_of_seeds(summaries: "Sequence[RunSummary]") -> tuple[str, str, str, str
     scores = [of.macro_f1.value for of in tests]
     never = [emotion for emotion in tests[0].never_predicted if all(emotion in of.never_predicted for of in tests)]
     over = f"{min(scores):.3f} to {max(scores):.3f}" if len(scores) > 1 else ""
-    return name, f"{mean(scores):.3f}", over, ", ".join(never) or "none by all seeds"
+    return name, f"{mean(scores):.3f}", over, ", ".join(never) or "none"
 
 
 def _next(summaries: "Sequence[RunSummary]", env: str, has_params: bool) -> list[str]:
