@@ -156,15 +156,15 @@ def _run_jobs(options: Options, whole: Pipeline) -> None:
     with trained_by_jobs(models):  # before each job takes the locks of its own
         for seed in seeds or (None,):
             for experiment in experiments:
-                own = _only(of_seed(seed), whole, partial(_is_of, experiment))
-                if not own["node_names"]:
+                chosen = _only(of_seed(seed), whole, partial(_is_of, experiment))
+                if not chosen["node_names"]:
                     continue
                 name = experiment if seed is None else f"{experiment} seed {seed}"
                 root = own_data_root(models.parent, name.replace(" ", "-")) if seed != last else None
                 if root:
-                    own["params"] = {**own["params"], "data_root": str(root)}
+                    chosen["params"] = {**chosen["params"], "data_root": str(root)}
                 seen = {SEEN: meta.get(SEEN, {}), MORE_SEEDS: seed != last}
-                jobs.append(Job(name, own, seen, root))
+                jobs.append(Job(name, chosen, seen, root))
         session = partial(_run_session, project.PACKAGE_NAME)
         endings, errors = run_jobs(jobs, devices, session) if jobs else ([], [])
         own = ending_of_command() or Ending()

@@ -109,7 +109,15 @@ def test_scores_curves_and_files_are_logged(run: Command, project: Path) -> None
     assert [(point.step, point.value) for point in curve] == [(1, 0.1), (2, 0.2)]
     assert exp4.data.metrics["test ablation/text blanked"] == 0.25
     files = {file.path for file in client.list_artifacts(exp4.info.run_id)}
-    assert files == {"excluded_clips.csv", "history.json", "modality_ablation.csv", "scores.json", "summary.json"}
+    assert files == {
+        "corpus_description.json",
+        "excluded_clips.csv",
+        "history.json",
+        "modality_ablation.csv",
+        "scores.json",
+        "summary.json",
+    }
+    assert [name for name in exp4.data.tags if name.startswith("corpus.")] == ["corpus.train.sha256"]
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "ablation": (),
     "metrics": ("as",),
     "tags": ("as",),
+    "corpus": (),
     "examples": ("as",),
     "rows": ("as", "by"),
     "model": ("weights",),

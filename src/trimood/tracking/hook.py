@@ -110,7 +110,7 @@ class TrackRuns:
     def after_dataset_loaded(self, dataset_name: str, data: Any, node: Node) -> None:
         """Logs parameters and examples of a partial run, which loads them instead of saving them."""
         logged = self._logged(dataset_name)
-        if logged and logged.log in ("plan", "identity", "tags", "examples"):
+        if logged and logged.log in ("plan", "identity", "tags", "corpus", "examples"):
             known = self._seen | {(None, name) for name in self._shared}
             if not {(None, dataset_name), (experiment_of(node.namespace, self._names), dataset_name)} & known:
                 self._feed(dataset_name, data, node)

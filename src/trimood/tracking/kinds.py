@@ -68,6 +68,17 @@ def _log_rows(entry: Entry) -> None:
     entry.run.log_file(entry.path)
 
 
+def _log_corpus(entry: Entry) -> None:
+    """Logs as tags which corpus it is and the fingerprints of its files, by which runs are compared; and the file.
+
+    More tags would push a run's description off the screen.
+    """
+    parts = {name: part["sha256"] for name, part in entry.data.items() if isinstance(part, dict) and "sha256" in part}
+    name = {"corpus.corpus": entry.data["corpus"]} if "corpus" in entry.data else {}
+    entry.run.log(tags={**name, **{f"corpus.{part}.sha256": digest for part, digest in parts.items()}})
+    entry.run.log_file(entry.path)
+
+
 def _log_examples(entry: Entry) -> None:
     """Logs a table of examples as an MLflow dataset with the digest that is in the run's identity, and its size."""
     split = str(entry.logged.name)
@@ -135,6 +146,7 @@ LOG: dict[str, Callable[[Entry], None]] = {
     "ablation": _log_with_numbers(flat_ablation),
     "metrics": _log_with_numbers(numbers),
     "tags": lambda entry: entry.run.log(tags=flatten({entry.logged.name: entry.data})),
+    "corpus": _log_corpus,
     "examples": _log_examples,
     "summary": _log_summary,
     "rows": _log_rows,

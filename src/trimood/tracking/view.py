@@ -101,9 +101,7 @@ def colour_of(experiment: str, experiments: list[str]) -> str:
 
 def _view() -> dict[str, object]:
     """The state of MLflow's list of runs, as its own button Share stores it: filter, order, columns and charts."""
-    columns = (
-        ("tags", "experiment"),
-        ("params", "training.seed"),
+    columns = (  # a run's name has experiment and seed; more columns than these would lie beyond the screen
         ("params", "train"),
         ("tags", "test macro F1"),
         ("metrics", "validation/macro_f1"),

@@ -1,6 +1,7 @@
 """Nodes of one experiment: plan, train, embed, predict, score, summarize, calibrate, ablate, draw."""
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -236,7 +237,7 @@ def summarize(
         confidence=compare.confidence,
         validation_macro_f1=summarize_validation(predictions),
         test=summarize_test(predictions, compare, training_examples),
-        excluded=None if excluded_clips is None else excluded_clips["policy"].value_counts().to_dict(),
+        excluded=None if excluded_clips is None else dict(Counter(excluded_clips["policy"])),
     )
 
 
