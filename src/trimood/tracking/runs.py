@@ -70,12 +70,11 @@ def choose_runs(
     def column(name: str) -> pd.Series:
         return runs[name] if name in runs else pd.Series(None, index=runs.index, dtype=object)
 
-    def cost(*names: str) -> pd.Series:
-        """Of the names of now and before, the first that a run has."""
-        first, *others = (column(f"metrics.{name}").astype(float) for name in names)
-        for other in others:
-            first = first.fillna(other)
-        return first
+    def cost(name: str) -> pd.Series:
+        names_of_now_and_before = (
+            column(f"metrics.{prefix}/{name}").astype(float) for prefix in ("training cost", "cost")
+        )
+        return next(names_of_now_and_before).fillna(next(names_of_now_and_before))
 
     table = pd.DataFrame(
         {
@@ -92,8 +91,8 @@ def choose_runs(
             "training_examples": column("tags.training_examples"),
             "imported": column(IMPORTED),
             "trainable_parameters": runs["params.parameters.all.trainable"].astype(int),
-            "seconds": (cost("training cost/minutes") * 60).fillna(cost("training cost/seconds", "cost/seconds")),
-            "peak_memory_gib": cost("training cost/peak_memory_gib", "cost/peak_memory_gib"),
+            "seconds": cost("seconds"),
+            "peak_memory_gib": cost("peak_memory_gib"),
         }
     )
     settings = [

@@ -125,7 +125,7 @@ def train(
         summary_scores,
         log_live,
     )
-    log_now({"training cost/minutes": outcome.seconds / 60, "training cost/peak_memory_gib": outcome.peak_memory_gib})
+    log_now({"training cost/seconds": outcome.seconds, "training cost/peak_memory_gib": outcome.peak_memory_gib})
     both: dict[Epoch, Mapping[str, Tensor]] = {"best": outcome.fitted.best, "last": outcome.fitted.last}
     best, last = (
         TrainedWeights(

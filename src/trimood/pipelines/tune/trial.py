@@ -146,6 +146,6 @@ class Search:
         best: dict[str, float] = max(trained.fitted.history, key=lambda row: row[OBJECTIVE])
         trial.set_user_attr("best_epoch", math.ceil(best["epoch"]))
         scores = {name: value for name, value in best.items() if name.startswith("validation/")}
-        cost = {"training cost/minutes": trained.seconds / 60, "training cost/peak_memory_gib": trained.peak_memory_gib}
+        cost = {"training cost/seconds": trained.seconds, "training cost/peak_memory_gib": trained.peak_memory_gib}
         log_now({**scores, **cost})
         return best[OBJECTIVE]
