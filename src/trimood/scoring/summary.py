@@ -5,7 +5,6 @@ from functools import lru_cache
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
 
 from trimood.config.parameters import CompareParams
 from trimood.emotions import CLASS_NUMBERS, EMOTIONS
@@ -19,13 +18,10 @@ from trimood.scoring.intervals import (
     sample_score,
     weighted_f1,
 )
+from trimood.scoring.systems import Stored
 
 
-class _Stored(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Range(_Stored):
+class Range(Stored):
     """A score or a difference with its interval over other test conversations; without an interval if there is one."""
 
     value: float
@@ -33,7 +29,7 @@ class Range(_Stored):
     high: float | None = None
 
 
-class OnTest(_Stored):
+class OnTest(Stored):
     """The test split: `tfidf` is the macro F1 of TF-IDF on the same utterances, `gain` the run's minus that one.
 
     Both are None if nothing can be fitted: without training examples, as for imported weights, or without words.
@@ -48,7 +44,7 @@ class OnTest(_Stored):
     never_predicted: tuple[str, ...]
 
 
-class RunSummary(_Stored):
+class RunSummary(Stored):
     """A run in a few numbers, stored beside its scores; `test` is None if there is no test utterance.
 
     `trained` says in words what was trained. `excluded` counts clips by policy, `drop` or `blank`; None if the run does
