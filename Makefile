@@ -48,6 +48,7 @@ setup: $(STAMP) ## install everything into .venv, in the versions of requirement
 .PHONY: demo
 demo: $(STAMP) ## run exp4 on a small generated corpus, tracked in MLflow (2 min)
 	$(BIN)/kedro run --pipelines=exp4
+	@echo "Go on: make app (try the model), make ui (MLflow), $(BIN)/kedro run --pipelines=exp3,exp4 (another experiment)."
 
 .PHONY: ui
 ui: $(STAMP) ## compare runs in MLflow: http://127.0.0.1:5000

@@ -79,6 +79,20 @@ def test_each_seed_is_a_flat_run_that_differs_in_nothing_but_its_seed(kedro_run:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("given", ["seeds=[1,2]", "seeds=[1,2],jobs=2"])
+def test_the_last_lines_are_the_results_also_of_what_was_finished_before(
+    kedro_run: Command, project: Path, given: str
+) -> None:
+    assert kedro_run("--pipelines=exp3", "--params", "seeds=[1]").exit_code == 0
+    said = kedro_run("--pipelines=exp3", "--params", given).stdout
+    assert "exp3 is finished" not in said  # the log is elsewhere
+    lines = said[said.index("2 results in ") :].splitlines()
+    assert [line.split("  ")[0] for line in lines[1:4]] == ["", "exp3, seed 2", "exp3, seed 1"]
+    assert [line.split(": ")[0] for line in lines[4:]] == ["Next", "MLflow", "Report"]
+    assert "/#/experiments/1/runs?" in lines[5]
+
+
+@pytest.mark.slow
 def test_shared_stages_run_once(kedro_run: Command, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = project / "described"
     monkeypatch.setenv("DESCRIBED", str(said))

@@ -234,12 +234,14 @@ def test_exported_weights_come_back_to_the_bit_as_a_run_of_their_own(own_demo_pr
     (models / "exp3").rename(models / "trained")
     predictions.unlink()
     params = f"experiment=exp3,weights={folder}"
-    own_demo_project.kedro("run", "--pipelines=import_weights", "--params", params)
+    said = own_demo_project.kedro("run", "--pipelines=import_weights", "--params", params).stdout
+    assert "exp3, imported, in " in said
+    assert "TF-IDF" not in said  # it would need the training examples
     assert predictions.read_bytes() == wanted
     with sqlite3.connect(own_demo_project.path / "mlflow.db") as store:
         (run,) = store.execute("select run_uuid from tags where key = 'imported.source' and value = ?", [str(folder)])
         tags = dict(store.execute("select key, value from tags where run_uuid = ?", run))
         models_logged = store.execute("select count(*) from logged_models where source_run_id = ?", run).fetchone()
-    assert tags["experiment"] == "exp3"
+    assert (tags["experiment"], tags["mlflow.runName"]) == ("exp3", "exp3 · imported")
     assert "partial" not in tags
     assert models_logged != (0,)

@@ -27,12 +27,13 @@ def test_a_job_that_fails_or_is_killed_affects_no_other_and_every_line_names_its
     for root in roots:
         root.mkdir()
     jobs = [job(seed, root) for seed, root in zip((1, 2, 3), roots, strict=True)]
-    errors = run_jobs(jobs, [{"DEVICE": "a"}, {"DEVICE": "b"}], session)
+    returned, errors = run_jobs(jobs, [{"DEVICE": "a"}, {"DEVICE": "b"}], session)
     assert [root.exists() for root in roots] == [False, True, True]  # what is not finished is continued there
     lines = capfd.readouterr().err.splitlines()
     said = sorted(line for line in lines if line.endswith(("corpus a", "corpus b")))
     assert [line[:-1] for line in said] == [f"exp4 seed {seed} | {seed} corpus " for seed in (1, 2, 3)]
     assert {line[-1] for line in said} == {"a", "b"}
+    assert returned == ["seed 1"]
     of_3, of_2 = sorted(errors, key=str)
     assert isinstance(of_2, click.ClickException)  # in words, as if it were the only one
     assert str(of_2) == "seed 2 is in use"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import click
@@ -29,6 +30,7 @@ from trimood.config.conf_files import ConfError, read_node
 from trimood.config.experiments import experiment_names, experiment_of
 from trimood.options import check_runner, check_selection, read_params, refuse_unless_known, without_deprecated
 from trimood.refusals import Command
+from trimood.tracking.results import Ending, ending_of_command, last_words
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +77,7 @@ def run_experiments(**given: Any) -> Any:
     from trimood.pipeline_registry import STAGES, look_for_experiments
 
     atexit.register(end_soon)  # what is registered first runs last
-    options = without_deprecated(given)
+    options, began = without_deprecated(given), monotonic()
     names = options["pipelines"]
     if not names and click.get_current_context().get_parameter_source("pipelines") is ParameterSource.COMMANDLINE:
         raise click.UsageError("--pipelines= names no pipeline. Leave it out to run all experiments.")
@@ -97,11 +99,22 @@ def run_experiments(**given: Any) -> Any:
     whole = sum((pipelines[name] for name in names or ["__default__"]), Pipeline([]))
     check_selection(options, whole)
     check_runner(options["runner"])
-    if "jobs" in options["params"]:
-        return _run_jobs(options, whole)
-    if "seeds" in options["params"]:
-        return _run_seeds(options, whole)
-    return kedro_run.callback(**options)
+    try:
+        if "jobs" in options["params"]:
+            return _run_jobs(options, whole)
+        if "seeds" in options["params"]:
+            return _run_seeds(options, whole)
+        return kedro_run.callback(**options)
+    finally:
+        _say_results(options, monotonic() - began)
+
+
+def _say_results(options: Options, seconds: float) -> None:
+    """Prints what the command has found below its log, apart from it."""
+    if (ending := ending_of_command()) and ending.results:
+        has_params = bool(options["params"].keys() - {"seeds", "jobs"})
+        words = last_words(ending, seconds, options["env"], has_params)
+        click.echo("\n" + "\n".join(words))
 
 
 def _run_jobs(options: Options, whole: Pipeline) -> None:
@@ -143,16 +156,21 @@ def _run_jobs(options: Options, whole: Pipeline) -> None:
     with trained_by_jobs(models):  # before each job takes the locks of its own
         for seed in seeds or (None,):
             for experiment in experiments:
-                own = _only(of_seed(seed), whole, partial(_is_of, experiment))
-                if not own["node_names"]:
+                chosen = _only(of_seed(seed), whole, partial(_is_of, experiment))
+                if not chosen["node_names"]:
                     continue
                 name = experiment if seed is None else f"{experiment} seed {seed}"
                 root = own_data_root(models.parent, name.replace(" ", "-")) if seed != last else None
                 if root:
-                    own["params"] = {**own["params"], "data_root": str(root)}
+                    chosen["params"] = {**chosen["params"], "data_root": str(root)}
                 seen = {SEEN: meta.get(SEEN, {}), MORE_SEEDS: seed != last}
-                jobs.append(Job(name, own, seen, root))
-        if jobs and (errors := run_jobs(jobs, devices, partial(_run_session, project.PACKAGE_NAME))):
+                jobs.append(Job(name, chosen, seen, root))
+        session = partial(_run_session, project.PACKAGE_NAME)
+        endings, errors = run_jobs(jobs, devices, session) if jobs else ([], [])
+        own = ending_of_command() or Ending()
+        for ending in endings:
+            own.add(ending)
+        if errors:
             raise errors[0]
 
 
@@ -170,8 +188,8 @@ def _is_of(experiment: str, name: str | None, _: Node) -> bool:
     return name == experiment
 
 
-def _run_session(package: str, options: Options, meta: Options) -> None:
-    """A session of `kedro run` in a new process."""
+def _run_session(package: str, options: Options, meta: Options) -> Ending:
+    """A session of `kedro run` in a new process; returns what it has finished."""
     atexit.register(end_soon)
     project.configure_project(package)
     from trimood.pipeline_registry import look_for_experiments
@@ -181,6 +199,7 @@ def _run_session(package: str, options: Options, meta: Options) -> None:
         if look_for_experiments(options["conf_source"], options["env"]):
             pipelines.configure(f"{project.PACKAGE_NAME}.pipeline_registry")
         kedro_run.callback(**options)
+        return ending_of_command() or Ending()
 
 
 def _run_seeds(options: Options, whole: Pipeline) -> None:

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 _PROCESSES = multiprocessing.get_context("spawn")
 
-Session = Callable[[Mapping[str, Any], Mapping[str, Any]], None]
+Session = Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
 
 READ = ("01_raw", "02_intermediate", "03_primary", "04_feature")
 """Folders of a data root that jobs read, and to which they add nothing that depends on a seed."""
@@ -56,7 +56,7 @@ class _Running:
     job: Job
     slot: int
     process: Any
-    error: Connection
+    outcome: Connection
     lines: threading.Thread
 
 
@@ -91,14 +91,17 @@ def trained_by_jobs(models: Path) -> Iterator[None]:
         forget(lock)
 
 
-def run_jobs(jobs: Sequence[Job], devices: Sequence[Mapping[str, str]], session: Session) -> list[Exception]:
+def run_jobs(
+    jobs: Sequence[Job], devices: Sequence[Mapping[str, str]], session: Session
+) -> tuple[list[Any], list[Exception]]:
     """Runs `session(options, meta)` of each job in a new process, as many at once as there are `devices`.
 
-    `devices` are environment variables. Each line that a process writes has the job's name before it. Returns the
-    errors, the first first; one job's error affects no other. What ends this process ends all of them, in order.
+    `devices` are environment variables. Each line that a process writes has the job's name before it. Returns what the
+    sessions have returned, and the errors, both in the order in which the jobs ended; one job's error affects no other.
+    What ends this process ends all of them, in order.
     """
     free, waiting, running = [*range(len(devices))], [*jobs], list[_Running]()
-    errors: list[Exception] = []
+    returned, errors = list[Any](), list[Exception]()
     longest = max(len(job.name) for job in jobs)
     try:
         while waiting or running:
@@ -110,10 +113,13 @@ def run_jobs(jobs: Sequence[Job], devices: Sequence[Mapping[str, str]], session:
             for one in [one for one in running if not one.process.is_alive()]:
                 running.remove(one)
                 free.append(one.slot)
-                if error := _error_of(one):
-                    log.error("%s failed: %s", one.job.name, error)
-                    errors.append(error)
-                elif one.job.own_root:
+                outcome = _outcome_of(one)
+                if isinstance(outcome, Exception):
+                    log.error("%s failed: %s", one.job.name, outcome)
+                    errors.append(outcome)
+                    continue
+                returned.append(outcome)
+                if one.job.own_root:
                     shutil.rmtree(one.job.own_root, ignore_errors=True)
     finally:
         for one in running:
@@ -121,20 +127,20 @@ def run_jobs(jobs: Sequence[Job], devices: Sequence[Mapping[str, str]], session:
         for one in running:
             one.process.join()
             one.lines.join()
-    return errors
+    return returned, errors
 
 
 def _start(job: Job, slot: int, device: Mapping[str, str], session: Session, prefix: str) -> _Running:
     reads, output = _PROCESSES.Pipe(duplex=False)
-    receives, error = _PROCESSES.Pipe(duplex=False)
+    receives, outcome = _PROCESSES.Pipe(duplex=False)
     columns = max(80, shutil.get_terminal_size().columns - len(prefix))
     process = _PROCESSES.Process(
-        target=_run, args=(session, dict(job.options), dict(job.meta), output, error), name=job.name
+        target=_run, args=(session, dict(job.options), dict(job.meta), output, outcome), name=job.name
     )
     with environment({**device, "COLUMNS": str(columns)}):  # read when libraries are imported
         process.start()
     output.close()
-    error.close()
+    outcome.close()
     lines = threading.Thread(target=_pass_on, args=(reads, prefix), daemon=True)
     lines.start()
     return _Running(job, slot, process, receives, lines)
@@ -147,7 +153,7 @@ def _pass_on(output: Connection, prefix: str) -> None:
 
 
 def _run(
-    session: Session, options: Mapping[str, Any], meta: Mapping[str, Any], output: Connection, failure: Connection
+    session: Session, options: Mapping[str, Any], meta: Mapping[str, Any], output: Connection, outcome: Connection
 ) -> None:
     """What the process of a job runs."""
     for stream in (1, 2):
@@ -156,10 +162,10 @@ def _run(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the command itself ends its jobs
     threading.Thread(target=_end_with, args=[multiprocessing.parent_process()], daemon=True).start()
     try:
-        session(options, meta)
+        outcome.send(session(options, meta))
     except Exception as error:
         words = in_words(error)
-        failure.send(to_send(click.ClickException(shortened(words)) if words else error))
+        outcome.send(to_send(click.ClickException(shortened(words)) if words else error))
         sys.exit(1)
 
 
@@ -169,14 +175,14 @@ def _end_with(parent: Any) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _error_of(one: _Running) -> Exception | None:
+def _outcome_of(one: _Running) -> Any:
+    """What the session has returned, or its error; an error as well if its process was ended before it could tell."""
     one.process.join()
     one.lines.join()
-    if one.process.exitcode == 0:
-        return None
     with suppress(EOFError):
-        error: Exception = one.error.recv()
-        return error
+        outcome = one.outcome.recv()
+        if one.process.exitcode == 0 or isinstance(outcome, Exception):
+            return outcome
     code = one.process.exitcode
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     return click.ClickException(f"{one.job.name}: its process was ended ({how}). The same command continues it.")

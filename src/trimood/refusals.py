@@ -46,6 +46,7 @@ _OF_THE_NETWORK = ("requests", "urllib3", "httpx", "httpcore", "aiohttp", "huggi
 
 _REPETITIONS = re.compile(
     r"Node %s failed with error|There are \d+ nodes that have not run|No nodes ran\. Repeat|Using synchronous mode"
+    r"|Completed node: |Completed %d out of %d"
 )
 
 
@@ -82,7 +83,10 @@ class Command(click.Command):
 
 
 def _is_no_repetition(record: logging.LogRecord) -> bool:
-    """False for Kedro's log of an error that is raised, and for its advice to go on with --from-nodes."""
+    """False for Kedro's log of an error that is raised, for its advice to go on with --from-nodes, and for its counts.
+
+    It counts the nodes of each experiment anew, after their training and after their evaluation.
+    """
     return not (isinstance(record.msg, str) and _REPETITIONS.match(record.msg))
 
 

@@ -24,6 +24,7 @@ from trimood.datasets import FolderDataset, training_in
 from trimood.disk import InUse, hold, is_held, lock_of_folder, note_holder, release, release_all, written_whole
 from trimood.model.config import CheckpointError
 from trimood.tracking.hook import CHECKS
+from trimood.tracking.results import Result, ending_of_command
 from trimood.tracking.store import OutOfReach, store_in_use
 
 if TYPE_CHECKING:
@@ -178,7 +179,18 @@ class WholeExperiment:
         self._remove_checkpoints()
         if not more_seeds:
             self._follow_moved_checkpoints()
+        self._add_to_ending(run, is_here=is_marked)
         return True
+
+    def _add_to_ending(self, run: str, is_here: bool) -> None:
+        """Adds the result to what the command says last: from its file, or from MLflow if it is another seed's."""
+        from trimood.tracking.runs import stored_summary
+
+        dataset = self.catalog.get(f"{self.name}.summary")
+        if dataset and (ending := ending_of_command()):
+            summary = dataset.load() if is_here else stored_summary(run)
+            if summary:
+                ending.results.append(Result(summary, Path(dataset._filepath).parent if is_here else None))
 
     def finish(self) -> None:
         """Marks the files as those of this identity, and removes the checkpoints, which nobody needs any more."""

@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from trimood.config.conf_files import ConfError
-from trimood.config.experiments import ExperimentFileError, find_experiments
+from trimood.config.experiments import (
+    ExperimentFileError,
+    find_experiments,
+    question_of,
+    read_experiments,
+    source_of_experiments,
+)
 
 EXPERIMENT = "{}: {{modalities: [text], train: head}}\n"
 ENVIRONMENTS = ("base", "demo")
@@ -112,3 +118,17 @@ def test_a_file_that_cannot_be_read_as_an_experiment_is_named(conf: Path) -> Non
     path.rename(path.with_suffix(".yaml"))
     with pytest.raises(ValueError, match=r"exp7\.yaml: rename it to exp7\.yml"):
         find_experiments(str(conf), ENVIRONMENTS)
+
+
+def test_the_question_of_an_experiment_is_the_first_line_of_its_file(conf: Path) -> None:
+    asking = "# exp7 - is a linear head enough?\n# kedro run --pipelines=exp7\n" + EXPERIMENT
+    write(conf / "base", "exp7", asking)
+    write(conf / "demo", "exp7")  # overrides a value, and asks nothing
+    before = source_of_experiments()
+    try:
+        read_experiments(str(conf), ENVIRONMENTS)
+        assert question_of("exp7") == "is a linear head enough?"
+        assert question_of("exp8") == ""
+    finally:
+        if before:
+            read_experiments(*before)

@@ -22,7 +22,7 @@ def wait(_: Path, say: Callable[[Any], None]) -> None:
     time.sleep(600)
 
 
-def session(options: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
+def session(options: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
     sys.stdout.write(f"{options['seed']} {meta['seen']} {os.environ['DEVICE']}\n")
     sys.stdout.flush()
     if options["seed"] == 2:
@@ -31,3 +31,4 @@ def session(options: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if options["seed"] == 4:
         time.sleep(600)
+    return f"seed {options['seed']}"

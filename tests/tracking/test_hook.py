@@ -87,6 +87,9 @@ def test_a_run_says_what_was_set_on_what_and_with_which_code(run: Command, proje
     assert {"experiment": "exp4", "env": "ecf", "corpus.train.sha256": "0a1b2c3d4e5f"}.items() <= tags.items()
     assert {"git_commit", "session", "python", "torch", "transformers", "peft", "trimood"} <= tags.keys()
     assert "partial" not in tags
+    assert tags["mlflow.source.name"] == "kedro run --pipelines=exp4"
+    assert tags["test macro F1"] == "0.500 [0.250–0.750]"
+    assert tags["mlflow.note.content"].startswith("**Do adapters on attention close the gap")
 
 
 @pytest.mark.slow
@@ -106,7 +109,15 @@ def test_scores_curves_and_files_are_logged(run: Command, project: Path) -> None
     assert [(point.step, point.value) for point in curve] == [(1, 0.1), (2, 0.2)]
     assert exp4.data.metrics["test ablation/text blanked"] == 0.25
     files = {file.path for file in client.list_artifacts(exp4.info.run_id)}
-    assert files == {"excluded_clips.csv", "history.json", "modality_ablation.csv", "scores.json"}
+    assert files == {
+        "corpus_description.json",
+        "excluded_clips.csv",
+        "history.json",
+        "modality_ablation.csv",
+        "scores.json",
+        "summary.json",
+    }
+    assert [name for name in exp4.data.tags if name.startswith("corpus.")] == ["corpus.train.sha256"]
 
 
 @pytest.mark.slow
@@ -114,11 +125,11 @@ def test_every_run_counts_what_was_left_out_of_it_by_policy_and_problem(run: Com
     run("exp3", "exp4")
     for name in ("exp3", "exp4"):
         found = run_named(project, name)
-        assert {key: count for key, count in found.data.metrics.items() if key.startswith("utterances/excluded")} == {
-            "utterances/excluded": 4,
-            "utterances/excluded drop missing": 1,
-            "utterances/excluded drop unreadable and silent": 1,
-            "utterances/excluded blank silent": 2,
+        assert {key: count for key, count in found.data.tags.items() if key.startswith("utterances.excluded")} == {
+            "utterances.excluded": "4",
+            "utterances.excluded drop missing": "1",
+            "utterances.excluded drop unreadable and silent": "1",
+            "utterances.excluded blank silent": "2",
         }
 
 

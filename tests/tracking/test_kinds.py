@@ -1,4 +1,4 @@
-"""What of a dataset becomes a metric, and under which name: MLflow draws its charts in the order of the names."""
+"""What of a dataset becomes a metric or a tag, and under which name: MLflow draws charts in the order of the names."""
 
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,9 @@ import yaml
 from support.learning_examples import sources, tiny_identity, tiny_plan
 from trimood.config.metadata import Logged
 from trimood.config.parameters import ServingParams
-from trimood.model.stored import Imported
+from trimood.model.stored import Imported, examples_fingerprint
 from trimood.scoring.metrics import classification_report
-from trimood.tracking.kinds import LOG, Entry, flat_ablation, flat_plan, numbers
+from trimood.tracking.kinds import LOG, Entry, flat_ablation, flat_plan, numbers, words_fingerprint
 from trimood.tracking.live import log_live, set_current_run
 
 __all__ = ["sources"]
@@ -30,9 +30,21 @@ class Logging:
 
     def __init__(self) -> None:
         self.metrics: dict[str, float] = {}
+        self.tags: dict[str, Any] = {}
+        self.tables: list[tuple[Any, ...]] = []
 
-    def log(self, metrics: dict[str, float] | None = None, *_: Any, **__: Any) -> None:
+    def log(
+        self,
+        metrics: dict[str, float] | None = None,
+        step: int = 0,
+        params: dict[str, Any] | None = None,
+        tags: dict[str, Any] | None = None,
+    ) -> None:
         self.metrics |= metrics or {}
+        self.tags |= tags or {}
+
+    def log_table(self, *table: Any) -> None:
+        self.tables.append(table)
 
     def log_file(self, *_: Any) -> None:
         """Takes no file."""
@@ -85,8 +97,9 @@ def test_the_charts_begin_with_the_scores_on_test() -> None:
         "test/macro_f1",
         "test/weighted_f1",
     }
-    assert {"training curves", "training steps", "utterances", "validation", "validation calibration"} <= set(groups)
-    assert run.metrics["utterances/excluded drop silent"] == 1
+    assert {"training curves", "training steps", "validation", "validation calibration"} <= set(groups)
+    assert run.tags["utterances.excluded drop silent"] == 1  # a chart of a count tells nothing
+    assert not [name for name in run.metrics if "utterances" in name]
     assert run.metrics["validation calibration/ece after"] == 0.1
 
 
@@ -98,13 +111,10 @@ def _name_of(log: str) -> list[str]:
 
 
 def test_a_run_of_imported_weights_has_its_experiment_their_origin_and_no_training_examples(sources) -> None:
-    class Tags(Logging):
-        def log(self, metrics: Any = None, tags: dict[str, str] | None = None, **_: Any) -> None:
-            found.update(tags or {})
-
-    found: dict[str, str] = {}
+    run: Any = Logging()
+    found = run.tags
     identity = tiny_identity(tiny_plan(sources))
-    logged(Tags(), "identity", identity)
+    logged(run, "identity", identity)
     assert not [name for name in found if name.startswith("imported")]
     assert {"examples.training", "examples.test"} <= set(found)
     found.clear()
@@ -114,7 +124,7 @@ def test_a_run_of_imported_weights_has_its_experiment_their_origin_and_no_traini
             "examples": identity.examples.model_copy(update={"training": ""}),
         }
     )
-    logged(Tags(), "identity", imported)
+    logged(run, "identity", imported)
     assert found["experiment"] == "exp3"
     origin = {name: of for name, of in found.items() if name.startswith("imported.")}
     assert origin == {
@@ -124,8 +134,25 @@ def test_a_run_of_imported_weights_has_its_experiment_their_origin_and_no_traini
     }
     assert "examples.training" not in found
     found.clear()
-    logged(Tags(), "plan", imported)  # of a submission with imported weights
+    logged(run, "plan", imported)  # of a submission with imported weights
     assert found["imported.digest"] == "0" * 16
+
+
+def test_examples_are_a_dataset_of_the_run_with_the_digest_in_its_identity() -> None:
+    run: Any = Logging()
+    examples = pd.DataFrame({"utterance": ["a", "b"], "text": ["Hi .", "No !"], "label": [0, 1]})
+    logged(run, "examples", examples, **{"as": "training"})
+    logged(run, "examples", examples, **{"as": "test"})
+    assert run.tables == [
+        ("training", examples_fingerprint(examples), Path("file"), 2),
+        ("test", examples_fingerprint(examples), Path("file"), 2),
+    ]
+    # `compare` finds by the first of them on which words its references are to be fitted
+    assert run.tags == {
+        "training_examples": words_fingerprint(examples),
+        "utterances.training": 2,
+        "utterances.test": 2,
+    }
 
 
 def test_no_setting_of_a_served_model_has_the_name_of_one_of_its_training(sources) -> None:

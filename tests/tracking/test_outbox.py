@@ -113,6 +113,27 @@ def test_what_a_locked_store_cannot_take_is_sent_in_order_when_it_answers(
 
 
 @pytest.mark.slow
+def test_a_dataset_is_sent_when_the_store_answers_and_a_resumed_run_has_it_once(folder: Path) -> None:
+    first = new_outbox(folder)
+    run = first.open("exp4", {"experiment": "exp4"}, IDENTITY)
+    with locked(folder):
+        run.log_table("training", "0a1b2c3d", folder / "training_examples.parquet", 302)
+        assert len(kept(folder)) == 1
+    first.retry()
+    run.close("KILLED", partial=True)
+    again = new_outbox(folder).open("exp4", {"experiment": "exp4"}, IDENTITY)
+    again.log_table("training", "0a1b2c3d", folder / "training_examples.parquet", 302)
+    again.log_table("test", "4e5f6a7b", folder / "test_examples.parquet", 87)
+    (found,) = runs_in(folder)
+    inputs = found.inputs.dataset_inputs
+    assert sorted((of.dataset.name, of.dataset.digest, of.dataset.profile) for of in inputs) == [
+        ("test examples", "4e5f6a7b", '{"num_rows": 87}'),
+        ("training examples", "0a1b2c3d", '{"num_rows": 302}'),
+    ]
+    assert {of.tags[0].key: of.tags[0].value for of in inputs}.keys() == {"mlflow.data.context"}
+
+
+@pytest.mark.slow
 def test_a_run_that_could_not_even_be_opened_is_sent_by_the_next_command(folder: Path) -> None:
     with locked(folder):
         outbox = new_outbox(folder)

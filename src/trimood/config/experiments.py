@@ -84,6 +84,18 @@ def _name_of(file: OpenFile, folder: str) -> str | None:
     return path.stem
 
 
+def question_of(experiment: str) -> str:
+    """The question in the first line of an experiment's file, "# exp1 - how good is …?"; "" if it has none."""
+    source, environments, _ = _read or ("", (), ())
+    for environment in reversed(environments):
+        for file in conf_files(source, environment, f"experiments/{experiment}.yml"):
+            with file as opened:
+                first = opened.readline().decode("utf-8-sig").strip()
+            if first.startswith("#"):
+                return first.lstrip("# ").removeprefix(f"{experiment} - ")
+    return ""
+
+
 def _is_free(name: str) -> bool:
     """Whether neither Python nor YAML reads it as a word of its own in any case, such as `class`, `None` or `yES`."""
     lower = name.lower()

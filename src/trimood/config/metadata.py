@@ -12,10 +12,12 @@ from trimood.config.parameters import Parameters, did_you_mean
 KINDS: dict[str, tuple[str, ...]] = {
     "plan": (),
     "scores": (),
+    "summary": (),
     "ablation": (),
     "metrics": ("as",),
     "tags": ("as",),
-    "fingerprint": ("as",),
+    "corpus": (),
+    "examples": ("as",),
     "rows": ("as", "by"),
     "model": ("weights",),
     "file": ("as",),

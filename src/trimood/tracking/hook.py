@@ -28,6 +28,7 @@ from trimood.config.parameters import flatten
 from trimood.tracking.live import set_current_run
 from trimood.tracking.outbox import Outbox, TrackedRun
 from trimood.tracking.records import Status
+from trimood.tracking.results import Ending, Result, ending_of_command
 from trimood.tracking.store import SQLITE, tracking_uri, use_experiments, use_store
 from trimood.tracking.view import COLOUR, Group, colour_of, link
 
@@ -38,6 +39,9 @@ SEEN = "trimood.tracking.hook.seen"
 
 CHECKS = "checks"
 """Tag of the nodes that run before a run is opened: what is refused there leaves no run."""
+
+REPORT = "comparison_page"
+"""The dataset that is the report on all runs."""
 
 UNSENT = "unsent"
 """The dataset that names the folder for what MLflow could not take."""
@@ -70,6 +74,7 @@ class TrackRuns:
         self._unsaved: dict[str, set[str]] = {}
         self._finished: list[str] = []
         self._held: dict[str, dict[str, Any]] = {}
+        self._seen: set[tuple[str | None, str]] = set()
         # A command with several seeds has a session for each; only the first runs the shared stages.
         command = click.get_current_context(silent=True)
         self._shared: dict[str, Any] = command.meta.setdefault(SEEN, {}) if command else {}
@@ -105,8 +110,10 @@ class TrackRuns:
     def after_dataset_loaded(self, dataset_name: str, data: Any, node: Node) -> None:
         """Logs parameters and examples of a partial run, which loads them instead of saving them."""
         logged = self._logged(dataset_name)
-        if logged and logged.log in ("plan", "identity", "tags", "fingerprint"):
-            self._feed(dataset_name, data, node)
+        if logged and logged.log in ("plan", "identity", "tags", "corpus", "examples"):
+            known = self._seen | {(None, name) for name in self._shared}
+            if not {(None, dataset_name), (experiment_of(node.namespace, self._names), dataset_name)} & known:
+                self._feed(dataset_name, data, node)
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
@@ -129,6 +136,8 @@ class TrackRuns:
         """Logs the dataset; a run is finished when the last output of its experiment is saved."""
         self._feed(dataset_name, data, node)
         with self._lock:
+            if self._kind(dataset_name) == "summary" and (ending := ending_of_command()):
+                ending.results.append(Result(data, self._file_of(dataset_name).parent))
             for name, unsaved in self._unsaved.items():
                 if dataset_name in unsaved:
                     unsaved.discard(dataset_name)
@@ -164,6 +173,8 @@ class TrackRuns:
         identity = next((data.digest for dataset, data in held.items() if self._kind(dataset) == "identity"), None)
         parameters = self._catalog.load("parameters")
         shown = name if name in self._stages else f"{name} · seed {_seed(parameters, name)}"
+        if imported := next((data.experiment for data in held.values() if getattr(data, "imported", None)), None):
+            shown, tags[COLOUR] = f"{imported} · imported", colour_of(imported, experiment_names())
         group = self._stages.get(name, "trainings")
         run = self._outbox.open(shown, tags, None if is_partial else identity, group)
         run.log(params=flatten({"data": parameters["data"]}))
@@ -175,7 +186,7 @@ class TrackRuns:
         return {
             "report" if name in self._stages else "experiment": name,
             "env": self._env,
-            "git_commit": _commit(self._project) or "not a git checkout",
+            **_source(self._project, name),
             "session": self._session,
             **({} if name in self._stages else {COLOUR: colour_of(name, experiment_names())}),
             "python": platform.python_version(),
@@ -195,6 +206,7 @@ class TrackRuns:
             return
         name = experiment_of(node.namespace, self._names)
         with self._lock:
+            self._seen.add((name, dataset_name))
             if name is None:
                 self._shared[dataset_name] = data
             elif name not in self._runs:
@@ -222,10 +234,15 @@ class TrackRuns:
             unsaved = bool(self._unsaved[name])
             run.close(unfinished if unsaved else "FINISHED", partial=unsaved)
         names, kept = ", ".join([*self._finished, *runs]), outbox.end()
-        if names:
-            log.info("runs of %s are in MLflow at %s; view them with: make ui", names, without_passwords(outbox.uri))
-            if trainings := outbox.experiments.get("trainings"):
-                log.info("compare all trainings: %s", link(outbox.uri, trainings))
+        uri, ending, trainings = without_passwords(outbox.uri), ending_of_command(), outbox.experiments.get("trainings")
+        view = link(outbox.uri, trainings) if trainings else None
+        if ending:
+            report = self._file_of(REPORT) if self._catalog.get(REPORT) else None
+            ending.add(Ending(link=view, served=uri.startswith("http"), report=report))
+        if names and not (ending and ending.results):  # else the command says it last
+            log.info("runs of %s are in MLflow at %s; view them with: make ui", names, uri)
+            if view:
+                log.info("compare all trainings: %s", view)
         if kept:
             log.warning("MLflow is still out of reach; %d records are kept, and sent by the next kedro run", kept)
 
@@ -236,17 +253,19 @@ def _seed(parameters: Mapping[str, Any], experiment: str) -> int:
     return int(str(own.get("seed", TrainingParams.model_validate(parameters["training"]).seed)))
 
 
-def _commit(project: Path) -> str:
-    """Returns the current commit, with `-dirty` if files have changed; empty without git."""
+def _source(project: Path, pipeline: str) -> dict[str, str]:
+    """The pipeline and the commit, as tags of ours and of MLflow's own; a commit with changed files ends on -dirty."""
+    source = {"mlflow.source.name": f"kedro run --pipelines={pipeline}", "mlflow.source.type": "LOCAL"}
     git = shutil.which("git")
-    if not git:
-        return ""
 
     def output_of(*arguments: str) -> str:
-        return subprocess.run([git, *arguments], cwd=project, capture_output=True, text=True).stdout.strip()  # noqa: PLW1510, S603
+        asked = subprocess.run([str(git), *arguments], cwd=project, capture_output=True, text=True)  # noqa: PLW1510, S603
+        return asked.stdout.strip()
 
-    commit = output_of("rev-parse", "--short=12", "HEAD")
-    return f"{commit}-dirty" if commit and output_of("status", "--porcelain") else commit
+    if not git or not (commit := output_of("rev-parse", "HEAD")):
+        return {"git_commit": "not a git checkout", **source}
+    dirty = "-dirty" if output_of("status", "--porcelain") else ""
+    return {"git_commit": f"{commit[:12]}{dirty}", "mlflow.source.git.commit": commit, **source}
 
 
 def _end_in_order_when_terminated() -> None:

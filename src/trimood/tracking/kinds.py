@@ -8,11 +8,15 @@ from typing import Any
 
 import pandas as pd
 
+from trimood.config.experiments import question_of
 from trimood.config.metadata import Logged
 from trimood.config.parameters import flatten
 from trimood.config.plan import Plan
+from trimood.model.stored import examples_fingerprint
 from trimood.scoring.metrics import Scores
 from trimood.tracking.outbox import TrackedRun
+from trimood.tracking.results import describe, in_brackets
+from trimood.tracking.view import NOTE
 
 
 @dataclass(frozen=True)
@@ -57,16 +61,45 @@ def _log_with_numbers(numbers_of: Callable[[Any], dict[str, float]]) -> Callable
 
 
 def _log_rows(entry: Entry) -> None:
-    """Logs the table, its number of rows, and the number for each combination of values in the columns `by`."""
+    """Logs the table, and as tags its number of rows, and that for each combination of values in the columns `by`."""
     name, by = entry.logged.name, list(entry.logged.by)
     kinds = entry.data.value_counts(by).to_dict() if by else {}
-    entry.run.log({str(name): len(entry.data), **{f"{name} {' '.join(kind)}": n for kind, n in kinds.items()}})
+    entry.run.log(tags={str(name): len(entry.data), **{f"{name} {' '.join(kind)}": n for kind, n in kinds.items()}})
+    entry.run.log_file(entry.path)
+
+
+def _log_corpus(entry: Entry) -> None:
+    """Logs as tags which corpus it is and the fingerprints of its files, by which runs are compared; and the file.
+
+    More tags would push a run's description off the screen.
+    """
+    parts = {name: part["sha256"] for name, part in entry.data.items() if isinstance(part, dict) and "sha256" in part}
+    name = {"corpus.corpus": entry.data["corpus"]} if "corpus" in entry.data else {}
+    entry.run.log(tags={**name, **{f"corpus.{part}.sha256": digest for part, digest in parts.items()}})
+    entry.run.log_file(entry.path)
+
+
+def _log_examples(entry: Entry) -> None:
+    """Logs a table of examples as an MLflow dataset with the digest that is in the run's identity, and its size."""
+    split = str(entry.logged.name)
+    entry.run.log_table(split, examples_fingerprint(entry.data), entry.path, len(entry.data))
+    fingerprint = {f"{split}_examples": words_fingerprint(entry.data)} if split == "training" else {}
+    entry.run.log(tags={f"utterances.{split}": len(entry.data), **fingerprint})
+
+
+def _log_summary(entry: Entry) -> None:
+    """Logs the run's result in words: as a tag for the list of runs, and as the run's description."""
+    summary = entry.data
+    score = {"test macro F1": in_brackets(summary.test.macro_f1)} if summary.test else {}
+    note = describe(summary, question_of(summary.experiment), entry.path.parent)
+    entry.run.log(tags={**score, NOTE: note})
     entry.run.log_file(entry.path)
 
 
 def _log_model(entry: Entry) -> None:
     """Logs the model with its calibration, which is its last dataset to be saved."""
-    found = numbers({"temperature": entry.data["temperature"], **entry.data["validation"]})
+    effect = {name: change for name, change in entry.data["validation"].items() if name != "utterances"}
+    found = numbers({"temperature": entry.data["temperature"], **effect})
     entry.run.log({f"validation calibration/{name.replace('/', ' ')}": number for name, number in found.items()})
     entry.run.log_model(entry.weights, entry.path)
 
@@ -94,7 +127,6 @@ def flat_scores(scores: Scores) -> dict[str, float]:
     flat: dict[str, float] = {}
     for split, of_split in scores.items():
         flat |= {f"{split}/{k}": v for k, v in of_split.items() if isinstance(v, float)}
-        flat[f"utterances/{split}"] = of_split["utterances"]
         for emotion, row in of_split["per_class"].items():
             measures = {"precision": row["precision"], "recall": row["recall"], "f1": row["f1"]}
             flat |= {f"{split} {measure}/{emotion}": value for measure, value in measures.items()}
@@ -114,7 +146,9 @@ LOG: dict[str, Callable[[Entry], None]] = {
     "ablation": _log_with_numbers(flat_ablation),
     "metrics": _log_with_numbers(numbers),
     "tags": lambda entry: entry.run.log(tags=flatten({entry.logged.name: entry.data})),
-    "fingerprint": lambda entry: entry.run.log(tags={str(entry.logged.name): words_fingerprint(entry.data)}),
+    "corpus": _log_corpus,
+    "examples": _log_examples,
+    "summary": _log_summary,
     "rows": _log_rows,
     "model": _log_model,
     "file": lambda entry: entry.run.log_file(entry.path, entry.logged.name),

@@ -1,5 +1,6 @@
 """The one place through which everything is sent to MLflow. What cannot be sent is kept, in order, and sent later."""
 
+import json
 import logging
 import os
 import platform
@@ -32,6 +33,7 @@ from trimood.tracking.records import (
     Opening,
     Operation,
     Status,
+    Table,
     Values,
     is_alive,
     number_of,
@@ -104,6 +106,10 @@ class TrackedRun:
     def log_model(self, weights: Path, calibration: Path) -> None:
         """Logs the MLflow model."""
         self._do(Model(weights=weights, calibration=calibration))
+
+    def log_table(self, context: str, digest: str, source: Path, utterances: int) -> None:
+        """Logs a table of examples as a dataset that the run reads."""
+        self._do(Table(context=context, digest=digest, source=str(source), utterances=utterances))
 
     def close(self, status: Status, partial: bool = False) -> None:
         """Closes the run."""
@@ -325,6 +331,21 @@ def _send_model(run: TrackedRun, client: "MlflowClient", model: Model) -> None:
     log_model(model.weights, model.calibration, str(run.id))
 
 
+def _send_table(run: TrackedRun, client: "MlflowClient", table: Table) -> None:
+    """Logs the dataset; MLflow leaves out one that the run has already."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    entity = Dataset(
+        f"{table.context} examples",
+        table.digest,
+        "local",
+        json.dumps({"uri": table.source}),
+        profile=json.dumps({"num_rows": table.utterances}),
+    )
+    tag = InputTag("mlflow.data.context", table.context)
+    client.log_inputs(run.id, [DatasetInput(entity, [tag])])
+
+
 def _send_closing(run: TrackedRun, client: "MlflowClient", closing: Closing) -> None:
     if closing.partial:
         client.set_tag(run.id, "partial", "true")
@@ -337,6 +358,7 @@ _SEND: dict[type[Operation], Callable[..., None]] = {
     Values: _send_values,
     File: _send_file,
     Model: _send_model,
+    Table: _send_table,
     Closing: _send_closing,
 }
 

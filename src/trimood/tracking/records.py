@@ -69,6 +69,16 @@ class Model(BaseModel):
     calibration: Path
 
 
+class Table(BaseModel):
+    """A table of examples as an MLflow dataset: `context` is its split, `source` its file, `digest` its fingerprint."""
+
+    kind: Literal["table"] = "table"
+    context: str
+    digest: str
+    source: str
+    utterances: int
+
+
 class Closing(BaseModel):
     """The end of a run. Without all outputs of its experiment, it is tagged as partial."""
 
@@ -78,7 +88,7 @@ class Closing(BaseModel):
     partial: bool
 
 
-Operation = Values | File | Model | Closing
+Operation = Values | File | Model | Table | Closing
 
 OPERATION: TypeAdapter[Operation] = TypeAdapter(Annotated[Operation, Field(discriminator="kind")])
 """Reads a record of any kind."""

@@ -14,6 +14,7 @@ from trimood.corpus.tables import CorpusDescription
 from trimood.emotions import EMOTIONS
 from trimood.scoring.agreement import SETTINGS, different_settings
 from trimood.scoring.baselines import REFERENCES
+from trimood.scoring.summary import RunSummary
 from trimood.tracking.kinds import words_fingerprint
 from trimood.tracking.outbox import finished_but_kept
 from trimood.tracking.store import OutOfReach, check, impatient, store_in_use
@@ -283,6 +284,17 @@ def finished_run(identity: str) -> str | None:
         raise OutOfReach(str(error)) from error
     runs = runs[finished_whole(runs)]
     return None if runs.empty else str(runs["run_id"].iloc[0])
+
+
+def stored_summary(run: str) -> RunSummary | None:
+    """Reads the summary of a finished run from the store in use; None if it has none, or the store does not answer."""
+    import mlflow
+
+    try:
+        with impatient():
+            return RunSummary.model_validate(mlflow.artifacts.load_dict(f"runs:/{run}/summary.json"))
+    except (mlflow.exceptions.MlflowException, OSError, ValueError):
+        return None
 
 
 def finished_whole(runs: pd.DataFrame) -> pd.Series:

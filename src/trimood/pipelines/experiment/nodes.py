@@ -1,6 +1,7 @@
-"""Nodes of one experiment: plan, train, embed, predict, score, calibrate, ablate, draw."""
+"""Nodes of one experiment: plan, train, embed, predict, score, summarize, calibrate, ablate, draw."""
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from trimood.config.experiment_settings import ExperimentParams, LoraParams, LossParams, TrainingParams, resolve
-from trimood.config.parameters import ClipParams, EmbeddingParams, flatten
+from trimood.config.parameters import ClipParams, CompareParams, EmbeddingParams, flatten
 from trimood.config.plan import Plan
 from trimood.corpus.class_balance import loss_terms
 from trimood.corpus.preparation import refuse_without_clips
@@ -17,6 +18,7 @@ from trimood.emotions import CLASS_NUMBERS, EMOTIONS, PROBABILITIES, WITHOUT, So
 from trimood.model.config import CheckpointError
 from trimood.model.stored import AboutWeights, Embeddings, Epoch, RunIdentity, TrainedWeights
 from trimood.scoring.metrics import Scores
+from trimood.scoring.summary import RunSummary, summarize_test, summarize_validation
 from trimood.tracking.live import log_live, log_now
 
 if TYPE_CHECKING:
@@ -213,6 +215,30 @@ def score(predictions: pd.DataFrame) -> Scores:
         if of_split["never_predicted"]:
             log.warning("%s: never predicted: %s", split, ", ".join(of_split["never_predicted"]))
     return scores
+
+
+def summarize(
+    identity: RunIdentity,
+    predictions: pd.DataFrame,
+    compare: CompareParams,
+    training_examples: pd.DataFrame | None = None,
+    excluded_clips: pd.DataFrame | None = None,
+) -> RunSummary:
+    """Returns the run in a few numbers: its test score with an interval, beside TF-IDF if there are training examples.
+
+    `excluded_clips`: the table of all splits, whose policies are counted.
+    """
+    plan = identity.plan
+    return RunSummary(
+        experiment=identity.experiment,
+        seed=plan.settings.training.seed,
+        imported=identity.imported is not None,
+        trained=plan.title,
+        confidence=compare.confidence,
+        validation_macro_f1=summarize_validation(predictions),
+        test=summarize_test(predictions, compare, training_examples),
+        excluded=None if excluded_clips is None else dict(Counter(excluded_clips["policy"])),
+    )
 
 
 def calibrate(predictions: pd.DataFrame, best_weights: TrainedWeights) -> StoredCalibration:

@@ -19,6 +19,7 @@ STAGE = Stage(
 )
 
 SHARED = ["params:training", "params:lora", "params:loss"]
+EVALUATION = ["params:embeddings", "params:compare"]
 CHECKPOINTS = ["video_checkpoint", "audio_checkpoint", "text_tower"]
 EXAMPLES = ["validation_examples", "test_examples"]
 TRAINING = ["training_examples", "validation_examples", "prepared_clips", "training_checkpoints", "embedding_cache"]
@@ -44,12 +45,12 @@ def create_pipeline(experiment: str) -> Pipeline:
     ]
     curves = as_node(draw_learning_curves, ["history", "plan"], "learning_curves", tags=["evaluation"])
     return Pipeline(
-        [*Pipeline(training, tags=["training"]).nodes, *_evaluation(), curves],
+        [*Pipeline(training, tags=["training"]).nodes, *_evaluation(["training_examples", "excluded_clips"]), curves],
         namespace=experiment,
-        inputs={*CHECKPOINTS, *EXAMPLES, *TRAINING},
+        inputs={*CHECKPOINTS, *EXAMPLES, *TRAINING, "excluded_clips"},
         parameters={
             "params:experiment": f"params:{experiment}",
-            **{name: name for name in (*SHARED, "params:embeddings", "params:data.clips")},
+            **{name: name for name in (*SHARED, *EVALUATION, "params:data.clips")},
         },
     )
 
@@ -57,14 +58,15 @@ def create_pipeline(experiment: str) -> Pipeline:
 def create_evaluation_pipeline(namespace: str) -> Pipeline:
     """Evaluates weights that another stage has stored: its plan, identity and best_weights are in this namespace."""
     return Pipeline(
-        _evaluation(),
+        _evaluation([]),
         namespace=namespace,
         inputs={*EXAMPLES, "prepared_clips", "embedding_cache"},
-        parameters={"params:embeddings"},
+        parameters={*EVALUATION},
     )
 
 
-def _evaluation() -> list[Node]:
+def _evaluation(of_training: list[str]) -> list[Node]:
+    """`of_training`: what the summary reads of a training: its examples, and the clips that were left out."""
     from trimood.pipelines.experiment.nodes import (
         ablate,
         calibrate,
@@ -74,6 +76,7 @@ def _evaluation() -> list[Node]:
         judge_calibration,
         predict,
         score,
+        summarize,
     )
 
     nodes = [
@@ -84,6 +87,7 @@ def _evaluation() -> list[Node]:
         ),
         as_node(predict, ["embeddings", "best_weights", *EXAMPLES], "predictions"),
         as_node(score, "predictions", "scores"),
+        as_node(summarize, ["identity", "predictions", "params:compare", *of_training], "summary"),
         as_node(calibrate, ["predictions", "best_weights"], "calibration"),
         as_node(judge_calibration, "predictions", "calibration_effect"),
         as_node(draw_confusion_matrix, ["scores", "plan"], "confusion_matrix"),

@@ -1,0 +1,129 @@
+"""What a command says last, and what MLflow shows above a run."""
+
+from pathlib import Path
+
+import pytest
+
+from trimood.scoring.summary import OnTest, Range, RunSummary
+from trimood.tracking.results import Ending, Result, describe, in_brackets, last_words
+
+SCREEN = 24  # lines of a terminal
+
+LINK = "http://127.0.0.1:5000/#/experiments/1/runs"
+
+
+def on_test(value: float = 0.407, gain: Range | None = None) -> OnTest:
+    return OnTest(
+        utterances=87,
+        conversations=12,
+        macro_f1=Range(value=value, low=0.332, high=0.511),
+        weighted_f1=0.5,
+        tfidf=0.35,
+        gain=gain or Range(value=0.057, low=-0.02, high=0.13),
+        never_predicted=("fear", "disgust"),
+    )
+
+
+def summary(name: str = "exp4", seed: int = 3, **other: object) -> RunSummary:
+    values = {
+        "experiment": name,
+        "seed": seed,
+        "imported": False,
+        "trained": "text + video, LoRA r=16",
+        "confidence": 0.95,
+        "validation_macro_f1": 0.445,
+        "test": on_test(),
+        "excluded": {"drop": 5, "blank": 2},
+        **other,
+    }
+    return RunSummary.model_validate(values)
+
+
+def said(*summaries: RunSummary, folder: Path | None = None, has_params: bool = False) -> list[str]:
+    ending = Ending([Result(of, folder) for of in summaries], LINK, report=Path("report.html"))
+    lines = last_words(ending, 92, None, has_params)
+    assert all(line.isascii() for line in lines)  # a terminal may show nothing else
+    return lines
+
+
+def test_one_result_is_five_lines(tmp_path: Path) -> None:
+    assert said(summary(), folder=tmp_path) == [
+        "exp4, seed 3, in 1 min 32 s: macro F1 0.407 (95% interval 0.332 to 0.511) on test; TF-IDF 0.350, no "
+        "significant difference.",
+        "Never predicted on test: fear, disgust.",
+        "Next: kedro run --pipelines=exp4 --params 'seeds=[1,2,3]', as other seeds may score differently; kedro app, "
+        "to try the model.",
+        f"MLflow: make ui, then {LINK}",
+        f"Report: figures in {tmp_path}; the report on all runs, written by compare, in report.html",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("gain", "words"),
+    [
+        (Range(value=0.1, low=0.01, high=0.2), "TF-IDF 0.350, significantly better."),
+        (Range(value=-0.1, low=-0.2, high=-0.01), "TF-IDF 0.350, significantly worse."),
+        (Range(value=-0.1), "TF-IDF 0.350, a difference of -0.100."),
+    ],
+)
+def test_the_result_is_called_better_only_if_its_interval_says_so(gain: Range, words: str) -> None:
+    assert said(summary(test=on_test(gain=gain)))[0].endswith(words)
+
+
+def test_where_nothing_is_known_nothing_is_said() -> None:
+    without = said(summary(test=None))
+    assert without[0] == "exp4, seed 3, in 1 min 32 s: macro F1 0.445 on validation; there is no test utterance."
+    assert "Never" not in "".join(without)
+    imported = summary(
+        imported=True, test=on_test().model_copy(update={"tfidf": None, "gain": None, "macro_f1": Range(value=0.4)})
+    )
+    first, _, following, *_ = said(imported)
+    assert first == "exp4, imported, in 1 min 32 s: macro F1 0.400 on test."
+    assert following == "Next: kedro app, to try the model."  # there is no other seed of it
+    assert last_words(Ending(link=LINK), 92, None, False) == []
+    assert "exp4, seed" not in said(summary(), has_params=True)[2]
+
+
+def test_parameters_that_were_given_are_given_again_by_the_person_who_knows_them() -> None:
+    assert said(summary(), has_params=True)[2].startswith("Next: this command with seeds=[1,2,3] in --params,")
+
+
+def test_several_results_are_a_table_with_the_best_on_validation_first() -> None:
+    lines = said(summary("exp3", 1), summary("exp4", 1, validation_macro_f1=0.5), summary("exp4", 2, test=None))
+    assert lines[0] == "3 results in 1 min 32 s, the best on validation first. TF-IDF on the same test: 0.350."
+    assert [line.split("  ")[0] for line in lines[2:5]] == ["exp4, seed 1", "exp3, seed 1", "exp4, seed 2"]
+    assert lines[4].split() == ["exp4,", "seed", "2", "no", "test"]
+    assert lines[5].startswith("Next: kedro run --pipelines=compare --params compare.baseline=TF-IDF,")
+
+
+@pytest.mark.parametrize(("experiments", "seeds"), [(9, 3), (40, 5), (12, 1)])
+def test_any_number_of_results_fits_a_screen(experiments: int, seeds: int) -> None:
+    lines = said(*(summary(f"exp{number}", seed) for number in range(experiments) for seed in range(seeds)))
+    assert len(lines) < SCREEN
+    if seeds > 1:
+        assert f"exp0, {seeds} seeds" in "".join(lines)
+    if experiments == 40:
+        assert "... and 28 more experiments, in MLflow" in lines
+
+
+def test_the_description_of_a_run_answers_what_how_good_and_what_was_left_out() -> None:
+    note = describe(summary(), "is a linear head enough?", Path("08_reporting/exp4"))
+    assert note.splitlines()[0] == "**Is a linear head enough?**"
+    for words in (
+        "text + video, LoRA r=16, seed 3",
+        "macro F1 on test 0.407 (95% interval 0.332 to 0.511), 87 utterances of 12 conversations",
+        "TF-IDF has 0.350 on the same test; difference +0.057 (-0.020 to 0.130), no significant difference",
+        "fear, disgust",
+        "2 clips replaced by nothing, 5 clips dropped",
+        "`08_reporting/exp4`",
+    ):
+        assert words in note
+    bare = describe(summary(test=None, excluded=None), "", Path("exp4"))
+    assert "TF-IDF" not in bare
+    assert "Left out" not in bare
+    assert bare.startswith("- **Trained:**")
+
+
+def test_the_column_of_the_list_shows_the_interval_if_there_is_one() -> None:
+    assert in_brackets(Range(value=0.407, low=0.332, high=0.511)) == "0.407 [0.332–0.511]"
+    assert in_brackets(Range(value=0.407)) == "0.407"
