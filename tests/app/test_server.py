@@ -71,8 +71,8 @@ def test_an_example_is_called_right_or_wrong_and_many_clips_are_a_table_with_fil
     note, _, _, table, files, memory = client.predict(
         "exp6_head", [handle_file(clip), handle_file(words)], api_name="/predict_many"
     )
-    assert note.startswith("1 utterances: ")
-    assert "Against 1 true emotions" in note
+    assert note.startswith("1 utterance: ")
+    assert "Against 1 true emotion: " in note
     assert table["value"]["headers"] == ["utterance", "emotion", "true", "words"]
     assert [Path(file).name for file in files["value"]] == ["predictions.csv", "predictions.html"]
     assert memory == "In memory: exp6_head"

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,7 @@ def _shown(predictions: pd.DataFrame, refused: list[str], folder: Path) -> ManyA
     for name, content in subtitles(predictions).items():
         files.append(folder / f"{name} with emotions.srt")
         files[-1].write_text(content, encoding="utf-8")
-    said = [line for line in summary(predictions, scores) if not line.startswith(("|", "The ")) and line]
+    said = list(takewhile(bool, summary(predictions, scores)))  # until the table of the least certain
     if refused:
         said.append(f"{len(refused)} not predicted:<br>" + "<br>".join(refused))
     of_videos = timelines(predictions)

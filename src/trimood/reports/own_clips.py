@@ -51,18 +51,18 @@ def summary(predictions: pd.DataFrame, scores: Scores) -> list[str]:
     """Lines of Markdown: how many utterances have each emotion, what was absent, scores, and the least certain ones."""
     counts = predictions["predicted"].value_counts()
     lines = [
-        f"{len(predictions):,} utterances: "
+        f"{_counted(len(predictions), 'utterance')}: "
         + ", ".join(
             f"{emotion} {count:,} ({100 * count / len(predictions):.0f} %)" for emotion, count in counts.items()
         ),
         f"Absent: {'; '.join(_absences(predictions)) or 'nothing'}.",
     ]
     if scores:
-        lines += [in_words(scores)]
+        lines.append(in_words(scores))
     least = predictions.assign(highest=predictions[list(CALIBRATED)].max(axis=1)).nsmallest(LEAST_CERTAIN, "highest")
     lines += [
         "",
-        f"The {len(least)} least certain:",
+        "The least certain:",
         "",
         "| utterance | words | emotion | or | true |",
         "|---" * 5 + "|",
@@ -90,7 +90,7 @@ def in_words(scores: Scores) -> str:
         else ""
     )
     return (
-        f"Against {scores['utterances']:,} true emotions: {', '.join(both)}{level}. F1: {', '.join(f1)}. "
+        f"Against {_counted(scores['utterances'], 'true emotion')}: {', '.join(both)}{level}. F1: {', '.join(f1)}. "
         f"{SCORED_ON_WHAT}"
     )
 
@@ -169,6 +169,7 @@ def write_page(predictions: pd.DataFrame, refused: Sequence[str], scores: Scores
         scored=in_words(scores) if scores else "",
         least=[int(number) for number in certainty.nsmallest(LEAST_CERTAIN).index],
         refused=refused,
+        counted=_counted,
         **_of_timelines(timelines(rows)),
     )
 
@@ -208,6 +209,10 @@ def _timecode(milliseconds: Any) -> str:
 def _clock(seconds: float) -> str:
     """M:SS, as players show it."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _clocks(milliseconds: pd.Series) -> list[str]:
