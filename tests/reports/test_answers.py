@@ -160,9 +160,9 @@ def test_what_no_pipeline_is_named_after_is_not_trained_again_but_used_by_its_ru
     assert commands[0] == "kedro run --pipelines=register --params model=exp4"
     named = "exp4 (lora.r=8)"
     systems = {named if name == "exp4" else name: of for name, of in compared.systems.items()}
-    renamed = compared.model_copy(
-        update={"systems": systems, "verdict": compared.verdict.model_copy(update={"best": named})}
-    )
+    verdict = compared.verdict.model_copy(update={"best": named})
+    settings = compared.settings.model_copy(update={"baseline": named})
+    renamed = compared.model_copy(update={"systems": systems, "verdict": verdict, "settings": settings})
     assert answers(renamed)[4].commands[0] == "kedro run --pipelines=register --params model=run-1"
 
 
