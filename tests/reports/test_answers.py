@@ -117,7 +117,15 @@ def test_trust_is_an_interval_what_is_not_known_and_the_warnings() -> None:
 @pytest.mark.parametrize(
     ("best", "settled_by", "outcome", "commands"),
     [
-        (BEST, OPEN, "better", ['kedro run --pipelines=exp4,exp3 --params "seeds=[4,5,6,7,8]"', "--pipelines=compare"]),
+        (
+            BEST,
+            OPEN,
+            "better",
+            [
+                'kedro run --pipelines=exp4,exp3 --params "seeds=[4,5,6,7,8]"',
+                'kedro run --pipelines=compare --params "compare.baseline=exp4"',
+            ],
+        ),
         (BEST, Needed(None, 150), "better", ["--pipelines=register --params model=exp4", "kedro app"]),
         (BEST, None, "better", ["--pipelines=register --params model=exp4", "kedro app"]),
         (BEST, None, "not_significant", ["--pipelines=tune --params experiment=exp4"]),
@@ -134,9 +142,28 @@ def test_the_next_command_settles_what_is_open_first(
         assert words in command
 
 
-def test_imported_weights_are_not_trained_again() -> None:
+def test_seeds_that_only_two_of_many_experiments_have_are_compared_by_naming_their_runs() -> None:
+    many = {**OTHER, "exp1": experiment(0.2)}
+    last = answers(made_comparison(BEST, many, settled_by=OPEN))[4]
+    assert last.commands[0] == 'kedro run --pipelines=exp4,exp3 --params "seeds=[4,5,6,7,8]"'
+    assert last.commands[1] == 'kedro run --pipelines=compare --params "compare.baseline=exp3,compare.runs=[…]"'
+    assert "name the runs of these two" in last.sentences[0]
+    of_one_seed = {name: experiment(0.2, (42,)) for name in many}
+    last = answers(made_comparison(experiment(0.42, (42,)), of_one_seed, settled_by=OPEN))[4]
+    assert last.commands[0] == 'kedro run --pipelines=exp4,exp3,exp1 --params "seeds=[43,44]"'
+
+
+def test_what_no_pipeline_is_named_after_is_not_trained_again_but_used_by_its_run() -> None:
     compared = made_comparison(BEST, {"exp3 (imported 01)": experiment(0.4, (42,))}, settled_by=OPEN)
-    assert not any("seeds=" in command for command in answers(compared)[4].commands)
+    commands = answers(compared)[4].commands
+    assert not any("seeds=" in command for command in commands)
+    assert commands[0] == "kedro run --pipelines=register --params model=exp4"
+    named = "exp4 (lora.r=8)"
+    systems = {named if name == "exp4" else name: of for name, of in compared.systems.items()}
+    verdict = compared.verdict.model_copy(update={"best": named})
+    settings = compared.settings.model_copy(update={"baseline": named})
+    renamed = compared.model_copy(update={"systems": systems, "verdict": verdict, "settings": settings})
+    assert answers(renamed)[4].commands[0] == "kedro run --pipelines=register --params model=run-1"
 
 
 def test_the_picture_has_each_system_once() -> None:

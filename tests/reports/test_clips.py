@@ -1,11 +1,14 @@
 """Frames, log-mel energies and words of clips, as all figures draw them."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from safetensors.numpy import save_file
 
-from trimood.reports.clips import draw_frame, draw_log_mel, draw_words, frames_figure, log_mel_figure
+from trimood.reports.clips import draw_frame, draw_log_mel, draw_words, frames_figure, log_mel_figure, thumbnails
 
 
 def empty_axes() -> Axes:
@@ -58,3 +61,15 @@ def test_the_figure_of_log_mel_energies_names_its_axes() -> None:
     (ax,) = log_mel_figure(torch.zeros(10, 4)).axes
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("seconds", "mel bin")
     assert ax.get_yticks().size > 0
+
+
+def test_even_noise_makes_small_thumbnails(tmp_path: Path) -> None:
+    """Nine experiments show up to 31 utterances, and the page with its figures is to stay below 3 MB."""
+    generator = np.random.default_rng(0)
+    frames = generator.integers(0, 256, (8, 3, 224, 224), dtype=np.uint8)
+    save_file({"frames": frames, "log_mel": generator.random((300, 112), dtype=np.float32)}, tmp_path / "part")
+    found = thumbnails(tmp_path / "part")
+    assert found.seconds == 3
+    assert found.frames is not None
+    assert found.log_mel is not None
+    assert 1_000 < len(found.frames) + len(found.log_mel) < 1_500_000 / 31

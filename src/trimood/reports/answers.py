@@ -183,33 +183,55 @@ def _unknown(comparison: Comparison, settled: Needed) -> str:
 
 
 def _what_next(comparison: Comparison) -> Answer:
+    """More seeds where they settle something, else a search for something better, else the use of the best model."""
     verdict, systems = comparison.verdict, comparison.systems
-    again = "kedro run --pipelines=compare"
     question = "What do I run next?"
+    experiments = [name for name, of in systems.items() if of.training]
     pair = [name for name in (verdict.best, verdict.runner_up) if name]
-    seeds = sorted({seed for name in pair for seed in systems[name].seeds})
-    names = ",".join(pair)
-    is_run_by_name = all("(" not in name for name in pair)
-    more = 0
-    if min(len(systems[name].seeds) for name in pair) < SEEDS:
-        more, why = SEEDS, f"More seeds: with fewer than {SEEDS}, it is not known how much a score depends on the seed"
-    elif verdict.settled_by and verdict.settled_by.seeds:
-        more, why = verdict.settled_by.seeds, f"More seeds, to tell {' and '.join(pair)} apart"
-    if more and is_run_by_name:
-        new = range(max(seeds) + 1, max(seeds) + 1 + max(1, more - len(seeds)))
-        given = f"[{','.join(map(str, new))}]"
-        return Answer(question, why, (), (f'kedro run --pipelines={names} --params "seeds={given}"', again))
-    best = verdict.best.partition(" ")[0]
+    settled = verdict.settled_by
+    if min(len(systems[name].seeds) for name in pair) < SEEDS and _are_pipelines(experiments):
+        why = f"More seeds: with fewer than {SEEDS}, it is not known how much a score depends on the seed"
+        return Answer(question, why, (), (_train(experiments, comparison, SEEDS), _compare_again(comparison)))
+    if settled and settled.seeds and _are_pipelines(pair):
+        train, why = _train(pair, comparison, settled.seeds), f"More seeds, to tell {' and '.join(pair)} apart"
+        if pair == experiments:
+            return Answer(question, why, (), (train, _compare_again(comparison)))
+        how = (
+            "Only seeds that all experiments have are compared, so name the runs of these two afterwards; MLflow shows "
+            "their ids."
+        )
+        compare = f'kedro run --pipelines=compare --params "compare.baseline={pair[1]},compare.runs=[…]"'
+        return Answer(question, why, (how,), (train, compare))
     if verdict.differences[WORDS_ALONE].outcome != "better":
         why = f"A search: {verdict.best} is not shown to be better than {WORDS_ALONE}"
-        return Answer(question, why, (), (f"kedro run --pipelines=tune --params experiment={best}",))
-    if verdict.settled_by and not verdict.settled_by.conversations:
-        why = f"Nothing would tell {' and '.join(pair)} apart: use either"
-    elif verdict.settled_by:
+        experiment = verdict.best.partition(" ")[0]
+        return Answer(question, why, (), (f"kedro run --pipelines=tune --params experiment={experiment}",))
+    if not settled:
+        why = f"Nothing to settle: use {verdict.best}"
+    elif settled.conversations:
         why = f"Use {verdict.best}; only more test conversations would show whether {verdict.runner_up} is as good"
     else:
-        why = f"Nothing to settle: use {verdict.best}"
-    return Answer(question, why, (), (f"kedro run --pipelines=register --params model={best}", "kedro app"))
+        why = f"Nothing would tell {' and '.join(pair)} apart: use either"
+    training = systems[verdict.best].training
+    model = training.run_ids[0] if training and not _are_pipelines([verdict.best]) else verdict.best
+    return Answer(question, why, (), (f"kedro run --pipelines=register --params model={model}", "kedro app"))
+
+
+def _are_pipelines(names: Sequence[str]) -> bool:
+    """Whether all are names of experiments: imported weights and named runs have settings in brackets."""
+    return not any("(" in name for name in names)
+
+
+def _train(names: Sequence[str], comparison: Comparison, count: int) -> str:
+    """The command that trains these experiments with new seeds until they have `count`, at least one."""
+    known = {seed for name in names for seed in comparison.systems[name].seeds}
+    first = max(known) + 1
+    seeds = ",".join(map(str, range(first, first + max(1, count - len(known)))))
+    return f'kedro run --pipelines={",".join(names)} --params "seeds=[{seeds}]"'
+
+
+def _compare_again(comparison: Comparison) -> str:
+    return f'kedro run --pipelines=compare --params "compare.baseline={comparison.settings.baseline}"'
 
 
 def _words_experiment(comparison: Comparison) -> str | None:

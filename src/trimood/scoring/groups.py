@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from trimood.emotions import CLASS_NUMBERS, MODALITIES
-from trimood.scoring.metrics import f1_by_class
+from trimood.scoring.intervals import count_confusions, f1_of_classes
 
 FEW = 30
 """Groups of fewer utterances are said to be small: the standard error of their accuracy is up to 0.09."""
@@ -55,38 +55,37 @@ def group_utterances(utterances: pd.DataFrame, examples: pd.DataFrame) -> dict[s
 
 
 def score_groups(predictions: pd.DataFrame, groups: Mapping[str, pd.Series]) -> pd.DataFrame:
-    """Returns a row for each kind, group and system: utterances, emotions, macro F1 and accuracy, as means over seeds.
+    """Returns a row for each kind, system and group: utterances, emotions, macro F1 and accuracy, as means over seeds.
 
     `predictions` are those of the test split. `groups` are those of `group_utterances`, with the utterance as index.
     `emotions` is the number of emotions that occur in the group, and macro F1 the mean over these: a group without
     disgust cannot show how well disgust is recognised.
     """
+    numbered = predictions.assign(predicted=predictions["predicted"].map(CLASS_NUMBERS))
     rows = []
     for kind, names in groups.items():
-        named = predictions.assign(group=predictions["utterance"].map(names))
-        for group in names.cat.categories:
-            for system, of_system in named[named["group"] == group].groupby("system", sort=False):
-                scores = [_scores(of_seed) for _, of_seed in of_system.groupby("seed")]
-                first = of_system[of_system["seed"] == of_system["seed"].iloc[0]]
-                rows.append(
-                    {
-                        "kind": kind,
-                        "group": group,
-                        "system": system,
-                        "utterances": len(first),
-                        "emotions": first["label"].nunique(),
-                        "macro_f1": float(np.mean([macro for macro, _ in scores])),
-                        "accuracy": float(np.mean([accuracy for _, accuracy in scores])),
-                    }
-                )
+        numbered["group"] = numbered["utterance"].map(names.cat.codes)
+        for system, of_system in numbered.groupby("system", sort=False):
+            seeds = (of_seed for _, of_seed in of_system.groupby("seed"))
+            # [seed, group, true, predicted]
+            counts = np.stack([count_confusions(of["label"], of["predicted"], of["group"]) for of in seeds])
+            sizes, occurs = counts.sum(axis=(2, 3)), counts.sum(axis=3) > 0
+            macro_f1 = (f1_of_classes(counts) * occurs).sum(axis=2) / occurs.sum(axis=2)
+            accuracy = np.trace(counts, axis1=2, axis2=3) / sizes
+            rows += [
+                {
+                    "kind": kind,
+                    "group": group,
+                    "system": system,
+                    "utterances": int(sizes[0, place]),
+                    "emotions": int(occurs[0, place].sum()),
+                    "macro_f1": float(macro_f1[:, place].mean()),
+                    "accuracy": float(accuracy[:, place].mean()),
+                }
+                for place, group in enumerate(names.cat.categories)
+            ]
     columns = ["kind", "group", "system", "utterances", "emotions", "macro_f1", "accuracy"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def _scores(rows: pd.DataFrame) -> tuple[float, float]:
-    """Macro F1 over the emotions that occur, and accuracy."""
-    true, predicted = (rows["label"].to_numpy(dtype=int), rows["predicted"].map(CLASS_NUMBERS).to_numpy(dtype=int))
-    return float(f1_by_class(true, predicted)[np.unique(true)].mean()), float((true == predicted).mean())
 
 
 def _in_ranges(numbers: pd.Series, starts: tuple[int, ...]) -> pd.Series:

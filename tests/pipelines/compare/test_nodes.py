@@ -376,6 +376,10 @@ def test_a_single_experiment_of_one_seed_is_compared_with_the_references(artifac
     found, _ = compared(artifacts, runs=("exp1-1",))
     assert found.systems["exp1"].macro_f1.sd_over_seeds is None
     assert re.search(r"\| exp1 \| text, video: the head only \| 1 \|", markdown(found))
+    assert (found.verdict.best, found.verdict.runner_up, found.verdict.settled_by) == ("exp1", None, None)
+    for text in (comparison_page(found, {}), write_remarks(found)):
+        assert "It is the only experiment." in text
+        assert "seeds=[2,3]" in text
 
 
 def test_a_baseline_that_is_not_compared_is_refused_before_anything_is_read() -> None:
