@@ -50,6 +50,8 @@ def write_page(
 ) -> str:
     """The page as HTML."""
     verdict, mark = VERDICTS[report.verdict.level]
+    if report.verdict.level == "annotations_only" and not report.clips.are_looked_for:
+        mark = "check" if report.verdict.reasons[1:] else "good"  # the first says that no clip was asked for
     counts = {name: _total(report, name) for name in KINDS}
     corpus = report.files.corpus
     needs = {start: need for start, need in NEEDS.items() if ONLY_OF.get(start, corpus) == corpus}

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from trimood.corpus.anomalies import LONG_SPAN_SECONDS, SHORT_SPAN_SECONDS
 from trimood.corpus.data_report import AnnotationFiles
-from trimood.corpus.findings import KINDS, to_check
+from trimood.corpus.findings import KINDS, clips_are_looked_for, to_check
 from trimood.emotions import EMOTIONS
 from trimood.reports.clips import draw_frame
 from trimood.reports.figures import BLUE, PALE_BLUE, PlainFigure, in_a_row
@@ -87,8 +87,12 @@ def _shade(ax: Axes, left: float, right: float, lines: list[str]) -> None:
 
 
 def choose_clips(manifest: pd.DataFrame, shown: int = SHOWN_CLIPS) -> pd.DataFrame:
-    """Existing clips with a problem: the first of each kind, then the second of each, …; severe kinds first."""
-    rows = manifest[~manifest["clip_missing"] & (manifest["left_out"] | to_check(manifest))]
+    """Existing clips with a problem: the first of each kind, then the second of each, …; severe kinds first.
+
+    None if no clip was looked for: then an utterance's problem is one of its annotation.
+    """
+    is_there = ~manifest["clip_missing"] & clips_are_looked_for(manifest)
+    rows = manifest[is_there & (manifest["left_out"] | to_check(manifest))]
     kinds = [name for name, kind in KINDS.items() if kind.weight != "known"]
     places: dict[Hashable, tuple[int, int]] = {}
     for weight, name in enumerate(kinds):
@@ -106,7 +110,7 @@ def problem_sheet_figure(chosen: pd.DataFrame, pictures: Mapping[str, np.ndarray
     for ax in axes[len(chosen) :]:
         ax.axis("off")
     if chosen.empty:
-        figure.suptitle("No clip has a problem.")
+        figure.suptitle("No clip with a problem is known.")
     for ax, row in zip(axes, chosen.to_dict("records"), strict=False):
         draw_frame(ax, pictures.get(row["clip"]))
         ax.set_title(row["utterance"], fontsize=10)

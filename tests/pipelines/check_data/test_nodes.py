@@ -183,6 +183,8 @@ def test_a_corpus_with_not_one_clip_gets_a_report_on_its_annotations(tmp_path: P
 def test_clips_that_are_not_in_use_are_not_looked_for(corpus: Path, tmp_path: Path) -> None:
     unused = CLIPS.model_copy(update={"in_use": False})
     report, manifest = check(corpus, tmp_path, clips=unused)
+    manifest.loc[0, "too_many_words"] = True  # for its annotated span
+    assert choose_clips(manifest).empty
     assert (report.verdict.level, report.verdict.reasons[0]) == ("annotations_only", "data.clips.in_use is false.")
     assert "exp12" in report.verdict.next_steps[0]
     assert (report.clips.there, report.clips.usable, report.clips.left_out) == (0, 0, 0)

@@ -70,7 +70,7 @@ def test_imported_weights_predict_to_the_bit_what_the_training_predicted(
     plan, trained = exported(sources, tmp_path / "exported")
     tensors, origin = read_weights(plan, str(tmp_path / "exported"))
     identity = identify("exp4", plan, origin, *split_tables().values())
-    weights, history = store(identity, tensors)
+    weights, history = store(identity, tensors, tmp_path)
     assert history["epochs"] == []
     assert weights.about.fingerprint == trained.about.fingerprint
     (tmp_path / "cache").mkdir()
@@ -115,7 +115,7 @@ def test_an_imported_run_has_an_identity_of_its_own_whatever_the_folder(sources,
     assert identity.digest == elsewhere.digest
     assert len({identity.digest, others.digest, trained.about.identity.digest, trained_here.digest}) == 4
     with pytest.raises(CheckpointError, match="the stored weights are of another run than the stored plan"):
-        store(identity, tensors)[0].check_identity(trained_here)
+        store(identity, tensors, tmp_path)[0].check_identity(trained_here)
 
 
 def test_the_identity_of_a_training_does_not_know_of_imports(sources) -> None:
@@ -140,12 +140,12 @@ def test_a_trained_experiment_is_never_replaced_and_an_imported_one_is(
 ) -> None:
     plan, trained = exported(sources, tmp_path / "exported")
     tensors, origin = read_weights(plan, str(tmp_path / "exported"))
-    imported = store(identify("exp4", plan, origin, *split_tables().values()), tensors)[0]
+    imported = store(identify("exp4", plan, origin, *split_tables().values()), tensors, tmp_path)[0]
     path = tmp_path / "exp4" / "best.safetensors"
     write_weights(path, imported)
     with caplog.at_level(logging.INFO, logger="trimood"):
         planned(sources, tmp_path)
-    assert f"the weights imported from {tmp_path / 'exported'} are replaced" in caplog.text
+    assert f"the weights of exp4 imported from {tmp_path / 'exported'} are replaced" in caplog.text
     for content in (trained, None):
         if content:
             write_weights(path, content)
@@ -154,6 +154,8 @@ def test_a_trained_experiment_is_never_replaced_and_an_imported_one_is(
         why = "exp4 has been trained here" if content else "cannot be read, so it may be a training of exp4"
         with pytest.raises(CannotImport, match=rf"{why}.*Move the folder .* away, or .*data_root="):
             planned(sources, tmp_path)
+        with pytest.raises(CannotImport, match=why):  # a command may start after the plan
+            store(imported.about.identity, tensors, tmp_path)
 
 
 def test_no_weights_and_those_of_another_checkpoint_are_refused(sources, tmp_path: Path) -> None:

@@ -48,7 +48,8 @@ def plan(
             "weights: nothing is given. Give a folder or a name on the Hugging Face hub: kedro run "
             f"--pipelines=import_weights --params experiment={experiment},weights=FOLDER-OR-HUB-NAME"
         )
-    _refuse_trained(experiment, models)
+    if earlier := _refuse_trained(experiment, models):
+        log.info("the weights of %s imported from %s are replaced", experiment, earlier.source)
     own = ExperimentParams.model_validate(parameters[experiment])
     settings = resolve(own, training, lora, loss)
     refuse_without_clips(settings, clips)
@@ -79,19 +80,23 @@ def identify(
     return identify_run(experiment, plan, origin, validation=validation_examples, test=test_examples)
 
 
-def store(identity: RunIdentity, tensors: Mapping[str, Any]) -> tuple[TrainedWeights, dict[str, object]]:
-    """Returns the weights with their identity, and a history without epochs, as none was trained here."""
+def store(identity: RunIdentity, tensors: Mapping[str, Any], models: Path) -> tuple[TrainedWeights, dict[str, object]]:
+    """Returns the weights with their identity, and a history without epochs, as none was trained here.
+
+    Raises CannotImport as `plan`, for a command that starts after it.
+    """
     from trimood.model.trained import weights_fingerprint
 
+    _refuse_trained(identity.experiment, models)
     about = AboutWeights(identity=identity, epoch="best", fingerprint=weights_fingerprint(tensors))
     return TrainedWeights(about, tensors), {"epochs": [], "seconds": 0.0, "peak_memory_gib": 0.0}
 
 
-def _refuse_trained(experiment: str, models: Path) -> None:
-    """Raises CannotImport if the experiment's weights are there, unless they were imported too."""
+def _refuse_trained(experiment: str, models: Path) -> Imported | None:
+    """Returns the origin of the experiment's weights if they were imported, too; raises CannotImport for others."""
     path = models / experiment / "best.safetensors"
     if not path.is_file():
-        return
+        return None
     try:
         origin = read_stored(path).about.identity.imported
     except CheckpointError as error:  # damaged, or of another version
@@ -104,4 +109,4 @@ def _refuse_trained(experiment: str, models: Path) -> None:
             f"{path}: {experiment} has been trained here, and its weights are not replaced by imported ones. Move the "
             f"folder {path.parent} away, or import into another place: --params data_root=FOLDER"
         )
-    log.info("%s: the weights imported from %s are replaced", path, origin.source)
+    return origin

@@ -29,7 +29,7 @@ def create_pipeline() -> Pipeline:
             ),
             as_node(read_weights, ["plan", "params:weights"], ["tensors", "origin"], tags=["checks"]),
             as_node(identify, ["params:experiment", "plan", "origin", *EXAMPLES], "identity", tags=["checks"]),
-            as_node(store, ["identity", "tensors"], ["best_weights", "history"]),
+            as_node(store, ["identity", "tensors", "models"], ["best_weights", "history"]),
         ],
         namespace="import_weights",
         inputs={*CHECKPOINTS, *EXAMPLES, "models"},
