@@ -21,6 +21,7 @@ CSS = """
 #clip video, #player video {max-height: 280px}
 #models table, .why table {display: block; overflow-x: auto}
 #models :is(td, th), .why :is(td, th) {word-break: normal; overflow-wrap: normal}
+#models td:last-child {min-width: 16rem}
 """
 
 HEAD = """
