@@ -160,7 +160,7 @@ def test_a_click_on_the_timeline_plays_the_video_from_there(browser_page: Any, t
     browser_page.locator(".timeline a[data-second='2.0']").click()
     browser_page.wait_for_function("document.querySelector('#player video').currentTime >= 2")
     assert browser_page.locator("#note-many").inner_text().startswith("2 utterances: ")
-    assert browser_page.locator("#downloads", has_text="a with emotions.srt").is_visible()
+    browser_page.locator("#downloads a[href$='emotions.srt']").wait_for()
 
 
 def test_what_is_wrong_stands_on_the_page_in_words(browser_page: Any, tmp_path: Path) -> None:

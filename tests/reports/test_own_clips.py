@@ -93,5 +93,7 @@ def test_the_page_says_whether_an_emotion_is_right(emotion: str, said: str) -> N
     }
     page = write_page(table(1, emotion=emotion), [], scores)
     assert said in page
-    assert "macro F1 0.500 [0.100, 0.900], weighted F1 0.250 [0.200, 0.800], 95 % intervals" in page
+    assert "macro F1 0.500 [0.100 to 0.900], weighted F1 0.250 [0.200 to 0.800], 95 % intervals" in page.replace(
+        "\u00a0", " "
+    )
     assert "Emotions over time" not in page

@@ -19,6 +19,9 @@ _SIDES = 2
 CSS = """
 .note {min-height: 3em}
 #clip video, #player video {max-height: 280px}
+#models table, .why table {display: block; overflow-x: auto}
+#models :is(td, th), .why :is(td, th) {word-break: normal; overflow-wrap: normal}
+#models td:last-child {min-width: 16rem}
 """
 
 HEAD = """
@@ -54,7 +57,9 @@ def build_page(
         empty = gr.Markdown(no_model, visible=False, elem_id="no-model")
         offered = choices()
         with gr.Row():
-            first = gr.Dropdown(_labels(offered), label="Model", elem_id="first", min_width=320)
+            first = gr.Dropdown(
+                _labels(offered), label="Model, the best on validation first", elem_id="first", min_width=320
+            )
             second = gr.Dropdown(_or_none(offered), value=_NONE, label="Compare with", elem_id="second", min_width=320)
         with gr.Accordion("The models", open=False, elem_id="models"):
             listed = gr.Markdown(_listed(offered))
@@ -141,6 +146,7 @@ def _one(
             [*outputs, in_memory],
             api_name="predict",
             api_visibility=shown_in_api,
+            show_progress_on=sides[0][2:4],  # not on what says that a model is being loaded
             concurrency_id="predict",  # one at a time, as all requests share the models in memory
             concurrency_limit=1,
         )
@@ -184,6 +190,7 @@ def _many(memory: ModelsInMemory, shared: tuple[gr.Dropdown, gr.Markdown]) -> gr
         [first, files],
         [note, player, timeline, table, downloads, in_memory],
         api_name="predict_many",
+        show_progress_on=note,
         concurrency_id="predict",
         concurrency_limit=1,
     )
@@ -214,7 +221,7 @@ def _side(number: int) -> list[Any]:
         title = gr.Markdown(elem_id=f"title-{number}")
         note = gr.Markdown("The answer appears here.", elem_id=f"note-{number}", elem_classes="note")
         label = gr.Label(label="Calibrated probabilities", num_top_classes=len(EMOTIONS), elem_id=f"label-{number}")
-        why = gr.Markdown(elem_id=f"why-{number}")
+        why = gr.Markdown(elem_id=f"why-{number}", elem_classes="why")
         frames = gr.Plot(show_label=False, format="png", visible=False, buttons=[], elem_id=f"frames-{number}")
         sound = gr.Plot(show_label=False, format="png", visible=False, buttons=[], elem_id=f"sound-{number}")
     return [column, title, note, label, why, frames, sound]

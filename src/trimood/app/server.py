@@ -43,6 +43,8 @@ def serve(
         "Starting the page takes some ten seconds: loading MLflow, then Gradio. The first prediction loads the "
         "libraries of the models."
     )
+    for room in ("learning", "media"):
+        logging.getLogger(f"trimood.{room}").setLevel(logging.WARNING)  # else some lines for each utterance
     limits = read_limits()
     use_store(tracking_uri)
     registered = registered_models(tracking_uri)

@@ -1,5 +1,6 @@
 """What is told of predictions of the user's own utterances: a summary, tables, a page, and subtitles with emotions."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ from trimood.corpus.reading import in_one_line, shortened
 from trimood.corpus.tables import ABSENCE_COLUMNS
 from trimood.emotions import CALIBRATED, EMOTIONS, PROBABILITIES
 from trimood.reports.html import in_markdown, render
+from trimood.reports.wording import percent, with_interval
+from trimood.scoring.intervals import Estimate
 
 LEAST_CERTAIN = 10
 """So many utterances are shown in a summary: those whose most probable emotion is the least probable."""
@@ -79,16 +82,15 @@ def in_words(scores: Scores) -> str:
     """A sentence with macro F1, weighted F1 and their intervals, and F1 of each emotion."""
     intervals = scores["intervals"]
     named = {"macro_f1": "macro F1", "weighted_f1": "weighted F1"}
-    both = (
-        f"{words} {scores[name]:.3f}" + (" [{:.3f}, {:.3f}]".format(*intervals[name]) if intervals else "")
-        for name, words in named.items()
-    )
+    both = []
+    for name, words in named.items():
+        known = (
+            with_interval(Estimate(scores[name], *intervals[name], math.nan)) if intervals else f"{scores[name]:.3f}"
+        )
+        both.append(f"{words} {known}")
     f1 = (f"{emotion} {of['f1']:.2f}" for emotion, of in scores["per_class"].items() if of["support"])
-    level = (
-        f", {100 * scores['confidence']:g} % intervals over {scores['conversations']} conversations"
-        if intervals
-        else ""
-    )
+    over = f"{percent(scores['confidence'])} intervals over {scores['conversations']} conversations"
+    level = f", {over}" if intervals else ""
     return (
         f"Against {_counted(scores['utterances'], 'true emotion')}: {', '.join(both)}{level}. F1: {', '.join(f1)}. "
         f"{SCORED_ON_WHAT}"
