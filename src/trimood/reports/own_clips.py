@@ -84,9 +84,10 @@ def in_words(scores: Scores) -> str:
     named = {"macro_f1": "macro F1", "weighted_f1": "weighted F1"}
     both = []
     for name, words in named.items():
-        known = (
-            with_interval(Estimate(scores[name], *intervals[name], math.nan)) if intervals else f"{scores[name]:.3f}"
-        )
+        known = f"{scores[name]:.3f}"
+        if intervals:
+            low, high = intervals[name]
+            known = with_interval(Estimate(scores[name], low, high, math.nan))
         both.append(f"{words} {known}")
     f1 = (f"{emotion} {of['f1']:.2f}" for emotion, of in scores["per_class"].items() if of["support"])
     over = f"{percent(scores['confidence'])} intervals over {scores['conversations']} conversations"
