@@ -23,7 +23,7 @@ def create_pipeline() -> Pipeline:
         [
             as_node(
                 plan,
-                ["params:experiment", "parameters", *PARAMETERS, *CHECKPOINTS, "params:weights", "models"],
+                ["params:experiment", "parameters", *PARAMETERS, *CHECKPOINTS, "params:weights", "earlier_models"],
                 "plan",
                 tags=["checks"],
             ),
