@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from trimood.scoring.summary import OnTest, Range, RunSummary
-from trimood.tracking.results import Ending, Result, describe, in_brackets, last_words
+from trimood.tracking.results import Ending, Result, describe, in_a_column, last_words
 
 SCREEN = 24  # lines of a terminal
 
@@ -125,5 +125,5 @@ def test_the_description_of_a_run_answers_what_how_good_and_what_was_left_out() 
 
 
 def test_the_column_of_the_list_shows_the_interval_if_there_is_one() -> None:
-    assert in_brackets(Range(value=0.407, low=0.332, high=0.511)) == "0.407 [0.332–0.511]"
-    assert in_brackets(Range(value=0.407)) == "0.407"
+    assert in_a_column(Range(value=0.407, low=0.332, high=0.511)) == "0.33–0.51"
+    assert in_a_column(Range(value=0.407)) == ""

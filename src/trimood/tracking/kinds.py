@@ -15,8 +15,8 @@ from trimood.config.plan import Plan
 from trimood.model.stored import examples_fingerprint
 from trimood.scoring.metrics import Scores
 from trimood.tracking.outbox import TrackedRun
-from trimood.tracking.results import describe, in_brackets
-from trimood.tracking.view import NOTE
+from trimood.tracking.results import describe, in_a_column
+from trimood.tracking.view import INTERVAL, NOTE
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,11 @@ def _log_examples(entry: Entry) -> None:
 
 
 def _log_summary(entry: Entry) -> None:
-    """Logs the run's result in words: as a tag for the list of runs, and as the run's description."""
+    """Logs the run's result in words: its interval as a tag for the list of runs, and the run's description."""
     summary = entry.data
-    score = {"test macro F1": in_brackets(summary.test.macro_f1)} if summary.test else {}
+    words = in_a_column(summary.test.macro_f1) if summary.test else ""
     note = describe(summary, question_of(summary.experiment), entry.path.parent)
-    entry.run.log(tags={**score, NOTE: note})
+    entry.run.log(tags={NOTE: note, **({INTERVAL: words} if words else {})})
     entry.run.log_file(entry.path)
 
 

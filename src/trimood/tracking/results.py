@@ -55,9 +55,9 @@ def ending_of_command() -> Ending | None:
     return command.meta.setdefault(KEY, Ending()) if command else None
 
 
-def in_brackets(of: "Range") -> str:
-    """A score with its interval, as in a column: "0.407 [0.332–0.511]"."""
-    return f"{of.value:.3f}" if of.low is None else f"{of.value:.3f} [{of.low:.3f}–{of.high:.3f}]"
+def in_a_column(of: "Range") -> str:
+    """The interval of a score as short as MLflow's columns are: "0.33–0.51"; "" without one."""
+    return "" if of.low is None else f"{of.low:.2f}–{of.high:.2f}"
 
 
 def describe(summary: "RunSummary", question: str, folder: Path) -> str:

@@ -17,11 +17,13 @@ from support.learning_examples import (
     TRAINING,
     example_table,
     lora,
+    tiny_identity,
     tiny_model,
     tiny_plan,
     tiny_weights,
 )
 from trimood.config.experiment_settings import ExperimentParams, LossParams, Train
+from trimood.config.parameters import CompareParams
 from trimood.corpus.preparation import ClipsNotInUse
 from trimood.emotions import EMOTIONS, PROBABILITIES, WITHOUT, Modality, Source
 from trimood.model.classifier import EmotionClassifier
@@ -37,6 +39,7 @@ from trimood.pipelines.experiment.nodes import (
     plan,
     predict,
     score,
+    summarize,
     train,
 )
 
@@ -251,3 +254,22 @@ def test_text_alone_is_planned_without_clips_or_languagebind(encoder_folder: Pat
     assert planned.title == "text, text encoder, LoRA r=16 on all-linear, head trained"
     with pytest.raises(CheckpointError, match="text_tower=no/such/text: no such folder"):
         plan(experiment, TRAINING, lora("q_proj"), LossParams(), no_clips, "no/video", "no/audio", "no/such/text")
+
+
+def test_a_run_is_summarized_by_its_identity_its_predictions_and_what_was_left_out(sources) -> None:
+    examples = example_table(21)
+    rows = {"conversation_id": np.arange(21) % 3, "predicted": examples["emotion"]}
+    predictions = pd.concat([examples.assign(split=split, **rows) for split in ("validation", "test")])
+    excluded = pd.DataFrame({"policy": ["drop", "blank", "drop"]})
+    compare = CompareParams(baseline="exp1", resamples=100, confidence=0.95, seed=0, runs=())
+    identity = tiny_identity(tiny_plan(sources, train="head"))
+    found = summarize(identity, predictions, compare, examples, excluded)
+    assert (found.experiment, found.seed, found.imported) == ("exp3", TRAINING.seed, False)
+    assert found.excluded == {"drop": 2, "blank": 1}
+    assert found.test is not None
+    assert (found.validation_macro_f1, found.test.macro_f1.value) == (1, 1)
+    assert found.test.tfidf is not None
+    of_imported = summarize(identity, predictions, compare)
+    assert of_imported.excluded is None
+    assert of_imported.test is not None
+    assert of_imported.test.tfidf is None
