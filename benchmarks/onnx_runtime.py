@@ -28,7 +28,7 @@ from trimood.serving.onnx_export import example_inputs, export_graph
 
 CONF = Path(__file__).parents[1] / "conf/base"
 EXPERIMENTS = ("exp3", "exp4", "exp6")
-BATCHES = (1, 8)
+BATCHES = (1, 4)
 
 
 def main() -> None:

@@ -188,6 +188,7 @@ def app(browser: Any, to: Path, checked: Checked) -> None:
         page.locator("#clip video").wait_for()
         page.get_by_role("button", name="Predict", exact=True).click()
         page.locator("#frames-0 img").wait_for()
+        page.mouse.move(0, 0)
         page.wait_for_timeout(3 * SECONDS)
         page.screenshot(path=to / "app.png")
         checked.page(page, "app, answered")

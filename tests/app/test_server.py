@@ -45,7 +45,7 @@ def ask(client: Client, clip: Path | None, words: str, first: str = "exp6_head",
 
 
 def as_table(label: dict[str, Any]) -> dict[str, float]:
-    return {row["label"]: row["confidence"] for row in label["confidences"]}
+    return {row["label"]: row["confidence"] for row in label["value"]["confidences"]}
 
 
 def test_the_page_answers_with_the_calibrated_probabilities_of_both_models(
@@ -56,7 +56,7 @@ def test_the_page_answers_with_the_calibrated_probabilities_of_both_models(
         (wanted,) = load_predictor(name, trained_folder).predict([Utterance(clips / "whole.mp4", "so happy !")])
         assert isinstance(wanted, Prediction)
         assert as_table(side["label"]) == pytest.approx(wanted.calibrated, abs=1e-9)
-        assert side["title"] == f"### {name}"
+        assert side["title"] == f"## {name}"
         assert side["why"].startswith("| without | ")
 
 

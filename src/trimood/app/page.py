@@ -16,6 +16,15 @@ from trimood.emotions import EMOTIONS
 _NONE = "–"
 _SIDES = 2
 
+READABLE = {
+    "button_primary_background_fill": "*primary_700",
+    "button_primary_background_fill_dark": "*primary_700",
+    "button_primary_background_fill_hover": "*primary_800",
+    "button_primary_background_fill_hover_dark": "*primary_800",
+    "body_text_color_subdued": "*neutral_600",
+}
+"""Colours of the theme with a contrast of at least 4.5 (WCAG 2.2, 1.4.3), which Gradio's own do not have."""
+
 CSS = """
 .note {min-height: 3em}
 #clip video, #player video {max-height: 280px}
@@ -220,7 +229,9 @@ def _side(number: int) -> list[Any]:
     with gr.Column(min_width=280, visible=number == 0, elem_id=f"side-{number}") as column:
         title = gr.Markdown(elem_id=f"title-{number}")
         note = gr.Markdown("The answer appears here.", elem_id=f"note-{number}", elem_classes="note")
-        label = gr.Label(label="Calibrated probabilities", num_top_classes=len(EMOTIONS), elem_id=f"label-{number}")
+        label = gr.Label(
+            label="Calibrated probabilities", num_top_classes=len(EMOTIONS), visible=False, elem_id=f"label-{number}"
+        )
         why = gr.Markdown(elem_id=f"why-{number}", elem_classes="why")
         frames = gr.Plot(show_label=False, format="png", visible=False, buttons=[], elem_id=f"frames-{number}")
         sound = gr.Plot(show_label=False, format="png", visible=False, buttons=[], elem_id=f"sound-{number}")
@@ -234,9 +245,9 @@ def _updates(titles: Sequence[str], answers: Sequence[Answer]) -> list[Any]:
         one = answers[number] if is_shown else Answer("")
         updates += [
             gr.update(visible=is_shown),
-            f"### {titles[number]}" if is_shown and titles[number] else "",
+            f"## {titles[number]}" if is_shown and titles[number] else "",
             one.note,
-            one.probabilities,
+            gr.update(value=one.probabilities, visible=one.probabilities is not None),
             one.why,
             gr.update(value=one.frames, visible=one.frames is not None),
             gr.update(value=one.log_mel, visible=one.log_mel is not None),

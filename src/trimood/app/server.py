@@ -61,7 +61,7 @@ def serve(
         import gradio as gr
         from starlette.middleware import Middleware
 
-        from trimood.app.page import CSS, HEAD, build_page
+        from trimood.app.page import CSS, HEAD, READABLE, build_page
 
         uploads_megabytes = {"/gradio_api/upload": limits.largest_clip_megabytes + REQUEST_MEGABYTES}
         guard = Middleware(
@@ -77,7 +77,7 @@ def serve(
                 share=False,
                 prevent_thread_lock=True,
                 quiet=True,
-                theme=gr.themes.Default(),
+                theme=gr.themes.Default().set(**READABLE),
                 css=CSS,
                 head=HEAD,
                 footer_links=[],
