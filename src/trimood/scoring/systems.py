@@ -75,10 +75,11 @@ class AblationRow(Stored):
 class Training(Stored):
     """The shared settings of an experiment's runs, and their mean cost; None if no run has measured it.
 
-    `run_ids` are MLflow's, in the order of the system's seeds.
+    `run_ids` are MLflow's, in the order of the system's seeds. `imported`: the weights were trained elsewhere.
     """
 
     run_ids: tuple[str, ...]
+    imported: bool = False
     modalities: str
     train: str
     head: str
