@@ -1,9 +1,10 @@
 """The version of the code by which a finished training is known to be the same."""
 
+import ast
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
-import grimp
 import pytest
 
 import trimood
@@ -13,18 +14,27 @@ from trimood.model.stored import SCORES_OF_A_RUN, code_version, decisive_modules
 PACKAGE = Path(trimood.__file__).parent
 
 
-@pytest.mark.slow
-def test_every_module_that_scores_a_run_counts_and_none_that_only_compares() -> None:
-    """What the pipeline of an experiment, the training and the model import of the room `scoring`, and what that does."""
-    graph = grimp.build_graph("trimood", cache_dir=None)
-    importers = {name for name in graph.modules if name.startswith(("trimood.learning", "trimood.model"))}
-    importers |= graph.find_descendants("trimood.pipelines.experiment")
+def scoring_imports(files: Iterable[Path]) -> set[str]:
+    """The modules of the room `scoring` that these files import, at their top or within a function."""
     found: set[str] = set()
-    while importers:
-        of_importers = set().union(*(graph.find_modules_directly_imported_by(name) for name in importers))
-        importers = {name for name in of_importers if name.startswith("trimood.scoring.")} - found
-        found |= importers
-    assert {name.rpartition(".")[2] for name in found} == set(SCORES_OF_A_RUN)
+    texts = (path.read_text(encoding="utf-8") for path in files)
+    for text in texts:
+        for node in ast.walk(ast.parse(text)) if "scoring" in text else ():
+            if isinstance(node, ast.ImportFrom) and node.module == "trimood.scoring":
+                found.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("trimood.scoring."):
+                found.add(str(node.module).rpartition(".")[2])
+    return found
+
+
+def test_every_module_that_scores_a_run_counts_and_none_that_only_compares() -> None:
+    """Those that an experiment's pipeline, its training and its model import, and those that these import in turn."""
+    files = [path for room in ("learning", "model", "pipelines/experiment") for path in (PACKAGE / room).rglob("*.py")]
+    found, new = set(), scoring_imports(files)
+    while new:
+        found |= new
+        new = scoring_imports(PACKAGE / "scoring" / f"{name}.py" for name in new) - found
+    assert found == set(SCORES_OF_A_RUN)
 
 
 @pytest.mark.parametrize(

@@ -623,8 +623,8 @@ def test_a_temperature_that_cannot_be_fitted_is_one_and_said(artifacts: Path) ->
     assert calibration.temperature == 1
     assert calibration.before == calibration.after
     assert found.remarks == (
-        "the temperature is 1, which changes nothing, because all answers are right, so more confidence would always fit "
-        "better: exp3 seeds 1, 2",
+        "the temperature is 1, which changes nothing, because all answers are right, so more confidence would always "
+        "fit better: exp3 seeds 1, 2",
     )
     assert re.search(r"<td>exp3</td>.*<td>not fitted</td>", comparison_page(found, {}))
 
