@@ -30,7 +30,7 @@ def mean_answers(predictions: pd.DataFrame) -> pd.DataFrame:
     of_emotions = answers[list(PROBABILITIES)].to_numpy()
     answers["predicted"] = np.array(EMOTIONS)[of_emotions.argmax(axis=1)]
     answers["probability"] = of_emotions.max(axis=1)
-    predicted = pd.MultiIndex.from_frame(rows[keys]).map(answers["predicted"])
+    predicted = answers["predicted"].reindex(pd.MultiIndex.from_frame(rows[keys]))
     agreeing = rows[rows["predicted"].to_numpy() == predicted.to_numpy()].groupby(keys)
     answers["seeds"], answers["right_seeds"] = by_answer.size(), by_answer["right_seeds"].sum()
     answers["agreeing_seeds"] = agreeing.size().reindex(answers.index, fill_value=0)

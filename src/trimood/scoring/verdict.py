@@ -63,8 +63,8 @@ def judge(samples: Mapping[str, Sampled], validation: Mapping[str, float], confi
     found = differences_from(samples, best, confidence)
     settled_by = None
     if runner_up and found[runner_up].outcome == "not_significant":
-        others = [of.estimate for name, of in found.items() if name != runner_up]
-        settled_by = needed(samples[best], samples[runner_up], corrected_confidence(others, confidence))
+        beside = [of.estimate for name, of in found.items() if name != runner_up]
+        settled_by = needed(samples[best], samples[runner_up], corrected_confidence(beside, confidence))
     return Verdict(best=best, runner_up=runner_up, differences=found, settled_by=settled_by)
 
 
