@@ -61,7 +61,7 @@ def bars(comparison: Comparison) -> list[Bar]:
     }
     for name, part in (
         (comparison.settings.baseline, "baseline"),
-        (score_to_beat(comparison), "best of the others that read words alone"),
+        (score_to_beat(comparison), "words alone, best by validation"),
         (_strongest(WORDS, comparison), "words alone, no neural network"),
         (CHANCE[0], "chance: the most frequent emotion"),
     ):
@@ -103,11 +103,13 @@ def _better_than_words(comparison: Comparison, best: System) -> Answer:
     """Better than words alone is only what is better than all that read words alone."""
     verdict, words = comparison.verdict, words_alone(comparison.systems, comparison.verdict.best)
     strongest, undecided = score_to_beat(comparison), not_beaten(verdict.differences, words)
+    others = ""
     if best.training and best.training.modalities == "text":
+        others = "others "
         short = f"{verdict.best} reads nothing but words itself"
     elif not undecided:
         value = verdict.differences[strongest].estimate.value
-        short = f"Yes, than all {len(words)} that read words alone, by {value:.3f} over {strongest}"
+        short = f"Yes, better than all {len(words)} that read words alone ({value:+.3f} to {strongest})"
     else:
         value = verdict.differences[undecided].estimate.value
         short = {
@@ -115,7 +117,7 @@ def _better_than_words(comparison: Comparison, best: System) -> Answer:
             "not_significant": f"Not shown: {value:+.3f} to {undecided} may be chance",
         }[verdict.differences[undecided].outcome]
     compared = "; ".join(_against(name, comparison) for name in words)
-    sentences = [f"Compared with all others that read words alone: {compared}."]
+    sentences = [f"Compared with all {others}that read words alone: {compared}."]
     baseline = comparison.settings.baseline
     if baseline not in (verdict.best, *words, *CHANCE):
         sentences.append(f"The baseline is {_against(baseline, comparison)}.")
@@ -130,7 +132,7 @@ def score_to_beat(comparison: Comparison) -> str:
 
 
 def _where_it_fails(best: System) -> Answer:
-    tested = [emotion for emotion, row in zip(EMOTIONS, best.confusion_matrix, strict=True) if sum(row)]
+    tested = best.tested_emotions
     worst = sorted(tested, key=lambda emotion: best.f1_of_classes[emotion])[:WORST]
     short = " and ".join(f"{emotion} (F1 {best.f1_of_classes[emotion]:.2f})" for emotion in worst)
     sentences = []

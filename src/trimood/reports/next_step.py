@@ -11,7 +11,7 @@ from trimood.scoring.verdict import candidates, not_beaten, words_alone
 SEEDS = 3
 """Trainings with which the variance between seeds can be told."""
 
-AS_BEFORE = "Run it with the --env and the other --params of the compared experiments."
+AS_BEFORE = "Add the --env and the other --params of the compared experiments."
 """The commands do not know with which of them the experiments were run."""
 
 

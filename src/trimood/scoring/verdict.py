@@ -76,10 +76,10 @@ def shortcomings(systems: Mapping[str, System]) -> list[str]:
     trained = {name: of for name, of in systems.items() if of.training}
     never = {
         name: ", ".join(
-            f"{emotion} ({count} of {len(of.seeds)} seeds)" for emotion, count in of.never_predicted.items()
+            f"{emotion} ({count} of {len(of.seeds)} seeds)" for emotion, count in _missed_emotions(of).items()
         )
         for name, of in trained.items()
-        if of.never_predicted
+        if _missed_emotions(of)
     }
     idle = {name: ", ".join(modalities) for name, of in trained.items() if (modalities := _idle_modalities(of))}
     found = (
@@ -91,6 +91,11 @@ def shortcomings(systems: Mapping[str, System]) -> list[str]:
         for words, of_systems in found
         if of_systems
     ]
+
+
+def _missed_emotions(system: System) -> dict[str, int]:
+    """The emotions of test utterances that are never predicted, with the number of seeds."""
+    return {emotion: count for emotion, count in system.never_predicted.items() if emotion in system.tested_emotions}
 
 
 def _idle_modalities(system: System) -> list[str]:
