@@ -5,7 +5,8 @@ import re
 import pytest
 
 from support.made_systems import HEAD, made_comparison, made_system
-from trimood.reports.answers import Answer, answers, as_markdown, bars
+from trimood.emotions import EMOTIONS
+from trimood.reports.answers import Answer, answers, as_markdown, bars, score_to_beat
 from trimood.scoring.intervals import MOST_CONVERSATIONS, Needed
 from trimood.scoring.systems import System
 
@@ -49,40 +50,77 @@ def test_the_best_is_named_with_its_validation_score_its_interval_and_the_runner
 
 @pytest.mark.parametrize(
     ("outcome", "begins"),
-    [("better", "Yes, by 0.120 over"), ("worse", "No, -0.120 below"), ("not_significant", "Not shown: +0.120 to")],
+    [
+        ("better", "Yes, better than all 2 that read words alone (+0.110 to TF-IDF sqrt)"),
+        ("worse", "No, 0.120 below TF-IDF"),
+        ("not_significant", "Not shown: +0.120 to TF-IDF may be chance"),
+    ],
 )
 def test_words_alone_are_beaten_or_not_as_the_corrected_difference_says(outcome: str, begins: str) -> None:
     second = answers(made_comparison(BEST, OTHER, {"TF-IDF": outcome}))[1]  # type: ignore[dict-item]
-    assert second.short.startswith(f"{begins} TF-IDF")
+    assert second.short == begins
     said = words_of(second)
-    assert "interval of this difference is +0.020 to +0.220" in said
+    assert "Compared with all that read words alone: TF-IDF (difference +0.120 [+0.020 to +0.220], " in said
+    assert "TF-IDF sqrt (difference +0.110 [+0.010 to +0.210], better)." in said
     assert "Chance is majority (difference +0.330" in said
     assert "all neutral (difference +0.340" in said
 
 
 def test_an_experiment_on_words_alone_is_what_others_are_compared_with() -> None:
-    on_words = {"exp9": experiment(0.38, modalities="text"), "exp8": experiment(0.3, modalities="text")}
+    on_words = {"exp9": experiment(0.38, modalities="text"), "exp8": experiment(0.35, modalities="text")}
     compared = made_comparison(BEST, on_words)
-    assert "reads words alone is exp9 (difference +0.040" in words_of(answers(compared)[1])
-    assert [bar.name for bar in bars(compared)] == ["exp4", "exp9", "TF-IDF", "majority"]
+    second = answers(compared)[1]
+    assert second.short == "Yes, better than all 4 that read words alone (+0.040 to exp9)"
+    assert "words alone: exp9 (difference +0.040" in words_of(second)
+    assert [bar.name for bar in bars(compared)] == ["exp4", "exp9", "TF-IDF sqrt", "majority"]
+    assert score_to_beat(compared) == "exp9"
+    assert score_to_beat(made_comparison(BEST, OTHER)) == "TF-IDF sqrt"
+    one_open = answers(made_comparison(BEST, on_words, {"exp8": "not_significant"}))
+    assert one_open[1].short == "Not shown: +0.070 to exp8 may be chance"
+    assert one_open[4].short == "A search: exp4 is not shown to be better than exp8, which reads words alone"
+    one_lost = answers(made_comparison(BEST, on_words, {"TF-IDF": "not_significant", "exp9": "worse"}))
+    assert one_lost[1].short == "No, 0.040 below exp9"
     itself = made_comparison(experiment(0.42, modalities="text"), OTHER)
-    assert "reads nothing but words" in words_of(answers(itself)[1])
+    assert answers(itself)[1].short == "exp4 reads nothing but words itself"
+    assert "Compared with all others that read words alone: TF-IDF (" in words_of(answers(itself)[1])
+    assert score_to_beat(itself) == "TF-IDF sqrt"
+
+
+def test_weights_that_were_trained_elsewhere_take_no_part_in_the_choice() -> None:
+    imported = made_system(0.9, (42,), modalities="text", imported=True, **HEAD)
+    first, second, *_ = answers(made_comparison(BEST, {**OTHER, "exp9 (imported 01)": imported}))
+    assert "the highest validation macro F1 of 2 experiments, 0.420" in words_of(first)
+    assert "trained elsewhere take no part either" in words_of(first)
+    assert "imported" not in words_of(second)
+    alone = answers(made_comparison(imported))[0]
+    assert "It was trained elsewhere, perhaps on these validation utterances." in words_of(alone)
+
+
+def test_a_runner_up_that_is_better_on_test_is_no_settled_question() -> None:
+    first, *_, last = answers(made_comparison(BEST, {"exp3": experiment(0.5)}, {"exp3": "worse"}))
+    assert "exp3 is significantly better on the test split: validation and test disagree." in words_of(first)
+    assert last.short == "More seeds: validation chooses exp4, but exp3 is significantly better on test"
+    assert "choose by validation again" in words_of(last)
+    assert '--params "seeds=[4,5,6]"' in last.commands[0]
 
 
 def test_the_worst_emotions_and_the_most_frequent_mistake_are_named() -> None:
     confusions = [[0] * 7 for _ in range(7)]
+    for number, emotion in enumerate(EMOTIONS):
+        confusions[number][number] = int(emotion != "surprise")
     confusions[1][3], confusions[1][1], confusions[3][4], confusions[3][3] = 9, 1, 5, 90
     failing = BEST.model_copy(
         update={
-            "f1_of_classes": {**BEST.f1_of_classes, "fear": 0.1, "disgust": 0.05},
-            "never_predicted": {"disgust": 2},
+            "f1_of_classes": {**BEST.f1_of_classes, "fear": 0.1, "joy": 0.05, "surprise": 0},
+            "never_predicted": {"joy": 2, "surprise": 3},
             "confusion_matrix": tuple(map(tuple, confusions)),
         }
     )
     third = answers(made_comparison(failing, OTHER))[2]
-    assert third.short == "disgust (F1 0.05) and fear (F1 0.10)"
+    assert third.short == "joy (F1 0.05) and fear (F1 0.10)"
     said = words_of(third)
-    assert "Never predicted: disgust (2 of 3 seeds)." in said
+    assert "Never predicted: joy (2 of 3 seeds)." in said
+    assert "No test utterance has surprise." in said
     assert "neutral in place of fear: 9 of 10 answers" in said
     assert "mistake" not in words_of(answers(made_comparison(BEST, OTHER))[2])  # there is none
 
@@ -107,63 +145,21 @@ def test_trust_is_an_interval_what_is_not_known_and_the_warnings() -> None:
     assert "Warnings" not in calm
     hopeless = words_of(answers(made_comparison(BEST, OTHER, settled_by=Needed(None, None)))[3])
     assert f"nor {MOST_CONVERSATIONS:,} test conversations" in hopeless
+    from_one = made_comparison(BEST, OTHER, settled_by=Needed(None, None), test_conversations=1)
+    assert "Nor is known what would show it: one test conversation says nothing of others." in words_of(
+        answers(from_one)[3]
+    )
+    assert "Neither" not in words_of(answers(from_one)[3])
+    assert answers(from_one)[4].short == "Use exp4; what would show whether exp3 is as good is not known"
     one = words_of(
         answers(made_comparison(experiment(0.42, (1,)), {"exp3": experiment(0.4, (1,))}, settled_by=OPEN))[3]
     )
     assert "says nothing of other seeds" in one
-    assert "From one seed, the variance between seeds is not known." in one
-
-
-@pytest.mark.parametrize(
-    ("best", "settled_by", "outcome", "commands"),
-    [
-        (
-            BEST,
-            OPEN,
-            "better",
-            [
-                'kedro run --pipelines=exp4,exp3 --params "seeds=[4,5,6,7,8]"',
-                'kedro run --pipelines=compare --params "compare.baseline=exp4"',
-            ],
-        ),
-        (BEST, Needed(None, 150), "better", ["--pipelines=register --params model=exp4", "kedro app"]),
-        (BEST, None, "better", ["--pipelines=register --params model=exp4", "kedro app"]),
-        (BEST, None, "not_significant", ["--pipelines=tune --params experiment=exp4"]),
-        (experiment(0.42, (42,)), None, "better", ['"seeds=[43,44]"', "--pipelines=compare"]),
-    ],
-)
-def test_the_next_command_settles_what_is_open_first(
-    best: System, settled_by: Needed | None, outcome: str, commands: list[str]
-) -> None:
-    others = {"exp3": experiment(0.4, best.seeds)}
-    last = answers(made_comparison(best, others, {"TF-IDF": outcome}, settled_by))[4]  # type: ignore[dict-item]
-    assert len(last.commands) == len(commands)
-    for command, words in zip(last.commands, commands, strict=True):
-        assert words in command
-
-
-def test_seeds_that_only_two_of_many_experiments_have_are_compared_by_naming_their_runs() -> None:
-    many = {**OTHER, "exp1": experiment(0.2)}
-    last = answers(made_comparison(BEST, many, settled_by=OPEN))[4]
-    assert last.commands[0] == 'kedro run --pipelines=exp4,exp3 --params "seeds=[4,5,6,7,8]"'
-    assert last.commands[1] == 'kedro run --pipelines=compare --params "compare.baseline=exp3,compare.runs=[…]"'
-    assert "name the runs of these two" in last.sentences[0]
-    of_one_seed = {name: experiment(0.2, (42,)) for name in many}
-    last = answers(made_comparison(experiment(0.42, (42,)), of_one_seed, settled_by=OPEN))[4]
-    assert last.commands[0] == 'kedro run --pipelines=exp4,exp3,exp1 --params "seeds=[43,44]"'
-
-
-def test_what_no_pipeline_is_named_after_is_not_trained_again_but_used_by_its_run() -> None:
-    compared = made_comparison(BEST, {"exp3 (imported 01)": experiment(0.4, (42,))}, settled_by=OPEN)
-    commands = answers(compared)[4].commands
-    assert not any("seeds=" in command for command in commands)
-    assert commands[0] == "kedro run --pipelines=register --params model=exp4"
-    named = "exp4 (lora.r=8)"
-    systems = {named if name == "exp4" else name: of for name, of in compared.systems.items()}
-    verdict = compared.verdict.model_copy(update={"best": named})
-    settings = compared.settings.model_copy(update={"baseline": named})
-    renamed = compared.model_copy(update={"systems": systems, "verdict": verdict, "settings": settings})
-    assert answers(renamed)[4].commands[0] == "kedro run --pipelines=register --params model=run-1"
+    assert "From one seed, the variance between seeds is not known, nor how many seeds would show it." in one
+    lone = {"exp3": experiment(0.4, (1,))}
+    unknown = words_of(answers(made_comparison(experiment(0.42, (1,)), lone, settled_by=Needed(None, None)))[3])
+    assert "100,000 test conversations would not show" in unknown
+    assert "Neither" not in unknown
 
 
 def test_the_picture_has_each_system_once() -> None:
@@ -171,7 +167,7 @@ def test_the_picture_has_each_system_once() -> None:
     assert [(bar.name, bar.part.partition(",")[0]) for bar in shown] == [
         ("exp4", "best by validation"),
         ("exp3", "runner-up by validation"),
-        ("TF-IDF", "words alone"),
+        ("TF-IDF sqrt", "words alone"),
         ("majority", "chance: the most frequent emotion"),
     ]
     assert (shown[0].low, shown[0].value, shown[0].high) == (BEST.macro_f1.low, 0.42, BEST.macro_f1.high)

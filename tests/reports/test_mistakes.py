@@ -15,6 +15,7 @@ from trimood.emotions import CLASS_NUMBERS, EMOTIONS
 from trimood.reports.comparison import comparison_page
 from trimood.reports.mistakes import DISPUTED, MISTAKES, Mistakes, find_mistakes
 
+CHANCES = [f"p_{name}" for name in EMOTIONS]
 LINES = 8
 SURE = {"exp3": 0.6, "exp4": 0.9}
 
@@ -83,6 +84,26 @@ def test_the_surest_mistakes_come_with_true_emotion_lines_before_and_what_modali
     assert given.changes == {"text": pytest.approx(-0.25)}
     assert len(found.of_systems["exp3"]) == MISTAKES
     assert found.of_systems["exp3"][-1].before == [("<b>Ross", "line 1")]
+
+
+def test_it_is_said_how_many_seeds_what_a_modality_changes_is_a_mean_of() -> None:
+    """The mean of the two seeds says anger, which one of them says; of the other line it says fear, which none says."""
+    mine = made_predictions().query("system == 'exp4' and utterance_id <= 2")
+    chances = {"p_joy": [0.6, 0.52], "p_anger": [0.35, 0.0], "p_fear": [0.05, 0.48]}
+    first = mine.assign(**dict.fromkeys(CHANCES, 0.0)).assign(predicted="joy", without_text=0.9, **chances)
+    swapped = {"p_joy": [0.1, 0.0], "p_anger": [0.9, 0.52], "p_fear": [0.0, 0.48]}
+    second = first.assign(seed=2, predicted="anger", without_text=0.4, **swapped)
+    found = find_mistakes(pd.concat([first, second]), EXAMPLES, Path("unused"))
+    given = {shown.utterance: shown.given[0] for shown in found.of_systems["exp4"]}
+    assert (given["dia1utt1"].predicted, given["dia1utt1"].agreeing_seeds) == ("anger", 1)
+    assert given["dia1utt1"].changes == {"text": pytest.approx(-0.5)}
+    assert (given["dia1utt2"].predicted, given["dia1utt2"].agreeing_seeds) == ("fear", 0)
+    assert given["dia1utt2"].changes == {}
+    assert found.without_changes == []
+    system = made_system(0.4, (1, 2), modalities="text", **HEAD)
+    page = comparison_page(made_comparison(system), {}, found)
+    assert "text -0.50 (over the 1 of 2 seeds that say anger)." in page
+    assert "No seed says fear itself" in page
 
 
 def test_what_runs_have_not_stored_is_said_and_not_missed(found: Mistakes) -> None:

@@ -55,6 +55,27 @@ def test_one_seed_or_one_conversation_says_nothing_of_others() -> None:
     assert needed(*lonely, confidence=0.95) == Needed(None, None)
 
 
+def test_a_number_that_is_enough_is_found_although_more_are_not() -> None:
+    """V_C = 18 at 44 conversations, and 1 and 1 from two seeds each; the difference is 5.5.
+
+    V = 792 / C + 2. C = 156: V = 7.077, 23.1 degrees of freedom, t = 2.068: 5.502, more than 5.5. C = 157: V = 7.045,
+    7.045 ** 2 / (5.045 ** 2 / 156 + 2) = 22.9 degrees of freedom, t = 2.069: 5.492, less.
+    C = 1000: V = 2.792, freedom 3.9, t = 2.8: 4.69, less. C = 100,000: V = 2.008, freedom 2.0, t = 4.29: 6.08, more.
+    """
+    draws = np.sqrt(18) * np.array([-1, 1])
+    first, second = np.array([4.5, 6.5]), np.array([-1.0, 1.0])
+    found = needed(Sampled(first, 5.5 + draws, 44), Sampled(second, np.array([0, 0]), 44), 0.95)
+
+    def reach(count: int) -> float:
+        of_conversations = 18 * 44 / count
+        freedom = (of_conversations + 2) ** 2 / (of_conversations**2 / (count - 1) + 2)
+        return float(stats.t.ppf(0.975, freedom) * np.sqrt(of_conversations + 2))
+
+    assert found == Needed(seeds=None, conversations=157)
+    assert reach(157) < 5.5 <= reach(156)
+    assert reach(100_000) > 5.5
+
+
 def test_more_confidence_needs_more() -> None:
     systems = two_systems(0.05, [0, 0], [0, 0])
     sure, surer = (needed(*systems, confidence).conversations for confidence in (0.9, 0.99))

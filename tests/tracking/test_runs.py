@@ -173,12 +173,25 @@ def test_a_run_is_not_counted_twice() -> None:
 
 def test_a_named_run_that_is_not_there_or_not_whole_is_refused() -> None:
     runs = pd.DataFrame([made_run("exp4", 0.1), made_run("exp3", 0.2, status="FAILED")])
-    with pytest.raises(WrongRun, match=r"compare\.runs: MLflow has no run abc\. Give run ids of 32"):
+    with pytest.raises(WrongRun, match=r"compare\.runs: MLflow has no run abc\. Give names .*, or run ids of 32"):
         named_runs(runs, ["exp4-42-2026-01-01", "abc"])
     with pytest.raises(WrongRun, match="MLflow has no run abc"):
         named_runs(pd.DataFrame(), ["abc"])
     with pytest.raises(WrongRun, match=r"compare\.runs: exp3-42-2026-01-01 cannot be compared: not a finished run"):
         named_runs(runs, ["exp4-42-2026-01-01", "exp3-42-2026-01-01"])
+
+
+def test_the_name_of_an_experiment_is_short_for_its_latest_runs() -> None:
+    runs = [made_run(name, 0.1, seed) for name in ("exp1", "exp3", "exp4") for seed in (1, 2)]
+    again = made_run("exp4", 0.3, 2, start="2026-01-02")
+    table = pd.DataFrame([*runs, again])
+    how = CompareParams(baseline="exp3", resamples=100, confidence=0.95, seed=0, runs=("exp4", "exp3-1-2026-01-01"))
+    found = choose_runs(table, CORPUS, how)
+    assert found["run_id"].tolist() == ["exp3-1-2026-01-01", "exp4-1-2026-01-01", "exp4-2-2026-01-02"]
+    assert found["system"].tolist() == ["exp3", "exp4", "exp4"]
+    split = made_run("exp3", 0.1, start="2026-01-03", **{"params.data.split.seed": "7"})
+    with pytest.raises(WrongRun, match=r"none of the runs of exp4 can be compared with the latest run of exp4, exp3"):
+        choose_runs(pd.DataFrame([*runs, split]), CORPUS, how.model_copy(update={"runs": ("exp4", "exp3")}))
 
 
 OTHER_TEST = {"tags.examples.validation": "1", "tags.examples.test": "other"}

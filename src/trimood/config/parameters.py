@@ -230,7 +230,7 @@ class DemoParams(Parameters):
 
 
 class CompareParams(Parameters):
-    """How runs are compared. Without `runs` (MLflow ids), the latest run of each experiment and seed is compared."""
+    """How runs are compared. Without `runs` (MLflow ids, or names of experiments), the latest of each are compared."""
 
     baseline: str
     resamples: Annotated[int, Field(ge=100)]

@@ -121,14 +121,23 @@ def code_version() -> str:
 
     A changed module thus gets new results.
     """
-    package = Path(__file__).parents[1]
-    modules = [file for name in ("learning", "model", "scoring") for file in (package / name).rglob("*.py")]
     digest = hashlib.sha256()
-    # They make the audio tower's image of a log-mel, and the weights of a loss.
-    modules += [package / "media" / "audio.py", package / "corpus" / "class_balance.py"]
-    for path in sorted(modules):
+    for path in decisive_modules(Path(__file__).parents[1]):
         digest.update(path.read_bytes())
     return f"{version('trimood')} {digest.hexdigest()[:16]}"
+
+
+SCORES_OF_A_RUN = ("ablation", "baselines", "calibration", "intervals", "metrics", "summary", "systems")
+"""The modules of `scoring` that the pipeline of an experiment uses; the others compare and describe stored results."""
+
+
+def decisive_modules(package: Path) -> list[Path]:
+    """The modules below the folder of trimood on which the stored results of a training depend, sorted."""
+    modules = [file for name in ("learning", "model") for file in (package / name).rglob("*.py")]
+    modules += [package / "scoring" / f"{name}.py" for name in SCORES_OF_A_RUN]
+    # They make the audio tower's image of a log-mel, and the weights of a loss.
+    modules += [package / "media" / "audio.py", package / "corpus" / "class_balance.py"]
+    return sorted(modules)
 
 
 class AboutWeights(BaseModel):

@@ -1,26 +1,22 @@
 """The answers to what a reader of a comparison asks first, in words."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from trimood.emotions import EMOTIONS
 from trimood.reports.html import in_markdown
+from trimood.reports.next_step import what_next
 from trimood.reports.wording import OUTCOMES, interval, percent, with_interval
 from trimood.scoring.comparison import Comparison
 from trimood.scoring.intervals import MOST_CONVERSATIONS, MOST_SEEDS, Needed
 from trimood.scoring.systems import System
-
-WORDS_ALONE = "TF-IDF"
-"""The reference that reads words and has no neural network."""
+from trimood.scoring.verdict import WORDS, candidates, not_beaten, words_alone
 
 CHANCE = ("majority", "all neutral")
 """The references that read nothing."""
 
 WORST = 2
 """Number of emotions that are named as recognised worst."""
-
-SEEDS = 3
-"""Trainings with which the variance between seeds can be told."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ def answers(comparison: Comparison) -> list[Answer]:
         _better_than_words(comparison, best),
         _where_it_fails(best),
         _can_it_be_trusted(comparison, best),
-        _what_next(comparison),
+        Answer("What do I run next?", *what_next(comparison)),
     ]
 
 
@@ -65,8 +61,8 @@ def bars(comparison: Comparison) -> list[Bar]:
     }
     for name, part in (
         (comparison.settings.baseline, "baseline"),
-        (_words_experiment(comparison), "best experiment on words alone"),
-        (WORDS_ALONE, "words alone, no neural network"),
+        (score_to_beat(comparison), "words alone, best by validation"),
+        (_strongest(WORDS, comparison), "words alone, no neural network"),
         (CHANCE[0], "chance: the most frequent emotion"),
     ):
         if name in comparison.systems:
@@ -77,13 +73,18 @@ def bars(comparison: Comparison) -> list[Bar]:
 
 def _which_is_best(comparison: Comparison, best: System) -> Answer:
     verdict = comparison.verdict
-    experiments = sum(of.training is not None for of in comparison.systems.values())
+    chosen_from = candidates(comparison.systems)
+    imported = sum(bool(of.training and of.training.imported) for of in comparison.systems.values())
     how = (
-        f"It has the highest validation macro F1 of {experiments} experiments, {best.validation_macro_f1:.3f}; test "
-        "scores take no part in the choice."
-        if experiments > 1
+        f"It has the highest validation macro F1 of {len(chosen_from)} experiments, {best.validation_macro_f1:.3f}; "
+        "test scores take no part in the choice."
+        if len(chosen_from) > 1
         else "It is the only experiment."
     )
+    if imported == len(chosen_from):
+        how += " It was trained elsewhere, perhaps on these validation utterances."
+    elif imported:
+        how += " Weights that were trained elsewhere take no part either: perhaps they know the validation utterances."
     score = (
         f"Its test macro F1 is {best.macro_f1.value:.3f}, {percent(comparison.settings.confidence)} interval "
         f"{interval(best.macro_f1)}."
@@ -91,41 +92,59 @@ def _which_is_best(comparison: Comparison, best: System) -> Answer:
     sentences = [how, score]
     if verdict.runner_up:
         sentences.append(f"The runner-up is {_against(verdict.runner_up, comparison)}.")
+        if verdict.differences[verdict.runner_up].outcome == "worse":
+            sentences.append(
+                f"So {verdict.runner_up} is significantly better on the test split: validation and test disagree."
+            )
     return Answer("Which is best?", verdict.best, tuple(sentences))
 
 
 def _better_than_words(comparison: Comparison, best: System) -> Answer:
-    found = comparison.verdict.differences
-    words = found[WORDS_ALONE]
-    short = {
-        "better": f"Yes, by {words.estimate.value:.3f} over {WORDS_ALONE}",
-        "worse": f"No, {-words.estimate.value:.3f} below {WORDS_ALONE}",
-        "not_significant": f"Not shown: {words.estimate.value:+.3f} to {WORDS_ALONE} may be chance",
-    }[words.outcome]
-    sentences = [
-        f"The {percent(comparison.settings.confidence)} interval of this difference is "
-        f"{interval(words.estimate, '+.3f')}."
-    ]
-    on_words = _words_experiment(comparison)
-    if on_words == comparison.verdict.best:
-        sentences.append("The best experiment reads nothing but words.")
-    elif on_words:
-        sentences.append(f"The best experiment that reads words alone is {_against(on_words, comparison)}.")
+    """Better than words alone is only what is better than all that read words alone."""
+    verdict, words = comparison.verdict, words_alone(comparison.systems, comparison.verdict.best)
+    strongest, undecided = score_to_beat(comparison), not_beaten(verdict.differences, words)
+    others = ""
+    if best.training and best.training.modalities == "text":
+        others = "others "
+        short = f"{verdict.best} reads nothing but words itself"
+    elif not undecided:
+        value = verdict.differences[strongest].estimate.value
+        short = f"Yes, better than all {len(words)} that read words alone ({value:+.3f} to {strongest})"
+    else:
+        value = verdict.differences[undecided].estimate.value
+        short = {
+            "worse": f"No, {abs(value):.3f} below {undecided}",
+            "not_significant": f"Not shown: {value:+.3f} to {undecided} may be chance",
+        }[verdict.differences[undecided].outcome]
+    compared = "; ".join(_against(name, comparison) for name in words)
+    sentences = [f"Compared with all {others}that read words alone: {compared}."]
     baseline = comparison.settings.baseline
-    if baseline not in (comparison.verdict.best, on_words, WORDS_ALONE, *CHANCE):
+    if baseline not in (verdict.best, *words, *CHANCE):
         sentences.append(f"The baseline is {_against(baseline, comparison)}.")
     by_chance = " and ".join(_against(name, comparison) for name in CHANCE)
     sentences.append(f"Chance is {by_chance}.")
     return Answer("Is it better than words alone?", short, tuple(sentences))
 
 
+def score_to_beat(comparison: Comparison) -> str:
+    """The system with the highest validation macro F1 of those that read words alone, the best one left out."""
+    return _strongest(words_alone(comparison.systems, comparison.verdict.best), comparison)
+
+
 def _where_it_fails(best: System) -> Answer:
-    worst = sorted(best.f1_of_classes, key=lambda emotion: best.f1_of_classes[emotion])[:WORST]
+    tested = best.tested_emotions
+    worst = sorted(tested, key=lambda emotion: best.f1_of_classes[emotion])[:WORST]
     short = " and ".join(f"{emotion} (F1 {best.f1_of_classes[emotion]:.2f})" for emotion in worst)
     sentences = []
-    if best.never_predicted:
-        never = [f"{emotion} ({count} of {len(best.seeds)} seeds)" for emotion, count in best.never_predicted.items()]
+    never = [
+        f"{emotion} ({count} of {len(best.seeds)} seeds)"
+        for emotion, count in best.never_predicted.items()
+        if emotion in tested
+    ]
+    if never:
         sentences.append(f"Never predicted: {', '.join(never)}.")
+    if absent := [emotion for emotion in EMOTIONS if emotion not in tested]:
+        sentences.append(f"No test utterance has {' or '.join(absent)}.")
     mistakes = [
         (count, true, predicted)
         for true, row in zip(EMOTIONS, best.confusion_matrix, strict=True)
@@ -160,88 +179,36 @@ def _can_it_be_trusted(comparison: Comparison, best: System) -> Answer:
 
 
 def _unknown(comparison: Comparison, settled: Needed) -> str:
-    """What would tell the best experiment and the runner-up apart."""
+    """What would tell the best experiment and the runner-up apart, and what of this is not known."""
     verdict = comparison.verdict
     pair = [comparison.systems[name] for name in (verdict.best, verdict.runner_up) if name]
     seeds = max(len(of.seeds) for of in pair)
     words = f"Not known: whether {verdict.best} is better than {verdict.runner_up}."
+    if comparison.test_conversations == 1:
+        return f"{words} Nor is known what would show it: one test conversation says nothing of others."
+    of_one_seed = min(len(of.seeds) for of in pair) == 1
     ways = []
     if settled.seeds:
         ways.append(f"with about {settled.seeds} seeds of each (now {seeds})")
     if settled.conversations:
         ways.append(f"with about {settled.conversations:,} test conversations (now {comparison.test_conversations})")
     if ways:
-        words += f" If the difference is as measured, its interval would exclude 0 {', or '.join(ways)}."
+        words += f" If the difference is as measured, it would be significant {', or '.join(ways)}."
+    elif of_one_seed:
+        words += f" {MOST_CONVERSATIONS:,} test conversations would not show a difference as small as the measured one."
     else:
         words += (
             f" Neither {MOST_SEEDS} seeds nor {MOST_CONVERSATIONS:,} test conversations alone would show a difference "
             "as small as the measured one."
         )
-    if min(len(of.seeds) for of in pair) == 1:
-        words += " From one seed, the variance between seeds is not known."
+    if of_one_seed:
+        words += " From one seed, the variance between seeds is not known, nor how many seeds would show it."
     return words
 
 
-def _what_next(comparison: Comparison) -> Answer:
-    """More seeds where they settle something, else a search for something better, else the use of the best model."""
-    verdict, systems = comparison.verdict, comparison.systems
-    question = "What do I run next?"
-    experiments = [name for name, of in systems.items() if of.training]
-    pair = [name for name in (verdict.best, verdict.runner_up) if name]
-    settled = verdict.settled_by
-    if min(len(systems[name].seeds) for name in pair) < SEEDS and _are_pipelines(experiments):
-        why = f"More seeds: with fewer than {SEEDS}, it is not known how much a score depends on the seed"
-        return Answer(question, why, (), (_train(experiments, comparison, SEEDS), _compare_again(comparison)))
-    if settled and settled.seeds and _are_pipelines(pair):
-        train, why = _train(pair, comparison, settled.seeds), f"More seeds, to tell {' and '.join(pair)} apart"
-        if pair == experiments:
-            return Answer(question, why, (), (train, _compare_again(comparison)))
-        how = (
-            "Only seeds that all experiments have are compared, so name the runs of these two afterwards; MLflow shows "
-            "their ids."
-        )
-        compare = f'kedro run --pipelines=compare --params "compare.baseline={pair[1]},compare.runs=[…]"'
-        return Answer(question, why, (how,), (train, compare))
-    if verdict.differences[WORDS_ALONE].outcome != "better":
-        why = f"A search: {verdict.best} is not shown to be better than {WORDS_ALONE}"
-        experiment = verdict.best.partition(" ")[0]
-        return Answer(question, why, (), (f"kedro run --pipelines=tune --params experiment={experiment}",))
-    if not settled:
-        why = f"Nothing to settle: use {verdict.best}"
-    elif settled.conversations:
-        why = f"Use {verdict.best}; only more test conversations would show whether {verdict.runner_up} is as good"
-    else:
-        why = f"Nothing would tell {' and '.join(pair)} apart: use either"
-    training = systems[verdict.best].training
-    model = training.run_ids[0] if training and not _are_pipelines([verdict.best]) else verdict.best
-    return Answer(question, why, (), (f"kedro run --pipelines=register --params model={model}", "kedro app"))
-
-
-def _are_pipelines(names: Sequence[str]) -> bool:
-    """Whether all are names of experiments: imported weights and named runs have settings in brackets."""
-    return not any("(" in name for name in names)
-
-
-def _train(names: Sequence[str], comparison: Comparison, count: int) -> str:
-    """The command that trains these experiments with new seeds until they have `count`, at least one."""
-    known = {seed for name in names for seed in comparison.systems[name].seeds}
-    first = max(known) + 1
-    seeds = ",".join(map(str, range(first, first + max(1, count - len(known)))))
-    return f'kedro run --pipelines={",".join(names)} --params "seeds=[{seeds}]"'
-
-
-def _compare_again(comparison: Comparison) -> str:
-    return f'kedro run --pipelines=compare --params "compare.baseline={comparison.settings.baseline}"'
-
-
-def _words_experiment(comparison: Comparison) -> str | None:
-    """The experiment with the highest validation macro F1 of those that read words alone."""
-    on_words = {
-        name: of.validation_macro_f1
-        for name, of in comparison.systems.items()
-        if of.training and of.training.modalities == "text"
-    }
-    return max(on_words, key=lambda name: on_words[name]) if on_words else None
+def _strongest(names: Iterable[str], comparison: Comparison) -> str:
+    """The one with the highest validation macro F1."""
+    return max(names, key=lambda name: comparison.systems[name].validation_macro_f1)
 
 
 def _against(other: str, comparison: Comparison) -> str:

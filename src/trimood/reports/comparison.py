@@ -8,7 +8,7 @@ import pandas as pd
 
 from trimood.config.parameters import Corpus
 from trimood.emotions import EMOTIONS
-from trimood.reports.answers import WORDS_ALONE, answers, as_markdown, bars
+from trimood.reports.answers import answers, as_markdown, bars, score_to_beat
 from trimood.reports.html import in_markdown, render
 from trimood.reports.mistakes import Mistakes
 from trimood.reports.wording import OUTCOMES, interval, p_value, percent, sentence, with_interval
@@ -60,7 +60,7 @@ def comparison_page(
         figures,
         answers=answers(comparison),
         bars=bars(comparison),
-        to_beat=comparison.systems[WORDS_ALONE].macro_f1.value,
+        to_beat=score_to_beat(comparison),
         mistakes=mistakes or Mistakes(),
         group_tables=[] if groups is None else _group_tables(groups),
         few=FEW,

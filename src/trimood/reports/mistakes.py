@@ -27,10 +27,11 @@ AGREED_BITS = 0.01
 
 @dataclass(frozen=True)
 class Given:
-    """What an experiment answers to an utterance; `probability` and `changes` are means over its seeds.
+    """What an experiment answers to an utterance; `probability` is a mean over its seeds.
 
     `changes`: how the probability of the predicted emotion changes if a modality is taken away, for each modality that
-    the experiment uses; None if its runs have not stored it.
+    the experiment uses; means over the `agreeing_seeds`, which predict this emotion themselves. Empty if none does;
+    None if the experiment's runs have not stored it.
     """
 
     system: str
@@ -39,6 +40,7 @@ class Given:
     is_right: bool
     seeds: int
     right_seeds: int
+    agreeing_seeds: int
     changes: Mapping[Modality, float] | None
 
 
@@ -124,6 +126,7 @@ def find_mistakes(predictions: pd.DataFrame, examples: pd.DataFrame, prepared_cl
 
 def _given(system: str, row: Mapping[Hashable, Any]) -> Given:
     changes = {modality: float(row[name]) for modality, name in CHANGES.items() if pd.notna(row[name])}
+    agreeing = int(row["agreeing_seeds"])
     return Given(
         system=system,
         predicted=str(row["predicted"]),
@@ -131,7 +134,8 @@ def _given(system: str, row: Mapping[Hashable, Any]) -> Given:
         is_right=bool(row["predicted"] == row["emotion"]),
         seeds=int(row["seeds"]),
         right_seeds=int(row["right_seeds"]),
-        changes=changes or None,
+        agreeing_seeds=agreeing,
+        changes=changes if changes or not agreeing else None,
     )
 
 

@@ -13,6 +13,7 @@ from trimood.scoring.agreement import (
     different_settings,
     looks_at_the_test,
     of_unknown_training,
+    trained_here,
     unequal_seeds,
     without,
 )
@@ -46,7 +47,7 @@ from trimood.scoring.systems import (
     SystemCalibration,
     Training,
 )
-from trimood.scoring.verdict import Verdict, judge, shortcomings, unhelpful_temperatures
+from trimood.scoring.verdict import Verdict, candidates, judge, shortcomings, unhelpful_temperatures
 
 
 class Comparison(Stored):
@@ -87,7 +88,6 @@ def build_comparison(
     system and seed. If experiments have different numbers of seeds, only the seeds that all have are compared. `corpus`
     is the one that all were trained and tested on.
     """
-    all_runs = runs
     left_out, remarks = unequal_seeds(runs, chosen=bool(settings.runs))
     runs, predictions, curves, ablation = (without(table, left_out) for table in (runs, predictions, curves, ablation))
     check_same_utterances(predictions)
@@ -124,14 +124,14 @@ def build_comparison(
             *remarks,
             *of_unknown_training(runs),
             *different_settings(runs),
-            *looks_at_the_test(all_runs),
+            *looks_at_the_test(runs),
             *unhelpful_temperatures(systems),
         ),
         test_utterances=test["utterance"].nunique(),
         test_conversations=test["conversation_id"].nunique(),
         systems=systems,
         verdict=judge(
-            macro, {name: of.validation_macro_f1 for name, of in systems.items() if of.training}, settings.confidence
+            macro, {name: systems[name].validation_macro_f1 for name in candidates(systems)}, settings.confidence
         ),
         shortcomings=tuple(shortcomings(systems)),
         corpus=corpus,
@@ -224,6 +224,7 @@ def _training(runs: pd.DataFrame) -> Training | None:
     first, cost = runs.iloc[0], runs[["seconds", "peak_memory_gib"]].mean()
     return Training(
         run_ids=tuple(runs["run_id"]),
+        imported=trained_here(runs).empty,
         modalities=first["modalities"],
         train=first["train"],
         head=first["head"],

@@ -13,8 +13,9 @@ def mean_answers(predictions: pd.DataFrame) -> pd.DataFrame:
     """Returns a row for each system and test utterance, in the order of `predictions`: means over the system's seeds.
 
     Columns: system, utterance, emotion, label; PROBABILITIES, their means over seeds; predicted, the emotion with the
-    highest mean, and its `probability`; `seeds` and `right_seeds`, how many there are and are right; CHANGES, from -1
-    to 1, each seed's of its own answer: NaN for a modality that the system does not use, and for all if a prediction
+    highest mean, and its `probability`; `seeds`, `right_seeds` and `agreeing_seeds`, how many there are, are right, and
+    predict that emotion themselves; CHANGES, from -1 to 1, means over the agreeing seeds, because each seed has stored
+    them of its own answer: NaN without one, for a modality that the system does not use, and for all if a prediction
     was stored without the columns WITHOUT.
     """
     test = predictions[predictions["split"] == "test"]
@@ -22,13 +23,18 @@ def mean_answers(predictions: pd.DataFrame) -> pd.DataFrame:
     known = test.reindex(columns=list(WITHOUT.values())).to_numpy(dtype=float)  # [row, modality]
     changes = pd.DataFrame(known - chances.max(axis=1)[:, None], columns=list(CHANGES.values()), index=test.index)
     right = (test["predicted"] == test["emotion"]).rename("right_seeds")
-    rows = pd.concat([test, changes, right], axis=1).groupby(["system", "utterance"], sort=False)
-    means = rows[[*PROBABILITIES, *CHANGES.values()]].mean()
-    answers = rows[["emotion", "label"]].first().join(means)
-    answers["seeds"], answers["right_seeds"] = rows.size(), rows["right_seeds"].sum()
+    rows = pd.concat([test, changes, right], axis=1)
+    keys = ["system", "utterance"]
+    by_answer = rows.groupby(keys, sort=False)
+    answers = by_answer[["emotion", "label"]].first().join(by_answer[list(PROBABILITIES)].mean())
     of_emotions = answers[list(PROBABILITIES)].to_numpy()
     answers["predicted"] = np.array(EMOTIONS)[of_emotions.argmax(axis=1)]
     answers["probability"] = of_emotions.max(axis=1)
+    predicted = answers["predicted"].reindex(pd.MultiIndex.from_frame(rows[keys]))
+    agreeing = rows[rows["predicted"].to_numpy() == predicted.to_numpy()].groupby(keys)
+    answers["seeds"], answers["right_seeds"] = by_answer.size(), by_answer["right_seeds"].sum()
+    answers["agreeing_seeds"] = agreeing.size().reindex(answers.index, fill_value=0)
+    answers = answers.join(agreeing[list(CHANGES.values())].mean())
     return answers.reset_index()
 
 

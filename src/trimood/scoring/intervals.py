@@ -198,6 +198,18 @@ def _corrected(estimates: Mapping[str, Estimate], confidence: float) -> dict[str
     }
 
 
+def corrected_confidence(others: Sequence[Estimate], confidence: float) -> float:
+    """The confidence of an interval that excludes 0 exactly if Holm's correction, beside `others`, finds a difference.
+
+    Holm compares the p-value with alpha / k, where k is at most the number of comparisons; `others` decide which k.
+    """
+    alpha, p_others = 1 - confidence, [of.p_value for of in others]
+    just_below = 1 - 1e-9
+    counts = range(1, len(p_others) + 2)
+    count = next(k for k in counts if holm([alpha / k * just_below, *p_others])[0] < alpha)
+    return 1 - alpha / count
+
+
 def holm(p_values: list[float]) -> np.ndarray:
     """Corrects p-values for their number by Holm's method; keeps their order."""
     from statsmodels.stats.multitest import multipletests
@@ -224,7 +236,8 @@ class Needed:
     """How many seeds of each system would settle a difference, or else how many test conversations.
 
     `seeds` is None if no number up to MOST_SEEDS is enough, or if a system has one seed, whose variance is not known;
-    `conversations` is None if no number up to MOST_CONVERSATIONS is enough.
+    `conversations` is None if no number up to MOST_CONVERSATIONS is enough. Both are None if there is one test
+    conversation, from which nothing is known of others.
     """
 
     seeds: int | None
@@ -266,6 +279,8 @@ def needed(system: Sampled, other: Sampled, confidence: float) -> Needed:
         return excludes_zero([(of_conversations * conversations / count, count), *of_seeds])
 
     present = max(map(len, seeds))
+    # A number above one that is enough need not be enough: as the part of the conversations in the variance falls, the
+    # degrees of freedom fall to those of the seeds, and the quantile grows.
     return Needed(
         seeds=_least(present, MOST_SEEDS, with_seeds) if len(of_seeds) == len(seeds) else None,
         conversations=_least(conversations, MOST_CONVERSATIONS, with_conversations),
@@ -273,6 +288,18 @@ def needed(system: Sampled, other: Sampled, confidence: float) -> Needed:
 
 
 def _least(present: int, most: int, is_enough: Callable[[int], bool]) -> int | None:
-    """The least number from `present` to `most` that is enough, as all above it are; None if there is none."""
-    found = bisect_left(range(present, most + 1), True, key=is_enough) + present
-    return found if found <= most else None
+    """The least number from `present` to `most` that is enough; None if there is none.
+
+    Numbers are tried in steps of STEP, so a range of numbers that are enough may be missed if it is shorter than that.
+    """
+    too_few, tried = present - 1, present
+    while not is_enough(tried):
+        if tried == most:
+            return None
+        too_few, tried = tried, min(most, max(tried + 1, int(tried * (1 + STEP))))
+    between = range(too_few + 1, tried + 1)
+    return between[bisect_left(between, True, key=is_enough)]
+
+
+STEP = 0.05
+"""By how much of itself a number of seeds or conversations is raised until it is enough."""

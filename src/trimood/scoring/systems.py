@@ -5,6 +5,7 @@ Scores are means over a system's seeds, from 0 to 1; differences and drops of sc
 
 from pydantic import BaseModel, ConfigDict
 
+from trimood.emotions import EMOTIONS
 from trimood.scoring.calibration import CalibrationScores
 from trimood.scoring.intervals import Difference
 
@@ -75,10 +76,11 @@ class AblationRow(Stored):
 class Training(Stored):
     """The shared settings of an experiment's runs, and their mean cost; None if no run has measured it.
 
-    `run_ids` are MLflow's, in the order of the system's seeds.
+    `run_ids` are MLflow's, in the order of the system's seeds. `imported`: the weights were trained elsewhere.
     """
 
     run_ids: tuple[str, ...]
+    imported: bool = False
     modalities: str
     train: str
     head: str
@@ -109,3 +111,8 @@ class System(Stored):
     training: Training | None
     curves: tuple[CurvePoint, ...]
     modality_ablation: tuple[AblationRow, ...]
+
+    @property
+    def tested_emotions(self) -> list[str]:
+        """The emotions that a test utterance has; of others, a system cannot show whether it recognises them."""
+        return [emotion for emotion, row in zip(EMOTIONS, self.confusion_matrix, strict=True) if sum(row)]

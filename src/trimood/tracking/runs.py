@@ -55,13 +55,15 @@ def choose_runs(
 ) -> pd.DataFrame:
     """Returns a row for each compared run: system, seed, what was trained and how, and the cost of training.
 
-    These are the runs in `compare.runs`, or else the latest of each experiment and seed on the current corpus. Imported
+    These are the runs in `compare.runs`, where the name of an experiment is short for its latest run of each seed, or
+    else the latest of each experiment and seed on the current corpus. Imported
     weights are a system of their own, "exp1 (imported 0123456789abcdef)": their seed is not that of a training.
     `test_looks` is the number of all finished runs that were scored on its test utterances. Raises
     CannotCompare if `compare.baseline` is not among them, and the errors of `latest_runs` and `named_runs`.
     """
     mlflow_runs = _with_origins(_with_digests(mlflow_runs))
-    runs = named_runs(mlflow_runs, compare.runs) if compare.runs else latest_runs(mlflow_runs, corpus_description)
+    named = _of_experiments(mlflow_runs, corpus_description, compare.runs)
+    runs = named_runs(mlflow_runs, named) if named else latest_runs(mlflow_runs, corpus_description)
     runs = runs.assign(system=system_names(runs) if compare.runs else runs["tags.experiment"])
     names = [*runs["system"].unique(), *REFERENCES]
     if compare.baseline not in names:
@@ -171,6 +173,26 @@ def latest_runs(mlflow_runs: pd.DataFrame, corpus_description: CorpusDescription
     return _in_order(runs.drop_duplicates(key, keep="last"))
 
 
+def _of_experiments(mlflow_runs: pd.DataFrame, corpus: CorpusDescription, named: Sequence[str]) -> list[str]:
+    """Replaces names of experiments by the ids of their latest runs; these are comparable with each other.
+
+    Raises WrongRun for an experiment without one.
+    """
+    of = mlflow_runs.reindex(columns=["tags.experiment"])["tags.experiment"]
+    names = [name for name in named if (of == name).any()]
+    if not names:
+        return list(named)
+    latest = latest_runs(mlflow_runs[of.isin(names)], corpus)
+    ids = {name: latest.loc[latest["tags.experiment"] == name, "run_id"].tolist() for name in names}
+    if lacking := [name for name in names if not ids[name]]:
+        raise WrongRun(
+            f"compare.runs: none of the runs of {', '.join(lacking)} can be compared with the latest run of "
+            f"{', '.join(names)}. The log above lists the parameters that differ. Run the experiments again with the "
+            "same parameters, or give run ids."
+        )
+    return [run for name in named for run in ids.get(name, [name])]
+
+
 def named_runs(mlflow_runs: pd.DataFrame, run_ids: Sequence[str]) -> pd.DataFrame:
     """Returns the runs with these ids, sorted by experiment and seed. Their settings may differ: see `system_names`.
 
@@ -181,8 +203,8 @@ def named_runs(mlflow_runs: pd.DataFrame, run_ids: Sequence[str]) -> pd.DataFram
     missing = [run for run in run_ids if run not in known.index]
     if missing:
         raise WrongRun(
-            f"compare.runs: MLflow has no run {', '.join(missing)}. Give run ids of 32 digits and letters, as shown on "
-            "each run's page in MLflow (make ui)."
+            f"compare.runs: MLflow has no run {', '.join(missing)}. Give names of experiments, or run ids of 32 digits "
+            "and letters, as shown on each run's page in MLflow (make ui)."
         )
     runs = known.loc[list(run_ids)]
     whole = finished_whole(runs) & _scored(runs)

@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 
 from support.demo_project import PROJECT
 from trimood.config.parameters import CompareParams
-from trimood.emotions import EMOTIONS, PROBABILITIES
+from trimood.emotions import EMOTIONS, PROBABILITIES, WITHOUT
 from trimood.pipelines import compare
 from trimood.pipelines.compare.nodes import compare_runs, predict_references, write_remarks, write_report
 from trimood.reports.comparison import comparison_page, markdown
@@ -499,9 +499,10 @@ def test_experiments_with_different_numbers_of_seeds_are_compared_by_their_commo
     every = pd.DataFrame([("exp1", 1), ("exp1", 42), ("exp3", 2)], columns=["system", "seed"])
     assert found.only_compared(every)["seed"].tolist() == [1, 2]
     assert scores == whole[1]
-    (remark,) = found.remarks
+    remark, looks = found.remarks
     assert "only the seeds that every experiment has are compared: 1, 2. Left out are the seeds exp1 42." in remark
     assert remark in caplog.text
+    assert looks.startswith("5 finished trainings were scored on the test split, and 4 of them are compared")
 
 
 @pytest.mark.slow
@@ -529,7 +530,7 @@ def test_what_makes_experiments_unlike_stands_on_top_of_page_table_json_and_run(
         assert -1 < text.index(first) < text.index(second)
         assert text.index(second) < text.rindex(below)
     assert list(found.model_dump())[:2] == ["settings", "remarks"]
-    assert len(found.remarks) == 2
+    assert len(found.remarks) == 3  # and that the left-out training was scored on the test split
     assert {line.count("|") for line in table.splitlines() if not line.startswith(">")} == {0, 11}
 
 
@@ -554,6 +555,13 @@ def test_five_answers_stand_on_top_of_the_page_and_of_the_run(whole: Whole, repo
     assert whole[0].shortcomings == (
         "2 of 2 experiments never predict an emotion: exp1 disgust (2 of 2 seeds); exp3 disgust (2 of 2 seeds)",
     )
+
+
+def test_a_reference_has_nothing_of_what_the_first_experiments_modalities_change(artifacts: Path) -> None:
+    runs = choose_runs(RUNS, CORPUS, HOW)
+    predictions = gather_predictions(runs, fetching(artifacts)).assign(**dict.fromkeys(WITHOUT.values(), 0.5))
+    references = predict_references(runs, predictions, made_utterances("training"))
+    assert set(predictions) - set(references) == set(WITHOUT.values())
 
 
 def test_mistakes_and_groups_are_those_of_the_compared_runs(report: Written) -> None:
@@ -614,8 +622,9 @@ def test_a_temperature_that_cannot_be_fitted_is_one_and_said(artifacts: Path) ->
     assert calibration is not None
     assert calibration.temperature == 1
     assert calibration.before == calibration.after
-    assert found.remarks[0].startswith(
-        "the temperature of exp3, seed 1, is 1, which changes nothing: all answers are right"
+    assert found.remarks == (
+        "the temperature is 1, which changes nothing, because all answers are right, so more confidence would always "
+        "fit better: exp3 seeds 1, 2",
     )
     assert re.search(r"<td>exp3</td>.*<td>not fitted</td>", comparison_page(found, {}))
 
@@ -663,6 +672,9 @@ def test_imported_weights_are_compared_without_curves_and_with_a_remark(artifact
     assert comparison.systems[name].seeds == (42,)
     assert comparison.systems[name].curves == ()
     assert comparison.systems[name].difference is not None
+    imported = {key for key, of in comparison.systems.items() if of.training and of.training.imported}
+    assert imported == {name}
+    assert name not in (comparison.verdict.best, comparison.verdict.runner_up)
     (remark,) = [remark for remark in comparison.remarks if name in remark]
     assert remark.startswith(f"{name} was trained elsewhere: ")
     assert "imported 0123456789abcdef" in markdown(comparison)

@@ -7,6 +7,7 @@ import pandas as pd
 
 from trimood.config.parameters import CompareParams
 from trimood.corpus.tables import CorpusDescription
+from trimood.emotions import WITHOUT
 from trimood.media.parts import Location
 from trimood.scoring.agreement import different_settings
 from trimood.scoring.comparison import Comparison
@@ -27,7 +28,9 @@ def predict_references(
     check_training_examples(compared_runs, compared_predictions, training_examples)
     first = compared_predictions.iloc[0]
     same = (compared_predictions["system"] == first["system"]) & (compared_predictions["seed"] == first["seed"])
-    return baselines.predict_references(compared_predictions[same], training_examples)
+    # What the first experiment's modalities change says nothing of a reference.
+    utterances = compared_predictions[same].drop(columns=list(WITHOUT.values()), errors="ignore")
+    return baselines.predict_references(utterances, training_examples)
 
 
 def compare_runs(
