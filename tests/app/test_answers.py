@@ -106,8 +106,13 @@ def test_a_model_that_reads_nothing_of_it_says_so_and_costs_the_other_nothing(
     [
         (None, "  ", ["exp3", "exp6_head"], NOTHING_THERE),
         (None, "so happy !", [], NO_MODEL),
-        ("list.mp4", "so happy !", ["exp3"], "list.mp4 is not a video. Use MP4, MOV, MKV, WebM or AVI."),
-        ("empty.mp4", "so happy !", ["exp3"], "empty.mp4 is not a video."),
+        (
+            "list.mp4",
+            "so happy !",
+            ["exp3"],
+            "list.mp4 is not a video or sound file that the page opens. Use MP4, MOV, MKV, WebM, AVI, WAV, FLAC or Ogg.",
+        ),
+        ("empty.mp4", "so happy !", ["exp3"], "empty.mp4 is not a video or sound file"),
         ("broken.mp4", "so happy !", ["exp3"], "This cannot be predicted. unreadable: "),
         ("long.mp4", "so happy !", ["exp3"], "This cannot be predicted. long.mp4: it has more than 20 frames"),
         (None, "happy " * 20, ["exp3"], "text has 120 characters; the maximum is 100"),

@@ -100,7 +100,11 @@ def test_subtitles_alone_have_a_timeline_and_their_conversation(
         ({}, "exp3", NOTHING_THERE),
         ({"a.srt": CUES}, "", NO_MODEL),
         ({"a.srt": CUES}, "exp77", "This model cannot be loaded. model=exp77: no trained model of this name"),
-        ({"a.mp4": "#EXTM3U\nfile:///etc/passwd"}, "exp3", "These files cannot be predicted. a.mp4 is not a video."),
+        (
+            {"a.mp4": "#EXTM3U\nfile:///etc/passwd"},
+            "exp3",
+            "None of these utterances can be predicted.\n\n1 not predicted:<br>a.mp4 is not a video or sound file",
+        ),
         ({"a.csv": "clip,words\na,Hi"}, "exp3", "These files cannot be predicted. a.csv: got the columns clip, words."),
         (
             {"a.txt": "Hi .", "b.txt": "No !"},
@@ -112,7 +116,11 @@ def test_subtitles_alone_have_a_timeline_and_their_conversation(
             "exp3",
             "These files cannot be predicted. a.txt: it has 1,000,001 by",
         ),
-        ({"a.txt": "happy " * 20}, "exp3", "These files cannot be predicted. the text of a_001 has 119 characters"),
+        (
+            {"a.txt": "happy " * 20},
+            "exp3",
+            "None of these utterances can be predicted.\n\n1 not predicted:<br>a_001: text has 119 characters",
+        ),
         (
             {"a.csv": "clip,text\n" + "".join(f"c{n},Hi\n" for n in range(MOST_UTTERANCES + 1))},
             "exp3",
@@ -133,4 +141,4 @@ def test_what_cannot_be_predicted_is_told_in_words(
 def test_two_files_of_one_name_are_refused(memory: ModelsInMemory, tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
     given = [write(tmp_path / "a.srt", CUES), write(tmp_path / "more" / "a.srt", CUES)]
-    assert "a.srt: two files have this name. Rename one of them." in ask(memory, tmp_path, *given).note
+    assert "a.srt: 2 files have this name. Rename all but one of them." in ask(memory, tmp_path, *given).note
