@@ -13,8 +13,8 @@ def with_true(*emotions: str, conversations: int = 0) -> pd.DataFrame:
 
 
 def test_where_true_emotions_are_known_the_predictions_are_scored() -> None:
-    scores = score_known(with_true(*["joy", "joy", "fear"] * 5, "", conversations=5))
-    assert scores["utterances"] == 15
+    scores = score_known(with_true(*["joy", "joy", "fear"] * 6, "", conversations=6))
+    assert scores["utterances"] == 18
     assert scores["per_class"]["joy"]["f1"] == pytest.approx(0.8)
     assert scores["macro_f1"] == pytest.approx(0.8 / 2)  # joy and fear occur
     assert scores["emotions"] == 2
@@ -52,7 +52,7 @@ def test_where_all_conversations_score_the_same_there_is_no_interval_rather_than
 
 
 def test_an_utterance_that_stands_alone_takes_the_interval_away() -> None:
-    rows = with_true(*["joy", "fear", "joy"] * 5, conversations=5)
+    rows = with_true(*["joy", "fear", "joy"] * 6, conversations=6)
     assert score_known(rows)["intervals"]
     rows.loc[2, "conversation_id"] = ""
     assert score_known(rows)["intervals"] == {}
