@@ -116,6 +116,7 @@ def predicted(models: Path, *utterances: Utterance) -> dict[str, str]:
     return {of.name: f"{of.emotion} {of.calibrated[of.emotion]:.2f}" for of in found}
 
 
+@pytest.mark.slow
 def test_a_conversation_is_read_in_the_order_that_its_table_gives(
     reader_of_conversations: Path, decoder: Decoder, tmp_path: Path
 ) -> None:
