@@ -168,6 +168,7 @@ def test_after_some_minutes_the_others_are_refused_and_what_is_predicted_stays(
     assert late == Refusal("b", "the page predicts for at most 30 minutes. Give fewer files.")
 
 
+@pytest.mark.slow
 def test_a_bad_file_among_good_ones_is_named_and_words_are_found_by_the_name_before_the_upload(
     memory: ModelsInMemory, clips: Path, tmp_path: Path
 ) -> None:

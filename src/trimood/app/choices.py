@@ -152,7 +152,8 @@ def registered_models(tracking_uri: str) -> list[Choice]:
         for model in _all_registered(client):
             for alias, version in sorted(model.aliases.items()):
                 metrics, params, tags = _of_its_run(client, model.name, version)
-                read = {name: params[f"context.{name}"] for name in ("previous", "next") if f"context.{name}" in params}
+                given = {name: params.get(f"context.{name}", "") for name in ("previous", "next")}
+                read = {name: int(number) for name, number in given.items() if number.isdecimal()}
                 found.append(
                     Choice(
                         f"{_REGISTERED}{model.name}/{version}",
