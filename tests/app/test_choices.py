@@ -143,7 +143,7 @@ def test_models_of_all_pages_of_the_registry_are_found() -> None:
         def search_registered_models(self, page_token: str | None = None) -> PagedList:
             return PagedList(["b"], None) if page_token else PagedList(["a"], "second")
 
-    assert list(_all_registered(Client())) == ["a", "b"]  # type: ignore[arg-type]
+    assert list(_all_registered(Client())) == ["a", "b"]
 
 
 def test_to_look_for_registered_models_makes_no_store(tmp_path: Path) -> None:

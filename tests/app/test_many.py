@@ -150,7 +150,7 @@ def test_what_is_refused_is_nobody_s_context_as_in_the_pipeline(
     monkeypatch.setattr("trimood.app.many.predict_one", predict_one)
     asked = [Utterance(None, "Hi", name, "talk") for name in "abcd"]
     reader = SimpleNamespace(context=ContextParams(previous=1, next=1))
-    results = _results(memory, reader, asked, lambda done, of: None)  # type: ignore[arg-type]
+    results = _results(memory, reader, asked, lambda done, of: None)
     assert [isinstance(result, Refusal) for result in results] == [False, True, False, False]
     assert (read["a"], read["c"], read["d"]) == (["a", "c"], ["a", "c", "d"], ["c", "d"])
 
@@ -163,7 +163,7 @@ def test_after_some_minutes_the_others_are_refused_and_what_is_predicted_stays(
     monkeypatch.setattr("trimood.app.many.time.monotonic", lambda: next(times))
     reader = SimpleNamespace(context=ContextParams(previous=1, next=1))
     asked = [Utterance(None, "Hi", name, "talk") for name in "ab"]
-    done, late = _results(memory, reader, asked, lambda done, of: None)  # type: ignore[arg-type]
+    done, late = _results(memory, reader, asked, lambda done, of: None)
     assert isinstance(done, Prediction)
     assert late == Refusal("b", "the page predicts for at most 30 minutes. Give fewer files.")
 
