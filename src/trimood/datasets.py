@@ -6,7 +6,6 @@ Every command imports this module, so pandas, MLflow and kedro_datasets.pandas a
 import base64
 import filecmp
 import os
-import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -283,20 +282,18 @@ class SpreadsheetDataset(AbstractDataset["pd.DataFrame", "pd.DataFrame"]):
 
     def load(self) -> "pd.DataFrame":
         """The table as it was saved."""
-        return _in_texts(self._csv.load(), "^'(?=['=+@\t\r-])", "")
+        from trimood.corpus.reading import from_spreadsheet
+
+        return from_spreadsheet(self._csv.load())
 
     def save(self, data: "pd.DataFrame") -> None:
         """Saves the table without its index."""
-        from trimood.corpus.reading import BEGINS_A_FORMULA
+        from trimood.corpus.reading import for_spreadsheet
 
-        self._csv.save(_in_texts(data, BEGINS_A_FORMULA, "'"))
+        self._csv.save(for_spreadsheet(data))
 
     def _describe(self) -> dict[str, Any]:
         return self._csv._describe()
-
-
-def _in_texts(table: "pd.DataFrame", pattern: str, replacement: str) -> "pd.DataFrame":
-    return table.map(lambda cell: re.sub(pattern, replacement, cell) if isinstance(cell, str) else cell)
 
 
 class WeightsDataset(_FileDataset["TrainedWeights"]):

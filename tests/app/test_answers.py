@@ -11,13 +11,14 @@ import torch
 
 from support.made_media import make_clip
 from support.trained_experiments import write_trained
-from trimood.app.answers import NO_MODEL, NOTHING_THERE, Question, answer, in_conversation, true_emotion
+from trimood.app.answers import NO_MODEL, NOTHING_THERE, Question, _with_lines, answer, in_conversation, true_emotion
 from trimood.app.choices import Example, ModelsInMemory
 from trimood.config.experiment_settings import ContextParams
 from trimood.config.parameters import ServingParams
 from trimood.emotions import EMOTIONS
 from trimood.serving.decoding import Decoder
 from trimood.serving.predictor import Prediction, Utterance, load_predictor
+from trimood.serving.requests import ACCEPTED_FORMATS
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +107,13 @@ def test_a_model_that_reads_nothing_of_it_says_so_and_costs_the_other_nothing(
     [
         (None, "  ", ["exp3", "exp6_head"], NOTHING_THERE),
         (None, "so happy !", [], NO_MODEL),
-        ("list.mp4", "so happy !", ["exp3"], "list.mp4 is not a video. Use MP4, MOV, MKV, WebM or AVI."),
-        ("empty.mp4", "so happy !", ["exp3"], "empty.mp4 is not a video."),
+        (
+            "list.mp4",
+            "so happy !",
+            ["exp3"],
+            f"list.mp4 is not a video or sound file that the page opens. Use {ACCEPTED_FORMATS}.",
+        ),
+        ("empty.mp4", "so happy !", ["exp3"], "empty.mp4 is not a video or sound file"),
         ("broken.mp4", "so happy !", ["exp3"], "This cannot be predicted. unreadable: "),
         ("long.mp4", "so happy !", ["exp3"], "This cannot be predicted. long.mp4: it has more than 20 frames"),
         (None, "happy " * 20, ["exp3"], "text has 120 characters; the maximum is 100"),
@@ -153,6 +159,14 @@ def test_lines_around_an_utterance_are_read_as_in_its_conversation(
     assert given.probabilities != pytest.approx(alone.probabilities, abs=1e-3)
     assert "Context (1 before and speakers): 1 of the lines around it were read." in given.note
     assert "Context (1 before and speakers): 0 of" in alone.note
+
+
+@pytest.mark.parametrize(("speakers", "speaker"), [(True, "Ross"), (False, "")])
+def test_a_name_before_the_words_is_no_word_whether_or_not_the_model_reads_speakers(
+    speakers: bool, speaker: str
+) -> None:
+    around = _with_lines(Question(None, "No !", "", "Ross: Hi"), ContextParams(previous=1, speakers=speakers))
+    assert [(of.text, of.speaker) for of in around] == [("Hi", speaker), ("No !", "")]
 
 
 def test_of_a_conversation_only_the_words_that_the_model_reads_are_given() -> None:

@@ -8,9 +8,18 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from mlflow.store.entities import PagedList
 
-from trimood.app.choices import Choice, ModelsInMemory, best_first, registered_models, trained_experiments
+from trimood.app.choices import (
+    Choice,
+    ModelsInMemory,
+    _all_registered,
+    best_first,
+    registered_models,
+    trained_experiments,
+)
 from trimood.config.parameters import ServingParams
+from trimood.model.stored import Imported, TrainedWeights, read_weights, write_weights
 from trimood.serving.decoding import Decoder
 from trimood.serving.trained_model import CALIBRATION, WEIGHTS
 from trimood.tracking.store import use_store
@@ -68,6 +77,30 @@ def test_the_best_on_validation_is_first_whatever_the_test_scores_are() -> None:
     assert best_first([unknown, worse, best]) == [best, worse, unknown]
 
 
+def test_a_score_on_other_utterances_and_that_of_imported_weights_do_not_lead() -> None:
+    here = [Choice(name, name, score, validated_on="a") for name, score in (("worse", 0.4), ("best", 0.5))]
+    registered = Choice("models:/m/1", "m", 0.45, validated_on="a")
+    foreign = [Choice(f"models:/f/{n}", f"f{n}", 0.9, validated_on="b") for n in range(3)]
+    imported = Choice("exp1", "exp1", 0.8)
+    found = best_first([*foreign, imported, *here, registered])
+    assert names(found) == ["best", "m", "worse", "f0", "f1", "f2", "exp1"]
+    assert names(best_first([*here, *foreign])[:2]) == ["best", "worse"]
+
+
+def test_a_trained_experiment_says_on_what_it_was_validated_unless_it_was_imported(
+    trained_folder: Path, tmp_path: Path
+) -> None:
+    weights = read_weights(trained_folder / "exp3" / WEIGHTS)
+    exp3, _ = trained_experiments(trained_folder, "")
+    assert exp3.validated_on == weights.about.identity.examples.validation != ""
+    models = shutil.copytree(trained_folder, tmp_path / "06_models")
+    origin = Imported(source="hub", digest="0" * 16, head="given")
+    identity = weights.about.identity.model_copy(update={"imported": origin})
+    about = weights.about.model_copy(update={"identity": identity})
+    write_weights(models / "exp3" / WEIGHTS, TrainedWeights(about, weights.tensors))
+    assert trained_experiments(models, "")[0].validated_on == ""
+
+
 def test_registered_models_with_an_alias_can_be_chosen_by_their_version(empty_store: Path, tmp_path: Path) -> None:
     uri = f"sqlite:///{shutil.copy(empty_store, tmp_path)}"
     use_store(uri)
@@ -92,9 +125,25 @@ def test_a_registered_model_has_the_scores_of_its_run(empty_store: Path, tmp_pat
     client.create_registered_model("trimood-exp13")
     client.create_model_version("trimood-exp13", (tmp_path / "model").as_uri(), run_id=run)
     client.set_registered_model_alias("trimood-exp13", "champion", "1")
-    (found,) = registered_models(uri)
+    client.set_tag(run, "examples.validation", "0123")
+    client.create_registered_model("trimood-exp4")  # its run is gone
+    client.create_model_version("trimood-exp4", (tmp_path / "model").as_uri(), run_id="0" * 32)
+    client.set_registered_model_alias("trimood-exp4", "champion", "1")
+    found, without_run = registered_models(uri)
+    assert without_run == Choice("models:/trimood-exp4/1", "trimood-exp4@champion (version 1)")
+    assert found.validated_on == "0123"
     assert (found.validation, found.test, found.trained) == (0.5, 0.25, "text, video")
     assert str(found.context) == "2 before and speakers"
+
+
+def test_models_of_all_pages_of_the_registry_are_found() -> None:
+    class Client:
+        """A registry of two pages."""
+
+        def search_registered_models(self, page_token: str | None = None) -> PagedList:
+            return PagedList(["b"], None) if page_token else PagedList(["a"], "second")
+
+    assert list(_all_registered(Client())) == ["a", "b"]
 
 
 def test_to_look_for_registered_models_makes_no_store(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The running page, asked as a program asks it: what it answers, and what it keeps to itself."""
 
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +77,22 @@ def test_an_example_is_called_right_or_wrong_and_many_clips_are_a_table_with_fil
     assert table["value"]["headers"] == ["utterance", "emotion", "true", "words"]
     assert [Path(file).name for file in files["value"]] == ["predictions.csv", "predictions.html"]
     assert memory == "In memory: exp6_head"
+
+
+def test_a_video_with_subtitles_is_played_as_it_was_uploaded_and_files_of_earlier_answers_are_removed(
+    page: ServedPage, client: Client, clips: Path, tmp_path: Path
+) -> None:
+    subtitles = tmp_path / "whole.srt"
+    subtitles.write_text("1\n00:00:00,000 --> 00:00:00,400\nHi .\n\n2\n00:00:00,400 --> 00:00:01,000\nNo !\n")
+    files = [handle_file(clips / "whole.mp4"), handle_file(subtitles)]
+    for _ in range(2):
+        _, player, timeline, _, downloads, _ = client.predict("exp6_head", files, api_name="/predict_many")
+    (address,) = re.findall(r'<video [^>]*src="([^"]+)"', player["value"])
+    played = httpx.get(f"{page.url}{address}")
+    assert (played.content, played.headers["Content-Type"]) == ((clips / "whole.mp4").read_bytes(), "video/mp4")
+    assert timeline["value"].count("data-second=") == 2
+    assert len(downloads["value"]) == 3
+    assert len(list(page.uploads.glob("trimood-app-*/answers/*"))) == 1
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_what_else_lies_beside_a_single_clip_need_not_speak_of_it(folder: Path) 
     for name in ("settings.json", "numbers.csv"):
         (folder / name).write_text("{}")
     assert words_of(folder / "a.mp4") == {"a": ""}
-    with pytest.raises(WordsError, match=r"2 files may hold the words: numbers\.csv, settings\.json\. Choose one"):
+    with pytest.raises(WordsError, match=r"2 files may hold the words: numbers\.csv, settings\.json\. Keep one"):
         own_utterances(str(folder), None)
 
 

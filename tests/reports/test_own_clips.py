@@ -9,7 +9,7 @@ import pytest
 from trimood.corpus.subtitles import cues_of
 from trimood.corpus.tables import ABSENCE_COLUMNS
 from trimood.emotions import CALIBRATED, EMOTIONS, PROBABILITIES
-from trimood.reports.own_clips import markdown_table, spreadsheet, subtitles, summary, timelines, write_page
+from trimood.reports.own_clips import in_words, markdown_table, spreadsheet, subtitles, summary, timelines, write_page
 
 
 def table(count: int, **columns: object) -> pd.DataFrame:
@@ -89,11 +89,17 @@ def test_the_page_says_whether_an_emotion_is_right(emotion: str, said: str) -> N
     of = {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 1}
     scores = {
         **{"macro_f1": 0.5, "weighted_f1": 0.25, "utterances": 1, "conversations": 2, "confidence": 0.95},
+        **{"emotions": 1, "no_interval": ""},
         **{"per_class": {"joy": of}, "intervals": {"macro_f1": [0.1, 0.9], "weighted_f1": [0.2, 0.8]}},
     }
     page = write_page(table(1, emotion=emotion), [], scores)
     assert said in page
-    assert "macro F1 0.500 [0.100 to 0.900], weighted F1 0.250 [0.200 to 0.800], 95 % intervals" in page.replace(
-        "\u00a0", " "
-    )
+    plain = page.replace("\u00a0", " ")
+    assert "macro F1 0.500 [0.100 to 0.900] (the only emotion that occurs), weighted F1 0.250 [0.200 to" in plain
+    assert "0.800], 95 % intervals over 2 conversations. F1: joy 0.50." in plain
     assert "Emotions over time" not in page
+    few = scores | {"intervals": {}, "emotions": 3, "no_interval": "2 conversations are too few, 5 are needed"}
+    assert in_words(few).startswith(
+        "Against 1 true emotion: macro F1 0.500 (mean over the 3 emotions that occur), weighted F1 0.250. "
+        "No interval: 2 conversations are too few, 5 are needed. F1: joy 0.50."
+    )

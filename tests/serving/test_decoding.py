@@ -103,6 +103,18 @@ def test_many_frames_are_refused_by_their_number_and_by_their_time(
     decoder.predict(predictor, [Utterance(clip, "Hi .")])
 
 
+@pytest.mark.parametrize(("codec", "container"), [("libx264", "mp4"), ("mjpeg", "avi"), ("libx264", "matroska")])
+def test_of_a_span_the_frames_within_it_count(tmp_path: Path, codec: str, container: str) -> None:
+    clip = tmp_path / "long"
+    clip.write_bytes(pictures(64, 64, 100, codec, container))  # 25 a second
+    limits = ServingParams(most_frames=25)
+    assert _exceeded(clip, limits, (2000, 3000)) == ""
+    wanted = "it has more than 25 frames, the maximum (TRIMOOD_MOST_FRAMES)."
+    assert _exceeded(clip, limits, (2000, 3100)) == wanted
+    assert _exceeded(clip, limits, (0, 1100)) == wanted
+    assert _exceeded(clip, limits, (3500, 9000)) == ""
+
+
 @pytest.mark.parametrize(("codec", "container"), [("flac", "flac"), ("aac", "mp4"), ("flac", "matroska")])
 def test_long_sound_is_refused(
     decoder: Decoder, predictor: Predictor, tmp_path: Path, codec: str, container: str

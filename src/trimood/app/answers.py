@@ -12,8 +12,9 @@ from trimood.config.experiment_settings import ContextParams
 from trimood.config.parameters import ServingParams
 from trimood.emotions import Modality
 from trimood.model.checkpoints import CheckpointError
+from trimood.reports.html import in_markdown
 from trimood.serving.predictor import Prediction, Predictor, Refusal, Utterance
-from trimood.serving.requests import BadRequest, check_text, is_media
+from trimood.serving.requests import ACCEPTED_FORMATS, BadRequest, check_text, is_media
 from trimood.serving.trained_model import ModelError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def true_emotion(examples: Sequence[Example], clip: Path | None, words: str) -> 
 
 def answer(memory: ModelsInMemory, question: Question, names: Sequence[str]) -> list[Answer]:
     """An answer from each model. Problems are reported in its note; no input raises an error."""
-    if problem := _problem(question, names, memory.decoder.limits):
+    if problem := in_markdown(_problem(question, names, memory.decoder.limits)):
         return [Answer(problem) for _ in names] or [Answer(problem)]
     memory.keep(names)
     return [_answer_of(memory, name, question) for name in names]
@@ -92,13 +93,14 @@ def not_media(clip: Path) -> str:
     with clip.open("rb") as file:
         if is_media(file.read(64)):
             return ""
-    return f"{clip.name} is not a video. Use MP4, MOV, MKV, WebM or AVI."
+    return f"{clip.name} is not a video or sound file that the page opens. Use {ACCEPTED_FORMATS}."
 
 
 def in_conversation(utterances: Sequence[Utterance], at: int, context: ContextParams) -> list[Utterance]:
     """The utterance at this place, and the words around it in its conversation that a model with this context reads.
 
-    `predict` of these, and of the whole conversation, give the same for this utterance.
+    Utterances of one conversation are in its order. `predict` of these, and of the whole conversation, give the same
+    for this utterance, unless another one is refused.
     """
     asked = utterances[at]
     if context.is_none or not asked.conversation:
@@ -127,15 +129,15 @@ def _answer_of(memory: ModelsInMemory, name: str, question: Question) -> Answer:
     try:
         predictor = memory.load(name)
     except (ModelError, CheckpointError) as error:
-        return Answer(f"This model cannot be loaded. {error}")
+        return Answer(f"This model cannot be loaded. {in_markdown(str(error))}")
     around = _with_lines(question, predictor.context)
     asked = question.clip.name if question.clip else "text"
     try:
         result = predict_one(memory, predictor, around, asked)
     except BadRequest as error:
-        return Answer(f"This cannot be predicted. {error}")
+        return Answer(f"This cannot be predicted. {in_markdown(str(error))}")
     if isinstance(result, Refusal):
-        return Answer(f"This cannot be predicted. {result.reason}")
+        return Answer(f"This cannot be predicted. {in_markdown(result.reason)}")
     return Answer(
         _note(predictor, result, question.true),
         result.calibrated,
@@ -161,10 +163,10 @@ def _with_lines(question: Question, context: ContextParams) -> list[Utterance]:
     return in_conversation([*before, asked, *after], len(before), context)
 
 
-def _said(line: str, has_speaker: bool) -> Utterance:
-    found = _LINE.fullmatch(line.strip()) if has_speaker else None
+def _said(line: str, reads_speakers: bool) -> Utterance:
+    found = _LINE.fullmatch(line.strip())
     speaker, words = found.groups() if found else ("", line.strip())
-    return Utterance(None, words, "", _ASKED, speaker)
+    return Utterance(None, words, "", _ASKED, speaker if reads_speakers else "")
 
 
 def _note(predictor: Predictor, prediction: Prediction, true: str) -> str:

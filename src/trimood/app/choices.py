@@ -4,10 +4,12 @@ import gc
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trimood.config.checks import without_passwords
 from trimood.config.experiment_settings import ContextParams
@@ -21,7 +23,13 @@ from trimood.serving.predictor import Predictor, load_predictor
 from trimood.serving.trained_model import CALIBRATION, WEIGHTS
 from trimood.tracking.store import SQLITE
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import RegisteredModel
+
 log = logging.getLogger(__name__)
+
+_REGISTERED = "models:/"
 
 LINES_AROUND = 10
 """So many lines of its conversation before and after an example are offered; models read fewer."""
@@ -68,7 +76,8 @@ class Choice:
     """A model that the page offers.
 
     `argument` is that of `load_trained`; `validation` and `test` are macro F1, None if they are not known; `trained`
-    says what was trained, and `context` what the model reads of a conversation.
+    says what was trained, and `context` what the model reads of a conversation. `validated_on` is the fingerprint of
+    the validation examples, "" if it is not known or the weights were imported, which may have been trained on them.
     """
 
     argument: str
@@ -77,6 +86,7 @@ class Choice:
     test: float | None = None
     trained: str = ""
     context: ContextParams = field(default_factory=ContextParams)
+    validated_on: str = ""
 
     @property
     def label(self) -> str:
@@ -90,11 +100,13 @@ def trained_experiments(models: Path, scores: str) -> list[Choice]:
     names = sorted(path.parent.name for path in models.glob(f"*/{WEIGHTS}") if path.with_name(CALIBRATION).is_file())
     found = []
     for name in names:
-        trained, context = "", ContextParams()
+        trained, context, validated_on = "", ContextParams(), ""
         with suppress(CheckpointError):  # its message is shown when it is chosen
-            plan = read_weights(models / name / WEIGHTS).about.plan
-            trained, context = plan.title, plan.settings.context
-        found.append(Choice(name, name, *_macro_f1(Path(scores.replace("{experiment}", name))), trained, context))
+            identity = read_weights(models / name / WEIGHTS).about.identity
+            trained, context = identity.plan.title, identity.plan.settings.context
+            validated_on = "" if identity.imported else identity.examples.validation
+        macro_f1 = _macro_f1(Path(scores.replace("{experiment}", name)))
+        found.append(Choice(name, name, *macro_f1, trained, context, validated_on))
     return found
 
 
@@ -110,15 +122,26 @@ def _macro_f1(path: Path) -> tuple[float | None, float | None]:
 def best_first(choices: Sequence[Choice]) -> list[Choice]:
     """The choices by macro F1 on validation, the best first; those without it follow in their order.
 
-    Never by the test score: the best of many test scores is better than the model is.
+    Only scores of the same validation examples are compared, those of most experiments trained here: models that were
+    validated on others, and imported ones, come last, in their order. Never by the test score: the best of many test
+    scores is better than the model is.
     """
-    return sorted(choices, key=lambda choice: math.inf if choice.validation is None else -choice.validation)
+    own = Counter(of.validated_on for of in choices if of.validated_on and not of.argument.startswith(_REGISTERED))
+    known = own or Counter(of.validated_on for of in choices)
+    here = known.most_common(1)[0][0] if known else ""
+
+    def rank(choice: Choice) -> tuple[bool, float]:
+        is_elsewhere = choice.validated_on != here
+        return is_elsewhere, math.inf if is_elsewhere or choice.validation is None else -choice.validation
+
+    return sorted(choices, key=rank)
 
 
 def registered_models(tracking_uri: str) -> list[Choice]:
     """Models with an alias in MLflow's registry, "trimood-exp4@champion (version 3)", with the scores of their runs.
 
-    Empty without a store, which is not created. If a store does not respond, a warning is logged.
+    Empty without a store, which is not created. If a store does not respond, a warning is logged; also for a version
+    whose run is missing, which is offered without scores.
     """
     import mlflow
 
@@ -126,20 +149,20 @@ def registered_models(tracking_uri: str) -> list[Choice]:
         return []
     client, found = mlflow.MlflowClient(tracking_uri, tracking_uri), []
     try:
-        for model in client.search_registered_models():
+        for model in _all_registered(client):
             for alias, version in sorted(model.aliases.items()):
-                run = client.get_model_version(model.name, version).run_id
-                data = client.get_run(run).data if run else None
-                metrics, params = (data.metrics, data.params) if data else ({}, {})
-                read = {name: params[f"context.{name}"] for name in ("previous", "next") if f"context.{name}" in params}
+                metrics, params, tags = _of_its_run(client, model.name, version)
+                given = {name: params.get(f"context.{name}", "") for name in ("previous", "next")}
+                read = {name: int(number) for name, number in given.items() if number.isdecimal()}
                 found.append(
                     Choice(
-                        f"models:/{model.name}/{version}",
+                        f"{_REGISTERED}{model.name}/{version}",
                         f"{model.name}@{alias} (version {version})",
                         metrics.get("validation/macro_f1"),
                         metrics.get("test/macro_f1"),
                         params.get("modalities", "").replace("+", ", "),
                         ContextParams(**read, speakers=params.get("context.speakers") == "True"),
+                        "" if "imported.digest" in tags else tags.get("examples.validation", ""),
                     )
                 )
     except mlflow.exceptions.MlflowException as error:
@@ -147,6 +170,30 @@ def registered_models(tracking_uri: str) -> list[Choice]:
         log.warning("the page offers no registered models: %s", reason)
         return []
     return found
+
+
+def _all_registered(client: "MlflowClient") -> "Iterator[RegisteredModel]":
+    """The registered models of all pages of the list."""
+    page = client.search_registered_models()
+    yield from page
+    while page.token:
+        page = client.search_registered_models(page_token=page.token)
+        yield from page
+
+
+def _of_its_run(
+    client: "MlflowClient", model: str, version: str
+) -> tuple[Mapping[str, float], Mapping[str, str], Mapping[str, str]]:
+    """Metrics, parameters and tags of the run of a version; none if the version has no run, or one that is gone."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_model_version(model, version).run_id
+        data = client.get_run(run).data if run else None
+    except MlflowException as error:
+        log.warning("%s, version %s: its scores are not known: %s", model, version, without_passwords(str(error)))
+        data = None
+    return (data.metrics, data.params, data.tags) if data else ({}, {}, {})
 
 
 class ModelsInMemory:

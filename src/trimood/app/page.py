@@ -1,10 +1,11 @@
 """The layout of the page: models above; one utterance with two answers, or many with a table and a timeline."""
 
-import os
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
 
@@ -12,6 +13,7 @@ from trimood.app.answers import Answer, Question, answer, true_emotion
 from trimood.app.choices import Choice, Example, ModelsInMemory
 from trimood.app.many import MOST_UTTERANCES, answer_many
 from trimood.emotions import EMOTIONS
+from trimood.reports.html import in_markdown
 
 _NONE = "–"
 _SIDES = 2
@@ -25,9 +27,13 @@ READABLE = {
 }
 """Colours of the theme with a contrast of at least 4.5 (WCAG 2.2, 1.4.3), which Gradio's own do not have."""
 
+_HOUR_SECONDS = 60 * 60
+_CACHE = (_HOUR_SECONDS, 24 * _HOUR_SECONDS)
+"""Gradio looks every hour for uploads and downloads that are older than a day, and deletes them."""
+
 CSS = """
 .note {min-height: 3em}
-#clip video, #player video {max-height: 280px}
+#clip video, #player video {max-height: 280px; max-width: 100%}
 #models table, .why table {display: block; overflow-x: auto}
 #models :is(td, th), .why :is(td, th) {word-break: normal; overflow-wrap: normal}
 #models td:last-child {min-width: 16rem}
@@ -58,10 +64,18 @@ With a column `emotion` in the table, the answer is scored."""
 
 
 def build_page(
-    memory: ModelsInMemory, choices: Callable[[], Sequence[Choice]], examples: Sequence[Example], no_model: str
+    memory: ModelsInMemory,
+    choices: Callable[[], Sequence[Choice]],
+    examples: Sequence[Example],
+    no_model: str,
+    answers: Path,
 ) -> gr.Blocks:
-    """The page. `choices`: the models that can be chosen, the best first; `no_model`: said without any."""
-    with gr.Blocks(title="trimood", analytics_enabled=False, fill_width=True) as page:
+    """The page.
+
+    `choices`: the models that can be chosen, the best first; `no_model`: said without any; `answers`: a folder for
+    files to download, outside of Gradio's own, which gets copies of them.
+    """
+    with gr.Blocks(title="trimood", analytics_enabled=False, fill_width=True, delete_cache=_CACHE) as page:
         gr.Markdown(INTRODUCTION)
         empty = gr.Markdown(no_model, visible=False, elem_id="no-model")
         offered = choices()
@@ -76,7 +90,7 @@ def build_page(
         with gr.Tab("One utterance"):
             conversation, one = _one(memory, choices, examples, no_model, (first, second, in_memory))
         with gr.Tab("Many, or a video with subtitles"):
-            many = _many(memory, (first, in_memory))
+            many = _many(memory, (first, in_memory), answers)
 
         def offer() -> list[Any]:
             found = choices()
@@ -162,7 +176,7 @@ def _one(
     return conversation, button
 
 
-def _many(memory: ModelsInMemory, shared: tuple[gr.Dropdown, gr.Markdown]) -> gr.Button:
+def _many(memory: ModelsInMemory, shared: tuple[gr.Dropdown, gr.Markdown], answers: Path) -> gr.Button:
     """The inputs and answers for many utterances; returns the button."""
     first, in_memory = shared
     with gr.Row():
@@ -174,7 +188,7 @@ def _many(memory: ModelsInMemory, shared: tuple[gr.Dropdown, gr.Markdown]) -> gr
             downloads = gr.File(label="Downloads", visible=False, interactive=False, elem_id="downloads")
         with gr.Column(scale=3, min_width=320):
             note = gr.Markdown("The answers appear here.", elem_id="note-many", elem_classes="note")
-            player = gr.Video(label="Video", visible=False, interactive=False, buttons=[], elem_id="player")
+            player = gr.HTML(visible=False, elem_id="player")
             timeline = gr.HTML(visible=False, elem_id="timeline")
             table = gr.Dataframe(visible=False, interactive=False, wrap=True, elem_id="table", max_height=600)
     folder.upload(lambda chosen: chosen, folder, files, api_visibility="private")
@@ -183,11 +197,13 @@ def _many(memory: ModelsInMemory, shared: tuple[gr.Dropdown, gr.Markdown]) -> gr
         def tell(done: int, of: int) -> None:
             progress((done, of), desc="predicting", unit="utterances")
 
-        own = Path(tempfile.mkdtemp(dir=os.environ.get("GRADIO_TEMP_DIR")))
+        for earlier in answers.iterdir():  # Gradio has copied its files
+            shutil.rmtree(earlier)
+        own = Path(tempfile.mkdtemp(dir=answers))
         found = answer_many(memory, name or "", [Path(path) for path in given or ()], own, tell)
         return [
             found.note,
-            gr.update(value=found.video and str(found.video), visible=found.video is not None),
+            gr.update(value=_player(found.video), visible=found.video is not None),
             gr.update(value=found.timeline, visible=bool(found.timeline)),
             gr.update(value=found.table, visible=found.table is not None),
             gr.update(value=[str(file) for file in found.files] or None, visible=bool(found.files)),
@@ -206,6 +222,11 @@ def _many(memory: ModelsInMemory, shared: tuple[gr.Dropdown, gr.Markdown]) -> gr
     return button
 
 
+def _player(video: Path | None) -> str:
+    """A player of an uploaded file. That of Gradio would run ffmpeg, without limits, on what a browser may not play."""
+    return f'<video controls preload="metadata" src="gradio_api/file={quote(str(video))}"></video>' if video else ""
+
+
 def _labels(found: Sequence[Choice]) -> list[tuple[str, str]]:
     return [(of.label, of.argument) for of in found]
 
@@ -219,8 +240,11 @@ def _listed(found: Sequence[Choice]) -> str:
     rows = ["| model | validation macro F1 | test macro F1 | trained |", "|---|--:|--:|---|"]
     for of in found:
         scores = ("–" if score is None else f"{score:.3f}" for score in (of.validation, of.test))
-        rows.append(f"| {of.name} | {' | '.join(scores)} | {of.trained} |")
-    chosen = "The best on the validation split stands first: the test split must not choose."
+        rows.append(f"| {in_markdown(of.name)} | {' | '.join(scores)} | {in_markdown(of.trained)} |")
+    chosen = (
+        "The best on the validation split stands first: the test split must not choose. Models that were validated on "
+        "other utterances, and imported ones, come last, in no order of quality."
+    )
     return "\n".join([*rows, "", chosen])
 
 

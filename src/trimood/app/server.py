@@ -56,8 +56,10 @@ def serve(
     if not choices():
         log.warning(no_model)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with tempfile.TemporaryDirectory(prefix="trimood-app-") as uploads:
-        os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": uploads}
+    with tempfile.TemporaryDirectory(prefix="trimood-app-") as folder:
+        uploads, answers = (Path(folder) / name for name in ("uploads", "answers"))
+        answers.mkdir()
+        os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(uploads)}
         import gradio as gr
         from starlette.middleware import Middleware
 
@@ -68,7 +70,7 @@ def serve(
             RequestGuard, limits=limits, megabytes=REQUEST_MEGABYTES, check=_check_body, unread=uploads_megabytes
         )
         page = build_page(
-            ModelsInMemory(models, checkpoints, Decoder(limits)), choices, corpus_examples(corpus), no_model
+            ModelsInMemory(models, checkpoints, Decoder(limits)), choices, corpus_examples(corpus), no_model, answers
         )
         try:
             page.launch(

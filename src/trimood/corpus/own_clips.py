@@ -27,6 +27,10 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}(?:[-_][a-z0-9]{1,8})*|english|forced|default
 _ENGLISH = re.compile(r"en(?:g|glish)?\b", re.IGNORECASE)
 
 
+# What uploads and file systems take out of a name, besides slashes: "Oh no!.mp4" becomes "Oh no.mp4".
+_TAKEN_OUT = re.compile(r'[<>:"|?*`$!{}\x00-\x1f\x7f]')
+
+
 class _Utterance(NamedTuple):
     """A row of OWN_UTTERANCE_COLUMNS; without milliseconds, the utterance is the whole clip."""
 
@@ -187,7 +191,7 @@ def _of_files_beside(place: Path, names: Mapping[str, Path]) -> Iterator[_Uttera
     _name_unread(owners)
     if len(tables) > 1:
         named = listed([path.name for path in tables], _NAMED)
-        raise WordsError(f"{top}: {len(tables)} files may hold the words: {named}. Choose one: text=FILE")
+        raise WordsError(f"{top}: {len(tables)} files may hold the words: {named}. Keep one, or choose it: text=FILE")
     words = _matched(read_words(tables[0]), names, tables[0]) if tables else {}
     for name, path in names.items():
         if name not in words and path in subtitles:
@@ -251,8 +255,9 @@ def _chosen(clip: Path, files: list[tuple[str, Path]]) -> Path:
 def _matched(words: Mapping[str, Said], names: Mapping[str, Path], table: Path) -> dict[str, Said]:
     """The words by clip name; a table may name clips with or without extension and folder.
 
-    A spelling that fits exactly takes precedence over one that looks equal (`media.files.spelling`), and that over one
-    in other capitals. A name that fits several clips fits none.
+    A spelling that fits exactly takes precedence over one that looks equal (`media.names.spelling`), that over one in
+    other capitals, and that over one without the characters that uploads take out. A name that fits several clips fits
+    none.
     """
     find = _finder(names)
     found = {clip: find(clip) for clip in words}
@@ -273,6 +278,7 @@ def _finder(names: Mapping[str, Path]) -> Callable[[str], str | None]:
         str,
         lambda name: "".join(spelling(name)),
         lambda name: "".join(spelling(name)).casefold(),
+        lambda name: "".join(spelling(_TAKEN_OUT.sub("", name))).casefold(),
     )
     levels = []
     for same in alike:

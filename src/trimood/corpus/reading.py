@@ -6,10 +6,13 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trimood.config.parameters import unique_keys
 from trimood.media.names import ENDINGS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LINE_MARKS = re.compile("[\n\r\v\f\x1c-\x1e\u2028\u2029]+")
 _WINDOWS_1252 = {n: bytes([n]).decode("cp1252", "ignore") or chr(n) for n in range(0x80, 0xA0)}  # five are undefined
@@ -20,8 +23,8 @@ _ROW = re.compile(rf"{_ROW_OR_WORDS.pattern}(?! )", re.IGNORECASE)
 """The beginning of a row: the name of a clip, and a comma; in words, a space follows."""
 
 
-BEGINS_A_FORMULA = r"^(?=['=+@\t\r-])"
-"""Text that a spreadsheet may run (https://owasp.org/www-community/attacks/CSV_Injection): it gets an apostrophe."""
+_BEGINS_A_FORMULA = r"(?=['=+@\t\r-])"
+"""Text that a spreadsheet may run (https://owasp.org/www-community/attacks/CSV_Injection), or has an apostrophe."""
 
 
 class TextError(ValueError):
@@ -49,6 +52,20 @@ def in_one_line(text: str) -> str:
 def shortened(words: str, length: int = 60) -> str:
     """At most `length` characters of user data, for an error message."""
     return words if len(words) <= length else words[: length - 3] + "..."
+
+
+def for_spreadsheet(table: "pd.DataFrame") -> "pd.DataFrame":
+    """The table with an apostrophe before each text that a spreadsheet may run, such as `=HYPERLINK(…)`."""
+    return _in_texts(table, f"^{_BEGINS_A_FORMULA}", "'")
+
+
+def from_spreadsheet(table: "pd.DataFrame") -> "pd.DataFrame":
+    """The inverse of `for_spreadsheet`."""
+    return _in_texts(table, f"^'{_BEGINS_A_FORMULA}", "")
+
+
+def _in_texts(table: "pd.DataFrame", pattern: str, replacement: str) -> "pd.DataFrame":
+    return table.map(lambda cell: re.sub(pattern, replacement, cell) if isinstance(cell, str) else cell)
 
 
 def parse_json(text: str) -> Any:

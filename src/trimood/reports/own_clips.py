@@ -25,7 +25,7 @@ EMOTION_COLOURS = dict(
 SCORED_ON_WHAT = "Scores of utterances that the model was trained on say nothing about others."
 
 Scores = Mapping[str, Any]
-"""`metrics.Report` of the utterances whose true emotion is known, their number of conversations, and `intervals`."""
+"""What `scoring.own_clips.score_known` returns of the utterances whose true emotion is known."""
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,8 @@ class Timeline:
 
 
 def summary(predictions: pd.DataFrame, scores: Scores) -> list[str]:
-    """Lines of Markdown: how many utterances have each emotion, what was absent, scores, and the least certain ones."""
-    counts = predictions["predicted"].value_counts()
-    lines = [
-        f"{_counted(len(predictions), 'utterance')}: "
-        + ", ".join(
-            f"{emotion} {count:,} ({100 * count / len(predictions):.0f} %)" for emotion, count in counts.items()
-        ),
-        f"Absent: {'; '.join(_absences(predictions)) or 'nothing'}.",
-    ]
-    if scores:
-        lines.append(in_words(scores))
+    """The lines of `overview`, and a table of the least certain utterances."""
+    lines = overview(predictions, scores)
     least = predictions.assign(highest=predictions[list(CALIBRATED)].max(axis=1)).nsmallest(LEAST_CERTAIN, "highest")
     lines += [
         "",
@@ -78,23 +69,41 @@ def summary(predictions: pd.DataFrame, scores: Scores) -> list[str]:
     return lines
 
 
+def overview(predictions: pd.DataFrame, scores: Scores) -> list[str]:
+    """Lines of Markdown: how many utterances have each emotion, what was absent, and scores."""
+    counts = predictions["predicted"].value_counts()
+    lines = [
+        f"{_counted(len(predictions), 'utterance')}: "
+        + ", ".join(
+            f"{emotion} {count:,} ({100 * count / len(predictions):.0f} %)" for emotion, count in counts.items()
+        ),
+        f"Absent: {'; '.join(_absences(predictions)) or 'nothing'}.",
+    ]
+    if scores:
+        lines.append(in_words(scores))
+    return lines
+
+
 def in_words(scores: Scores) -> str:
-    """A sentence with macro F1, weighted F1 and their intervals, and F1 of each emotion."""
-    intervals = scores["intervals"]
-    named = {"macro_f1": "macro F1", "weighted_f1": "weighted F1"}
-    both = []
-    for name, words in named.items():
+    """Sentences with macro F1, weighted F1 and their intervals, or why there are none, and F1 of each emotion."""
+    intervals, occur = scores["intervals"], scores["emotions"]
+    numbers = {}
+    for name, words in (("macro_f1", "macro F1"), ("weighted_f1", "weighted F1")):
         known = f"{scores[name]:.3f}"
-        if intervals:
+        if name in intervals:
             low, high = intervals[name]
             known = with_interval(Estimate(scores[name], low, high, math.nan))
-        both.append(f"{words} {known}")
+        numbers[name] = f"{words} {known}"
+    if occur < len(EMOTIONS):
+        which = "the only emotion that occurs" if occur == 1 else f"mean over the {occur} emotions that occur"
+        numbers["macro_f1"] += f" ({which})"
+    without = f" No interval: {scores['no_interval']}." if scores["no_interval"] else ""
     f1 = (f"{emotion} {of['f1']:.2f}" for emotion, of in scores["per_class"].items() if of["support"])
     over = f"{percent(scores['confidence'])} intervals over {scores['conversations']} conversations"
     level = f", {over}" if intervals else ""
     return (
-        f"Against {_counted(scores['utterances'], 'true emotion')}: {', '.join(both)}{level}. F1: {', '.join(f1)}. "
-        f"{SCORED_ON_WHAT}"
+        f"Against {_counted(scores['utterances'], 'true emotion')}: {', '.join(numbers.values())}{level}.{without} "
+        f"F1: {', '.join(f1)}. {SCORED_ON_WHAT}"
     )
 
 

@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -148,8 +149,8 @@ def _stop(pool: ProcessPool) -> None:
 def _exceeded(clip: Path, limits: ServingParams, span: tuple[int, int] | None = None) -> str:
     """Says which limit the clip exceeds, by its headers and packets; "" if none, or if it cannot be opened.
 
-    Of a clip of which only a span is read, in milliseconds, the span must not be too long. FFmpeg decodes a frame of
-    some codecs when it opens a file, but none above `max_pixels`.
+    Of a clip of which only a span is read, in milliseconds, the span must not be too long, nor have too many frames.
+    FFmpeg decodes a frame of some codecs when it opens a file, but none above `max_pixels`.
     """
     largest = int(limits.largest_frame_megapixels * 1e6)
     try:
@@ -163,7 +164,9 @@ def _exceeded(clip: Path, limits: ServingParams, span: tuple[int, int] | None = 
                 )
             if span is None:
                 return _too_long(container, limits)
-            return _lasts_too_long(limits) if span[1] - span[0] > 1000 * limits.longest_seconds else ""
+            if span[1] - span[0] > 1000 * limits.longest_seconds:
+                return _lasts_too_long(limits)
+            return _too_many_frames(container, limits, *span)
     except MemoryError:
         return f"opening it takes more than {limits.decoding_megabytes} MB of memory (TRIMOOD_DECODING_MEGABYTES)."
     except (av.error.FFmpegError, OSError, ValueError):
@@ -188,10 +191,38 @@ def _too_long(container: av.container.InputContainer, limits: ServingParams) -> 
                 at = packet.pts * tick
                 played[index] = max(played[index], at - first.setdefault(index, at))
         if video is not None and counts[video.index] > limits.most_frames:
-            return f"it has more than {limits.most_frames:,} frames, the maximum (TRIMOOD_MOST_FRAMES)."
+            return _has_too_many_frames(limits)
         if played[index] > limits.longest_seconds:
             return _lasts_too_long(limits)
     return ""
+
+
+def _too_many_frames(
+    container: av.container.InputContainer, limits: ServingParams, start_milliseconds: int, end_milliseconds: int
+) -> str:
+    """Counts the frames within a span by their packets, from the key frame before it; decodes nothing."""
+    if (video := video_track(container)) is None:
+        return ""
+    origin = (container.start_time or 0) / av.time_base  # players show it as 0, as does `media.excerpts`
+    start, end = (origin + milliseconds / 1000 for milliseconds in (start_milliseconds, end_milliseconds))
+    with suppress(av.error.FFmpegError):  # formats that cannot seek are read from their beginning
+        container.seek(int(start * av.time_base), backward=True)
+    count = 0
+    for packet in container.demux(video):
+        if not packet.size:
+            continue
+        shown = packet.dts if packet.pts is None else packet.pts
+        tick = float(packet.time_base)
+        count += shown is None or start <= shown * tick < end
+        if count > limits.most_frames:
+            return _has_too_many_frames(limits)
+        if packet.dts is not None and packet.dts * tick >= end:  # no frame is shown before it is decoded
+            break
+    return ""
+
+
+def _has_too_many_frames(limits: ServingParams) -> str:
+    return f"it has more than {limits.most_frames:,} frames, the maximum (TRIMOOD_MOST_FRAMES)."
 
 
 def _lasts_too_long(limits: ServingParams) -> str:

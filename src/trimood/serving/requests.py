@@ -24,7 +24,10 @@ _SHAPE = 'send {"dataframe_records": [{"text": "…", "clip": "…"}]}.'
 _MEGABYTE = 1_000_000
 _ISO_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
 _BEGINNINGS = (b"\x1aE\xdf\xa3", b"OggS", b"fLaC")  # Matroska and WebM, Ogg, FLAC
-_HOW = "Send the file's content as base64 (of MP4, MOV, MKV, WebM, AVI, WAV, FLAC or Ogg); a path is never opened."
+ACCEPTED_FORMATS = "MP4, MOV, MKV, WebM, AVI, WAV, FLAC or Ogg"
+"""The formats whose beginnings `is_media` knows, in words."""
+
+_HOW = f"Send the file's content as base64 (of {ACCEPTED_FORMATS}); a path is never opened."
 
 
 class BadRequest(Exception):

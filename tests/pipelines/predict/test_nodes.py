@@ -17,6 +17,7 @@ from trimood.corpus.tables import ABSENCE_COLUMNS, OWN_UTTERANCE_COLUMNS
 from trimood.emotions import EMOTIONS
 from trimood.pipelines.predict.nodes import (
     NothingPredicted,
+    _by_cause,
     draw,
     export,
     predict,
@@ -161,6 +162,12 @@ def test_of_two_thousand_utterances_the_log_shows_the_first_and_counts_the_cause
     assert len(refused) == 500
 
 
+def test_the_cause_of_a_refusal_keeps_the_name_of_the_model() -> None:
+    cause = "it lacks every modality that models:/trimood-exp4@champion uses"
+    refused = pd.DataFrame({"utterance": list("abcdef"), "message": f"{cause}: text (no words)"})
+    assert _by_cause(refused).splitlines()[0] == f"6 {cause}: a, b, c, d, e, f"
+
+
 @pytest.mark.slow
 def test_subtitles_cut_a_video_into_utterances(trained: TrainedModel, tmp_path: Path) -> None:
     long = make_clip(tmp_path / "long.mp4", seconds=3.0)
@@ -232,4 +239,5 @@ def test_words_with_true_emotions_are_scored_from_the_file_to_the_summary(
     predictions = predict(examples, trained, tmp_path / "parts")
     assert predictions["emotion"].tolist() == ["joy", "", "fear"]
     scores = score(predictions, COMPARE)
-    assert f"Against 2 true emotions: macro F1 {scores['macro_f1']:.3f} [" in summarise(predictions, refused, scores)
+    said = f"Against 2 true emotions: macro F1 {scores['macro_f1']:.3f} (mean over the 2 emotions that occur), "
+    assert said in summarise(predictions, refused, scores)

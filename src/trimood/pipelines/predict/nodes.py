@@ -129,7 +129,7 @@ def _by_cause(refused: pd.DataFrame) -> str:
         return "\n  ".join(_lines(refused))
     causes: dict[str, list[str]] = {}
     for name, message in zip(refused["utterance"], refused["message"], strict=True):
-        causes.setdefault(message.partition(":")[0], []).append(name)
+        causes.setdefault(message.partition(": ")[0], []).append(name)  # names of models have ":", too
     most_frequent = sorted(causes.items(), key=lambda item: -len(item[1]))
     lines, left = [], NAMED
     for cause, names in most_frequent:
