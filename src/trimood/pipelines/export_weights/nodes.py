@@ -92,7 +92,7 @@ def _fill_with_graph(trained: TrainedModel, model_card: str, folder: Path) -> No
 
     recipe = write_onnx(folder, trained)
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
-    (folder / "README.md").write_text(f"{model_card}\n{how_to_run(recipe, sizes)}", encoding="utf-8")
+    (folder / "README.md").write_text(f"{model_card}\n\n{how_to_run(recipe, sizes)}", encoding="utf-8")
 
 
 def _counts(rows: pd.DataFrame) -> np.ndarray:
