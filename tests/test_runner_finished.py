@@ -170,6 +170,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
 
     monkeypatch.setattr(runner, "pipelines", {name: made.experiment(name) for name in ("exp1", "exp3", "exp4")})
     monkeypatch.setattr(runs, "finished_run", finished_run)
+    monkeypatch.setattr(runs, "stored_summary", lambda _: None)
     monkeypatch.setattr(runner, "store_in_use", lambda: made.store)
     for name in (*runner.SEVERAL, *runner.RANKS):
         monkeypatch.delenv(name, raising=False)
