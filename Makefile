@@ -10,6 +10,7 @@ UV_VERSION := 0.13.9
 STAMP := .venv/.installed
 SEEDS := 1,2,3
 PORT := 7860
+VIZ_PORT := 4141
 PIPELINE := exp4
 comma := ,
 empty :=
@@ -48,7 +49,6 @@ setup: $(STAMP) ## install everything into .venv, in the versions of requirement
 .PHONY: demo
 demo: $(STAMP) ## run exp4 on a small generated corpus, tracked in MLflow (2 min)
 	$(BIN)/kedro run --pipelines=exp4
-	@echo "Go on: make app (try the model), make ui (MLflow), $(BIN)/kedro run --pipelines=exp3,exp4 (another experiment)."
 
 .PHONY: ui
 ui: $(STAMP) ## compare runs in MLflow: http://127.0.0.1:5000
@@ -61,8 +61,8 @@ app: $(STAMP) ## try trained models: http://127.0.0.1:7860 (make app ENV=ecf)
 # Kedro-Viz opens a pipeline at a zoom at which everything fits; without the boxes of datasets, names can be read.
 .PHONY: viz
 viz: $(STAMP) ## show the pipeline of exp4: http://127.0.0.1:4141 (make viz PIPELINE=compare)
-	$(BIN)/python scripts/open_when_ready.py "http://127.0.0.1:4141/?pid=$(PIPELINE)&types=nodes&expandAllPipelines=true" &
-	$(BIN)/kedro viz run --no-browser --host=127.0.0.1 --pipeline=$(PIPELINE)
+	$(BIN)/python scripts/open_when_ready.py "http://127.0.0.1:$(VIZ_PORT)/?pid=$(PIPELINE)&types=nodes&expandAllPipelines=true" \
+		$(BIN)/kedro viz run --no-browser --host=127.0.0.1 --port=$(VIZ_PORT) --pipeline=$(PIPELINE)
 
 .PHONY: docs
 docs: $(STAMP) ## build the documentation site into site/

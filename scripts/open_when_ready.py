@@ -1,28 +1,45 @@
-"""Opens an address in the browser as soon as its server answers: python scripts/open_when_ready.py ADDRESS."""
+"""Runs a server, and opens an address in the browser as soon as it answers: open_when_ready.py ADDRESS COMMAND…"""
 
+import socket
+import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 import webbrowser
+from collections.abc import Sequence
+from http.client import HTTPException
+from urllib.parse import urlsplit
 
-PATIENCE_SECONDS = 120
 
-
-def main(address: str) -> None:
-    """Gives up without a word if nothing answers: the server has said why."""
-    until = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < until:
-        try:
-            with urllib.request.urlopen(address, timeout=5):  # noqa: S310 - an address of this machine, of the Makefile
+def main(address: str, command: Sequence[str]) -> int:
+    """Returns the exit code of the server. Raises SystemExit if another program answers at its port."""
+    at = urlsplit(address)
+    with socket.socket() as asked:
+        if asked.connect_ex((str(at.hostname), at.port or 80)) == 0:
+            sys.exit(
+                f"port {at.port}: in use by another program. Stop that, or give another port: make viz VIZ_PORT=4142"
+            )
+    server = subprocess.Popen(command)  # noqa: S603 - the Makefile's
+    try:
+        while server.poll() is None:
+            if answers(address):
+                sys.stdout.write(f"Open {address}\n")
+                webbrowser.open(address)
                 break
-        except (urllib.error.URLError, TimeoutError):
-            time.sleep(0.5)
-    else:
-        return
-    sys.stdout.write(f"Open {address}\n")
-    webbrowser.open(address)
+            time.sleep(0.2)
+        return server.wait()
+    except KeyboardInterrupt:  # a terminal sends it to the server, too
+        return server.wait()
+
+
+def answers(address: str) -> bool:
+    """Whether something is served there."""
+    try:
+        with urllib.request.urlopen(address, timeout=5):  # noqa: S310 - an address of this machine, of the Makefile
+            return True
+    except (OSError, HTTPException):
+        return False
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    sys.exit(main(sys.argv[1], sys.argv[2:]))

@@ -27,7 +27,8 @@ def test_a_job_that_fails_or_is_killed_affects_no_other_and_every_line_names_its
     for root in roots:
         root.mkdir()
     jobs = [job(seed, root) for seed, root in zip((1, 2, 3), roots, strict=True)]
-    returned, errors = run_jobs(jobs, [{"DEVICE": "a"}, {"DEVICE": "b"}], session)
+    returned: list[str] = []
+    errors = run_jobs(jobs, [{"DEVICE": "a"}, {"DEVICE": "b"}], session, returned.append)
     assert [root.exists() for root in roots] == [False, True, True]  # what is not finished is continued there
     lines = capfd.readouterr().err.splitlines()
     said = sorted(line for line in lines if line.endswith(("corpus a", "corpus b")))
@@ -42,16 +43,19 @@ def test_a_job_that_fails_or_is_killed_affects_no_other_and_every_line_names_its
 
 
 @pytest.mark.slow
-def test_what_ends_the_command_ends_its_jobs(capfd, ctrl_c) -> None:
+def test_what_ends_the_command_ends_its_jobs_and_keeps_what_others_have_finished(capfd, ctrl_c) -> None:
+    returned: list[str] = []
+
     def interrupt() -> None:
-        while "corpus" not in capfd.readouterr().err:
+        while not returned or "4 corpus" not in capfd.readouterr().err:
             time.sleep(0.1)
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt, daemon=True).start()
     begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        run_jobs([job(4)], [{"DEVICE": "a"}], session)
+        run_jobs([job(1), job(4)], [{"DEVICE": "a"}], session, returned.append)
+    assert returned == ["seed 1"]
     assert time.monotonic() - begun < 300  # it would have slept longer
 
 

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
@@ -23,6 +24,7 @@ from trimood.disk import holder_of, is_held, release_all
 from trimood.model.stored import AboutWeights, RunIdentity, TrainedWeights, read_weights
 from trimood.runner import ExperimentRunner, HoldLocks
 from trimood.tracking import runs
+from trimood.tracking.results import KEY, Ending
 from trimood.tracking.store import OutOfReach
 
 
@@ -111,6 +113,12 @@ class Project:
                 "type": f"{own}WeightsDataset",
                 "filepath": str(models / "{name}" / "{epoch}.safetensors"),
             },
+            "{name}.summary": {
+                "type": f"{own}ModelDataset",
+                "model": "trimood.scoring.summary.RunSummary",
+                "command": "",
+                "filepath": str(self.folder / "{name}" / "summary.json"),
+            },
             **{
                 f"{{name}}.{output}": {
                     "type": f"{own}WholeFileDataset",
@@ -162,6 +170,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
 
     monkeypatch.setattr(runner, "pipelines", {name: made.experiment(name) for name in ("exp1", "exp3", "exp4")})
     monkeypatch.setattr(runs, "finished_run", finished_run)
+    monkeypatch.setattr(runs, "stored_summary", lambda _: None)
     monkeypatch.setattr(runner, "store_in_use", lambda: made.store)
     for name in (*runner.SEVERAL, *runner.RANKS):
         monkeypatch.delenv(name, raising=False)
@@ -183,6 +192,23 @@ def test_a_finished_experiment_is_not_trained_again_and_the_log_says_why(
     assert "MLflow run run of exp3 holds the result" in said
     assert str(project.folder / "06_models" / "exp3") in said
     assert "--params rerun=true" in said
+
+
+@pytest.mark.parametrize("content", ["damaged", None])
+@pytest.mark.parametrize("stored", ["exp3", None])
+def test_a_finished_seed_without_its_summary_is_finished_and_its_result_is_read_from_mlflow(
+    project: Project, monkeypatch: pytest.MonkeyPatch, content: str | None, stored: str | None
+) -> None:
+    project.run()
+    if content:
+        (project.folder / "exp3" / "summary.json").write_text(content)
+    found = SimpleNamespace(experiment=stored) if stored else None
+    monkeypatch.setattr(runs, "stored_summary", {"run of exp3": found}.get)
+    with click.Context(click.Command("run")) as command:
+        command.meta[runner.MORE_SEEDS] = True
+        assert project.run() == ["exp3.identify"]
+    ending = command.meta.get(KEY, Ending())
+    assert [result.summary.experiment for result in ending.results] == ([stored] if stored else [])
 
 
 def test_of_several_experiments_only_the_rest_is_trained(project: Project) -> None:

@@ -10,7 +10,14 @@ SOURCES = TESTS.parent / "src" / "trimood"
 OF_NO_ROOM = {"docs", "support"}
 """Folders for the documentation, and for what tests share."""
 
-OF_NO_MODULE = {"test_extras.py", "test_makefile.py", "test_notebooks.py", "test_scripts.py", "test_tree.py"}
+OF_NO_MODULE = {
+    "test_extras.py",
+    "test_makefile.py",
+    "test_notebooks.py",
+    "test_open_when_ready.py",
+    "test_scripts.py",
+    "test_tree.py",
+}
 """Tests of what lies beside the package."""
 
 

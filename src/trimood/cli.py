@@ -4,10 +4,12 @@ import atexit
 import copy
 import gc
 import logging
+import sys
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from time import monotonic
 from typing import Any
 
@@ -30,7 +32,7 @@ from trimood.config.conf_files import ConfError, read_node
 from trimood.config.experiments import experiment_names, experiment_of
 from trimood.options import check_runner, check_selection, read_params, refuse_unless_known, without_deprecated
 from trimood.refusals import Command
-from trimood.tracking.results import Ending, ending_of_command, last_words
+from trimood.tracking.results import Ending, Given, ending_of_command, last_words
 
 log = logging.getLogger(__name__)
 
@@ -113,8 +115,14 @@ def _say_results(options: Options, seconds: float) -> None:
     """Prints what the command has found below its log, apart from it."""
     if (ending := ending_of_command()) and ending.results:
         has_params = bool(options["params"].keys() - {"seeds", "jobs"})
-        words = last_words(ending, seconds, options["env"], has_params)
-        click.echo("\n" + "\n".join(words))
+        given = Given(_program(), options["env"], options["conf_source"], has_params)
+        click.echo("\n" + "\n".join(last_words(ending, seconds, given)))
+
+
+def _program() -> str:
+    """Kedro's command: its path if it is not on the PATH, as after `make demo` without the environment."""
+    called = Path(sys.argv[0])
+    return str(called) if called.name == "kedro" and not which("kedro") else "kedro"
 
 
 def _run_jobs(options: Options, whole: Pipeline) -> None:
@@ -166,11 +174,8 @@ def _run_jobs(options: Options, whole: Pipeline) -> None:
                 seen = {SEEN: meta.get(SEEN, {}), MORE_SEEDS: seed != last}
                 jobs.append(Job(name, chosen, seen, root))
         session = partial(_run_session, project.PACKAGE_NAME)
-        endings, errors = run_jobs(jobs, devices, session) if jobs else ([], [])
         own = ending_of_command() or Ending()
-        for ending in endings:
-            own.add(ending)
-        if errors:
+        if jobs and (errors := run_jobs(jobs, devices, session, own.add)):
             raise errors[0]
 
 

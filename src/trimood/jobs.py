@@ -92,16 +92,16 @@ def trained_by_jobs(models: Path) -> Iterator[None]:
 
 
 def run_jobs(
-    jobs: Sequence[Job], devices: Sequence[Mapping[str, str]], session: Session
-) -> tuple[list[Any], list[Exception]]:
+    jobs: Sequence[Job], devices: Sequence[Mapping[str, str]], session: Session, keep: Callable[[Any], None]
+) -> list[Exception]:
     """Runs `session(options, meta)` of each job in a new process, as many at once as there are `devices`.
 
-    `devices` are environment variables. Each line that a process writes has the job's name before it. Returns what the
-    sessions have returned, and the errors, both in the order in which the jobs ended; one job's error affects no other.
-    What ends this process ends all of them, in order.
+    `devices` are environment variables. Each line that a process writes has the job's name before it. `keep` is given
+    what a session has returned as soon as its job ends. Returns the errors in the order in which the jobs ended; one
+    job's error affects no other. What ends this process ends all of them, in order.
     """
     free, waiting, running = [*range(len(devices))], [*jobs], list[_Running]()
-    returned, errors = list[Any](), list[Exception]()
+    errors = list[Exception]()
     longest = max(len(job.name) for job in jobs)
     try:
         while waiting or running:
@@ -118,7 +118,7 @@ def run_jobs(
                     log.error("%s failed: %s", one.job.name, outcome)
                     errors.append(outcome)
                     continue
-                returned.append(outcome)
+                keep(outcome)
                 if one.job.own_root:
                     shutil.rmtree(one.job.own_root, ignore_errors=True)
     finally:
@@ -127,7 +127,7 @@ def run_jobs(
         for one in running:
             one.process.join()
             one.lines.join()
-    return returned, errors
+    return errors
 
 
 def _start(job: Job, slot: int, device: Mapping[str, str], session: Session, prefix: str) -> _Running:

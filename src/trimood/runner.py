@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 from collections.abc import Generator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -188,7 +189,12 @@ class WholeExperiment:
 
         dataset = self.catalog.get(f"{self.name}.summary")
         if dataset and (ending := ending_of_command()):
-            summary = dataset.load() if is_here else stored_summary(run)
+            summary = None
+            if is_here:
+                with suppress(DatasetError):  # removed or damaged, which makes a finished run no less finished
+                    summary = dataset.load()
+            if summary is None:
+                summary = stored_summary(run)
             if summary:
                 ending.results.append(Result(summary, Path(dataset._filepath).parent if is_here else None))
 

@@ -26,7 +26,9 @@ def script() -> Any:
 
 def test_each_picture_of_the_documentation_is_taken_by_a_command() -> None:
     scripts = {name: (PROJECT / "scripts" / name).read_text() for name in ("take_pictures.py", "write_results.py")}
-    taken = {name for source in scripts.values() for name in re.findall(r'"([\w-]+\.png)"', source)}
+    taken = {
+        name for source in scripts.values() for name in re.findall(r'(?:\bto|"pictures") / "([\w-]+\.png)"', source)
+    }
     assert {path.name for path in (PROJECT / "docs" / "pictures").iterdir()} == taken
 
 

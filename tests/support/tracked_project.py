@@ -106,7 +106,8 @@ def experiment(name):
         about = {"experiment": name, "seed": seed, "imported": False, "trained": "a head", "confidence": 0.95}
         return RunSummary(**about, validation_macro_f1=seed / 100, test=test, excluded={"drop": 2})
 
-    def ablate(history):
+    def ablate(history, summary):
+        fail_if_asked(f"{name}.ablate")
         changes = {"change": ["intact", "blanked"], "macro_f1_drop": [0.0, 0.25]}
         return pd.DataFrame({"split": "test", "modality": ["all", "text"], **changes})
 
@@ -116,7 +117,7 @@ def experiment(name):
         Node(train, ["identity", "corpus_description"], "history", name="train"),
         Node(score, "history", "scores", name="score"),
         Node(summarize, ["identity", "history"], "summary", name="summarize"),
-        Node(ablate, "history", "modality_ablation", name="ablate"),
+        Node(ablate, ["history", "summary"], "modality_ablation", name="ablate"),
     ]
     shared = {f"params:{block}": f"params:{block}" for block in ("training", "lora")}
     parameters = {"params:experiment": f"params:{name}", **shared}

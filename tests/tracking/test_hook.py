@@ -22,6 +22,7 @@ from mlflow.entities import Run
 from support.command_server import command_server
 from support.tracked_project import STORE, of, runs_in
 from trimood.runner import ExperimentRunner
+from trimood.tracking.results import KEY
 from trimood.tracking.runs import finished_run
 
 Command = Callable[..., None]
@@ -43,6 +44,11 @@ def start(project: Path, *names: str, **how: Any) -> None:
 def run_named(store: Path, name: str) -> Run:
     (found,) = [run for run in runs_in(store) if of(run) == name]
     return found
+
+
+def results_said(command: click.Context) -> list[str]:
+    """The experiments whose results a command says last."""
+    return [result.summary.experiment for result in command.meta[KEY].results]
 
 
 def statuses(store: Path) -> dict[str, str]:
@@ -152,9 +158,10 @@ def test_a_failing_node_fails_its_experiment_and_not_the_one_that_was_done(
     run: Command, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("exp3")
-    monkeypatch.setenv("FAIL", "exp4.score: ValueError")
-    with pytest.raises(ValueError, match="was asked to fail"):
+    monkeypatch.setenv("FAIL", "exp4.ablate: ValueError")  # its summary is stored already
+    with click.Context(click.Command("run")) as command, pytest.raises(ValueError, match="was asked to fail"):
         run("exp3", "exp4")
+    assert results_said(command) == ["exp3"]
     assert [(of(found), found.info.status) for found in runs_in(project)].count(("exp3", "FINISHED")) == 2
     exp4 = run_named(project, "exp4")
     assert exp4.info.status == "FAILED"
@@ -307,7 +314,9 @@ def test_what_is_skipped_because_it_is_there_makes_no_run_or_a_partial_one(run: 
 
 @pytest.mark.slow
 def test_threads_feed_the_run_of_their_own_experiment(run: Command, project: Path) -> None:
-    run("exp3", "exp4", runner=ThreadRunner(max_workers=2))
+    with click.Context(click.Command("run")) as command:
+        run("exp3", "exp4", runner=ThreadRunner(max_workers=2))
+    assert sorted(results_said(command)) == ["exp3", "exp4"]
     assert statuses(project) == {"exp3": "FINISHED", "exp4": "FINISHED"}
     for name, macro_f1 in (("exp3", 1), ("exp4", pytest.approx((5 + 2 / 3) / 7))):
         found = run_named(project, name)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 import yaml
 
 from support.learning_examples import sources, tiny_identity, tiny_plan
@@ -138,14 +139,19 @@ def test_a_run_of_imported_weights_has_its_experiment_their_origin_and_no_traini
     assert found["imported.digest"] == "0" * 16
 
 
-def test_examples_are_a_dataset_of_the_run_with_the_digest_in_its_identity() -> None:
+def test_examples_are_a_dataset_of_the_run_with_the_digest_in_its_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shared = tmp_path / "shared.parquet"
+    Path("file").symlink_to(shared)  # in the data root of a job, which is removed when it has ended
     run: Any = Logging()
     examples = pd.DataFrame({"utterance": ["a", "b"], "text": ["Hi .", "No !"], "label": [0, 1]})
     logged(run, "examples", examples, **{"as": "training"})
     logged(run, "examples", examples, **{"as": "test"})
     assert run.tables == [
-        ("training", examples_fingerprint(examples), Path("file"), 2),
-        ("test", examples_fingerprint(examples), Path("file"), 2),
+        ("training", examples_fingerprint(examples), shared, 2),
+        ("test", examples_fingerprint(examples), shared, 2),
     ]
     # `compare` finds by the first of them on which words its references are to be fitted
     assert run.tags == {

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from trimood.scoring.summary import OnTest, Range, RunSummary
-from trimood.tracking.results import Ending, Result, describe, in_a_column, last_words
+from trimood.tracking.results import Ending, Given, Result, describe, in_a_column, last_words
 
 SCREEN = 24  # lines of a terminal
 
@@ -39,35 +39,53 @@ def summary(name: str = "exp4", seed: int = 3, **other: object) -> RunSummary:
     return RunSummary.model_validate(values)
 
 
-def said(*summaries: RunSummary, folder: Path | None = None, has_params: bool = False) -> list[str]:
-    ending = Ending([Result(of, folder) for of in summaries], LINK, report=Path("report.html"))
-    lines = last_words(ending, 92, None, has_params)
+def said(
+    *summaries: RunSummary, folder: Path | None = None, given: Given | None = None, report: Path | None = None
+) -> list[str]:
+    ending = Ending([Result(of, folder) for of in summaries], LINK, report=report)
+    lines = last_words(ending, 92, given or Given())
     assert all(line.isascii() for line in lines)  # a terminal may show nothing else
     return lines
 
 
 def test_one_result_is_five_lines(tmp_path: Path) -> None:
-    assert said(summary(), folder=tmp_path) == [
-        "exp4, seed 3, in 1 min 32 s: macro F1 0.407 (95% interval 0.332 to 0.511) on test; TF-IDF 0.350, no "
-        "significant difference.",
+    report = tmp_path / "report.html"
+    report.touch()
+    assert said(summary(), folder=tmp_path, report=report) == [
+        "exp4, seed 3, in 1 min 32 s: macro F1 0.407 (95% interval 0.332 to 0.511) on test; TF-IDF 0.350: no clear "
+        "difference on test (interval over conversations only).",
         "Never predicted on test: fear, disgust.",
         "Next: kedro run --pipelines=exp4 --params 'seeds=[1,2,3]', as other seeds may score differently; kedro app, "
         "to try the model.",
         f"MLflow: make ui, then {LINK}",
-        f"Report: figures in {tmp_path}; the report on all runs, written by compare, in report.html",
+        f"Report: figures in {tmp_path}; the report of the last compare in {report}",
     ]
+
+
+def test_files_that_are_not_there_are_not_announced(tmp_path: Path) -> None:
+    only_figures = said(summary(), folder=tmp_path, report=tmp_path / "report.html")
+    assert only_figures[-1] == f"Report: figures in {tmp_path}"
+    none = said(summary(), folder=tmp_path / "gone", report=tmp_path / "report.html")
+    assert none[-1].startswith("MLflow: ")
 
 
 @pytest.mark.parametrize(
     ("gain", "words"),
     [
-        (Range(value=0.1, low=0.01, high=0.2), "TF-IDF 0.350, significantly better."),
-        (Range(value=-0.1, low=-0.2, high=-0.01), "TF-IDF 0.350, significantly worse."),
-        (Range(value=-0.1), "TF-IDF 0.350, a difference of -0.100."),
+        (Range(value=0.1, low=0.01, high=0.2), "this training is better on test (interval over conversations only)."),
+        (Range(value=-0.1, low=-0.2, high=-0.01), "this training is worse on test (interval over conversations only)."),
+        (Range(value=-0.1), "a difference of -0.100."),
     ],
 )
 def test_the_result_is_called_better_only_if_its_interval_says_so(gain: Range, words: str) -> None:
-    assert said(summary(test=on_test(gain=gain)))[0].endswith(words)
+    assert said(summary(test=on_test(gain=gain)))[0].endswith(f"; TF-IDF 0.350: {words}")
+
+
+@pytest.mark.parametrize("gain", [-0.1, 0.0, 0.1])
+def test_no_single_training_is_called_significant(gain: float) -> None:
+    """Its interval knows nothing of other seeds; `compare` decides."""
+    found = summary(test=on_test(gain=Range(value=gain, low=gain - 0.01, high=gain + 0.01)))
+    assert "significant" not in said(found)[0] + describe(found, "")
 
 
 def test_where_nothing_is_known_nothing_is_said() -> None:
@@ -80,12 +98,38 @@ def test_where_nothing_is_known_nothing_is_said() -> None:
     first, _, following, *_ = said(imported)
     assert first == "exp4, imported, in 1 min 32 s: macro F1 0.400 on test."
     assert following == "Next: kedro app, to try the model."  # there is no other seed of it
-    assert last_words(Ending(link=LINK), 92, None, False) == []
-    assert "exp4, seed" not in said(summary(), has_params=True)[2]
+    assert last_words(Ending(link=LINK), 92, Given()) == []
 
 
-def test_parameters_that_were_given_are_given_again_by_the_person_who_knows_them() -> None:
-    assert said(summary(), has_params=True)[2].startswith("Next: this command with seeds=[1,2,3] in --params,")
+def test_the_next_commands_are_given_as_this_one_was() -> None:
+    given = Given(".venv/bin/kedro", "ecf", None, has_params=True)
+    assert said(summary(), given=given)[2] == (
+        "Next: this command with seeds=[1,2,3] in --params, as other seeds may score differently; .venv/bin/kedro app "
+        "--env=ecf, with the same --params, to try the model."
+    )
+    assert said(summary("exp1", 1), summary("exp1", 2), given=given)[4] == (
+        "Next: .venv/bin/kedro run --pipelines=compare --env=ecf, with the same --params but seeds and jobs, to see "
+        "which differences are significant."
+    )
+
+
+def test_another_source_of_configuration_is_named_where_a_command_takes_it() -> None:
+    given = Given(conf_source="/my conf")
+    assert said(summary(), given=given)[2] == (
+        "Next: kedro run --pipelines=exp4 --conf-source='/my conf' --params 'seeds=[1,2,3]', as other seeds may score "
+        "differently."
+    )
+    assert "--pipelines=compare --conf-source='/my conf' --params" in said(summary(), summary(seed=4), given=given)[4]
+    assert not [line for line in said(summary(imported=True), given=given) if line.startswith("Next")]
+
+
+def test_a_confidence_is_not_rounded_and_a_table_of_several_names_each() -> None:
+    other = summary(seed=4, confidence=0.995)
+    assert "(99.5% interval 0.332 to 0.511)" in said(other)[0]
+    assert "macro F1 on test  99.5% interval " in said(other, summary(seed=5, confidence=0.995))[1]
+    lines = said(summary(), other)
+    assert "%" not in lines[1]
+    assert ("0.332 to 0.511 (95%)" in lines[2], "0.332 to 0.511 (99.5%)" in lines[3]) == (True, True)
 
 
 def test_several_results_are_a_table_with_the_best_on_validation_first() -> None:
@@ -107,18 +151,18 @@ def test_any_number_of_results_fits_a_screen(experiments: int, seeds: int) -> No
 
 
 def test_the_description_of_a_run_answers_what_how_good_and_what_was_left_out() -> None:
-    note = describe(summary(), "is a linear head enough?", Path("08_reporting/exp4"))
+    note = describe(summary(), "is a linear head enough?")
     assert note.splitlines()[0] == "**Is a linear head enough?**"
     for words in (
         "text + video, LoRA r=16, seed 3",
         "macro F1 on test 0.407 (95% interval 0.332 to 0.511), 87 utterances of 12 conversations",
-        "TF-IDF has 0.350 on the same test; difference +0.057 (-0.020 to 0.130), no significant difference",
+        "TF-IDF has 0.350 on the same test; difference +0.057 (-0.020 to 0.130), no clear difference on test",
         "fear, disgust",
         "2 clips replaced by nothing, 5 clips dropped",
-        "`08_reporting/exp4`",
     ):
         assert words in note
-    bare = describe(summary(test=None, excluded=None), "", Path("exp4"))
+    assert "08_reporting" not in note  # the folder is another seed's soon
+    bare = describe(summary(test=None, excluded=None), "")
     assert "TF-IDF" not in bare
     assert "Left out" not in bare
     assert bare.startswith("- **Trained:**")

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trimood.disk import DiskFull, says_disk_full
 from trimood.emotions import EMOTIONS, MODALITIES
 from trimood.media.recipes import SHIFT_MS, WINDOW_MS
 from trimood.model.checkpoints import TOKEN_COUNT
@@ -34,7 +35,7 @@ GRAPH, RECIPE = "model.onnx", "recipe.json"
 
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 _TEXT_TOKENS = 77
-_TRIED = {1: 0.5, 3: 1.0}
+_TRIED = {1: 0.5, 1 + len(MODALITIES): 1.0}
 """Batches with which an export is compared with torch, and how much of the longest text of an encoder they have."""
 
 
@@ -72,7 +73,8 @@ def export_graph(classifier: "EmotionClassifier", temperature: float, path: Path
 
     Inputs are those of `example_inputs`, for any number of utterances; outputs are `logits` and `calibrated`, the
     probabilities at the temperature, [utterance, 7] float32. LoRA adapters stay as they are: merged into the weights,
-    they would be rounded. Raises ExportError if torch has no ONNX operators for a layer, or if logits differ.
+    they would be rounded. Raises ExportError if torch has no ONNX operators for a layer, or if logits differ; and
+    DiskFull.
     """
     import torch
 
@@ -111,7 +113,6 @@ def export_graph(classifier: "EmotionClassifier", temperature: float, path: Path
                 for axis, size in enumerate(value.shape or ()):
                     if not isinstance(size, int):
                         value.shape[axis] = ("utterance", "token")[axis]  # type: ignore[index]
-            exported.save(path, external_data=True)
     except Exception as error:  # torch's exporter has a dozen kinds
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ExportError(
@@ -120,6 +121,13 @@ def export_graph(classifier: "EmotionClassifier", temperature: float, path: Path
         ) from error
     finally:
         classifier.train(was_training)
+    try:
+        with _quiet():
+            exported.save(path, external_data=True)
+    except Exception as error:
+        if says_disk_full(error):
+            raise DiskFull(path) from error
+        raise
     _compare(classifier, path, name)
 
 
@@ -135,7 +143,7 @@ def example_inputs(classifier: "EmotionClassifier", count: int, text_share: floa
     generator = torch.Generator().manual_seed(0)
     present = torch.ones(count, len(MODALITIES), dtype=torch.bool)
     for number in range(1, count):
-        present[number, MODALITIES.index(classifier.modalities[number % len(classifier.modalities)])] = False
+        present[number, MODALITIES.index(classifier.modalities[(number - 1) % len(classifier.modalities)])] = False
     inputs = {"present": present}
     if "text" in classifier.modalities:
         encoder = classifier.encoder
@@ -168,10 +176,11 @@ def _compare(classifier: "EmotionClassifier", path: Path, name: str) -> None:
             )["logits"].numpy()
         found = session.run(["logits"], {field: value.numpy() for field, value in inputs.items()})[0]
         differs = float(np.abs(found - expected).max())
-        if not differs <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
+        allowed = TOLERANCE * max(1.0, float(np.abs(expected).max()))
+        if not differs <= allowed:
             raise ExportError(
                 f"{name}: the logits of the exported graph differ from torch's by {differs:.2g}; allowed is "
-                f"{TOLERANCE:g}. Export its weights for PyTorch instead: format=original"
+                f"{allowed:.2g}. Export its weights for PyTorch instead: format=original"
             )
 
 

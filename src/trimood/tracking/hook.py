@@ -75,6 +75,8 @@ class TrackRuns:
         self._finished: list[str] = []
         self._held: dict[str, dict[str, Any]] = {}
         self._seen: set[tuple[str | None, str]] = set()
+        self._results: dict[str, Result] = {}
+        self._ending = ending_of_command()  # here, as worker threads are in no command
         # A command with several seeds has a session for each; only the first runs the shared stages.
         command = click.get_current_context(silent=True)
         self._shared: dict[str, Any] = command.meta.setdefault(SEEN, {}) if command else {}
@@ -136,13 +138,13 @@ class TrackRuns:
         """Logs the dataset; a run is finished when the last output of its experiment is saved."""
         self._feed(dataset_name, data, node)
         with self._lock:
-            if self._kind(dataset_name) == "summary" and (ending := ending_of_command()):
-                ending.results.append(Result(data, self._file_of(dataset_name).parent))
+            if self._kind(dataset_name) == "summary" and (of := experiment_of(node.namespace, self._names)):
+                self._results[of] = Result(data, self._file_of(dataset_name).parent)
             for name, unsaved in self._unsaved.items():
                 if dataset_name in unsaved:
                     unsaved.discard(dataset_name)
                     if not unsaved and name in self._runs:
-                        self._runs.pop(name).close("FINISHED")
+                        self._close_run(name, self._runs.pop(name), "FINISHED")
                         self._finished.append(name)
 
     @hook_impl
@@ -222,6 +224,12 @@ class TrackRuns:
             weights = f"{dataset_name.rpartition('.')[0]}.{logged.weights}"  # of the same namespace
             LOG[logged.log](Entry(run, data, self._file_of(dataset_name), logged, self._file_of(weights)))
 
+    def _close_run(self, name: str, run: TrackedRun, status: Status, partial: bool = False) -> None:
+        """Closes a run; the command says the result of one that is finished."""
+        run.close(status, partial)
+        if status == "FINISHED" and self._ending and (result := self._results.pop(name, None)):
+            self._ending.results.append(result)
+
     def _file_of(self, dataset_name: str) -> Path:
         return Path(getattr(self._catalog.get(dataset_name), "_filepath", ""))
 
@@ -232,9 +240,9 @@ class TrackRuns:
         set_current_run(None)
         for name, run in runs.items():
             unsaved = bool(self._unsaved[name])
-            run.close(unfinished if unsaved else "FINISHED", partial=unsaved)
+            self._close_run(name, run, unfinished if unsaved else "FINISHED", partial=unsaved)
         names, kept = ", ".join([*self._finished, *runs]), outbox.end()
-        uri, ending, trainings = without_passwords(outbox.uri), ending_of_command(), outbox.experiments.get("trainings")
+        uri, ending, trainings = without_passwords(outbox.uri), self._ending, outbox.experiments.get("trainings")
         view = link(outbox.uri, trainings) if trainings else None
         if ending:
             report = self._file_of(REPORT) if self._catalog.get(REPORT) else None

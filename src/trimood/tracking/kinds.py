@@ -82,7 +82,8 @@ def _log_corpus(entry: Entry) -> None:
 def _log_examples(entry: Entry) -> None:
     """Logs a table of examples as an MLflow dataset with the digest that is in the run's identity, and its size."""
     split = str(entry.logged.name)
-    entry.run.log_table(split, examples_fingerprint(entry.data), entry.path, len(entry.data))
+    # In the data root of a job, which is removed, it is a link to the command's own.
+    entry.run.log_table(split, examples_fingerprint(entry.data), entry.path.resolve(), len(entry.data))
     fingerprint = {f"{split}_examples": words_fingerprint(entry.data)} if split == "training" else {}
     entry.run.log(tags={f"utterances.{split}": len(entry.data), **fingerprint})
 
@@ -91,7 +92,7 @@ def _log_summary(entry: Entry) -> None:
     """Logs the run's result in words: its interval as a tag for the list of runs, and the run's description."""
     summary = entry.data
     words = in_a_column(summary.test.macro_f1) if summary.test else ""
-    note = describe(summary, question_of(summary.experiment), entry.path.parent)
+    note = describe(summary, question_of(summary.experiment))
     entry.run.log(tags={NOTE: note, **({INTERVAL: words} if words else {})})
     entry.run.log_file(entry.path)
 

@@ -1,5 +1,6 @@
 """The result of a run in words: in its description in MLflow, and at the end of a command."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,8 +61,8 @@ def in_a_column(of: "Range") -> str:
     return "" if of.low is None else f"{of.low:.2f}–{of.high:.2f}"
 
 
-def describe(summary: "RunSummary", question: str, folder: Path) -> str:
-    """Returns the Markdown that MLflow shows above a run. `question`: of the experiment; `folder`: of its figures."""
+def describe(summary: "RunSummary", question: str) -> str:
+    """Returns the Markdown that MLflow shows above a run, which outlasts all folders. `question`: of the experiment."""
     test, lines = summary.test, [f"**{question[:1].upper()}{question[1:]}**", ""] if question else []
     how = "Imported" if summary.imported else "Trained"
     seed = "" if summary.imported else f", seed {summary.seed}"
@@ -83,29 +84,44 @@ def describe(summary: "RunSummary", question: str, folder: Path) -> str:
         counts = [f"{count:,} clips {done.get(policy, policy)}" for policy, count in sorted(summary.excluded.items())]
         lines.append(f"- **Left out:** {', '.join(counts) or 'no clip'} (`excluded_clips.csv`)")
     lines.append(
-        f"- **Report:** *Artifacts* has figures and predictions; the figures are also in `{folder}`. "
-        "`kedro run --pipelines=compare` writes the report on all runs."
+        "- **Report:** *Artifacts* has figures and predictions. `kedro run --pipelines=compare` writes the report on "
+        "all runs."
     )
     return "\n".join(lines)
 
 
-def last_words(ending: Ending, seconds: float, environment: str | None, has_params: bool) -> list[str]:
+@dataclass(frozen=True)
+class Given:
+    """How a command was given, as far as the next one must be given alike.
+
+    `program`: kedro, or the path of one that is not on the PATH. `env`, `conf_source`: those options. `has_params`:
+    whether there are --params other than seeds and jobs.
+    """
+
+    program: str = "kedro"
+    env: str | None = None
+    conf_source: str | None = None
+    has_params: bool = False
+
+
+def last_words(ending: Ending, seconds: float, given: Given) -> list[str]:
     """Returns what a command says last of its results: scores, what was never predicted, what to do next, and where.
 
-    ASCII only, as a terminal may show nothing else. `environment`: that of --env; `has_params`: whether --params were
-    given, which the next command needs, too.
+    ASCII only, as a terminal may show nothing else. The next commands repeat --env and --conf-source, and say where
+    they need the --params of this command.
     """
     if not ending.results:
         return []
     results = sorted(ending.results, key=lambda result: -result.summary.validation_macro_f1)
     one = results[0].summary if len(results) == 1 else None
     lines = _of_one(one, seconds) if one else _of_several([result.summary for result in results], seconds)
-    lines += _next([result.summary for result in results], f" --env={environment}" if environment else "", has_params)
+    lines += _next([result.summary for result in results], given)
     if ending.link:
         lines.append(f"MLflow: {'' if ending.served else 'make ui, then '}{ending.link}")
     folders = [result.folder for result in results if result.folder and result.folder.is_dir()]
     figures = [f"figures in {_from_here(folders[0] if one else folders[0].parent)}"] if folders else []
-    report = [f"the report on all runs, written by compare, in {_from_here(ending.report)}"] if ending.report else []
+    has_report = ending.report and ending.report.is_file()
+    report = [f"the report of the last compare in {_from_here(ending.report)}"] if ending.report and has_report else []
     return [*lines, f"Report: {'; '.join([*figures, *report])}"] if figures or report else lines
 
 
@@ -114,7 +130,7 @@ def _of_one(summary: "RunSummary", seconds: float) -> list[str]:
     if test is None:
         return [f"{start} macro F1 {summary.validation_macro_f1:.3f} on validation; there is no test utterance."]
     score = f"{start} macro F1 {_with_interval(test.macro_f1, summary.confidence)} on test"
-    beside = f"; TF-IDF {test.tfidf:.3f}, {_against_tfidf(test.gain)}." if test.gain and test.tfidf is not None else "."
+    beside = f"; TF-IDF {test.tfidf:.3f}: {_against_tfidf(test.gain)}." if test.gain and test.tfidf is not None else "."
     return [f"{score}{beside}", f"Never predicted on test: {', '.join(test.never_predicted) or 'none'}."]
 
 
@@ -124,7 +140,9 @@ def _of_several(summaries: "Sequence[RunSummary]", seconds: float) -> list[str]:
     words = f" TF-IDF on the same test: {', '.join(baselines)}." if baselines else ""
     rows: list[tuple[str, str, str, str]]
     if is_short := len(summaries) <= MOST_LINES:
-        rows, interval = [_row(of) for of in summaries], f"{summaries[0].confidence:.0%} interval"
+        one_confidence = len({of.confidence for of in summaries}) == 1
+        rows = [_row(of, names_confidence=not one_confidence) for of in summaries]
+        interval = f"{_percent(summaries[0].confidence)} interval" if one_confidence else "interval"
     else:
         names = list(dict.fromkeys(of.experiment for of in summaries))
         of_each = [[of for of in summaries if of.experiment == name] for name in names]
@@ -138,12 +156,14 @@ def _of_several(summaries: "Sequence[RunSummary]", seconds: float) -> list[str]:
     return [f"{len(summaries)} results in {_duration(seconds)}, the best on validation first.{words}", *lines, *more]
 
 
-def _row(summary: "RunSummary") -> tuple[str, str, str, str]:
+def _row(summary: "RunSummary", names_confidence: bool) -> tuple[str, str, str, str]:
     test = summary.test
     if test is None:
         return summary.name, "no test", "", ""
     never = ", ".join(test.never_predicted) or "none"
-    return summary.name, f"{test.macro_f1.value:.3f}", _interval(test.macro_f1), never
+    interval = _interval(test.macro_f1)
+    confidence = f" ({_percent(summary.confidence)})" if interval and names_confidence else ""
+    return summary.name, f"{test.macro_f1.value:.3f}", f"{interval}{confidence}", never
 
 
 def _row_of_seeds(summaries: "Sequence[RunSummary]") -> tuple[str, str, str, str]:
@@ -157,21 +177,33 @@ def _row_of_seeds(summaries: "Sequence[RunSummary]") -> tuple[str, str, str, str
     return name, f"{mean(scores):.3f}", over, ", ".join(never) or "none"
 
 
-def _next(summaries: "Sequence[RunSummary]", env: str, has_params: bool) -> list[str]:
-    """The command that tells most after these results."""
+def _next(summaries: "Sequence[RunSummary]", given: Given) -> list[str]:
+    """The commands that say most after these results."""
     names = list(dict.fromkeys(of.experiment for of in summaries))
-    if len(summaries) == 1 and summaries[0].imported:
-        return [f"Next: kedro app{env}, to try the model."]
-    if len(summaries) == 1:
-        again = "this command with seeds=[1,2,3] in --params" if has_params else ""
-        command = again or f"kedro run --pipelines={names[0]}{env} --params 'seeds=[1,2,3]'"
-        return [f"Next: {command}, as other seeds may score differently; kedro app{env}, to try the model."]
-    baseline = "" if "exp1" in names else " --params compare.baseline=TF-IDF"
-    return [f"Next: kedro run --pipelines=compare{env}{baseline}, to see which differences are significant."]
+    env = f" --env={given.env}" if given.env else ""
+    source = f" --conf-source={shlex.quote(given.conf_source)}" if given.conf_source else ""
+    if len(summaries) > 1:
+        baseline = "" if "exp1" in names else " --params compare.baseline=TF-IDF"
+        command = f"{given.program} run --pipelines=compare{env}{source}{baseline}"
+        same = ", with the same --params but seeds and jobs" if given.has_params else ""
+        return [f"Next: {command}{same}, to see which differences are significant."]
+    found = []
+    if not summaries[0].imported:
+        seeds = f"{given.program} run --pipelines={names[0]}{env}{source} --params 'seeds=[1,2,3]'"
+        again = "this command with seeds=[1,2,3] in --params" if given.has_params else seeds
+        found.append(f"{again}, as other seeds may score differently")
+    if not given.conf_source:  # `kedro app` reads the project's own
+        same = ", with the same --params" if given.has_params else ""
+        found.append(f"{given.program} app{env}{same}, to try the model")
+    return [f"Next: {'; '.join(found)}."] if found else []
 
 
 def _with_interval(of: "Range", confidence: float) -> str:
-    return f"{of.value:.3f}" + (f" ({confidence:.0%} interval {_interval(of)})" if of.low is not None else "")
+    return f"{of.value:.3f}" + (f" ({_percent(confidence)} interval {_interval(of)})" if of.low is not None else "")
+
+
+def _percent(confidence: float) -> str:
+    return f"{100 * confidence:g}%"
 
 
 def _interval(of: "Range") -> str:
@@ -179,10 +211,12 @@ def _interval(of: "Range") -> str:
 
 
 def _against_tfidf(gain: "Range") -> str:
+    """Not called significant: that needs several seeds, which `compare` has."""
     if gain.low is None or gain.high is None:
         return f"a difference of {gain.value:+.3f}"
     better, worse = gain.low > 0, gain.high < 0
-    return "significantly better" if better else "significantly worse" if worse else "no significant difference"
+    is_better = "this training is better" if better else "this training is worse" if worse else "no clear difference"
+    return f"{is_better} on test (interval over conversations only)"
 
 
 def _from_here(path: Path) -> Path:
