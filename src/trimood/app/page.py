@@ -33,7 +33,8 @@ _CACHE = (_HOUR_SECONDS, 24 * _HOUR_SECONDS)
 
 CSS = """
 .note {min-height: 3em}
-#clip video, #player video {max-height: 280px; max-width: 100%}
+#clip video, #player video {max-height: 280px}
+#player video {width: 100%; background: black}
 #models table, .why table {display: block; overflow-x: auto}
 #models :is(td, th), .why :is(td, th) {word-break: normal; overflow-wrap: normal}
 #models td:last-child {min-width: 16rem}
