@@ -106,7 +106,8 @@ def measure(folder: Path, runs: int, compared: int) -> dict[str, dict[str, float
     references = timed("predict references", lambda: predict_references(chosen, predictions, utterances["training"]))
     gathered = (chosen, predictions, references, curves, ablation)
     comparison, _ = timed("compare", lambda: compare_runs(*gathered, corpus_description=CORPUS, compare=how))
-    page, _, pictures, drawings = timed("draw and write the report", lambda: write_report(comparison))
+    shown = (predictions, references, utterances["test"], folder)  # no clip is prepared, so no picture is shown
+    page, _, pictures, drawings = timed("draw and write the report", lambda: write_report(comparison, *shown))
     as_files: list[tuple[Any, dict[str, Any]]] = [(of, PICTURE) for of in pictures.values()]
     as_files += [(of, {"format": "svg"}) for of in drawings.values()]
     timed("store pictures", lambda: [figure.savefig(io.BytesIO(), **options) for figure, options in as_files])
