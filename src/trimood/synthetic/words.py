@@ -6,8 +6,9 @@ from importlib.resources import files
 import numpy as np
 import yaml
 
-# How often the words show the speaker's emotion, fit two emotions, or fit any; otherwise they show a random one.
-SHOWS_OWN, SHOWS_SHARED, SHOWS_PLAIN = 0.50, 0.15, 0.30
+# How often the words show the speaker's emotion, fit two emotions, or fit any; otherwise they show a random one. TF-IDF
+# reaches a macro F1 of about .34 on them, near its .31 on ECF's official test. More would leave little to see or hear.
+SHOWS_OWN, SHOWS_SHARED, SHOWS_PLAIN = 0.30, 0.20, 0.45
 NEUTRAL_IS_PLAIN = 0.92
 
 Templates = dict[str, list[str]]
@@ -36,7 +37,7 @@ def fill_in(template: str, rng: np.random.Generator) -> str:
 
 
 def say(emotion: str, rng: np.random.Generator) -> str:
-    """A sentence for this emotion; about half of them show it."""
+    """A sentence for this emotion; about a third of them show it."""
     return fill_in(str(rng.choice(_choose_templates(emotion, rng))), rng)
 
 
