@@ -112,7 +112,7 @@ def export_graph(classifier: "EmotionClassifier", temperature: float, path: Path
             for value in (*graph.inputs, *graph.outputs):
                 for axis, size in enumerate(value.shape or ()):
                     if not isinstance(size, int):
-                        value.shape[axis] = ("utterance", "token")[axis]  # type: ignore[index]
+                        value.shape[axis] = ("utterance", "token")[axis]  # type: ignore[index]  # there is one, as it has a size
     except Exception as error:  # torch's exporter has a dozen kinds
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ExportError(
