@@ -127,7 +127,8 @@ def kedro_viz(browser: Any, to: Path, checked: Checked) -> None:
             if hint.count():
                 hint.first.click()
         page.get_by_text("You can revisit these hints").wait_for(state="hidden")
-        page.get_by_label("Hide minimap").click()
+        page.get_by_label("Turn minimap off").click()
+        page.mouse.move(1590, 990)  # off the button, whose hint would be in the picture
         page.wait_for_timeout(SECONDS)
         page.screenshot(path=to / "kedro-viz.png")
         page.goto(f"http://127.0.0.1:{port}/?pid=exp4&expandAllPipelines=false&sn=exp4.confusion_matrix")
