@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from support.made_systems import HEAD, made_comparison, made_system
+from support.made_systems import HEAD, made_comparison, made_run, made_system
 from trimood.config.parameters import CompareParams
 from trimood.reports.next_step import AS_BEFORE, what_next
 from trimood.scoring.agreement import unequal_seeds
@@ -57,26 +57,6 @@ def test_the_next_command_settles_what_is_open_first(
 CORPUS = {"train": {"sha256": "0a1b2c3d4e5f"}, "official_test": {"sha256": None}}
 
 
-def tracked_run(experiment: str, seed: int) -> dict[str, Any]:
-    """A row of `mlflow.search_runs`."""
-    return {
-        "run_id": f"{experiment}-{seed}",
-        "status": "FINISHED",
-        "start_time": pd.Timestamp("2026-01-01", tz="UTC"),
-        "tags.experiment": experiment,
-        "tags.corpus.train.sha256": "0a1b2c3d4e5f",
-        "tags.corpus.official_test.sha256": "None",
-        "params.training.seed": str(seed),
-        "params.modalities": "text+video",
-        "params.train": "head",
-        "params.parameters.all.trainable": "10752",
-        "metrics.test/macro_f1": 0.5,
-        "metrics.validation/macro_f1": 0.5,
-        "metrics.training cost/seconds": None,
-        "metrics.training cost/peak_memory_gib": None,
-    }
-
-
 def listed(name: str, command: str) -> tuple[str, ...]:
     found = re.search(rf"{name}=\[(.*?)\]", command)
     return tuple(found[1].split(",")) if found else ()
@@ -92,7 +72,7 @@ def followed(tracked: dict[str, tuple[int, ...]], commands: tuple[str, ...]) -> 
     seeds = {name: set(of) for name, of in tracked.items()}
     for name in names[1].split(","):
         seeds[name].update(map(int, listed("seeds", train)))
-    table = pd.DataFrame([tracked_run(name, seed) for name, of in seeds.items() for seed in sorted(of)])
+    table = pd.DataFrame([made_run(name, seed) for name, of in seeds.items() for seed in sorted(of)])
     how = SETTINGS.model_copy(update={"baseline": baseline[1], "runs": listed("compare.runs", compare)})
     runs = choose_runs(table, CORPUS, how)
     left_out, _ = unequal_seeds(runs, chosen=bool(how.runs))

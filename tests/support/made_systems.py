@@ -1,6 +1,8 @@
-"""Compared systems with scores as they are given, and comparisons of them."""
+"""Compared systems with scores as they are given, comparisons of them, and the runs that are compared."""
 
 from typing import Any
+
+import pandas as pd
 
 from trimood.config.parameters import CompareParams
 from trimood.emotions import EMOTIONS
@@ -73,3 +75,26 @@ def made_comparison(
         "published": (),
     }
     return Comparison(**{**whole, **changed})
+
+
+def made_run(experiment: str, seed: int) -> dict[str, Any]:
+    """A row of `mlflow.search_runs`: a finished training."""
+    return {
+        "run_id": f"{experiment}-{seed}",
+        "status": "FINISHED",
+        "start_time": pd.Timestamp("2026-01-01", tz="UTC"),
+        "tags.experiment": experiment,
+        "tags.corpus.train.sha256": "0a1b2c3d4e5f",
+        "tags.corpus.official_test.sha256": "None",
+        "params.data.split.seed": "42",
+        "params.checkpoint.video": "LanguageBind/Video",
+        "params.training.seed": str(seed),
+        "params.modalities": "text+video",
+        "params.train": "head",
+        "params.head": "trained",
+        "params.parameters.all.trainable": "10752",
+        "metrics.test/macro_f1": 0.5,
+        "metrics.validation/macro_f1": 0.5,
+        "metrics.training cost/seconds": 10.0 * seed,
+        "metrics.cost/peak_memory_gib": 1.5,
+    }

@@ -19,6 +19,7 @@ import yaml
 from matplotlib.axes import Axes
 
 from support.demo_project import PROJECT
+from support.made_systems import made_run
 from trimood.config.parameters import CompareParams
 from trimood.emotions import EMOTIONS, PROBABILITIES, WITHOUT
 from trimood.pipelines import compare
@@ -79,28 +80,6 @@ def made_predictions(experiment: str, seed: int) -> pd.DataFrame:
         rows[list(PROBABILITIES)] = 0.96 * np.eye(7)[answers] + 0.04 / 7
         tables.append(rows.sample(frac=1, random_state=seed))  # the order of rows is no matter
     return pd.concat(tables, ignore_index=True)
-
-
-def made_run(experiment: str, seed: int) -> dict[str, Any]:
-    return {
-        "run_id": f"{experiment}-{seed}",
-        "status": "FINISHED",
-        "start_time": pd.Timestamp("2026-01-01", tz="UTC"),
-        "tags.experiment": experiment,
-        "tags.corpus.train.sha256": "0a1b2c3d4e5f",
-        "tags.corpus.official_test.sha256": "None",
-        "params.data.split.seed": "42",
-        "params.checkpoint.video": "LanguageBind/Video",
-        "params.training.seed": str(seed),
-        "params.modalities": "text+video",
-        "params.train": "head",
-        "params.head": "trained",
-        "params.parameters.all.trainable": "10752",
-        "metrics.test/macro_f1": 0.5,
-        "metrics.validation/macro_f1": 0.5,
-        "metrics.training cost/seconds": 10.0 * seed,
-        "metrics.cost/peak_memory_gib": 1.5,
-    }
 
 
 Whole = tuple[Comparison, dict[str, Any]]
