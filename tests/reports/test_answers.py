@@ -51,7 +51,7 @@ def test_the_best_is_named_with_its_validation_score_its_interval_and_the_runner
 @pytest.mark.parametrize(
     ("outcome", "begins"),
     [
-        ("better", "Yes, better than all 2 that read words alone (+0.110 to TF-IDF sqrt)"),
+        ("better", "Yes: +0.110 to TF-IDF sqrt, the strongest that reads words alone"),
         ("worse", "No, 0.120 below TF-IDF"),
         ("not_significant", "Not shown: +0.120 to TF-IDF may be chance"),
     ],
@@ -70,7 +70,7 @@ def test_an_experiment_on_words_alone_is_what_others_are_compared_with() -> None
     on_words = {"exp9": experiment(0.38, modalities="text"), "exp8": experiment(0.35, modalities="text")}
     compared = made_comparison(BEST, on_words)
     second = answers(compared)[1]
-    assert second.short == "Yes, better than all 4 that read words alone (+0.040 to exp9)"
+    assert second.short == "Yes: +0.040 to exp9, the strongest that reads words alone"
     assert "words alone: exp9 (difference +0.040" in words_of(second)
     assert [bar.name for bar in bars(compared)] == ["exp4", "exp9", "TF-IDF sqrt", "majority"]
     assert score_to_beat(compared) == "exp9"

@@ -109,7 +109,7 @@ def _better_than_words(comparison: Comparison, best: System) -> Answer:
         short = f"{verdict.best} reads nothing but words itself"
     elif not undecided:
         value = verdict.differences[strongest].estimate.value
-        short = f"Yes, better than all {len(words)} that read words alone ({value:+.3f} to {strongest})"
+        short = f"Yes: {value:+.3f} to {strongest}, the strongest that reads words alone"
     else:
         value = verdict.differences[undecided].estimate.value
         short = {
