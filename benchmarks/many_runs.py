@@ -63,9 +63,9 @@ def measure(folder: Path, runs: int, compared: int) -> dict[str, dict[str, float
     import mlflow
 
     from trimood.app.choices import registered_models
-    from trimood.datasets import MlflowArtifactsDataset, MlflowRunsDataset
     from trimood.pipelines.compare.nodes import compare_runs, predict_references, write_report
     from trimood.reports.html import PICTURE
+    from trimood.tracked_datasets import MlflowArtifactsDataset, MlflowRunsDataset
     from trimood.tracking.runs import (
         choose_runs,
         finished_run,

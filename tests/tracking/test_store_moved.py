@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from support.tracked_project import STORE, new_outbox
-from trimood.datasets import MlflowArtifactsDataset
+from trimood.tracked_datasets import MlflowArtifactsDataset
 from trimood.tracking.store import FOLDER, use_store
 
 
