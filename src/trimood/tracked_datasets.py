@@ -1,6 +1,6 @@
 """Catalog datasets that read what experiments have written into MLflow: models, the table of runs, and artifacts.
 
-Every command imports this module, so pandas and MLflow are imported where they are used.
+pandas and MLflow are imported where they are used: making a dataset needs neither.
 """
 
 import os
