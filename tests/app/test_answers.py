@@ -91,6 +91,7 @@ def test_two_models_answer_side_by_side_each_on_what_it_reads(memory: ModelsInMe
     assert memory.names == ["exp3", "exp6_head"]
 
 
+@pytest.mark.slow
 def test_a_model_that_reads_nothing_of_it_says_so_and_costs_the_other_nothing(
     sources: dict[str, str], trained_folder: Path, decoder: Decoder, tmp_path: Path
 ) -> None:

@@ -47,6 +47,7 @@ def test_training_learns_what_is_in_the_examples(trained) -> None:
     assert best > 0.7
 
 
+@pytest.mark.slow
 def test_every_epoch_has_training_and_validation_numbers(trained) -> None:
     _, _, fitted, heard = trained
     assert [row["epoch"] for row in fitted.history] == list(range(1, 9))

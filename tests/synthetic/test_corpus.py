@@ -52,6 +52,7 @@ def test_the_annotations_have_exactly_the_structure_of_the_published_files(corpu
     assert shape(made) == shape(longest)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_our_own_reader_takes_the_annotations_and_finds_every_clip(corpus, split):
     table = read_ecf(corpus / f"Subtask_2_{split}.json", split)
@@ -59,6 +60,7 @@ def test_our_own_reader_takes_the_annotations_and_finds_every_clip(corpus, split
     assert {path.name for path in (corpus / split).iterdir()} == {Path(clip).name for clip in table["clip"]}
 
 
+@pytest.mark.slow
 def test_every_clip_is_h264_with_aac_sound_that_the_media_room_can_read(corpus):
     clips = sorted(corpus.glob("*/dia*utt*.mp4"))
     assert len(clips) > LONGEST

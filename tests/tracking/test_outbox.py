@@ -193,6 +193,7 @@ def test_a_kill_in_the_middle_of_sending_sends_nothing_twice(
     assert kept(folder) == []
 
 
+@pytest.mark.slow
 def test_weights_are_linked_and_survive_the_next_training(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     logged = []
 

@@ -236,6 +236,7 @@ def test_the_head_of_a_run_is_read_as_it_is_logged_now_and_as_it_was_before() ->
     assert table["head_kind"].tolist() == ["linear", "attention", "linear"]
 
 
+@pytest.mark.slow
 def test_whether_a_run_is_finished_is_not_known_while_the_store_is_locked(
     tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -305,6 +305,7 @@ def test_what_could_not_be_looked_for_is_not_counted_as_nothing_found(corpus: Pa
     assert "beside MELD" not in page  # nothing that a user can add: only a copy of MELD is checked for it
 
 
+@pytest.mark.slow
 def test_labels_unlike_melds_are_counted_where_melds_files_lie_in_the_folder(corpus: Path, tmp_path: Path) -> None:
     rows = [f"{n} | Ross | {emotion} | Words | train_dia3_utt{n}" for n, emotion in enumerate(EMOTIONS, start=1)]
     rows[6] = "7 | Ross | disgust | Words | test_dia4_utt0"

@@ -275,6 +275,7 @@ def test_the_modality_ablation_is_shown_where_a_run_has_measured_it(whole: Whole
     assert "Modality ablation" not in comparison_page(whole[0].model_copy(update={"systems": nowhere}), {})
 
 
+@pytest.mark.slow
 def test_the_page_the_table_and_the_figures_say_the_same(whole: Whole, report: Written) -> None:
     score = f"{whole[0].systems['exp3'].macro_f1.value:.3f}"
     shown, table, pictures, drawings = report
