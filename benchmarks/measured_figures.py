@@ -15,8 +15,8 @@ from typing import Any
 FOLDER = Path(__file__).parent / "measured"
 
 
-def store(part: str, figures: Any, threads: int = 1) -> None:
-    """Writes the figures of a part in place of the earlier ones."""
+def store(part: str, figures: Any, threads: int | None = 1) -> None:
+    """Writes the figures of a part in place of the earlier ones. `threads` is None where a GPU computes."""
     FOLDER.mkdir(exist_ok=True)
     about = {
         "date": date.today().isoformat(),
@@ -33,8 +33,8 @@ def stored(part: str) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
-def machine(threads: int) -> dict[str, Any]:
-    """The processor, its cores, the threads in use, memory, and versions."""
+def machine(threads: int | None) -> dict[str, Any]:
+    """The processor, its cores, the CPU threads that compute, memory, and versions."""
     names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return {
         "processor": names[0].split(":")[1].strip() if names else platform.processor(),

@@ -1,12 +1,14 @@
 """Measures how fast full-size experiments train on this device, and how close that is to its limit.
 
-    python benchmarks/training_speed.py --experiment exp1 [exp4 …] [--batch 4] [--steps 6]
+    python benchmarks/training_speed.py --experiment exp1 [exp4 …] [--batch 4] [--steps 6] [--torch-compile]
 
 Uses the training loop and arguments of the experiments, towers of the published size with random weights, and random
 clips in parts on disk; trains one epoch of `--steps` optimiser steps. `--batch` is the number of utterances on the
-device at a time; an optimiser step always has 64. "Weights kept" is the time to write the checkpoint of an epoch, read
+device at a time; an optimiser step always has 64. "Before" is the time until the first step is done, which is where
+layers are compiled. "Weights kept" is the time to write the checkpoint of an epoch, read
 the best one, and copy the trained weights to the CPU. The limit is the rate of one large bf16 matrix product (float32
-on a CPU) measured in the same run; torch counts the operations of a step. On a GPU, writes measured/gpu.json.
+on a CPU) measured in the same run; torch counts the operations of a step. What does not fit the device's memory is said
+and left out. On a GPU, writes measured/gpu.json, or measured/gpu-compiled.json.
 """
 
 import argparse
@@ -34,6 +36,7 @@ from trimood.learning.device import forget_peak_memory, peak_memory_gib
 from trimood.learning.trainer import fit
 from trimood.media.video import VideoRecipe
 from trimood.model.classifier import EmotionClassifier, build_classifier
+from trimood.model.memory import OutOfMemory
 
 UTTERANCES_A_STEP = 64
 VALIDATION_UTTERANCES = 256
@@ -46,41 +49,54 @@ def main() -> None:
     parser.add_argument("--experiment", nargs="+", required=True)
     parser.add_argument("--batch", type=int, nargs="+", default=[4], help="utterances at a time; a divisor of 64")
     parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--torch-compile", action="store_true", help="compile each encoder layer")
     arguments = parser.parse_args()
     if arguments.steps < 2 or any(UTTERANCES_A_STEP % batch for batch in arguments.batch):
         parser.error(
             f"--steps must be at least 2 (the first is not timed), and --batch a divisor of {UTTERANCES_A_STEP}"
         )
     limit = matrix_rate()
-    name = torch.cuda.get_device_name() if CUDA else f"CPU, {torch.get_num_threads()} threads"
-    print(f"{name}: one large matrix product at {limit / 1e12:.1f} TFLOP/s\n")
+    card = torch.cuda.get_device_name() if CUDA else f"CPU, {torch.get_num_threads()} threads"
+    print(f"{card}: one large matrix product at {limit / 1e12:.1f} TFLOP/s\n")
     print(
         "| experiment | batch | seconds per step of 64, median (lowest to highest) | utterances per second | "
-        "share of the limit | predicted per second | weights kept, s | peak GiB |\n|---|--:|--:|--:|--:|--:|--:|--:|"
+        "share of the limit | before, s | predicted per second | weights kept, s | peak GiB |\n"
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|"
     )
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         parts = made_parts(Path(folder) / "parts", UTTERANCES_A_STEP)
-        for experiment in arguments.experiment:
-            for batch in arguments.batch:
-                row = measured(experiment, batch, arguments.steps, parts, Path(folder) / f"{experiment}-{batch}")
-                rows.append({"experiment": experiment, "batch": batch, **row})
-                steps, operations = row["steps"], row["operations"]
-                median = statistics.median(steps)
-                print(
-                    f"| {experiment} | {batch} | {median:.2f} ({min(steps):.2f} to {max(steps):.2f}) "
-                    f"| {UTTERANCES_A_STEP / median:.1f} | {operations / median / limit:.0%} "
-                    f"| {row['predicted']:.1f} | {row['checkpoint']:.1f} | {row['peak']:.1f} |",
-                    flush=True,
-                )
-    if CUDA:
-        store("gpu", {"card": name, "rate": limit, "utterances": UTTERANCES_A_STEP, "rows": rows})
+        for experiment, batch in itertools.product(arguments.experiment, arguments.batch):
+            try:
+                run = Path(folder) / f"{experiment}-{batch}"
+                row = measured(experiment, batch, arguments.torch_compile, arguments.steps, parts, run)
+            except OutOfMemory:
+                print(f"| {experiment} | {batch} | does not fit |", flush=True)
+                continue
+            rows.append({"experiment": experiment, "batch": batch, **row})
+            steps, operations = row["steps"], row["operations"]
+            median = statistics.median(steps)
+            print(
+                f"| {experiment} | {batch} | {median:.2f} ({min(steps):.2f} to {max(steps):.2f}) "
+                f"| {UTTERANCES_A_STEP / median:.1f} | {operations / median / limit:.0%} | {row['before']:.1f} "
+                f"| {row['predicted']:.1f} | {row['checkpoint']:.1f} | {row['peak']:.1f} |",
+                flush=True,
+            )
+            if CUDA:
+                name = "gpu-compiled" if arguments.torch_compile else "gpu"
+                figures = {"card": card, "rate": limit, "utterances": UTTERANCES_A_STEP, "rows": rows}
+                store(name, figures, threads=None)
 
 
-def measured(experiment: str, batch: int, steps: int, parts: Path, folder: Path) -> dict[str, Any]:
-    """Seconds of all optimiser steps but the first, operations, predictions per second, checkpoint, peak memory."""
+def measured(experiment: str, batch: int, compiled: bool, steps: int, parts: Path, folder: Path) -> dict[str, Any]:
+    """Seconds until the first optimiser step is done and of each other one, operations, predictions, memory."""
     settings = read_settings(
-        experiment, num_train_epochs=1, logging_steps=1, micro_batch=batch, per_device_eval_batch_size=batch
+        experiment,
+        num_train_epochs=1,
+        logging_steps=1,
+        micro_batch=batch,
+        per_device_eval_batch_size=batch,
+        torch_compile=compiled,
     )
     model = random_model(settings)
     train = examples(steps * UTTERANCES_A_STEP, parts, settings.modalities, settings.training.augmentation)
@@ -95,11 +111,13 @@ def measured(experiment: str, batch: int, steps: int, parts: Path, folder: Path)
     def score(labels: Any, predictions: Any) -> dict[str, float]:
         return {"macro_f1": float(f1_score(labels, predictions, average="macro", zero_division=0))}
 
+    start = time.perf_counter()
     fit(model, train, validation, settings.training, folder, score, report)
     end = time.perf_counter()
     logged = [moment for moment, is_step in moments if is_step]
     scored = next(moment for moment, is_step in moments if not is_step)
     return {
+        "before": logged[0] - start,
         "steps": [after - before for before, after in itertools.pairwise(logged)],
         "operations": operations * UTTERANCES_A_STEP // batch,
         "predicted": VALIDATION_UTTERANCES / (scored - logged[-1]),

@@ -48,9 +48,10 @@ def written(path: Path, table: Callable[[Any], str]) -> str:
     if "machine" not in about:  # of a benchmark whose figures are a file by themselves
         return f"{table(about)}\n\nMeasured on {about['date']}."
     machine = about["machine"]
+    threads = "" if machine["threads"] is None else f"; {machine['threads']} thread"
     return (
         f"{table(about['figures'])}\n\nMeasured on {about['date']} by `{about['command']}`: {machine['processor']}, "
-        f"{machine['cores']} cores, {machine['memory_gib']} GiB; {machine['threads']} thread; "
+        f"{machine['cores']} cores, {machine['memory_gib']} GiB{threads}; "
         f"Python {machine['python']}, torch {machine['torch']}, transformers {machine['transformers']}, "
         f"PEFT {machine['peft']}."
     )
@@ -199,9 +200,20 @@ def gpu(figures: Any) -> str:
         share = of["operations"] / median / figures["rate"]
         seconds = f"{median:.2f} ({min(of['steps']):.2f} to {max(of['steps']):.2f})"
         each = f"{figures['utterances'] / median:.1f}"
-        body.append([of["experiment"], str(of["batch"]), seconds, each, f"{share:.0%}", f"{of['peak']:.1f}"])
-    head = ["experiment", "at a time", "seconds a step of 64", "utterances a second", "of the limit", "peak GiB"]
-    return f"One {figures['card']}.\n\n{rows(head, body)}"
+        row = [of["experiment"], str(of["batch"]), seconds, each, f"{share:.0%}"]
+        body.append([*row, *(f"{of[name]:.1f}" for name in ("before", "predicted", "peak"))])
+    head = [
+        "experiment",
+        "at a time",
+        "seconds a step of 64",
+        "utterances a second",
+        "of the limit",
+        "until the first step is done s",
+        "predicted a second",
+        "peak GiB",
+    ]
+    rate = f"The limit is a large bf16 matrix product in the same run, {figures['rate'] / 1e12:.0f} TFLOP/s."
+    return f"One {figures['card']}. {rate}\n\n{rows(head, body)}"
 
 
 PARTS: dict[str, tuple[str, Callable[[Any], str]]] = {
@@ -217,6 +229,7 @@ PARTS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "scale": ("scale", scale),
     "onnx-runtime": ("onnx-runtime", deployed),
     "gpu": ("gpu", gpu),
+    "gpu-compiled": ("gpu-compiled", gpu),
 }
 """The parts of the page: the file of their figures, and what makes a table of them."""
 

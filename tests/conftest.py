@@ -31,6 +31,13 @@ torch.set_num_threads(1)
 
 read_experiments(str(PROJECT / "conf"), ("base", "demo"))
 
+gc.disable()  # until all tests are collected: looking at the modules that they import takes seconds
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _libraries_outlive_the_tests() -> None:

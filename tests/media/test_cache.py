@@ -146,6 +146,7 @@ def test_the_callers_torch_threads_stay_as_they_are(clips: dict[str, Path], tmp_
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("execution", [SERIAL, TWO], ids=["serial", "processes"])
 def test_every_problem_is_named_and_costs_no_more_than_its_modality(
     clips: dict[str, Path], tmp_path: Path, execution: Execution
