@@ -9,45 +9,26 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoModel, BertConfig, DebertaV2Config, ModernBertConfig, MPNetConfig, RobertaConfig
+from transformers import AutoModel
 
 from support.learning_examples import lora
-from support.made_encoders import SIZES, change, made_encoder
-from trimood.config.experiment_settings import ContextParams, Pooling
+from support.made_encoders import FAMILIES, WORDS, built, change, made_encoder
+from trimood.config.experiment_settings import ContextParams
 from trimood.emotions import EMOTIONS
 from trimood.learning.context import TextReader
 from trimood.model.adapters import AdapterError
 from trimood.model.checkpoints import checkpoint_digest, locate_encoder
-from trimood.model.classifier import EmotionClassifier, build_classifier, load_towers
 from trimood.model.config import CheckpointError
 from trimood.model.encoders import check_encoder, read_encoder
 
 TALK = pd.DataFrame({"conversation_id": 1, "utterance_id": [1, 2, 3]})
-WORDS = {"vocab_size": 400, "max_position_embeddings": 130, "pad_token_id": 0}
 TEXTS = ["What ?", "I am so happy that you are all here !"]
-
-
-def built(folder: Path, pooling: Pooling = "mean", **kwargs: object) -> EmotionClassifier:
-    config, _ = read_encoder(folder, pooling)
-    with torch.device("meta"):
-        model = build_classifier(["text"], {"text": config}, **{"train": "everything", **kwargs})  # type: ignore[arg-type]
-    load_towers(model, {"text": folder})
-    return model.eval()
 
 
 def ids(folder: Path, texts: list[str] = TEXTS) -> torch.Tensor:
     _, tokenizer = read_encoder(folder, "mean")
     found: torch.Tensor = tokenizer(texts, padding=True, return_tensors="pt")["input_ids"]
     return found
-
-
-FAMILIES = [
-    pytest.param(BertConfig(**WORDS, **SIZES), id="BERT"),
-    pytest.param(RobertaConfig(**WORDS, **SIZES), id="RoBERTa"),
-    pytest.param(MPNetConfig(**WORDS, **SIZES), id="MPNet"),
-    pytest.param(DebertaV2Config(**WORDS, **SIZES, relative_attention=True, pos_att_type=["p2c", "c2p"]), id="DeBERTa"),
-    pytest.param(ModernBertConfig(**WORDS, **SIZES, cls_token_id=2, sep_token_id=3), id="ModernBERT"),
-]
 
 
 @pytest.mark.parametrize("config", FAMILIES)

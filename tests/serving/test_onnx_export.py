@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import torch
 
+from support.learning_examples import lora
 from support.made_checkpoints import TINY_AUDIO, TINY_TEXT, TINY_VIDEO
+from support.made_encoders import FAMILIES, built, made_encoder
 from support.trained_experiments import write_trained
 from trimood.config.experiment_settings import HeadParams
 from trimood.disk import DiskFull
@@ -124,6 +126,25 @@ def test_the_folder_has_the_recipe_and_the_graph_names_its_axes(exported) -> Non
     shapes = {of.name: of.shape for of in (*session.get_inputs(), *session.get_outputs())}
     assert shapes["present"] == ["utterance", 3]
     assert (shapes["input_ids"], shapes["logits"]) == (["utterance", 77], ["utterance", 7])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", FAMILIES)
+def test_each_family_of_text_encoders_is_exported_with_its_adapters(
+    config, encoder_folder: Path, tmp_path: Path
+) -> None:
+    config.vocab_size = len((encoder_folder / "vocab.txt").read_text().splitlines())
+    folder = made_encoder(tmp_path / "encoder", config, encoder_folder)
+    model = built(folder, train="lora", lora=lora("all-linear"))
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.add_(0.1 * torch.randn_like(parameter))  # else adapters change nothing
+    export_graph(model, TEMPERATURE, tmp_path / "model.onnx")
+    inputs = example_inputs(model, 3, text_share=0.1)
+    logits, _ = outputs_of(tmp_path / "model.onnx", inputs)
+    assert logits == pytest.approx(model(**inputs)["logits"].detach().numpy(), abs=1e-4)
 
 
 @pytest.mark.slow
