@@ -6,7 +6,7 @@ import pytest
 
 from support.made_systems import HEAD, made_comparison, made_system
 from trimood.emotions import EMOTIONS
-from trimood.reports.answers import Answer, answers, as_markdown, bars, score_to_beat
+from trimood.reports.answers import Answer, answers, as_markdown, bars, in_short, score_to_beat
 from trimood.scoring.intervals import MOST_CONVERSATIONS, Needed
 from trimood.scoring.systems import System
 
@@ -171,6 +171,14 @@ def test_the_picture_has_each_system_once() -> None:
         ("majority", "chance: the most frequent emotion"),
     ]
     assert (shown[0].low, shown[0].value, shown[0].high) == (BEST.macro_f1.low, 0.42, BEST.macro_f1.high)
+
+
+def test_the_answers_in_short_are_one_line_with_what_to_run() -> None:
+    written = in_short(answers(made_comparison(BEST, OTHER, settled_by=OPEN)))
+    assert re.findall(r"\*\*(.*?)\*\*", written) == QUESTIONS
+    assert written.startswith("**Which is best?** exp4. **")
+    assert '`kedro run --pipelines=exp4,exp3 --params "seeds=[4,5,6,7,8]"`, then `kedro run --pipelines=compare' in written
+    assert "\n" not in written
 
 
 def test_the_answers_are_a_list_in_markdown() -> None:

@@ -6,8 +6,10 @@ BAD_SCORES makes scores that no JSON file can hold, DESCRIBED names a file that 
 """
 
 import shutil
+import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
@@ -197,3 +199,14 @@ def new_outbox(folder: Path, checkout: str | None = None) -> Outbox:
     outbox = Outbox(unsent, lambda: use_experiments(conf, folder), STORE.format(folder), checkout)
     outbox.begin()
     return outbox
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Another connection locks the store."""
+    connection = sqlite3.connect(folder / "mlflow.db", isolation_level=None)
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        yield
+    finally:
+        connection.close()

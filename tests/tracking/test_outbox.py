@@ -6,12 +6,10 @@ import os
 import platform
 import shutil
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
@@ -21,7 +19,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from support.tracked_project import STORE, new_outbox, runs_in
+from support.tracked_project import STORE, locked, new_outbox, runs_in
 from trimood.tracking import outbox as outbox_module
 from trimood.tracking import store as store_module
 from trimood.tracking.live import current_run, set_current_run
@@ -48,17 +46,6 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def folder(tmp_path: Path, empty_store: Path) -> Path:
     shutil.copy(empty_store, tmp_path)
     return tmp_path
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Another connection locks the store."""
-    connection = sqlite3.connect(folder / "mlflow.db", isolation_level=None)
-    connection.execute("BEGIN EXCLUSIVE")
-    try:
-        yield
-    finally:
-        connection.close()
 
 
 def kept(folder: Path) -> list[Path]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from support.tracked_project import PROJECT, STORE, new_outbox, runs_in
+from support.tracked_project import PROJECT, STORE, locked, new_outbox, runs_in
 from trimood.tracking.view import COLOURS, SAVED_VIEW, colour_of, link
 
 
@@ -54,6 +54,29 @@ def test_a_description_that_a_person_has_written_stays(folder: Path) -> None:
     tags = client.get_experiment(experiment).tags
     assert tags["mlflow.note.content"] == "ours"
     assert tags[SAVED_VIEW] != "{}"
+
+
+def test_the_answers_of_the_last_report_stand_above_what_is_written_there(folder: Path) -> None:
+    outbox = new_outbox(folder)
+    client, experiment = mlflow.MlflowClient(STORE.format(folder)), outbox.experiments["trainings"]
+
+    def note() -> str:
+        return str(client.get_experiment(experiment).tags["mlflow.note.content"])
+
+    before = note()
+    with locked(folder):  # kept, and sent when the store answers again
+        report = outbox.open("compare", {}, group="reports")
+        report.log_answers("Which is best? exp4.")
+    outbox.retry()
+    where = f"#/experiments/{outbox.experiments['reports']}/runs/{report.id}"
+    assert note() == f"**The last comparison:** Which is best? exp4. [The report]({where}).\n\n---\n\n{before}"
+    client.set_experiment_tag(experiment, "mlflow.note.content", note().replace(before, "ours"))
+    report.log_answers("Which is best? exp5.")
+    assert note().startswith("**The last comparison:** Which is best? exp5. [")
+    assert note().endswith("\n\n---\n\nours")
+    client.set_experiment_tag(experiment, "mlflow.note.content", "**The last comparison:** our own words")
+    report.log_answers("Which is best? exp6.")
+    assert note().endswith("\n\n---\n\n**The last comparison:** our own words")
 
 
 def test_the_runs_of_an_experiment_have_one_colour_and_others_another() -> None:

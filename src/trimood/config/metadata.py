@@ -22,6 +22,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "model": ("weights",),
     "file": ("as",),
     "identity": (),
+    "answers": (),
 }
 """The kinds of `metadata.mlflow.log`, and the further keys that each takes."""
 

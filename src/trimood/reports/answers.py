@@ -221,6 +221,15 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
+def in_short(given: Sequence[Answer]) -> str:
+    """The answers without what supports them, as a paragraph of Markdown, for the description of all trainings."""
+    parts = []
+    for answer in given:
+        commands = ", then ".join(f"`{command}`" for command in answer.commands)
+        parts.append(f"**{answer.question}** {in_markdown(answer.short)}.{f' {commands}' if commands else ''}")
+    return " ".join(parts)
+
+
 def as_markdown(given: Sequence[Answer]) -> str:
     """The answers as a list in Markdown, for the description of the run in MLflow."""
     lines = []

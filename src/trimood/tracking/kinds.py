@@ -152,5 +152,6 @@ LOG: dict[str, Callable[[Entry], None]] = {
     "summary": _log_summary,
     "rows": _log_rows,
     "model": _log_model,
+    "answers": lambda entry: entry.run.log_answers(entry.data),
     "file": lambda entry: entry.run.log_file(entry.path, entry.logged.name),
 }

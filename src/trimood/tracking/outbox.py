@@ -25,6 +25,7 @@ from trimood.tracking.records import (
     LOCK,
     OPENING,
     OPERATION,
+    Answers,
     CannotOpen,
     Closing,
     File,
@@ -41,7 +42,7 @@ from trimood.tracking.records import (
     this_process,
 )
 from trimood.tracking.store import SQLITE, OutOfReach, check, impatient, use_store
-from trimood.tracking.view import Group
+from trimood.tracking.view import NOTE, Group, with_answers
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -110,6 +111,10 @@ class TrackedRun:
     def log_table(self, context: str, digest: str, source: Path, utterances: int) -> None:
         """Logs a table of examples as a dataset that the run reads."""
         self._do(Table(context=context, digest=digest, source=str(source), utterances=utterances))
+
+    def log_answers(self, text: str) -> None:
+        """Writes what this run, a report, says of all trainings into their description; replaces the last report's."""
+        self._do(Answers(text=text))
 
     def close(self, status: Status, partial: bool = False) -> None:
         """Closes the run."""
@@ -346,6 +351,12 @@ def _send_table(run: TrackedRun, client: "MlflowClient", table: Table) -> None:
     client.log_inputs(run.id, [DatasetInput(entity, [tag])])
 
 
+def _send_answers(run: TrackedRun, client: "MlflowClient", answers: Answers) -> None:
+    trainings = run._outbox.experiments["trainings"]
+    note = client.get_experiment(trainings).tags.get(NOTE, "")
+    client.set_experiment_tag(trainings, NOTE, with_answers(note, answers.text, f"{run._experiment}/runs/{run.id}"))
+
+
 def _send_closing(run: TrackedRun, client: "MlflowClient", closing: Closing) -> None:
     if closing.partial:
         client.set_tag(run.id, "partial", "true")
@@ -359,6 +370,7 @@ _SEND: dict[type[Operation], Callable[..., None]] = {
     File: _send_file,
     Model: _send_model,
     Table: _send_table,
+    Answers: _send_answers,
     Closing: _send_closing,
 }
 

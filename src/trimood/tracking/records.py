@@ -79,6 +79,13 @@ class Table(BaseModel):
     utterances: int
 
 
+class Answers(BaseModel):
+    """What a report says of all trainings, as Markdown for their description."""
+
+    kind: Literal["answers"] = "answers"
+    text: str
+
+
 class Closing(BaseModel):
     """The end of a run. Without all outputs of its experiment, it is tagged as partial."""
 
@@ -88,7 +95,7 @@ class Closing(BaseModel):
     partial: bool
 
 
-Operation = Values | File | Model | Table | Closing
+Operation = Values | File | Model | Table | Answers | Closing
 
 OPERATION: TypeAdapter[Operation] = TypeAdapter(Annotated[Operation, Field(discriminator="kind")])
 """Reads a record of any kind."""

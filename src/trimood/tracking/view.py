@@ -55,6 +55,9 @@ COLOURS = (
 )
 """The first six: Okabe and Ito 2008, Color Universal Design, which people with colour blindness can tell apart."""
 
+_ANSWERED, _END_OF_ANSWERS = "**The last comparison:**", "\n\n---\n\n"
+"""How a description of all trainings begins once they were compared, and the line below."""
+
 _NOTES: Mapping[Group, str] = {
     "trainings": """**Trainings of trimood.** A run is one experiment with one seed: `exp4 · seed 3`.
 
@@ -81,6 +84,16 @@ def tags_of_experiment(group: Group, name: str, experiment_id: str) -> dict[str,
         NOTE: _NOTES[group].format(id=experiment_id, name=name, query=QUERY),
     }
     return {**tags, **({SAVED_VIEW: json.dumps(_view())} if group == "trainings" else {})}
+
+
+def with_answers(note: str, answers: str, report: str) -> str:
+    """Returns the description of all trainings with the answers of a report on top, in place of an earlier one's.
+
+    `report`: the address of its run within MLflow, EXPERIMENT/runs/RUN. What else a person has written stays.
+    """
+    if note.startswith(_ANSWERED) and _END_OF_ANSWERS in note:
+        _, _, note = note.partition(_END_OF_ANSWERS)
+    return f"{_ANSWERED} {answers} [The report](#/experiments/{report}).{_END_OF_ANSWERS}{note}"
 
 
 def link(uri: str, experiment_id: str) -> str:

@@ -92,6 +92,13 @@ def write_report(
     )
 
 
+def write_answers(comparison: Comparison) -> str:
+    """Returns the five answers in short, as Markdown: the beginning of MLflow's description of all trainings."""
+    from trimood.reports.answers import answers, in_short
+
+    return in_short(answers(comparison))
+
+
 def write_remarks(comparison: Comparison) -> str:
     """Returns the five answers and in what the systems differ, as Markdown: MLflow's description of the run."""
     from trimood.reports.comparison import remarks

@@ -10,7 +10,13 @@ STAGE = Stage(tracked="reports", run_separately=True, parameters={"compare": Com
 
 def create_pipeline() -> Pipeline:
     """Compares finished runs in MLflow, so it is run after the experiments. Trains only the reference systems."""
-    from trimood.pipelines.compare.nodes import compare_runs, predict_references, write_remarks, write_report
+    from trimood.pipelines.compare.nodes import (
+        compare_runs,
+        predict_references,
+        write_answers,
+        write_remarks,
+        write_report,
+    )
     from trimood.tracking.runs import choose_runs, gather_curves, gather_modality_ablation, gather_predictions
 
     return Pipeline(
@@ -49,6 +55,7 @@ def create_pipeline() -> Pipeline:
                 ["comparison_page", "comparison_table", "comparison_pictures", "comparison_drawings"],
             ),
             as_node(write_remarks, "comparison", "comparison_remarks"),
+            as_node(write_answers, "comparison", "comparison_answers"),
         ],
         namespace="compare",
         prefix_datasets_with_namespace=False,
