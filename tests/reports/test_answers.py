@@ -177,7 +177,9 @@ def test_the_answers_in_short_are_one_line_with_what_to_run() -> None:
     written = in_short(answers(made_comparison(BEST, OTHER, settled_by=OPEN)))
     assert re.findall(r"\*\*(.*?)\*\*", written) == QUESTIONS
     assert written.startswith("**Which is best?** exp4. **")
-    assert '`kedro run --pipelines=exp4,exp3 --params "seeds=[4,5,6,7,8]"`, then `kedro run --pipelines=compare' in written
+    assert (
+        '`kedro run --pipelines=exp4,exp3 --params "seeds=[4,5,6,7,8]"`, then `kedro run --pipelines=compare' in written
+    )
     assert "\n" not in written
 
 

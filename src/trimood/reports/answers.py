@@ -226,7 +226,7 @@ def in_short(given: Sequence[Answer]) -> str:
     parts = []
     for answer in given:
         commands = ", then ".join(f"`{command}`" for command in answer.commands)
-        parts.append(f"**{answer.question}** {in_markdown(answer.short)}.{f' {commands}' if commands else ''}")
+        parts.append(f"**{answer.question}** {in_markdown(answer.short)}.{f' {commands}.' if commands else ''}")
     return " ".join(parts)
 
 
