@@ -44,7 +44,10 @@ def free_port() -> int:
         return int(other.getsockname()[1])
 
 
-def test_the_browser_is_opened_when_the_server_answers_and_its_exit_code_is_returned(script: Any) -> None:
+def test_the_browser_is_opened_when_the_server_answers_and_its_exit_code_is_returned(
+    script: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # which knows nothing of this machine
     port = free_port()
     address = f"http://127.0.0.1:{port}/?pid=exp4"
     assert script.main(address, [sys.executable, "-c", SERVER, str(port)]) == 3

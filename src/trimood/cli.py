@@ -294,7 +294,7 @@ def try_models(env: str | None, params: Options, port: int) -> None:
     with KedroSession.create(env=env, runtime_params=params) as session:
         context = session.load_context()
         catalog, project = context.config_loader["catalog"], Path(context.project_path)
-    from trimood.app.server import PortInUse, serve
+    from trimood.app.server import CannotServe, serve
 
     trained = catalog["trained_model"]
     try:
@@ -306,7 +306,7 @@ def try_models(env: str | None, params: Options, port: int) -> None:
             tracking_uri=tracking_uri(trained["tracking_uri"], project),
             port=port,
         )
-    except PortInUse as error:
+    except CannotServe as error:
         raise click.ClickException(str(error)) from None
 
 

@@ -166,10 +166,13 @@ def test_examples_of_the_corpus_are_offered(page: ServedPage) -> None:
 
 
 def test_without_a_trained_model_it_says_what_to_do_and_when_closed_no_upload_is_left(
-    clips: Path, tmp_path: Path
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in ("http_proxy", "HTTP_PROXY"):  # which knows nothing of this page
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
     wanted = f"There is no trained model in {tmp_path}/06_models yet. Run `make demo` first, then reload this page."
     with serve_folder(tmp_path / "06_models", tmp_path) as page:
+        monkeypatch.undo()
         assert wanted in page.log
         assert page.part("no-model")["value"] == wanted
         client = Client(page.url, verbose=False, download_files=tmp_path / "answers")

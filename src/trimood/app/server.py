@@ -27,8 +27,11 @@ REQUEST_MEGABYTES = 1.0
 """The largest request apart from uploads: words, and the names of models."""
 
 
-class PortInUse(Exception):
-    """Another program already uses the port."""
+HOST = "127.0.0.1"
+
+
+class CannotServe(Exception):
+    """Another program uses the port, or the page does not answer."""
 
 
 def serve(
@@ -37,7 +40,7 @@ def serve(
     """Serves the page until Ctrl+C or SIGTERM, then removes uploads.
 
     `models`: the folder of experiments; `scores`: the path of an {experiment}'s scores; `corpus`: the folder with
-    example clips; `checkpoints` as for `load_predictor`. Raises PortInUse.
+    example clips; `checkpoints` as for `load_predictor`. Raises CannotServe.
     """
     log.info(
         "Starting the page takes some ten seconds: loading MLflow, then Gradio. The first prediction loads the "
@@ -60,6 +63,8 @@ def serve(
         uploads, answers = (Path(folder) / name for name in ("uploads", "answers"))
         answers.mkdir()
         os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(uploads)}
+        for name in ("no_proxy", "NO_PROXY"):  # else a proxy is asked for the page
+            os.environ[name] = ",".join(filter(None, (os.environ.get(name), HOST)))
         import gradio as gr
         from starlette.middleware import Middleware
 
@@ -74,7 +79,7 @@ def serve(
         )
         try:
             page.launch(
-                server_name="127.0.0.1",
+                server_name=HOST,
                 server_port=port,
                 share=False,
                 prevent_thread_lock=True,
@@ -92,7 +97,12 @@ def serve(
                 app_kwargs={"middleware": [guard]},
             )
         except OSError as error:
-            raise PortInUse(f"port {port}: {error}. Give another one: kedro app --port=7861") from error
+            raise CannotServe(f"port {port}: {error}. Give another one: kedro app --port=7861") from error
+        except ValueError as error:  # Gradio has asked the page for an answer
+            page.close(verbose=False)
+            raise CannotServe(
+                f"http://{HOST}:{port} does not answer within 3 s. Try again when less runs here."
+            ) from error
         try:
             log.info("The page is at %s; press Ctrl+C to stop.", page.local_url)
             threading.Event().wait()
