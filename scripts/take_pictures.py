@@ -107,8 +107,12 @@ def mlflow_view(browser: Any, to: Path, checked: Checked) -> None:
         page.goto(f"http://127.0.0.1:{port}/#{view}")
         page.get_by_text(re.compile(r"^\d+ matching runs")).wait_for(timeout=60 * SECONDS)
         page.wait_for_timeout(SETTLED)
-        for closed in ("assistant.chat_panel.close", "experiment_page.shared_view.dismiss"):
-            button = page.locator(f"[data-component-id='mlflow.{closed}']")
+        for clicked in (
+            "assistant.chat_panel.close",
+            "experiment_page.shared_view.dismiss",
+            "experiment.metadata_editor.expand_button",
+        ):
+            button = page.locator(f"[data-component-id='mlflow.{clicked}']")
             if button.count():
                 button.first.click()
         page.wait_for_timeout(SETTLED)

@@ -35,6 +35,7 @@ CSS = """
 .note {min-height: 3em}
 #clip video, #player video {max-height: 280px}
 #player video {width: 100%; background: black}
+:is(#first, #second) input {text-overflow: ellipsis; margin-right: 2rem}
 #models table, .why table {display: block; overflow-x: auto}
 #models :is(td, th), .why :is(td, th) {word-break: normal; overflow-wrap: normal}
 #models td:last-child {min-width: 16rem}
