@@ -1,7 +1,10 @@
 """The running page, asked as a program asks it: what it answers, and what it keeps to itself."""
 
+import os
 import re
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +13,10 @@ import httpx
 import pytest
 from gradio_client import Client, handle_file
 
+from support import served_page
 from support.made_corpus import write_ecf
 from support.made_media import make_clip
-from support.served_page import ServedPage, serve_folder
+from support.served_page import SOURCES, ServedPage, free_port, serve_folder
 from trimood.serving.predictor import Prediction, Utterance, load_predictor
 
 pytestmark = pytest.mark.slow  # starting the page takes seconds
@@ -163,6 +167,27 @@ def test_requests_that_are_too_large_or_no_json_are_refused(page: ServedPage) ->
 def test_examples_of_the_corpus_are_offered(page: ServedPage) -> None:
     labels = [c["props"].get("sample_labels") for c in page.config["components"] if c["type"] == "dataset"]
     assert labels == [["joy: I feel joy , number 1 !"]]
+
+
+def test_a_page_that_does_not_answer_in_time_is_not_called_served(tmp_path: Path) -> None:
+    on_a_busy_machine = """
+import runpy, sys
+import gradio.networking
+gradio.networking.url_ok = lambda url: False
+sys.argv.pop(0)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+    page = [str(served_page.__file__), str(tmp_path), str(tmp_path), str(free_port())]
+    done = subprocess.run(
+        [sys.executable, "-c", on_a_busy_machine, *page],
+        env={**os.environ, "PYTHONPATH": str(SOURCES)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert re.search(r"CannotServe: http://127\.0\.0\.1:\d+ does not answer within 3 s\.", done.stderr)
+    assert "The page is at" not in done.stderr
 
 
 def test_without_a_trained_model_it_says_what_to_do_and_when_closed_no_upload_is_left(

@@ -98,7 +98,9 @@ def serve(
             )
         except OSError as error:
             raise CannotServe(f"port {port}: {error}. Give another one: kedro app --port=7861") from error
-        except ValueError as error:  # Gradio has asked the page for an answer
+        except ValueError as error:
+            if "localhost is not accessible" not in str(error):  # Gradio has asked the page for an answer
+                raise
             page.close(verbose=False)
             raise CannotServe(
                 f"http://{HOST}:{port} does not answer within 3 s. Try again when less runs here."
