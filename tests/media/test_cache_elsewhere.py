@@ -123,6 +123,17 @@ def test_a_cache_may_lie_in_memory(memory: UPath, clips: dict[str, Path], tmp_pa
 
 
 @pytest.mark.slow
+def test_a_folder_that_another_process_makes_at_the_same_time_is_taken(ftp: UPath) -> None:
+    ftp.mkdir()
+    recipe = ftp / "recipe"
+    assert not recipe.exists()  # which this process remembers
+    other = UPath(ftp.path, protocol="ftp", **ftp.storage_options, skip_instance_cache=True)
+    (other / "recipe").mkdir()
+    write_whole(recipe / "e0" / "part.safetensors", b"whole")
+    assert (other / "recipe" / "e0" / "part.safetensors").read_bytes() == b"whole"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("execution", [SERIAL, TWO], ids=["serial", "processes"])
 def test_a_cache_may_lie_where_files_are_moved_into_place(
     ftp: UPath, clips: dict[str, Path], tmp_path: Path, execution: Execution

@@ -113,7 +113,9 @@ def write_whole(path: Location, content: bytes) -> None:
 
 
 def _write_and_move(path: UPath, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    for folder in (*reversed(path.parent.parents), path.parent):  # `parents` stops at one that another process has made
+        if folder.name and not folder.exists():
+            folder.mkdir(exist_ok=True)
     beside = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.tmp")
     try:
         beside.write_bytes(content)
