@@ -40,9 +40,9 @@ def test_while_an_experiment_is_trained(small_world: SmallWorld) -> None:
     assert "Traceback" not in split
 
     # The same data and another experiment, or another place: side by side.
-    assert "in MLflow" in small_world.run("exp4")
+    assert "\nMLflow: make ui, then" in small_world.run("exp4")
     elsewhere = small_world.project.path / "elsewhere"
-    assert "in MLflow" in small_world.run("exp3", f"data_root={elsewhere},data.split.seed=9")
+    assert "\nMLflow: make ui, then" in small_world.run("exp3", f"data_root={elsewhere},data.split.seed=9")
     assert training.is_running()
 
     begun = time.monotonic()
@@ -56,6 +56,6 @@ def test_while_an_experiment_is_trained(small_world: SmallWorld) -> None:
 def test_two_first_commands_prepare_the_data_once(small_world: SmallWorld) -> None:
     first, second = small_world.start("exp3"), small_world.start("exp4")
     said = [first.wait(), second.wait()]
-    assert all("in MLflow" in words for words in said), said
+    assert all("\nMLflow: make ui, then" in words for words in said), said
     assert sum("1 clips in" in words for words in said) == 1
     assert statuses(small_world) == {"exp3": "FINISHED", "exp4": "FINISHED"}
