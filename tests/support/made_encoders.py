@@ -29,7 +29,10 @@ FAMILIES = [
     pytest.param(RobertaConfig(**WORDS, **SIZES), id="RoBERTa"),
     pytest.param(MPNetConfig(**WORDS, **SIZES), id="MPNet"),
     pytest.param(DebertaV2Config(**WORDS, **SIZES, relative_attention=True, pos_att_type=["p2c", "c2p"]), id="DeBERTa"),
-    pytest.param(ModernBertConfig(**WORDS, **SIZES, cls_token_id=2, sep_token_id=3), id="ModernBERT"),
+    pytest.param(
+        ModernBertConfig(**WORDS, **SIZES, cls_token_id=2, sep_token_id=3, bos_token_id=2, eos_token_id=3),
+        id="ModernBERT",
+    ),
 ]
 
 
