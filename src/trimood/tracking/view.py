@@ -61,8 +61,8 @@ _ANSWERED, _END_OF_ANSWERS = "**The last comparison:**", "\n\n---\n\n"
 _NOTES: Mapping[Group, str] = {
     "trainings": """**Trainings of trimood.** A run is one experiment with one seed: `exp4 · seed 3`.
 
-- **Which is best?** Open the [saved view](#/experiments/{id}/runs?{query}): it lists experiment,
-  seed, what was trained, and macro F1 on validation and on test with its 95 % interval; the best on validation first.
+- **Which is best?** Open the [saved view](#/experiments/{id}/runs?{query}): it lists experiment, \
+seed, what was trained, and macro F1 on validation and on test with its 95 % interval; the best on validation first.
 - **Many seeds?** *Group by* the tag `experiment`: each experiment is then one bar, the mean over its seeds.
 - **Why?** Click a run: *Artifacts* has its figures, predictions and weights, *Model metrics* its curves.
 - **Is the difference real?** `kedro run --pipelines=compare` writes a report over all seeds into `{name}-reports`.
