@@ -70,7 +70,7 @@ def main() -> None:
             try:
                 run = Path(folder) / f"{experiment}-{batch}"
                 row = measured(experiment, batch, arguments.torch_compile, arguments.steps, parts, run)
-            except OutOfMemory:
+            except (OutOfMemory, torch.OutOfMemoryError):
                 print(f"| {experiment} | {batch} | does not fit |", flush=True)
                 continue
             rows.append({"experiment": experiment, "batch": batch, **row})

@@ -48,6 +48,8 @@ def test_the_browser_is_opened_when_the_server_answers_and_its_exit_code_is_retu
     script: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # which knows nothing of this machine
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
     port = free_port()
     address = f"http://127.0.0.1:{port}/?pid=exp4"
     assert script.main(address, [sys.executable, "-c", SERVER, str(port)]) == 3

@@ -184,6 +184,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
         capture_output=True,
         text=True,
         check=False,
+        timeout=300,
     )
     assert done.returncode == 1
     assert re.search(r"CannotServe: http://127\.0\.0\.1:\d+ does not answer within 3 s\.", done.stderr)
@@ -195,6 +196,8 @@ def test_without_a_trained_model_it_says_what_to_do_and_when_closed_no_upload_is
 ) -> None:
     for name in ("http_proxy", "HTTP_PROXY"):  # which knows nothing of this page
         monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
     wanted = f"There is no trained model in {tmp_path}/06_models yet. Run `make demo` first, then reload this page."
     with serve_folder(tmp_path / "06_models", tmp_path) as page:
         monkeypatch.undo()

@@ -180,6 +180,7 @@ def test_the_answers_in_short_are_one_line_with_what_to_run() -> None:
     assert (
         '`kedro run --pipelines=exp4,exp3 --params "seeds=[4,5,6,7,8]"`, then `kedro run --pipelines=compare' in written
     )
+    assert written.endswith("`. Add the --env and the other --params of the compared experiments.")
     assert "\n" not in written
 
 

@@ -70,10 +70,9 @@ def test_the_answers_of_the_last_report_stand_above_what_is_written_there(folder
     outbox.retry()
     where = f"#/experiments/{outbox.experiments['reports']}/runs/{report.id}"
     assert note() == f"**The last comparison:** Which is best? exp4. [The report]({where}).\n\n---\n\n{before}"
-    client.set_experiment_tag(experiment, "mlflow.note.content", note().replace(before, "ours"))
+    client.set_experiment_tag(experiment, "mlflow.note.content", f"first\n\n{note().replace(before, 'ours')}")
     report.log_answers("Which is best? exp5.")
-    assert note().startswith("**The last comparison:** Which is best? exp5. [")
-    assert note().endswith("\n\n---\n\nours")
+    assert note() == f"**The last comparison:** Which is best? exp5. [The report]({where}).\n\n---\n\nfirst\n\nours"
     client.set_experiment_tag(experiment, "mlflow.note.content", "**The last comparison:** our own words")
     report.log_answers("Which is best? exp6.")
     assert note().endswith("\n\n---\n\n**The last comparison:** our own words")

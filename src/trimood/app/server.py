@@ -63,8 +63,9 @@ def serve(
         uploads, answers = (Path(folder) / name for name in ("uploads", "answers"))
         answers.mkdir()
         os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(uploads)}
-        for name in ("no_proxy", "NO_PROXY"):  # else a proxy is asked for the page
-            os.environ[name] = ",".join(filter(None, (os.environ.get(name), HOST)))
+        excepted = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+        if excepted != "*":  # else a proxy is asked for the page
+            os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, (excepted, HOST)))
         import gradio as gr
         from starlette.middleware import Middleware
 

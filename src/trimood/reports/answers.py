@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from trimood.emotions import EMOTIONS
 from trimood.reports.html import in_markdown
-from trimood.reports.next_step import what_next
+from trimood.reports.next_step import AS_BEFORE, what_next
 from trimood.reports.wording import OUTCOMES, interval, percent, with_interval
 from trimood.scoring.comparison import Comparison
 from trimood.scoring.intervals import MOST_CONVERSATIONS, MOST_SEEDS, Needed
@@ -226,7 +226,9 @@ def in_short(given: Sequence[Answer]) -> str:
     parts = []
     for answer in given:
         commands = ", then ".join(f"`{command}`" for command in answer.commands)
-        parts.append(f"**{answer.question}** {in_markdown(answer.short)}.{f' {commands}.' if commands else ''}")
+        needed = f" {AS_BEFORE}" if AS_BEFORE in answer.sentences else ""
+        words = f"**{answer.question}** {in_markdown(answer.short)}."
+        parts.append(f"{words} {commands}.{needed}" if commands else words)
     return " ".join(parts)
 
 

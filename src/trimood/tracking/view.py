@@ -1,6 +1,7 @@
 """How MLflow shows the runs: kind and description of each of its experiments, a saved view, colours of runs."""
 
 import json
+import re
 import zlib
 from collections.abc import Mapping
 from typing import Literal
@@ -55,8 +56,10 @@ COLOURS = (
 )
 """The first six: Okabe and Ito 2008, Color Universal Design, which people with colour blindness can tell apart."""
 
-_ANSWERED, _END_OF_ANSWERS = "**The last comparison:**", "\n\n---\n\n"
-"""How a description of all trainings begins once they were compared, and the line below."""
+_ANSWERED = re.compile(
+    r"^\*\*The last comparison:\*\* .*\[The report\]\(#/experiments/[^)\n]*\)\.\n\n---\n\n", re.MULTILINE
+)
+"""What a comparison has written into the description of all trainings: one line, and a rule below."""
 
 _NOTES: Mapping[Group, str] = {
     "trainings": """**Trainings of trimood.** A run is one experiment with one seed: `exp4 · seed 3`.
@@ -91,9 +94,9 @@ def with_answers(note: str, answers: str, report: str) -> str:
 
     `report`: the address of its run within MLflow, EXPERIMENT/runs/RUN. What else a person has written stays.
     """
-    if note.startswith(_ANSWERED) and _END_OF_ANSWERS in note:
-        _, _, note = note.partition(_END_OF_ANSWERS)
-    return f"{_ANSWERED} {answers} [The report](#/experiments/{report}).{_END_OF_ANSWERS}{note}"
+    return (
+        f"**The last comparison:** {answers} [The report](#/experiments/{report}).\n\n---\n\n{_ANSWERED.sub('', note)}"
+    )
 
 
 def link(uri: str, experiment_id: str) -> str:
