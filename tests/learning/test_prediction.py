@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from support.learning_examples import example_table, tiny_model
+from support.learning_examples import encoder_settings, example_table, tiny_model
+from trimood.config.experiment_settings import ContextParams, HeadParams
 from trimood.emotions import MODALITIES, Modality
 from trimood.learning.batches import Examples
 from trimood.learning.prediction import embed, head_probabilities, probabilities
+from trimood.learning.setup import load_model
 from trimood.model.stored import Embeddings, read_embeddings, write_embeddings
 
 THREE = ("text", "video", "audio")
@@ -98,6 +100,25 @@ def test_states_are_stored_without_padding_and_come_back_to_the_bit(sources, tab
     assert (stored["video"] == found["video"]).all()
     expected = head_probabilities(loaded.model.head, found, 6)
     np.testing.assert_array_equal(head_probabilities(loaded.model.head, stored, 6), expected)
+
+
+def test_attention_of_a_conversation_is_the_same_from_stored_states(encoder_folder, tmp_path) -> None:
+    """The utterance's own tokens are between those of its context, and are stored without them."""
+    context = ContextParams(previous=2, next=1, speakers=True)
+    wanted = encoder_settings("head", context=context).model_copy(
+        update={"head": HeadParams(kind="attention", heads=2)}
+    )
+    loaded = load_model(wanted, {"text": str(encoder_folder)})
+    rows = {"conversation_id": [1] * 8, "utterance_id": range(8), "speaker": ["Ross", "Rachel"] * 4}
+    table = example_table(8).assign(text=[" ".join(["so"] * (1 + 5 * (row % 3))) for row in range(8)], **rows)
+    examples = loaded.examples(table, tmp_path)
+    whole = probabilities(loaded.model, examples, 4)
+    found = embed(loaded.model, examples, 4)
+    write_embeddings(tmp_path / "found.safetensors", Embeddings("weights", {"test": ["a"] * 8}, {"test": found}))
+    stored = read_embeddings(tmp_path / "found.safetensors").splits["test"]
+    assert not (stored["text"][0] == stored["text"][3]).all()  # the same words in another place of the conversation
+    for states in (found, stored):
+        np.testing.assert_array_equal(head_probabilities(loaded.model.head, states, 4), whole)
 
 
 def test_a_model_of_one_modality_that_is_blanked_finds_all_emotions_equally_likely(sources, prepared_clips) -> None:

@@ -94,6 +94,22 @@ def test_attention_stays_within_an_utterance_and_does_not_see_padding() -> None:
     assert torch.equal(classify(longer, head), found)
 
 
+def test_states_in_the_middle_of_a_text_come_first_so_that_attention_reads_all_of_them() -> None:
+    """An utterance that is read with its conversation stands after tokens that are not its own."""
+    head, draws = made("attention"), torch.Generator().manual_seed(3)
+    values = torch.randn(2, 9, 12, generator=draws)
+    is_real = torch.tensor([[0, 0, 0, 0, 0, 1, 1, 1, 0], [0, 1, 1, 0, 0, 0, 0, 0, 0]], dtype=torch.bool)
+    states = with_mask(values, is_real)
+    assert torch.equal(states[0, :3, :12], values[0, 5:8])
+    assert torch.equal(states[1, :2, :12], values[1, 1:3])
+    assert states[..., -1].tolist() == [[1] * 3 + [0] * 6, [1] * 2 + [0] * 7]
+    assert not states[0, 3:].any()
+    for number, own in enumerate((values[0, 5:8], values[1, 1:3])):
+        attended, _ = head.attention(own[None], own[None], own[None])
+        found = classify({"text": states}, head)[number]
+        torch.testing.assert_close(found, head.outer(attended[0].mean(dim=0)))
+
+
 def test_attention_is_averaged_over_the_tokens_and_frames_that_are_there() -> None:
     head, whole = made("attention"), outputs("attention")
     assert isinstance(head, AttentionHead)

@@ -171,8 +171,16 @@ def classify(embeddings: Outputs, head: Head) -> Tensor:
 
 
 def with_mask(states: Tensor, is_real: Tensor) -> Tensor:
-    """States, [utterance, state, channel + 1], of values [utterance, state, channel] and a mask [utterance, state]."""
-    return torch.cat([states.masked_fill(~is_real[..., None], 0), is_real[..., None].to(states)], dim=-1)
+    """States, [utterance, state, channel + 1], of values [utterance, state, channel] and a mask [utterance, state].
+
+    The real states of an utterance come first, in their order, wherever they stood: the tokens of an utterance that was
+    read with its conversation are in the middle of the text.
+    """
+    masked = torch.cat([states.masked_fill(~is_real[..., None], 0), is_real[..., None].to(states)], dim=-1)
+    if torch.compiler.is_exporting():  # the exported head cuts no padding, and its mean has no order
+        return masked
+    order = is_real.int().argsort(dim=1, descending=True, stable=True)
+    return masked.take_along_dim(order[..., None], dim=1)
 
 
 def _ordered(embeddings: Outputs) -> list[Tensor]:
